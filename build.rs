@@ -1,0 +1,2 @@
+//! Embeds the node agent.
+fn main() {}

@@ -1,0 +1,137 @@
+//! A machine: what kcl asks for, and what it can do with one.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Exec, ExecOutput, Result};
+
+/// How a tree of files is used in a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "use")]
+pub enum TreeUse {
+    /// Never written: may be shared by all machines (a read-only bind mount, a baked image layer, a copy).
+    ReadOnly,
+    /// The machine's own from then on. Files that never change in place may be hard links to the source; those whose
+    /// names end in one of `copied` are written in place and must be true copies. Laid down once, at creation.
+    Seed {
+        /// File name endings of what is written in place.
+        copied: Vec<String>,
+    },
+}
+
+/// A directory of the host that a machine gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// The directory on the host.
+    pub source: PathBuf,
+    /// Where it is in the machine, absolute.
+    pub target: PathBuf,
+    /// How it is used.
+    #[serde(flatten)]
+    pub usage: TreeUse,
+}
+
+/// The machine that kcl wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// The cluster it belongs to.
+    pub cluster: String,
+    /// Its name and host name, unique in the cluster: `kcl`, `kcl-m02`, …
+    pub name: String,
+    /// Its address on the cluster's network; stable over power cycles.
+    pub address: Ipv4Addr,
+    /// Whole CPUs it may use; none: all.
+    pub cpus: Option<u32>,
+    /// Bytes of memory it may use; none: all.
+    pub memory: Option<u64>,
+    /// The root file system as an unpacked directory, shared and never written.
+    pub rootfs: PathBuf,
+    /// What else it gets.
+    pub trees: Vec<Tree>,
+    /// Directories of the machine (absolute) that live on a real file system and survive power cycles, as volumes.
+    /// Everything else that the machine writes survives too, but may lie on an overlay.
+    pub volumes: Vec<PathBuf>,
+    /// The first process.
+    pub init: Vec<String>,
+    /// Whose it is, for people and for other tools: `kcl.cluster`, `kcl.node`, `kcl.role`.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Whether a machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Power {
+    /// It runs.
+    Running,
+    /// It is whole and does not run.
+    Stopped,
+    /// Its creation was cut off: it can only be deleted.
+    Broken,
+}
+
+/// What the engine knows of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MachineInfo {
+    /// The cluster it belongs to.
+    pub cluster: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it runs.
+    pub power: Power,
+    /// Its address, where it was given one.
+    pub address: Option<Ipv4Addr>,
+    /// Whose it is.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A file to be written into a machine.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File {
+    /// Where, absolute. Missing parents are made with mode 0755.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+    /// What it holds.
+    pub content: Vec<u8>,
+}
+
+/// Contents may be keys: only the path, the mode and the size are shown.
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "File({} {:o} {} bytes)", self.path.display(), self.mode, self.content.len())
+    }
+}
+
+/// A handle to a machine.
+#[async_trait]
+pub trait Machine: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// What the engine knows of it now.
+    async fn info(&self) -> Result<MachineInfo>;
+
+    /// Powers it on and returns when its first process runs. A running machine is left alone.
+    async fn power_on(&self) -> Result<()>;
+
+    /// Asks the first process to end (SIGTERM), waits for it up to `grace`, then kills what is left.
+    /// Returns when nothing of it runs, no mount, link or cgroup of it is left.
+    async fn power_off(&self, grace: Duration) -> Result<()>;
+
+    /// Runs a command in it and waits for its end.
+    async fn exec(&self, request: Exec) -> Result<ExecOutput>;
+
+    /// Writes files into it, running or not; each whole or not at all (write, rename).
+    async fn put(&self, files: &[File]) -> Result<()>;
+
+    /// Reads a file of it, running or not.
+    async fn get(&self, path: &std::path::Path) -> Result<Vec<u8>>;
+
+    /// What its first process wrote on its console since it was last powered on.
+    async fn console(&self) -> Result<Vec<u8>>;
+}

@@ -1,0 +1,1 @@
+//! Machines in memory, for unit and golden tests.

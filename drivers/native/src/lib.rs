@@ -1,0 +1,1 @@
+//! Nodes as OCI containers run by the bundled runc.

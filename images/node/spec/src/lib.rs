@@ -1,0 +1,147 @@
+//! The node spec: the one document that kcl hands to a node agent, and where things are in a node.
+//!
+//! kcl writes it to [`paths::SPEC`] before the agent starts; the agent reads nothing else but the files it names.
+
+pub mod paths;
+mod status;
+
+pub use status::{ComponentState, ComponentStatus, NodeStatus, Phase};
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+/// The schema that this code writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// What a node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// etcd, the API server, its companions, and work as on a worker.
+    ControlPlane,
+    /// Pods only.
+    Worker,
+}
+
+impl Role {
+    /// The name in labels and in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::ControlPlane => "control-plane",
+            Role::Worker => "worker",
+        }
+    }
+}
+
+/// Everything an agent needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSpec {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node's name and host name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Its address on the node network.
+    pub address: Ipv4Addr,
+    /// Networks and names.
+    pub network: NodeNetwork,
+    /// What the kubelet is to report where the machine itself sees the whole host; none: what is there.
+    pub capacity: Capacity,
+    /// Kubernetes itself.
+    pub kubernetes: KubernetesSpec,
+}
+
+/// What a node is bounded to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Whole CPUs.
+    pub cpus: Option<u32>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+}
+
+/// Networks and names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeNetwork {
+    /// The interface on the node network.
+    pub interface: String,
+    /// The node network.
+    pub subnet: Ipv4Net,
+    /// The way out, set by the agent where the driver does not; none: the driver or the host did.
+    pub gateway: Option<Ipv4Addr>,
+    /// Largest packet in bytes on the node network.
+    pub mtu: u32,
+    /// Resolvers for the node and, through CoreDNS, for pods; empty: the node's own file is left alone.
+    pub nameservers: Vec<IpAddr>,
+    /// Search domains of the host.
+    pub search: Vec<String>,
+    /// Lines for `/etc/hosts`: the nodes, and the host by its stable name.
+    pub hosts: Vec<HostEntry>,
+    /// This node's share of [`NodeNetwork::cluster_cidr`].
+    pub pod_cidr: Ipv4Net,
+    /// All pods.
+    pub cluster_cidr: Ipv4Net,
+    /// All services.
+    pub service_cidr: Ipv4Net,
+    /// The address of the cluster's DNS service.
+    pub cluster_dns: Ipv4Addr,
+    /// The DNS domain of the cluster: `cluster.local`.
+    pub dns_domain: String,
+    /// The other nodes, for routes to their pods.
+    pub peers: Vec<Peer>,
+}
+
+/// A line of `/etc/hosts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostEntry {
+    /// The address.
+    pub address: IpAddr,
+    /// Its names.
+    pub names: Vec<String>,
+}
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Its address on the node network.
+    pub address: Ipv4Addr,
+    /// Its pods.
+    pub pod_cidr: Ipv4Net,
+}
+
+/// Kubernetes itself. Certificates, keys and kubeconfigs are files at the places in [`paths`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KubernetesSpec {
+    /// The version, with its `v`.
+    pub version: String,
+    /// All API servers. The agent balances connections to [`paths::API_PORT`] on loopback over them.
+    pub api_servers: Vec<SocketAddr>,
+    /// Members of etcd, by name; of more than one only with several control planes.
+    pub etcd_members: Vec<EtcdMember>,
+    /// Feature gates for all components.
+    pub feature_gates: BTreeMap<String, bool>,
+    /// `component -> flag (without dashes) -> value`, from `--extra-config`, after kcl's own flags.
+    /// Components: `apiserver`, `controller-manager`, `scheduler`, `etcd`, `kubelet`, `kube-proxy`.
+    /// For `kube-proxy` keys are paths into its configuration (`conntrack.maxPerCore`), since its flags yield to it.
+    pub extra: BTreeMap<String, BTreeMap<String, String>>,
+    /// Node labels that the kubelet registers.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A member of etcd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdMember {
+    /// The member's name: the node's.
+    pub name: String,
+    /// Its address; the peer port is 2380, the client port 2379.
+    pub address: Ipv4Addr,
+}

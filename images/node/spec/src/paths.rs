@@ -1,0 +1,80 @@
+//! Where things are in a node. The layout under `/etc/kubernetes` is kubeadm's, which people know.
+
+/// The node spec.
+pub const SPEC: &str = "/etc/kcl/node.json";
+/// The agent.
+pub const AGENT: &str = "/opt/kcl/agent/kcl-node";
+/// Kubernetes and its companions: `bin/` and `cni/`, read-only.
+pub const COMPONENTS: &str = "/opt/kcl/components";
+/// containerd's root, seeded with the system images.
+pub const CONTAINERD_ROOT: &str = "/var/lib/containerd";
+/// The agent's socket, below a tmpfs.
+pub const SOCKET: &str = "/run/kcl/agent.sock";
+/// Logs of the components: `<component>.log`, rotated to `<component>.log.1`.
+pub const LOGS: &str = "/var/log/kcl";
+/// Configuration files that the agent writes anew at each start.
+pub const RENDERED: &str = "/run/kcl/config";
+/// Directories that live on a real file system.
+pub const VOLUMES: &[&str] =
+    &["/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/kcl", "/var/log"];
+
+/// The port on loopback of every node where the agent balances connections to the API servers. Only the address
+/// 127.0.0.1 is used, as the API server itself is bound to the node's address with the same port.
+pub const API_PORT: u16 = 6443;
+
+/// Certificates and keys.
+pub const PKI: &str = "/etc/kubernetes/pki";
+/// Kubeconfig of the controller manager.
+pub const CONTROLLER_MANAGER_CONF: &str = "/etc/kubernetes/controller-manager.conf";
+/// Kubeconfig of the scheduler.
+pub const SCHEDULER_CONF: &str = "/etc/kubernetes/scheduler.conf";
+/// Kubeconfig of the kubelet.
+pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
+/// Kubeconfig of kube-proxy.
+pub const KUBE_PROXY_CONF: &str = "/etc/kubernetes/kube-proxy.conf";
+/// How Secrets are encrypted at rest (`apiserver.config.k8s.io/v1`, `EncryptionConfiguration`).
+pub const ENCRYPTION_CONF: &str = "/etc/kubernetes/encryption.yaml";
+
+/// File names below [`PKI`]. A control plane has all, a worker only `CA_CERT` and the two of its kubelet.
+pub mod pki {
+    /// The cluster's CA.
+    pub const CA_CERT: &str = "ca.crt";
+    /// Its key: the controller manager signs with it.
+    pub const CA_KEY: &str = "ca.key";
+    /// The API server's serving certificate.
+    pub const API_SERVER_CERT: &str = "apiserver.crt";
+    /// Its key.
+    pub const API_SERVER_KEY: &str = "apiserver.key";
+    /// The API server as a client of kubelets.
+    pub const KUBELET_CLIENT_CERT: &str = "apiserver-kubelet-client.crt";
+    /// Its key.
+    pub const KUBELET_CLIENT_KEY: &str = "apiserver-kubelet-client.key";
+    /// The API server as a client of etcd.
+    pub const ETCD_CLIENT_CERT: &str = "apiserver-etcd-client.crt";
+    /// Its key.
+    pub const ETCD_CLIENT_KEY: &str = "apiserver-etcd-client.key";
+    /// The CA of the aggregation layer.
+    pub const FRONT_PROXY_CA_CERT: &str = "front-proxy-ca.crt";
+    /// The API server as a client of extension API servers.
+    pub const FRONT_PROXY_CLIENT_CERT: &str = "front-proxy-client.crt";
+    /// Its key.
+    pub const FRONT_PROXY_CLIENT_KEY: &str = "front-proxy-client.key";
+    /// The CA of etcd.
+    pub const ETCD_CA_CERT: &str = "etcd/ca.crt";
+    /// etcd's certificate, as a server of clients.
+    pub const ETCD_SERVER_CERT: &str = "etcd/server.crt";
+    /// Its key.
+    pub const ETCD_SERVER_KEY: &str = "etcd/server.key";
+    /// etcd's certificate between members, both ways.
+    pub const ETCD_PEER_CERT: &str = "etcd/peer.crt";
+    /// Its key.
+    pub const ETCD_PEER_KEY: &str = "etcd/peer.key";
+    /// Signs service account tokens.
+    pub const SA_KEY: &str = "sa.key";
+    /// Checks them.
+    pub const SA_PUB: &str = "sa.pub";
+    /// The kubelet's serving certificate, which the API server checks.
+    pub const KUBELET_SERVER_CERT: &str = "kubelet.crt";
+    /// Its key.
+    pub const KUBELET_SERVER_KEY: &str = "kubelet.key";
+}

@@ -1,0 +1,125 @@
+//! Expected errors: what happened, a stable id, an exit code by family, and what to do next.
+
+use std::fmt;
+
+/// A result of kcl.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The family of an error. Its name is the stable id in JSON output; its number is kcl's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Anything that was not expected: a bug, or a new kind of trouble.
+    Internal,
+    /// A flag, a variable or a file that the user wrote is wrong.
+    Usage,
+    /// The host lacks something.
+    Host,
+    /// An artifact could not be had or is damaged.
+    Artifact,
+    /// A driver failed.
+    Driver,
+    /// A node or Kubernetes in it did not come up.
+    Cluster,
+    /// There is no such cluster or node.
+    NotFound,
+    /// State on disk cannot be read or written.
+    State,
+    /// The kubeconfig cannot be read or written.
+    Kubeconfig,
+    /// The user ended it.
+    Interrupted,
+    /// Something took longer than the user allowed.
+    Timeout,
+}
+
+impl Family {
+    /// kcl's exit code. 1 to 7 are left to `kcl status`, whose code is made of bits.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Family::Internal => 70,
+            Family::Usage => 64,
+            Family::Host => 69,
+            Family::Artifact => 66,
+            Family::Driver => 71,
+            Family::Cluster => 76,
+            Family::NotFound => 85,
+            Family::State => 74,
+            Family::Kubeconfig => 78,
+            Family::Interrupted => 130,
+            Family::Timeout => 75,
+        }
+    }
+
+    /// The stable id in JSON output.
+    pub fn id(self) -> &'static str {
+        match self {
+            Family::Internal => "INTERNAL",
+            Family::Usage => "USAGE",
+            Family::Host => "HOST",
+            Family::Artifact => "ARTIFACT",
+            Family::Driver => "DRIVER",
+            Family::Cluster => "CLUSTER",
+            Family::NotFound => "NOT_FOUND",
+            Family::State => "STATE",
+            Family::Kubeconfig => "KUBECONFIG",
+            Family::Interrupted => "INTERRUPTED",
+            Family::Timeout => "TIMEOUT",
+        }
+    }
+}
+
+/// An error that a user is to understand: the cause first, then what to do.
+#[derive(Debug)]
+pub struct Error {
+    /// Its family.
+    pub family: Family,
+    /// What was tried and what was found.
+    pub message: String,
+    /// What the user can do, one line each.
+    pub hints: Vec<String>,
+    /// The cause below, for `-v`.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of a family with a message.
+    pub fn new(family: Family, message: impl Into<String>) -> Self {
+        Error { family, message: message.into(), hints: Vec::new(), source: None }
+    }
+
+    /// With one more thing that the user can do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// With the cause below.
+    pub fn source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<kcl_driver_api::Error> for Error {
+    fn from(error: kcl_driver_api::Error) -> Self {
+        use kcl_driver_api::ErrorKind;
+        let family = match error.kind {
+            ErrorKind::NotFound => Family::NotFound,
+            ErrorKind::Conflict | ErrorKind::Host => Family::Host,
+            ErrorKind::Engine | ErrorKind::State => Family::Driver,
+        };
+        Error { family, message: error.message, hints: error.hint.into_iter().collect(), source: error.source }
+    }
+}

@@ -1,0 +1,11 @@
+//! kcl: a real multi-node Kubernetes on one computer, in seconds. This is the library behind the command.
+//!
+//! `ARCHITECTURE.md` says what each room owns and what may call what.
+
+pub mod artifacts;
+pub mod config;
+pub mod error;
+pub mod kubeconfig;
+pub mod pki;
+pub mod progress;
+pub mod state;

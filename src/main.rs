@@ -1,0 +1,2 @@
+//! The `kcl` command: parse, dispatch, exit code; nothing else.
+fn main() {}

@@ -1,0 +1,138 @@
+//! What is going on, as events; how it is shown (a terminal, a pipe, JSON) is a renderer's business.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A step began.
+    Started {
+        /// Counts up from 1 within a run.
+        step: usize,
+        /// A stable name: `artifacts`, `machines`, …
+        name: &'static str,
+        /// What is being done, for people.
+        title: String,
+    },
+    /// A step went on.
+    Progress {
+        /// The step.
+        step: usize,
+        /// What it does now or waits for.
+        message: String,
+        /// Done and total, in any unit, where they are known.
+        position: Option<(u64, u64)>,
+    },
+    /// A step ended well.
+    Finished {
+        /// The step.
+        step: usize,
+        /// What was reached, for people.
+        message: String,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// A step ended badly; the error itself follows.
+    Failed {
+        /// The step.
+        step: usize,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// Something the user should know.
+    Warning(String),
+    /// A line for the user.
+    Info(String),
+}
+
+/// Shows events.
+pub trait Renderer: Send + Sync {
+    /// Shows one.
+    fn event(&self, event: &Event);
+}
+
+/// Shows nothing.
+pub struct Silent;
+
+impl Renderer for Silent {
+    fn event(&self, _: &Event) {}
+}
+
+/// Where events go. Cheap to clone.
+#[derive(Clone)]
+pub struct Progress {
+    renderer: Arc<dyn Renderer>,
+    steps: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Progress {
+    /// Events go to `renderer`.
+    pub fn new(renderer: Arc<dyn Renderer>) -> Self {
+        Progress { renderer, steps: Arc::default() }
+    }
+
+    /// Events go nowhere.
+    pub fn silent() -> Self {
+        Progress::new(Arc::new(Silent))
+    }
+
+    /// Begins a step. Dropped without [`Step::finish`], it has failed.
+    pub fn step(&self, name: &'static str, title: impl Into<String>) -> Step {
+        let step = self.steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        self.renderer.event(&Event::Started { step, name, title: title.into() });
+        Step { renderer: self.renderer.clone(), step, begun: Instant::now(), done: false }
+    }
+
+    /// Something the user should know.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.renderer.event(&Event::Warning(message.into()));
+    }
+
+    /// A line for the user.
+    pub fn info(&self, message: impl Into<String>) {
+        self.renderer.event(&Event::Info(message.into()));
+    }
+}
+
+/// A step that is going on.
+pub struct Step {
+    renderer: Arc<dyn Renderer>,
+    step: usize,
+    begun: Instant,
+    done: bool,
+}
+
+impl Step {
+    /// What it does now or waits for.
+    pub fn message(&self, message: impl Into<String>) {
+        self.renderer.event(&Event::Progress { step: self.step, message: message.into(), position: None });
+    }
+
+    /// What it does now, and how far it is.
+    pub fn position(&self, message: impl Into<String>, done: u64, total: u64) {
+        self.renderer.event(&Event::Progress {
+            step: self.step,
+            message: message.into(),
+            position: Some((done, total)),
+        });
+    }
+
+    /// It ended well.
+    pub fn finish(mut self, message: impl Into<String>) {
+        self.done = true;
+        self.renderer.event(&Event::Finished {
+            step: self.step,
+            message: message.into(),
+            elapsed: self.begun.elapsed(),
+        });
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if !self.done {
+            self.renderer.event(&Event::Failed { step: self.step, elapsed: self.begun.elapsed() });
+        }
+    }
+}
