@@ -1,7 +1,7 @@
 //! The tests that every driver passes, whatever its machines are.
 //!
-//! They need a root file system with `sh` and `cat`, and a first process that writes [`GREETING`] on its console and
-//! ends on SIGTERM. They panic where the driver does not keep the contract, and leave nothing behind where it does.
+//! They need a root file system with `sh` and `cat`, and a first process that writes [`GREETING`] on its console once
+//! it is ready to end on SIGTERM. They panic where the driver does not keep the contract, and leave nothing behind where it does.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -25,8 +25,11 @@ pub struct Fixture {
     /// The cluster that the tests make and delete.
     pub cluster: String,
     /// A machine of that name and address, with the volume [`VOLUME`].
-    pub spec: Box<dyn Fn(&str, Ipv4Addr) -> MachineSpec + Send + Sync>,
+    pub spec: MakeSpec,
 }
+
+/// Makes the specification of a machine from its name and address.
+pub type MakeSpec = Box<dyn Fn(&str, Ipv4Addr) -> MachineSpec + Send + Sync>;
 
 impl Fixture {
     async fn network(&self, driver: &dyn Driver) -> Network {
@@ -45,6 +48,7 @@ impl Fixture {
         let spec = self.machine(&self.network(driver).await, 0);
         let machine = driver.create(&spec).await.expect("a machine");
         machine.power_on().await.expect("powered on");
+        greeted(&*machine).await;
         (spec, machine)
     }
 
@@ -116,7 +120,10 @@ pub async fn files(driver: &dyn Driver, fixture: &Fixture) {
     let in_volume = format!("{VOLUME}/a/b/file");
     for (number, state) in ["before the first boot", "running", "stopped"].into_iter().enumerate() {
         match number {
-            1 => machine.power_on().await.expect("powered on"),
+            1 => {
+                machine.power_on().await.expect("powered on");
+                greeted(&*machine).await;
+            }
             2 => machine.power_off(GRACE).await.expect("powered off"),
             _ => {}
         }
@@ -160,6 +167,7 @@ pub async fn power_cycles(driver: &dyn Driver, fixture: &Fixture) {
         fixture.network(driver).await;
         driver.create(&spec).await.expect("a machine that is there is left alone");
         machine.power_on().await.expect("powered on again");
+        greeted(&*machine).await;
         let info = machine.info().await.expect("info");
         assert_eq!((info.power, info.address), (Power::Running, Some(spec.address)));
         for path in ["/root/kept", &format!("{VOLUME}/kept")] {
@@ -195,6 +203,11 @@ pub async fn listing_and_deleting(driver: &dyn Driver, fixture: &Fixture) {
     }
     fixture.end(driver).await;
     fixture.end(driver).await;
+}
+
+/// Waits for the first process to have set itself up: before, it may miss a SIGTERM.
+async fn greeted(machine: &dyn Machine) {
+    while console(machine).await != GREETING {}
 }
 
 async fn console(machine: &dyn Machine) -> String {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kcl_driver_api::{Error, Result};
 use serde::Serialize;
@@ -11,16 +11,25 @@ use serde::de::DeserializeOwned;
 
 use crate::doing::Doing;
 
-/// Writes a document: temporary file, fsync, rename.
+/// Writes a document: temporary file, fsync, rename. The temporary file has a fixed name, so that one left by a kcl
+/// that was killed is used again, and [`remove_file`] finds it. Nobody else writes: kcl locks the cluster.
 pub(crate) fn write(path: &Path, document: &impl Serialize) -> Result<()> {
     let what = || format!("write {}", path.display());
+    let temporary = temporary(path);
+    let mut text = serde_json::to_vec_pretty(document).doing(what)?;
+    text.push(b'\n');
+    let mut file = fs::File::create(&temporary).doing(what)?;
+    file.write_all(&text).doing(what)?;
+    file.sync_all().doing(what)?;
+    fs::rename(&temporary, path).doing(what)?;
     let parent = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::NamedTempFile::new_in(parent).doing(what)?;
-    serde_json::to_writer_pretty(&mut file, document).doing(what)?;
-    file.write_all(b"\n").doing(what)?;
-    file.as_file().sync_all().doing(what)?;
-    file.persist(path).doing(what)?;
     fs::File::open(parent).and_then(|directory| directory.sync_all()).doing(what)
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }
 
 /// Reads a document; none where there is no file.
@@ -45,12 +54,17 @@ pub(crate) fn make_private_directory(path: &Path) -> Result<()> {
     made.doing(|| format!("make the directory {}", path.display()))
 }
 
-/// Removes a file; one that is not there is no error.
+/// Removes a document, also one half written; one that is not there is no error.
 pub(crate) fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).doing(|| format!("remove {}", path.display())),
-        _ => Ok(()),
+    for path in [path, &temporary(path)] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).doing(|| format!("remove {}", path.display()));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Removes a directory with all in it; one that is not there is no error.

@@ -1,8 +1,10 @@
 //! A test's own directory and network namespace, and the proof that nothing of the test is left.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
+use kcl_driver_api::Driver;
 use kcl_driver_native::{NativeConfig, NativeDriver};
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -37,11 +39,17 @@ pub fn run(cluster: &'static str, test: impl AsyncFnOnce(&Bench) + Send) {
         let namespace = fs::File::open("/proc/thread-self/ns/net").unwrap();
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime.enable_all().on_thread_start(move || setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap());
-        runtime.build().unwrap().block_on(test(&bench));
+        let runtime = runtime.build().unwrap();
+        let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test(&bench))));
+        if let Err(panic) = result {
+            // A test that failed half-way must not make others fail.
+            runtime.block_on(bench.clean());
+            resume_unwind(panic);
+        }
         bench.assert_nothing_left();
     };
     if let Err(panic) = std::thread::scope(|scope| scope.spawn(body).join()) {
-        std::panic::resume_unwind(panic);
+        resume_unwind(panic);
     }
 }
 
@@ -74,6 +82,16 @@ impl Bench {
             run: self.base.join("run"),
             runc: Some(self.runc.clone()),
             rootfs: Some(self.rootfs.clone()),
+        }
+    }
+
+    async fn clean(&self) {
+        let driver = self.driver();
+        for machine in driver.list(None).await.unwrap_or_default() {
+            let _ = driver.delete(&machine.cluster, &machine.name).await;
+        }
+        for cluster in names(&self.base.join("home/clusters")).collect::<Vec<_>>() {
+            let _ = driver.delete_network(&cluster).await;
         }
     }
 
