@@ -6,7 +6,9 @@ mod bench;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use futures::future::try_join_all;
 
 use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
 use kcl_driver_api::{Driver, Exec, File, Machine, MachineSpec, NetworkSpec, Power, PreflightRequest, Tree, TreeUse};
@@ -311,4 +313,55 @@ async fn the_victim() {
         driver.create(&spec).await.unwrap().power_on().await.unwrap();
     };
     tokio::join!(make(0), make(1), make(2));
+}
+
+/// Not a test: prints how long things take, for three machines at once.
+#[test]
+#[ignore = "prints durations; run by hand"]
+fn durations() {
+    bench::run("kn-durations", async |bench| {
+        let driver = bench.driver();
+        let subnet = driver.propose_subnet(bench.cluster).await.unwrap();
+        let at = |index: usize| subnet.hosts().nth(9 + index).unwrap();
+        let specs =
+            [0, 1, 2].map(|index| spec(bench.cluster, &format!("kn-durations-{index}"), at(index), &bench.rootfs));
+        for round in 0..5 {
+            let mut line = format!("round {round}:");
+            let mut since = Instant::now();
+            let mut lap = |what: &str| {
+                line += &format!(" {what} {:.1} ms,", since.elapsed().as_secs_f64() * 1000.0);
+                since = Instant::now();
+            };
+            driver.ensure_network(&NetworkSpec { cluster: bench.cluster.into(), subnet }).await.unwrap();
+            lap("ensure_network");
+            let machines = try_join_all(specs.iter().map(|spec| driver.create(spec))).await.unwrap();
+            lap("create");
+            let file = [File { path: "/etc/kcl/x".into(), mode: 0o600, content: b"x".to_vec() }];
+            try_join_all(machines.iter().map(|machine| machine.put(&file))).await.unwrap();
+            lap("put stopped");
+            try_join_all(machines.iter().map(|machine| machine.power_on())).await.unwrap();
+            lap("power_on");
+            try_join_all(machines.iter().map(|machine| machine.put(&file))).await.unwrap();
+            lap("put running");
+            machines[0].exec(Exec::new(["true"])).await.unwrap();
+            lap("one exec");
+            machines[0].exec(Exec::new(["true"])).await.unwrap();
+            lap("one exec");
+            driver.list(None).await.unwrap();
+            lap("list");
+            try_join_all(machines.iter().map(|machine| machine.power_off(Duration::ZERO))).await.unwrap();
+            lap("power_off");
+            try_join_all(machines.iter().map(|machine| machine.power_on())).await.unwrap();
+            lap("power_on");
+            try_join_all(specs.iter().map(|spec| driver.delete(&spec.cluster, &spec.name))).await.unwrap();
+            lap("delete");
+            driver.delete_network(bench.cluster).await.unwrap();
+            lap("delete_network");
+            let request =
+                PreflightRequest { cluster: "kn-pre".into(), machines: 3, subnet: None, cpus: None, memory: None };
+            driver.preflight(&request).await.unwrap();
+            lap("preflight");
+            println!("{line}");
+        }
+    });
 }
