@@ -116,3 +116,6 @@ fn resources(spec: &MachineSpec, lends: &Lends) -> Value {
 pub(crate) fn address(spec: &MachineSpec, subnet: Ipv4Net) -> Option<Ipv4Net> {
     subnet.contains(&spec.address).then(|| Ipv4Net::new_assert(spec.address, subnet.prefix_len()))
 }
+
+#[cfg(test)]
+mod tests;
