@@ -25,7 +25,7 @@ use kcl_driver_api::{
 };
 
 use crate::machine::FakeMachine;
-use crate::world::{FakeMachineState, World};
+use crate::world::World;
 
 /// A driver whose machines are in memory. Clones share them.
 #[derive(Clone, Default)]
@@ -155,7 +155,7 @@ impl Driver for FakeDriver {
         let key = (spec.cluster.clone(), spec.name.clone());
         let mut world = self.world();
         let called = world.call(format!("create {}/{}", spec.cluster, spec.name));
-        let machine = world.machines.entry(key.clone()).or_insert_with(FakeMachineState::default);
+        let machine = world.machines.entry(key.clone()).or_default();
         called?;
         machine.spec = Some(spec.clone());
         drop(world);
