@@ -6,16 +6,19 @@ mod bench;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 
 use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
-use kcl_driver_api::{Driver, Exec, File, Machine, MachineSpec, NetworkSpec, Power, PreflightRequest, Tree, TreeUse};
+use kcl_driver_api::{
+    Driver, Exec, File, Machine, MachineSpec, NetworkSpec, Power, PreflightRequest, Stdin, Stdout, Tree, TreeUse,
+};
 use kcl_driver_native::{NativeConfig, NativeDriver};
 
-/// Set in the child that is to be killed while it makes machines: the directory to make them in.
-const VICTIM: &str = "KCL_TEST_VICTIM";
+/// Set in children that are no tests of their own: the directory of the test that they belong to.
+const CHILD_OF: &str = "KCL_TEST_CHILD_OF";
 
 fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
     let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
@@ -280,7 +283,7 @@ fn killed_at_any_moment() {
         bench::run("kn-victim", async |bench| {
             let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "--ignored", "the_victim"])
-                .env(VICTIM, &bench.base)
+                .env(CHILD_OF, &bench.base)
                 .stdout(std::process::Stdio::null())
                 .stderr(std::process::Stdio::null())
                 .spawn()
@@ -302,7 +305,7 @@ fn killed_at_any_moment() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "only as a child of killed_at_any_moment"]
 async fn the_victim() {
-    let (Some(base), Some((runc, rootfs))) = (std::env::var_os(VICTIM), bench::given()) else { return };
+    let (Some(base), Some((runc, rootfs))) = (std::env::var_os(CHILD_OF), bench::given()) else { return };
     let (home, run) = (Path::new(&base).join("home"), Path::new(&base).join("run"));
     let driver = NativeDriver::new(NativeConfig { home, run, runc: Some(runc), rootfs: Some(rootfs.clone()) });
     let subnet = driver.propose_subnet("kn-victim").await.unwrap();
@@ -313,6 +316,54 @@ async fn the_victim() {
         driver.create(&spec).await.unwrap().power_on().await.unwrap();
     };
     tokio::join!(make(0), make(1), make(2));
+}
+
+/// A command gets a terminal of its own that is joined to ours.
+#[test]
+fn a_terminal() {
+    bench::run("kn-tty", async |bench| {
+        let driver = bench.driver();
+        one(&driver, |address| spec("kn-tty", "kn-tty", address, &bench.rootfs), "kn-tty").await;
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let end = || Stdio::from(pty.slave.try_clone().unwrap());
+        let mut user = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "the_user", "--nocapture"])
+            .env(CHILD_OF, &bench.base)
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let mut shown = Vec::new();
+        let mut ours = std::fs::File::from(pty.master);
+        let mut buffer = [0; 4096];
+        while !String::from_utf8_lossy(&shown).contains("code 3") {
+            let read = std::io::Read::read(&mut ours, &mut buffer).unwrap();
+            shown.extend_from_slice(&buffer[..read]);
+        }
+        user.wait().unwrap();
+        let shown = String::from_utf8_lossy(&shown);
+        assert!(shown.contains("on /dev/pts/0"), "{shown}");
+        driver.delete("kn-tty", "kn-tty").await.unwrap();
+        driver.delete_network("kn-tty").await.unwrap();
+    });
+}
+
+/// Not a test: the one who sits at the terminal of [`a_terminal`].
+#[tokio::test]
+#[ignore = "only as a child of a_terminal"]
+async fn the_user() {
+    let (Some(base), Some((runc, _))) = (std::env::var_os(CHILD_OF), bench::given()) else { return };
+    let (home, run) = (Path::new(&base).join("home"), Path::new(&base).join("run"));
+    let driver = NativeDriver::new(NativeConfig { home, run, runc: Some(runc), rootfs: None });
+    let machine = driver.machine("kn-tty", "kn-tty").await.unwrap();
+    let request = Exec {
+        tty: true,
+        stdin: Stdin::Inherit,
+        stdout: Stdout::Inherit,
+        ..Exec::new(["sh", "-c", "echo on $(tty); exit 3"])
+    };
+    println!("code {}", machine.exec(request).await.unwrap().code);
 }
 
 /// Not a test: prints how long things take, for three machines at once.
