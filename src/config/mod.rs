@@ -1,10 +1,18 @@
 //! What the user wants: defaults, cluster file, environment and flags become one validated [`ClusterSpec`].
 
-mod check;
+mod cluster_file;
+mod limits;
+mod nodes;
+mod resolve;
+mod suggest;
+#[cfg(test)]
+mod tests;
 mod units;
+mod words;
 
-pub use check::check_name;
+pub use resolve::{Overrides, profile_name, resolve};
 pub use units::{format_lifetime, format_memory, parse_lifetime, parse_memory};
+pub use words::check_name;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,6 +23,8 @@ use ipnet::Ipv4Net;
 use kcl_driver_api::DriverKind;
 use kcl_node_spec::Role;
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Family, Result};
 
 /// The name of a cluster that was given none.
 pub const DEFAULT_NAME: &str = "kcl";
@@ -34,7 +44,7 @@ pub struct ClusterSpec {
     pub driver: DriverKind,
     /// `v1.37.0`; or, as far as the user said it, `v1.37`, `stable` or `latest`, which `artifacts` makes exact.
     pub kubernetes_version: String,
-    /// Its nodes, control planes first.
+    /// Its nodes; the first is a control plane.
     pub nodes: Vec<NodeConfig>,
     /// The node network; none: the driver finds a free one.
     pub subnet: Option<Ipv4Net>,
@@ -94,6 +104,14 @@ impl ClusterSpec {
             apiserver_ips: Vec::new(),
             manifests: Vec::new(),
         }
+    }
+}
+
+impl ClusterSpec {
+    /// The cluster file that makes this cluster.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(&cluster_file::ClusterFile::from(self))
+            .map_err(|error| Error::new(Family::Internal, format!("the spec cannot be written as TOML: {error}")))
     }
 }
 

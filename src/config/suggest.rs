@@ -6,8 +6,12 @@ pub(super) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>)
     let found = plain(found);
     known
         .into_iter()
-        .map(|word| (strsim::jaro_winkler(&found, &plain(word)), word))
-        .filter(|(score, word)| *score > 0.8 || found.ends_with(&plain(word)))
+        .map(|word| match plain(word) {
+            // `kube-apiserver` for `apiserver`.
+            known if found.ends_with(&known) => (1.0, word),
+            known => (strsim::jaro_winkler(&found, &known), word),
+        })
+        .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, word)| word)
 }
