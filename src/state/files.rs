@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// The name's beginning of files that are being written.
@@ -10,10 +10,31 @@ pub(crate) const TEMPORARY: &str = ".kcl-";
 
 /// Replaces `path` with `content`; at any moment it holds the old or the new, even after a power cut.
 pub(crate) fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let parent = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    write_atomic_as(path, content, Permissions::from_mode(mode), None)
+}
+
+/// The same, with an owner (user and group) where this process may set it.
+pub(crate) fn write_atomic_as(
+    path: &Path,
+    content: &[u8],
+    permissions: Permissions,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
+    let parent = match path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))? {
+        here if here.as_os_str().is_empty() => Path::new("."),
+        parent => parent,
+    };
     let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent)?;
     file.write_all(content)?;
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    if let Some((user, group)) = owner {
+        match fchown(file.as_file(), Some(user), Some(group)) {
+            // Only root gives files away: then it is this user's, as after any editor.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+    }
+    // After the owner: a change of that clears the bits for set-user and set-group.
+    file.as_file().set_permissions(permissions)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     sync_dir(parent)
