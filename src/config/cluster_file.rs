@@ -57,6 +57,8 @@ pub(super) struct NetworkTable {
     pub service_cidr: Option<Ipv4Net>,
     #[serde(deserialize_with = "domain", skip_serializing_if = "Option::is_none")]
     pub dns_domain: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nameservers: Option<Vec<IpAddr>>,
 }
 
 /// `[apiserver]`
@@ -168,6 +170,7 @@ impl From<&ClusterSpec> for ClusterFile {
                 pod_cidr: Some(spec.pod_cidr),
                 service_cidr: Some(spec.service_cidr),
                 dns_domain: Some(spec.dns_domain),
+                nameservers: spec.nameservers,
             },
             apiserver: ApiServerTable {
                 names: Some(spec.apiserver_names).filter(|list| !list.is_empty()),

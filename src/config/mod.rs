@@ -54,6 +54,8 @@ pub struct ClusterSpec {
     pub service_cidr: Ipv4Net,
     /// The DNS domain inside the cluster.
     pub dns_domain: String,
+    /// Resolvers for names outside of the cluster; none: the host's. An empty list: there are none.
+    pub nameservers: Option<Vec<IpAddr>>,
     /// `component -> flag without dashes -> value`.
     pub extra_config: BTreeMap<String, BTreeMap<String, String>>,
     /// Feature gates for all components.
@@ -97,6 +99,7 @@ impl ClusterSpec {
             pod_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
             service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
             dns_domain: "cluster.local".to_owned(),
+            nameservers: None,
             extra_config: BTreeMap::new(),
             feature_gates: BTreeMap::new(),
             cert_expiration: Duration::from_secs(26_280 * 3600),

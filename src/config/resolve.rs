@@ -38,6 +38,8 @@ pub struct Overrides {
     pub service_cidr: Option<String>,
     /// `--dns-domain`.
     pub dns_domain: Option<String>,
+    /// `--nameservers`, or "none".
+    pub nameservers: Option<Vec<String>>,
     /// `--extra-config component.key=value`, each.
     pub extra_config: Vec<String>,
     /// `--feature-gates A=true,B=false`.
@@ -114,7 +116,7 @@ fn said_by(who: &str) -> impl Fn(String) -> Error {
 
 fn apply_file(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
     let file = file.clone();
-    let NetworkTable { subnet, pod_cidr, service_cidr, dns_domain } = file.network;
+    let NetworkTable { subnet, pod_cidr, service_cidr, dns_domain, nameservers } = file.network;
     let ApiServerTable { names, ips } = file.apiserver;
     set(&mut spec.driver, file.driver);
     if let Some(version) = file.kubernetes_version {
@@ -132,6 +134,7 @@ fn apply_file(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
     set(&mut spec.pod_cidr, pod_cidr);
     set(&mut spec.service_cidr, service_cidr);
     set(&mut spec.dns_domain, dns_domain);
+    spec.nameservers = nameservers.or(spec.nameservers.take());
     set(&mut spec.extra_config, file.extra_config);
     set(&mut spec.feature_gates, file.feature_gates);
     set(&mut spec.cert_expiration, file.cert_expiration);
@@ -154,6 +157,12 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
     set(&mut spec.pod_cidr, read(flags.pod_cidr.as_deref(), "--pod-cidr", words::cidr)?);
     set(&mut spec.service_cidr, read(flags.service_cidr.as_deref(), "--service-cidr", words::cidr)?);
     set(&mut spec.dns_domain, read(flags.dns_domain.as_deref(), "--dns-domain", words::domain)?);
+    if let Some(texts) = &flags.nameservers {
+        let texts: &[String] = if texts.as_slice() == ["none"] { &[] } else { texts };
+        spec.nameservers = Some(read_list(texts, "--nameservers", |text| {
+            text.parse().map_err(|_| format!("\"{text}\" is not an IP address; \"none\" stands for no resolver"))
+        })?);
+    }
     for text in &flags.extra_config {
         let (component, key, value) = extra_config(text).map_err(said_by("--extra-config"))?;
         spec.extra_config.entry(component).or_default().insert(key, value);

@@ -52,6 +52,8 @@ pub struct NodeRecord {
     pub address: Ipv4Addr,
     /// Its pods.
     pub pod_cidr: Ipv4Net,
+    /// A digest of what the node was last told; none before its first start.
+    pub configured: Option<String>,
 }
 
 /// How far a cluster is in its life.
