@@ -195,6 +195,11 @@ impl Catalog {
         Ok(Artifact::new(self.definition("kubernetes")?, version.trim_start_matches('v')))
     }
 
+    /// The versions of Kubernetes that this kcl has, the default first.
+    pub fn kubernetes_versions(&self) -> Result<Vec<String>> {
+        Ok(self.definition("kubernetes")?.versions.iter().map(|version| format!("v{version}")).collect())
+    }
+
     /// The Kubernetes version (`v1.37.0`) that `wanted` means: `v1.37.0`, `1.37.0`, `1.37`, `latest`, `stable`, or
     /// nothing for the default.
     pub fn kubernetes_version(&self, wanted: &str) -> Result<String> {

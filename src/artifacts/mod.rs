@@ -49,6 +49,13 @@ pub struct Want {
     pub images: Vec<String>,
 }
 
+impl Want {
+    /// What every cluster wants, in the way that is open.
+    pub fn cluster(kubernetes: &str) -> Self {
+        Want { kubernetes: kubernetes.to_owned(), ..Want::default() }
+    }
+}
+
 /// What holds for all artifacts of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {

@@ -104,6 +104,13 @@ pub fn all() -> Result<Vec<Image>> {
     embedded::images().into_iter().map(|(name, text)| parse(name, text)).collect()
 }
 
+/// The reference by which pods name an image of this kcl.
+pub fn reference(name: &str) -> Result<String> {
+    let image = all()?.into_iter().find(|image| image.name == name);
+    let missing = || Error::new(Family::Internal, format!("there is no image {name:?} in the catalog"));
+    Ok(image.ok_or_else(missing)?.reference)
+}
+
 /// The images called `names`, and the system's.
 pub fn select(names: &[String]) -> Result<Vec<Image>> {
     let images = all()?;

@@ -5,6 +5,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::json;
 
 use super::{Bootstrap, Resolvers};
+use crate::artifacts::oci;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
@@ -81,7 +82,7 @@ pub async fn apply(
     client: &kube::Client,
 ) -> Result<()> {
     let step = bootstrap.progress.step("system", "Applying system manifests");
-    let mut objects = objects(state, resolvers, &bootstrap.artifacts.coredns_image)?;
+    let mut objects = objects(state, resolvers, &oci::reference("coredns")?)?;
     for path in &state.spec.manifests {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::new(Family::Usage, format!("manifest {} cannot be read: {error}", path.display()))

@@ -1,7 +1,6 @@
 //! The command line: one file a verb, with its arguments and what it prints. No logic.
 
 mod artifacts;
-mod bundle;
 mod completion;
 mod config;
 mod delete;
@@ -84,9 +83,6 @@ enum Verb {
     /// What clusters are made from: binaries, the node root file system, images
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
-    /// Everything that a machine without a network needs, in one file
-    #[command(subcommand)]
-    Bundle(bundle::Verb),
     /// The settings of a cluster
     #[command(subcommand)]
     Config(config::Verb),
@@ -131,7 +127,6 @@ impl Verb {
             Verb::Logs(args) => logs::run(app, profile, args).await,
             Verb::UpdateContext(args) => update_context::run(app, profile, args).await,
             Verb::Artifacts(verb) => artifacts::run(app, verb).await,
-            Verb::Bundle(verb) => bundle::run(app, verb).await,
             Verb::Config(verb) => config::run(app, profile, verb),
             Verb::Completion(args) => completion::run::<Cli>(args),
             Verb::Version(args) => version::run(args),

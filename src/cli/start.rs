@@ -130,7 +130,7 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
 pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<ExitCode> {
     let options = StartOptions {
         overrides: overrides(profile, args),
-        artifacts: args.source.options()?,
+        artifacts: args.source.options(),
         way: args.source.way(args.bundle.as_deref()),
         wait: args.wait,
         wait_timeout: args.wait_timeout,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::output::{self, Output};
-use crate::artifacts;
+use crate::artifacts::catalog::CATALOG;
 use crate::error::Result;
 
 /// How it is shown.
@@ -19,7 +19,7 @@ pub struct Args {
 /// Prints the versions.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let kcl = env!("CARGO_PKG_VERSION");
-    let versions = artifacts::kubernetes_versions();
+    let versions = CATALOG.kubernetes_versions()?;
     match args.output {
         Output::Json => output::json(&json!({"kcl": kcl, "kubernetes": versions}))?,
         Output::Text => {

@@ -51,7 +51,7 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     let mut lock = app.lock(&name).await?;
     let existing = app.store.load(&name)?;
     let mut spec = config::resolve(&options.overrides, existing.as_ref().map(|state| &state.spec))?;
-    spec.kubernetes_version = artifacts::resolve_version(&spec.kubernetes_version)?;
+    spec.kubernetes_version = artifacts::catalog::CATALOG.kubernetes_version(&spec.kubernetes_version)?;
     let cached = observe::cached(app, &spec)?;
     let driver = drivers::driver(spec.driver, app.store.paths(), cached.as_ref())?;
     let observed = observe::observe(app, driver.as_ref(), &spec).await?;
