@@ -34,7 +34,7 @@ impl Lock {
         let path = PathBuf::from(name);
         let begun = Instant::now();
         loop {
-            match OpenOptions::new().write(true).create_new(true).mode(0).open(&path) {
+            match OpenOptions::new().write(true).create_new(true).mode(0o000).open(&path) {
                 Ok(_) => return Ok(Lock { path }),
                 Err(held) if held.kind() == io::ErrorKind::AlreadyExists && begun.elapsed() < patience => {
                     std::thread::sleep(INTERVAL);

@@ -101,7 +101,7 @@ fn what_others_wrote_survives_coming_and_going() {
         assert_eq!(merged[key], before[key]);
     }
     assert_eq!(merged["users"][0], before["users"][0]);
-    assert_eq!(config.remove("kcl").unwrap(), [path.clone()]);
+    assert_eq!(config.remove("kcl").unwrap(), std::slice::from_ref(&path));
     let mut expected = before;
     expected["current-context"] = "".into();
     assert_eq!(value(&path), expected);

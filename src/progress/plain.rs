@@ -61,11 +61,10 @@ impl State {
                     Some(percent) => format!("{message} ({percent} %)"),
                     None => message.clone(),
                 };
-                match self.running.get_mut(step) {
-                    Some(running) if running.throttle.lets(&message, now) => {
-                        vec![format!("    {}: {message}", running.title)]
-                    }
-                    _ => Vec::new(),
+                let Some(running) = self.running.get_mut(step) else { return Vec::new() };
+                match running.throttle.lets(&message, now) {
+                    true => vec![format!("    {}: {message}", running.title)],
+                    false => Vec::new(),
                 }
             }
             Event::Finished { step, message, elapsed } => {

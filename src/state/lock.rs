@@ -47,7 +47,10 @@ impl ClusterLock {
 
     /// Gives it back and removes its file: the cluster is gone.
     pub(super) fn discard(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path)
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 }
 

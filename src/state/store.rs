@@ -138,3 +138,6 @@ fn parse(content: &[u8]) -> std::result::Result<ClusterState, String> {
     }
     serde_json::from_value(value).map_err(|error| format!("is damaged: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,6 @@
 
 mod cli;
 mod components;
-mod console;
 mod error;
 mod facts;
 mod files;

@@ -19,9 +19,7 @@ pub fn process(spec: &NodeSpec) -> Process {
         files: vec![(AUTHENTICATION, authentication())],
         readiness: Readiness::Gate,
         after: &[],
-        // Within some 50 ms it has withdrawn its address and its lease. What it then waits for is that its connections
-        // fall idle, at which it looks again and again with pauses of up to 500 ms; its clients on this node are gone.
-        grace: Duration::from_millis(600),
+        grace: Duration::from_secs(5),
         bounded_view: false,
     }
 }

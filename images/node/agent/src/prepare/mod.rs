@@ -29,7 +29,6 @@ pub fn base() -> Result<()> {
 pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     if facts.init {
         mounts::propagate()?;
-        mounts::kernel_messages()?;
         cgroup::delegate(facts.cgroup)?;
         identity::set(spec)?;
     }

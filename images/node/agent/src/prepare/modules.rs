@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::console::say;
 use crate::supervise::Reaper;
 
 /// What is wanted, and a path that exists once it is there. Most are autoloaded on first use; those that are not, or
@@ -26,6 +25,6 @@ pub async fn load(reaper: &Reaper) {
     let mut command = Command::new("modprobe");
     command.arg("--all").args(&missing);
     if let Err(error) = reaper.run(command, None).await {
-        say(format_args!("kernel modules {missing:?}: {error}"));
+        println!("kernel modules {missing:?}: {error}");
     }
 }
