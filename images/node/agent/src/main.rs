@@ -1,2 +1,95 @@
-//! The node agent of kcl: process 1 of a node.
-fn main() {}
+//! The node agent of kcl: process 1 of a node, or a service of a host.
+//!
+//! It reads the node spec, prepares the node ([`prepare`]), and supervises the components ([`components`],
+//! [`supervise`]), whose connections to the API go through its [`gate`]. Single-threaded throughout.
+
+mod cli;
+mod components;
+mod error;
+mod facts;
+mod files;
+mod gate;
+mod paths;
+mod prepare;
+mod run;
+mod socket;
+mod state;
+mod supervise;
+#[cfg(test)]
+mod testing;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use cli::Goal;
+use error::Result;
+use socket::Request;
+
+const USAGE: &str = "usage: kcl-node run
+       kcl-node status
+       kcl-node wait api|running [--timeout SECONDS]
+       kcl-node restart COMPONENT
+       kcl-node reload
+       kcl-node stop
+       kcl-node version";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    dispatch(&arguments).unwrap_or_else(|error| {
+        eprintln!("kcl-node: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn dispatch(arguments: &[&str]) -> Result<ExitCode> {
+    match arguments {
+        ["run"] => run::run().map(|()| ExitCode::SUCCESS),
+        ["status"] => cli::status(),
+        ["wait", rest @ ..] => match goal_and_limit(rest) {
+            Some((goal, limit)) => cli::wait(goal, limit),
+            None => Ok(usage()),
+        },
+        ["restart", component] => cli::order(&Request::Restart { component: (*component).to_owned() }),
+        ["reload"] => cli::order(&Request::Reload),
+        ["stop"] => cli::stop(),
+        ["version"] => {
+            println!("{}", env!("CARGO_PKG_VERSION"));
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Ok(usage()),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+fn goal_and_limit(arguments: &[&str]) -> Option<(Goal, Duration)> {
+    let (goal, limit) = match arguments {
+        [goal] => (goal, 360),
+        [goal, "--timeout", seconds] => (goal, seconds.parse().ok()?),
+        _ => return None,
+    };
+    let goal = match *goal {
+        "api" => Goal::Api,
+        "running" => Goal::Running,
+        _ => return None,
+    };
+    Some((goal, Duration::from_secs(limit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_needs_a_goal_and_may_have_a_limit() {
+        assert_eq!(goal_and_limit(&["api"]), Some((Goal::Api, Duration::from_secs(360))));
+        let limited = goal_and_limit(&["running", "--timeout", "5"]);
+        assert_eq!(limited, Some((Goal::Running, Duration::from_secs(5))));
+        assert_eq!(goal_and_limit(&["running", "--timeout", "soon"]), None);
+        assert_eq!(goal_and_limit(&["nodes"]), None);
+    }
+}

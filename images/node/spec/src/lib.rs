@@ -16,6 +16,13 @@ use serde::{Deserialize, Serialize};
 /// The schema that this code writes and reads.
 pub const SCHEMA: u32 = 1;
 
+/// [`NodeSpec::stop_grace_seconds`] where nothing else is wanted.
+pub const DEFAULT_STOP_GRACE_SECONDS: u32 = 10;
+
+/// The image of the pods' sandbox process, as the CRI plugin of containerd is told; its default in containerd 2.4.
+/// kcl assembles an image of exactly this name.
+pub const SANDBOX_IMAGE: &str = "registry.k8s.io/pause:3.10.2";
+
 /// What a node is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -56,6 +63,13 @@ pub struct NodeSpec {
     pub capacity: Capacity,
     /// Kubernetes itself.
     pub kubernetes: KubernetesSpec,
+    /// Seconds that containers get to end when the node stops, before they are killed.
+    #[serde(default = "default_stop_grace")]
+    pub stop_grace_seconds: u32,
+}
+
+fn default_stop_grace() -> u32 {
+    DEFAULT_STOP_GRACE_SECONDS
 }
 
 /// What a node is bounded to.
@@ -127,6 +141,10 @@ pub struct KubernetesSpec {
     pub api_servers: Vec<SocketAddr>,
     /// Members of etcd, by name; of more than one only with several control planes.
     pub etcd_members: Vec<EtcdMember>,
+    /// This node's member joins an etcd that runs already (it was announced there with a member add), rather than
+    /// founding one together with the others. It matters only while the member has no data.
+    #[serde(default)]
+    pub etcd_join: bool,
     /// Feature gates for all components.
     pub feature_gates: BTreeMap<String, bool>,
     /// `component -> flag (without dashes) -> value`, from `--extra-config`, after kcl's own flags.

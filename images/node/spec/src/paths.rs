@@ -12,6 +12,8 @@ pub const CONTAINERD_ROOT: &str = "/var/lib/containerd";
 pub const SOCKET: &str = "/run/kcl/agent.sock";
 /// Logs of the components: `<component>.log`, rotated to `<component>.log.1`.
 pub const LOGS: &str = "/var/log/kcl";
+/// Where components say that they are ready (sd_notify(3)): one socket a component.
+pub const NOTIFY: &str = "/run/kcl/notify";
 /// Configuration files that the agent writes anew at each start.
 pub const RENDERED: &str = "/run/kcl/config";
 /// Directories that live on a real file system.

@@ -1,0 +1,152 @@
+//! The commands that talk to a running agent.
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use kcl_node_spec::{ComponentState, NodeStatus, Phase};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Doing, Error, Result};
+use crate::paths::SOCKET;
+use crate::socket::{Answer, Request};
+use crate::supervise::tail;
+
+/// How often a component may end before it was ever ready, until `wait` gives up: by then it has been tried for seconds.
+const HOPELESS: u32 = 5;
+
+/// What `wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The API answers.
+    Api,
+    /// Every component is ready.
+    Running,
+}
+
+impl Goal {
+    fn reached(self, status: &NodeStatus) -> bool {
+        match self {
+            Goal::Api => status.api_ready,
+            Goal::Running => status.phase == Phase::Running,
+        }
+    }
+}
+
+/// `status`: the status as JSON. It succeeds for a node that runs.
+pub fn status() -> Result<ExitCode> {
+    let status: NodeStatus = ask(&Request::Status)?;
+    let text = serde_json::to_string_pretty(&status).map_err(|error| Error::Invalid(error.to_string()))?;
+    println!("{text}");
+    Ok(if status.phase == Phase::Running { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `restart`, `reload`.
+pub fn order(request: &Request) -> Result<ExitCode> {
+    let answer: Answer = ask(request)?;
+    answer.error.map_or(Ok(ExitCode::SUCCESS), |error| Err(Error::Invalid(error)))
+}
+
+/// `stop`: returns when the agent has ended.
+pub fn stop() -> Result<ExitCode> {
+    let mut reader = send(&connect()?, &Request::Stop)?;
+    let mut rest = String::new();
+    // The end of the connection is the answer, however it comes.
+    let _ = reader.read_line(&mut rest);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `wait`: blocks until the goal is reached.
+pub fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
+    let deadline = Instant::now() + limit;
+    let stream = connect_until(deadline)?;
+    let mut reader = send(&stream, &Request::Watch)?;
+    let mut last = None;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(gave_up(last.as_ref(), &format!("not ready after {} s", limit.as_secs())));
+        }
+        stream.set_read_timeout(Some(left)).doing(|| format!("set the time limit of {SOCKET}"))?;
+        let mut line = String::new();
+        match reader.read_line(&mut line) {
+            Ok(0) => return Ok(gave_up(last.as_ref(), "the agent ended")),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+            Err(error) => return Err(error).doing(|| format!("read from {SOCKET}")),
+        }
+        let status: NodeStatus = parse(&line)?;
+        if goal.reached(&status) {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let hopeless = |one: &kcl_node_spec::ComponentStatus| {
+            one.ready_after_ms.is_none() && one.state == ComponentState::BackOff && one.restarts >= HOPELESS
+        };
+        let why = match status.phase {
+            Phase::Failed => Some("the node could not be prepared"),
+            Phase::Stopping => Some("the node is being stopped"),
+            _ if status.components.iter().any(hopeless) => Some("a component fails again and again"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            return Ok(gave_up(Some(&status), why));
+        }
+        last = Some(status);
+    }
+}
+
+/// Says on standard error which components are not ready, and what they said last.
+fn gave_up(status: Option<&NodeStatus>, why: &str) -> ExitCode {
+    eprintln!("{why}");
+    let Some(status) = status else { return ExitCode::FAILURE };
+    if let Some(error) = &status.error {
+        eprintln!("{error}");
+    }
+    for component in status.components.iter().filter(|component| component.state != ComponentState::Ready) {
+        let state = serde_json::to_value(component.state).unwrap_or_default();
+        let state = state.as_str().unwrap_or_default();
+        let exit = component.last_exit.as_deref().map(|exit| format!(", last {exit}")).unwrap_or_default();
+        eprintln!("{}: {state}, {} restarts{exit}", component.name, component.restarts);
+        // One that waits for another has nothing to say.
+        if component.state != ComponentState::Waiting {
+            for line in tail(&component.name, 8).unwrap_or_default().lines() {
+                eprintln!("  {line}");
+            }
+        }
+    }
+    ExitCode::FAILURE
+}
+
+fn ask<T: DeserializeOwned>(request: &Request) -> Result<T> {
+    let mut line = String::new();
+    send(&connect()?, request)?.read_line(&mut line).doing(|| format!("read from {SOCKET}"))?;
+    parse(&line)
+}
+
+fn parse<T: DeserializeOwned>(line: &str) -> Result<T> {
+    serde_json::from_str(line).map_err(|error| Error::Invalid(format!("{SOCKET} answered {line:?}: {error}")))
+}
+
+fn connect() -> Result<UnixStream> {
+    UnixStream::connect(SOCKET).doing(|| format!("reach the agent at {SOCKET}; does it run?"))
+}
+
+/// The socket is the first thing that the agent makes, but the command may be there before it.
+fn connect_until(deadline: Instant) -> Result<UnixStream> {
+    const INTERVAL: Duration = Duration::from_millis(10);
+    loop {
+        match UnixStream::connect(SOCKET) {
+            Err(_) if Instant::now() + INTERVAL < deadline => std::thread::sleep(INTERVAL),
+            other => return other.doing(|| format!("reach the agent at {SOCKET}; does it run?")),
+        }
+    }
+}
+
+fn send(stream: &UnixStream, request: &Request) -> Result<BufReader<UnixStream>> {
+    let mut line = serde_json::to_vec(request).map_err(|error| Error::Invalid(error.to_string()))?;
+    line.push(b'\n');
+    let mut own = stream.try_clone().doing(|| "duplicate a file descriptor".to_owned())?;
+    own.write_all(&line).doing(|| format!("write to {SOCKET}"))?;
+    Ok(BufReader::new(own))
+}

@@ -1,0 +1,53 @@
+//! The controller manager.
+
+use std::time::Duration;
+
+use kcl_node_spec::NodeSpec;
+
+use super::flags::Flags;
+use super::{After, Process, Readiness, leader_elect};
+use crate::paths::{CONTROLLER_MANAGER_CONF, pki, pki_file};
+
+/// The process.
+pub fn process(spec: &NodeSpec) -> Process {
+    Process {
+        name: "kube-controller-manager",
+        args: flags(spec).args(),
+        files: Vec::new(),
+        readiness: Readiness::Https(10257),
+        after: &[After::ApiServing],
+        grace: Duration::from_secs(3),
+        bounded_view: false,
+    }
+}
+
+fn flags(spec: &NodeSpec) -> Flags {
+    let mut flags = Flags::default();
+    super::scheduler::companion(&mut flags, CONTROLLER_MANAGER_CONF);
+    flags
+        // kcl gives each node its range itself.
+        .set("allocate-node-cidrs", "false")
+        .set("cluster-name", spec.cluster.as_str())
+        .set("cluster-signing-cert-file", pki_file(pki::CA_CERT))
+        .set("cluster-signing-key-file", pki_file(pki::CA_KEY))
+        .set("leader-elect", leader_elect(spec))
+        .set("root-ca-file", pki_file(pki::CA_CERT))
+        .set("service-account-private-key-file", pki_file(pki::SA_KEY))
+        .set("use-service-account-credentials", "true")
+        .feature_gates(spec)
+        .extra(spec, "controller-manager");
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::spec;
+
+    #[test]
+    fn a_lone_one_elects_nobody() {
+        let args = flags(&spec()).args();
+        assert!(args.contains(&"--leader-elect=false".to_owned()));
+        assert!(args.contains(&"--kube-api-qps=500".to_owned()));
+    }
+}

@@ -1,0 +1,86 @@
+//! etcd, with mutual TLS towards its clients and its peers.
+
+use std::time::Duration;
+
+use kcl_node_spec::NodeSpec;
+
+use super::flags::Flags;
+use super::{Process, Readiness};
+use crate::paths::{pki, pki_file};
+
+/// The process.
+pub fn process(spec: &NodeSpec) -> Process {
+    Process {
+        name: "etcd",
+        args: flags(spec).args(),
+        files: Vec::new(),
+        readiness: Readiness::Notify,
+        after: &[],
+        grace: Duration::from_secs(5),
+        bounded_view: false,
+    }
+}
+
+fn flags(spec: &NodeSpec) -> Flags {
+    let address = spec.address;
+    let members = &spec.kubernetes.etcd_members;
+    let cluster: Vec<String> =
+        members.iter().map(|member| format!("{}=https://{}:2380", member.name, member.address)).collect();
+    let mut flags = Flags::default();
+    flags
+        .set("name", spec.name.as_str())
+        .set("data-dir", "/var/lib/etcd")
+        .set("listen-client-urls", format!("https://127.0.0.1:2379,https://{address}:2379"))
+        .set("advertise-client-urls", format!("https://{address}:2379"))
+        .set("listen-peer-urls", format!("https://{address}:2380"))
+        .set("initial-advertise-peer-urls", format!("https://{address}:2380"))
+        .set("initial-cluster", cluster.join(","))
+        .set("initial-cluster-state", if spec.kubernetes.etcd_join { "existing" } else { "new" })
+        .set("initial-cluster-token", spec.cluster.as_str())
+        .set("listen-metrics-urls", "http://127.0.0.1:2381")
+        .set("client-cert-auth", "true")
+        .set("trusted-ca-file", pki_file(pki::ETCD_CA_CERT))
+        .set("cert-file", pki_file(pki::ETCD_SERVER_CERT))
+        .set("key-file", pki_file(pki::ETCD_SERVER_KEY))
+        .set("peer-client-cert-auth", "true")
+        .set("peer-trusted-ca-file", pki_file(pki::ETCD_CA_CERT))
+        .set("peer-cert-file", pki_file(pki::ETCD_PEER_CERT))
+        .set("peer-key-file", pki_file(pki::ETCD_PEER_KEY))
+        .set("quota-backend-bytes", (2_u64 << 30).to_string())
+        // The API server compacts every five minutes itself; this is for what it leaves.
+        .set("auto-compaction-retention", "1h")
+        .set("log-level", "warn");
+    if members.len() == 1 {
+        // Nobody to wait for before the first election, which otherwise takes up to a second.
+        flags.set("heartbeat-interval", "10").set("election-timeout", "100");
+    }
+    flags.extra(spec, "etcd");
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::spec;
+
+    #[test]
+    fn only_a_lone_member_elects_itself_at_once() {
+        let mut spec = spec();
+        assert!(flags(&spec).args().contains(&"--election-timeout=100".to_owned()));
+        let mut second = spec.kubernetes.etcd_members[0].clone();
+        second.name = "kcl-m02".to_owned();
+        second.address = [10, 111, 0, 3].into();
+        spec.kubernetes.etcd_members.push(second);
+        let args = flags(&spec).args();
+        assert!(!args.iter().any(|arg| arg.starts_with("--election-timeout")));
+        let cluster = "--initial-cluster=kcl=https://10.111.0.2:2380,kcl-m02=https://10.111.0.3:2380".to_owned();
+        assert!(args.contains(&cluster));
+    }
+
+    #[test]
+    fn nothing_is_served_without_tls_but_health() {
+        let args = flags(&spec()).args();
+        let plain: Vec<_> = args.iter().filter(|arg| arg.contains("http://")).collect();
+        assert_eq!(plain, ["--listen-metrics-urls=http://127.0.0.1:2381"]);
+    }
+}

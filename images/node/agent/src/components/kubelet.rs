@@ -1,0 +1,137 @@
+//! The kubelet.
+
+use std::time::Duration;
+
+use kcl_node_spec::NodeSpec;
+use serde_json::{Value, json};
+
+use super::flags::Flags;
+use super::{After, Process, Readiness, containerd};
+use crate::facts::Facts;
+use crate::paths::{self, KUBELET_CONF, pki, pki_file};
+
+const CONFIG: &str = "kubelet.json";
+
+/// Labels outside Kubernetes' own domains are the kubelet's to set, and of those within only these
+/// (`k8s.io/kubelet/pkg/apis/well_known_labels.go`): the admission plugin NodeRestriction refuses the others.
+const ALLOWED_LABELS: &[&str] = &[
+    "kubernetes.io/hostname",
+    "kubernetes.io/arch",
+    "kubernetes.io/os",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "node.kubernetes.io/instance-type",
+];
+const ALLOWED_LABEL_DOMAINS: &[&str] = &["kubelet.kubernetes.io", "node.kubernetes.io"];
+
+/// The process.
+pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
+    Process {
+        name: "kubelet",
+        args: flags(spec).args(),
+        files: vec![(CONFIG, format!("{:#}\n", config(spec, facts)))],
+        readiness: Readiness::Notify,
+        after: &[After::Ready("containerd")],
+        grace: Duration::from_secs(2),
+        bounded_view: true,
+    }
+}
+
+fn flags(spec: &NodeSpec) -> Flags {
+    let mut flags = Flags::default();
+    flags
+        .set("config", paths::rendered(CONFIG).to_string_lossy())
+        .set("kubeconfig", KUBELET_CONF)
+        .set("hostname-override", spec.name.as_str())
+        .set("node-ip", spec.address.to_string());
+    let labels = spec.kubernetes.labels.iter().filter(|(name, _)| may_set(name));
+    let labels: Vec<String> = labels.map(|(name, value)| format!("{name}={value}")).collect();
+    if !labels.is_empty() {
+        flags.set("node-labels", labels.join(","));
+    }
+    // Its flags win over its file.
+    flags.extra(spec, "kubelet");
+    flags
+}
+
+/// Whether the kubelet may label its own node so.
+fn may_set(label: &str) -> bool {
+    let Some((domain, _)) = label.split_once('/') else { return true };
+    let below = |parent: &str| domain == parent || domain.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'));
+    !(below("kubernetes.io") || below("k8s.io"))
+        || ALLOWED_LABELS.contains(&label)
+        || ALLOWED_LABEL_DOMAINS.iter().any(|allowed| below(allowed))
+}
+
+fn config(spec: &NodeSpec, facts: &Facts) -> Value {
+    let mut gates = spec.kubernetes.feature_gates.clone();
+    if !facts.cap_sys_resource {
+        // Lets it go on where a sysctl or an OOM score may not be set; nothing else hangs on it.
+        gates.entry("KubeletInUserNamespace".to_owned()).or_insert(true);
+    }
+    json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {
+            "anonymous": { "enabled": false },
+            "webhook": { "enabled": true },
+            "x509": { "clientCAFile": pki_file(pki::CA_CERT) },
+        },
+        "authorization": { "mode": "Webhook" },
+        "cgroupDriver": "cgroupfs",
+        "clusterDNS": [spec.network.cluster_dns],
+        "clusterDomain": spec.network.dns_domain,
+        "containerRuntimeEndpoint": format!("unix://{}", containerd::SOCKET),
+        "enforceNodeAllocatable": [],
+        // A small disk is no reason to evict, nor to delete images.
+        "evictionHard": {
+            "imagefs.available": "0%",
+            "memory.available": "0%",
+            "nodefs.available": "0%",
+            "nodefs.inodesFree": "0%",
+            "imagefs.inodesFree": "0%",
+        },
+        "imageGCHighThresholdPercent": 100,
+        "failCgroupV1": false,
+        "failSwapOn": false,
+        "featureGates": gates,
+        "healthzBindAddress": "127.0.0.1",
+        "healthzPort": 10248,
+        "makeIPTablesUtilChains": false,
+        "maxParallelImagePulls": 4,
+        "serializeImagePulls": false,
+        "readOnlyPort": 0,
+        "resolvConf": facts.resolv_conf,
+        "rotateCertificates": false,
+        "serverTLSBootstrap": false,
+        "shutdownGracePeriod": "0s",
+        "shutdownGracePeriodCriticalPods": "0s",
+        "tlsCertFile": pki_file(pki::KUBELET_SERVER_CERT),
+        "tlsPrivateKeyFile": pki_file(pki::KUBELET_SERVER_KEY),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{facts, spec};
+
+    #[test]
+    fn labels_that_it_may_not_set_are_left_to_kcl() {
+        assert!(may_set("disk"));
+        assert!(may_set("example.org/disk"));
+        assert!(may_set("topology.kubernetes.io/zone"));
+        assert!(may_set("kcl.node.kubernetes.io/x"));
+        assert!(!may_set("node-role.kubernetes.io/control-plane"));
+        assert!(!may_set("kubernetes.io/role"));
+        assert!(!may_set("x.k8s.io/y"));
+        assert!(may_set("notkubernetes.io/y"));
+    }
+
+    #[test]
+    fn a_machine_with_all_capabilities_needs_no_gate() {
+        assert_eq!(config(&spec(), &facts())["featureGates"]["KubeletInUserNamespace"], true);
+        let facts = Facts { cap_sys_resource: true, ..facts() };
+        assert_eq!(config(&spec(), &facts)["featureGates"], json!({}));
+    }
+}

@@ -1,0 +1,48 @@
+//! The scheduler, and what it has in common with the controller manager.
+
+use std::time::Duration;
+
+use kcl_node_spec::NodeSpec;
+
+use super::flags::Flags;
+use super::{After, Process, Readiness, leader_elect};
+use crate::paths::{SCHEDULER_CONF, pki, pki_file};
+
+/// The process.
+pub fn process(spec: &NodeSpec) -> Process {
+    Process {
+        name: "kube-scheduler",
+        args: flags(spec).args(),
+        files: Vec::new(),
+        readiness: Readiness::Https(10259),
+        after: &[After::ApiServing],
+        grace: Duration::from_secs(3),
+        bounded_view: false,
+    }
+}
+
+fn flags(spec: &NodeSpec) -> Flags {
+    let mut flags = Flags::default();
+    companion(&mut flags, SCHEDULER_CONF);
+    flags.set("leader-elect", leader_elect(spec)).feature_gates(spec).extra(spec, "scheduler");
+    flags
+}
+
+/// Flags of the API server's companions.
+pub fn companion(flags: &mut Flags, kubeconfig: &str) {
+    flags
+        .set("authentication-kubeconfig", kubeconfig)
+        .set("authorization-kubeconfig", kubeconfig)
+        .set("kubeconfig", kubeconfig)
+        .set("bind-address", "127.0.0.1")
+        .set("client-ca-file", pki_file(pki::CA_CERT))
+        .set("requestheader-client-ca-file", pki_file(pki::FRONT_PROXY_CA_CERT))
+        // The default of 20 requests a second makes the controller manager spend six seconds on service accounts.
+        .set("kube-api-qps", "500")
+        .set("kube-api-burst", "1000")
+        .set("profiling", "false")
+        // Without these each makes up two RSA keys at its start, for a port that only loopback reaches. The
+        // certificate names 127.0.0.1, and its key lies on this node anyway.
+        .set("tls-cert-file", pki_file(pki::API_SERVER_CERT))
+        .set("tls-private-key-file", pki_file(pki::API_SERVER_KEY));
+}

@@ -1,0 +1,111 @@
+//! What the machine under the node is like. Detected, never assumed.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use kcl_node_spec::NodeSpec;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+use crate::paths::rendered;
+
+/// The inode of the first process namespace of a kernel (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// `CAP_SYS_RESOURCE` of capabilities(7).
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// The hierarchy of control groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgroup {
+    /// One hierarchy a controller.
+    V1,
+    /// The unified one.
+    V2,
+}
+
+/// What the machine is like.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The agent is process 1: it reaps orphans and owns the whole system.
+    pub init: bool,
+    /// The kernel is the node's own: a VM or a host, not a container.
+    pub own_kernel: bool,
+    /// The hierarchy of control groups.
+    pub cgroup: Cgroup,
+    /// CAP_SYS_RESOURCE may be had.
+    pub cap_sys_resource: bool,
+    /// A process may be made less likely to be killed when memory runs out.
+    pub oom_adjustable: bool,
+    /// The resolver file that pods inherit: one without a resolver on loopback, which pods could not reach.
+    pub resolv_conf: PathBuf,
+}
+
+impl Facts {
+    /// Looks.
+    pub fn detect(spec: &NodeSpec) -> Facts {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Facts {
+            init: std::process::id() == 1,
+            own_kernel: fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST_PID_NAMESPACE),
+            cgroup: match statfs("/sys/fs/cgroup") {
+                Ok(found) if found.filesystem_type() == CGROUP2_SUPER_MAGIC => Cgroup::V2,
+                _ => Cgroup::V1,
+            },
+            cap_sys_resource: bounding_set(&status) & (1 << CAP_SYS_RESOURCE) != 0,
+            oom_adjustable: oom_adjustable(),
+            resolv_conf: resolv_conf(spec),
+        }
+    }
+}
+
+/// The capabilities that a process of this system can ever have, from `/proc/self/status`.
+fn bounding_set(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Lowers the agent's own score by one, as the kernel would have it, and puts it back.
+fn oom_adjustable() -> bool {
+    let path = "/proc/self/oom_score_adj";
+    let Ok(before) = fs::read_to_string(path) else { return false };
+    let Ok(score) = before.trim().parse::<i32>() else { return false };
+    let write = |score: i32| {
+        OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(score.to_string().as_bytes()))
+    };
+    write((score - 1).max(-1000)).is_ok() && write(score).is_ok()
+}
+
+fn resolv_conf(spec: &NodeSpec) -> PathBuf {
+    if !spec.network.nameservers.is_empty() {
+        return rendered("resolv.conf");
+    }
+    let own = PathBuf::from("/etc/resolv.conf");
+    // What systemd-resolved learned, where the first file points to its stub on loopback.
+    let upstream = PathBuf::from("/run/systemd/resolve/resolv.conf");
+    let stub = fs::read_to_string(&own).is_ok_and(|text| only_loopback(&text));
+    if stub && upstream.exists() { upstream } else { own }
+}
+
+fn only_loopback(resolv_conf: &str) -> bool {
+    let mut servers = resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver")).peekable();
+    servers.peek().is_some() && servers.all(|server| server.trim().starts_with("127.") || server.trim() == "::1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_bounding_set() {
+        assert_eq!(bounding_set("Name:\tx\nCapBnd:\t000001fffeffffff\n") & (1 << CAP_SYS_RESOURCE), 0);
+        assert_ne!(bounding_set("CapBnd:\t000001ffffffffff\n") & (1 << CAP_SYS_RESOURCE), 0);
+    }
+
+    #[test]
+    fn a_stub_resolver_is_told_from_a_real_one() {
+        assert!(only_loopback("nameserver 127.0.0.53\noptions edns0\n"));
+        assert!(!only_loopback("nameserver 127.0.0.53\nnameserver 9.9.9.9\n"));
+        assert!(!only_loopback("search example.org\n"));
+    }
+}

@@ -1,0 +1,71 @@
+//! Writing files so that nobody ever reads half of one.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::error::{Doing, Result};
+
+/// Writes `content` to `path` by way of a temporary file beside it. Not forced to the disk: what the agent writes, it
+/// writes anew at each start.
+///
+/// A path that is a mount point cannot be renamed over (engines bind-mount `/etc/hosts` and its like), so there it is
+/// written in place.
+pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    if fs::read(path).is_ok_and(|found| found == content) {
+        return Ok(());
+    }
+    let attempt = || -> io::Result<()> {
+        let temporary = path.with_extension("kcl-new");
+        {
+            let mut file = File::create(&temporary)?;
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.write_all(content)?;
+        }
+        match fs::rename(&temporary, path) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                fs::remove_file(&temporary)?;
+                fs::write(path, content)
+            }
+            other => other,
+        }
+    };
+    if let Some(parent) = path.parent() {
+        create_dir(parent)?;
+    }
+    attempt().doing(|| format!("write {}", path.display()))
+}
+
+/// Makes a directory and those above it.
+pub fn create_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).doing(|| format!("make the directory {}", path.display()))
+}
+
+/// Makes a directory that only root may look into.
+pub fn create_private_dir(path: &Path) -> Result<()> {
+    create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o700)).doing(|| format!("set the mode of {}", path.display()))
+}
+
+/// Reads a whole text file.
+pub fn read(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    fs::read_to_string(path).doing(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_a_file_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/hosts");
+        write(&path, b"one", 0o644).unwrap();
+        write(&path, b"two", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

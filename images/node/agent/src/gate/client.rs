@@ -1,0 +1,71 @@
+//! TLS with the kubelet's identity, taken from its kubeconfig.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// How to talk to the API servers and to the components of this node.
+pub struct Client {
+    /// Certificate, key and CA.
+    pub config: Arc<ClientConfig>,
+    /// The name that is asked of the other side: every serving certificate of a control plane names the loopback
+    /// address, as that is where clients find it.
+    pub name: ServerName<'static>,
+}
+
+impl Client {
+    /// Reads a kubeconfig that kcl wrote: JSON, with the certificates in it.
+    pub fn from_kubeconfig(path: &Path) -> Result<Client> {
+        let wrong = |what: String| Error::Invalid(format!("{}: {what}", path.display()));
+        let document: Value = serde_json::from_str(&files::read(path)?).map_err(|error| wrong(error.to_string()))?;
+        let pem = |pointer: &str| -> Result<Vec<u8>> {
+            let text = document.pointer(pointer).and_then(Value::as_str);
+            let text =
+                text.ok_or_else(|| wrong(format!("{pointer} is missing: a base64 text of a PEM file is due")))?;
+            STANDARD.decode(text).map_err(|error| wrong(format!("{pointer} is not base64: {error}")))
+        };
+        let certificates = |pointer: &str| -> Result<Vec<CertificateDer<'static>>> {
+            CertificateDer::pem_slice_iter(&pem(pointer)?)
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|error| wrong(format!("{pointer} is not a certificate: {error}")))
+        };
+        let mut roots = RootCertStore::empty();
+        for authority in certificates("/clusters/0/cluster/certificate-authority-data")? {
+            roots.add(authority).map_err(|error| wrong(format!("the CA cannot be used: {error}")))?;
+        }
+        let key = "/users/0/user/client-key-data";
+        let private = PrivateKeyDer::from_pem_slice(&pem(key)?);
+        let private = private.map_err(|error| wrong(format!("{key} is not a private key: {error}")))?;
+        let own = certificates("/users/0/user/client-certificate-data")?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(own, private))
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok(Client { config: Arc::new(config), name: ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubeconfig_without_a_key_is_told_by_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubelet.conf");
+        std::fs::write(&path, r#"{"clusters": [{"cluster": {"certificate-authority-data": "!"}}]}"#).unwrap();
+        let error = Client::from_kubeconfig(&path).err().unwrap().to_string();
+        assert!(error.contains("kubelet.conf"), "{error}");
+        assert!(error.contains("/clusters/0/cluster/certificate-authority-data is not base64"), "{error}");
+    }
+}

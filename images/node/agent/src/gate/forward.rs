@@ -1,0 +1,64 @@
+//! Connections through the gate.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::Gate;
+
+/// A server on the same network that takes longer to connect to is down.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Seconds without an answer after which the other side of a connection is given up: a node that lost its power says no
+/// goodbye, and its clients should find another one soon.
+const SILENCE: u32 = 10;
+
+/// Accepts for as long as the agent runs.
+pub async fn accept(listener: TcpListener, gate: Rc<Gate>) {
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                tokio::task::spawn_local(pass(client, gate.clone()));
+            }
+            Err(error) => {
+                // Out of descriptors or memory: the next attempt would fail alike, and at once.
+                println!("the gate cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Holds the connection until it can be passed on.
+async fn pass(mut client: TcpStream, gate: Rc<Gate>) {
+    let mut server = connect(&gate).await;
+    let _ = client.set_nodelay(true);
+    // Either side may break off at any time; the other one sees it as an end.
+    let _ = copy_bidirectional(&mut client, &mut server).await;
+}
+
+async fn connect(gate: &Gate) -> TcpStream {
+    loop {
+        for upstream in gate.until_some_ready().await {
+            match timeout(PATIENCE, TcpStream::connect(upstream.address)).await {
+                Ok(Ok(stream)) if prepare(&stream).is_ok() => return stream,
+                _ => upstream.failed(),
+            }
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &SILENCE)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &(SILENCE / 2))?;
+    setsockopt(stream, sockopt::TcpKeepCount, &2)?;
+    setsockopt(stream, sockopt::TcpUserTimeout, &(SILENCE * 1000))?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! The gate: this node's one way to the API.
+//!
+//! Everything in the node talks to 127.0.0.1:6443, and the gate passes connections on to an API server that is ready,
+//! preferably the node's own. While none is ready, connections are accepted and held: a component that starts early waits
+//! instead of failing, backing off, and being late. An API server is ready when its `/readyz` says so to the kubelet's
+//! certificate; it is asked only until it is, and again after a connection to it failed.
+
+mod client;
+mod forward;
+pub mod http;
+mod upstream;
+
+pub use client::Client;
+
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use kcl_node_spec::{NodeSpec, Role};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::error::{Doing, Result};
+use crate::paths::API_PORT;
+use crate::state::State;
+use upstream::Upstream;
+
+/// The gate.
+pub struct Gate {
+    client: Arc<Client>,
+    /// The node's own API server first.
+    upstreams: RefCell<Vec<Rc<Upstream>>>,
+    /// Counts changes of readiness.
+    changes: watch::Sender<u64>,
+    state: Rc<State>,
+}
+
+impl Gate {
+    /// Opens the gate's port and begins to look for API servers.
+    pub async fn open(spec: &NodeSpec, client: Client, state: Rc<State>) -> Result<Rc<Gate>> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT));
+        let listener = TcpListener::bind(address).await.doing(|| format!("listen on {address}"))?;
+        let gate = Rc::new(Gate {
+            client: Arc::new(client),
+            upstreams: RefCell::default(),
+            changes: watch::Sender::new(0),
+            state,
+        });
+        gate.set_servers(spec);
+        tokio::task::spawn_local(forward::accept(listener, gate.clone()));
+        Ok(gate)
+    }
+
+    /// Takes over a changed list of API servers; connections that exist are left alone.
+    pub fn set_servers(self: &Rc<Gate>, spec: &NodeSpec) {
+        let own = |address: &SocketAddr| spec.role == Role::ControlPlane && address.ip() == spec.address;
+        let mut wanted: Vec<SocketAddr> = spec.kubernetes.api_servers.clone();
+        wanted.sort_by_key(|address| !own(address));
+        let mut upstreams = self.upstreams.borrow_mut();
+        let mut kept = std::mem::take(&mut *upstreams);
+        for address in wanted {
+            let found = kept.iter().position(|upstream| upstream.address == address);
+            upstreams.push(match found {
+                Some(index) => kept.swap_remove(index),
+                None => Upstream::watch(address, own(&address), self),
+            });
+        }
+        drop(upstreams);
+        kept.iter().for_each(|upstream| upstream.forget());
+        self.changed();
+    }
+
+    /// The client with the kubelet's certificate.
+    pub fn client(&self) -> Arc<Client> {
+        self.client.clone()
+    }
+
+    /// Returns once the node's own API server is ready.
+    pub async fn until_local_ready(&self) {
+        self.until(|gate| gate.upstreams.borrow().iter().any(|upstream| upstream.local && upstream.is_ready())).await;
+    }
+
+    /// The process of the node's own API server ended.
+    pub fn local_ended(&self) {
+        self.upstreams.borrow().iter().filter(|upstream| upstream.local).for_each(|upstream| upstream.failed());
+    }
+
+    /// Those that are ready, in the order in which to try them.
+    async fn until_some_ready(&self) -> Vec<Rc<Upstream>> {
+        let ready =
+            || -> Vec<_> { self.upstreams.borrow().iter().filter(|upstream| upstream.is_ready()).cloned().collect() };
+        self.until(|_| !ready().is_empty()).await;
+        ready()
+    }
+
+    async fn until(&self, condition: impl Fn(&Gate) -> bool) {
+        // The gate holds the sender, so this ends only when the condition is true.
+        let _ = self.changes.subscribe().wait_for(|_| condition(self)).await;
+    }
+
+    /// Tells everybody who waits that the readiness of an upstream changed.
+    fn changed(&self) {
+        let ready = self.upstreams.borrow().iter().any(|upstream| upstream.is_ready());
+        self.state.api_ready(ready);
+        self.changes.send_modify(|count| *count += 1);
+    }
+}

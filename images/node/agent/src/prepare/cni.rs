@@ -1,0 +1,54 @@
+//! The configuration of the container network: a point-to-point link per pod, addresses of the node's own range, and
+//! host ports.
+//!
+//! Addresses are remembered below `/run`, as the sandboxes that hold them end with the node.
+
+use std::path::Path;
+
+use kcl_node_spec::NodeSpec;
+use serde_json::{Value, json};
+
+use crate::error::Result;
+use crate::files;
+
+/// Where containerd finds it. Written before containerd starts: it reloads on a write, not on a create.
+const CONFLIST: &str = "/etc/cni/net.d/10-kcl.conflist";
+
+/// Writes the configuration.
+pub fn write(spec: &NodeSpec) -> Result<()> {
+    files::write(Path::new(CONFLIST), format!("{:#}\n", conflist(spec)).as_bytes(), 0o644)
+}
+
+fn conflist(spec: &NodeSpec) -> Value {
+    json!({
+        "cniVersion": "1.0.0",
+        "name": "kcl",
+        "plugins": [
+            {
+                "type": "ptp",
+                "ipMasq": false,
+                "mtu": spec.network.mtu,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": "/run/kcl/cni",
+                    "ranges": [[{ "subnet": spec.network.pod_cidr }]],
+                    "routes": [{ "dst": "0.0.0.0/0" }],
+                },
+            },
+            { "type": "portmap", "capabilities": { "portMappings": true }, "snat": true, "backend": "nftables" },
+        ],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::spec;
+
+    #[test]
+    fn pods_get_addresses_of_the_node() {
+        let found = conflist(&spec());
+        assert_eq!(found["plugins"][0]["ipam"]["ranges"][0][0]["subnet"], "10.244.1.0/24");
+        assert_eq!(found["plugins"][0]["mtu"], 1500);
+    }
+}

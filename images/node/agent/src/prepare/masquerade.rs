@@ -1,0 +1,48 @@
+//! Pods that talk to the world do so with the node's address.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use kcl_node_spec::NodeSpec;
+
+use crate::error::Result;
+use crate::supervise::Reaper;
+
+/// Replaces our table, in one transaction.
+pub async fn apply(spec: &NodeSpec, reaper: &Reaper) -> Result<()> {
+    let mut command = Command::new("nft");
+    command.args(["-f", "-"]);
+    reaper.run(command, Some(&ruleset(spec))).await
+}
+
+fn ruleset(spec: &NodeSpec) -> String {
+    let mut nodes = spec.address.to_string();
+    for peer in &spec.network.peers {
+        let _ = write!(nodes, ", {}", peer.address);
+    }
+    let pods = spec.network.cluster_cidr;
+    // The first line makes the second one valid where there is no table yet.
+    format!(
+        "table ip kcl\n\
+         delete table ip kcl\n\
+         table ip kcl {{\n\
+         \tchain postrouting {{\n\
+         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
+         \t\tip saddr {pods} ip daddr != {pods} ip daddr != {{ {nodes} }} masquerade\n\
+         \t}}\n\
+         }}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::spec;
+
+    #[test]
+    fn pods_keep_their_address_among_pods_and_nodes() {
+        let text = ruleset(&spec());
+        let rule = "ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 ip daddr != { 10.111.0.2, 10.111.0.3 } masquerade";
+        assert!(text.contains(rule), "{text}");
+    }
+}

@@ -1,0 +1,54 @@
+//! Makes a bare machine fit for the components. In process and idempotent: a second run changes nothing.
+
+mod capacity;
+mod cgroup;
+mod cni;
+mod identity;
+mod masquerade;
+mod modules;
+mod mounts;
+mod network;
+mod sysctl;
+
+pub use capacity::View;
+
+use kcl_node_spec::{NodeSpec, Role};
+use std::path::Path;
+
+use crate::error::Result;
+use crate::facts::Facts;
+use crate::supervise::Reaper;
+use crate::{files, paths};
+
+/// What must be there before any fact can be looked up: the kernel's file systems.
+pub fn base() -> Result<()> {
+    if std::process::id() == 1 { mounts::base() } else { Ok(()) }
+}
+
+/// Everything before the first component.
+pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
+    if facts.init {
+        mounts::propagate()?;
+        cgroup::delegate(facts.cgroup)?;
+        identity::set(spec)?;
+    }
+    for dir in [paths::LOGS, paths::RENDERED, paths::NOTIFY, "/var/lib/kubelet", "/etc/cni/net.d"] {
+        files::create_dir(Path::new(dir))?;
+    }
+    if spec.role == Role::ControlPlane {
+        files::create_private_dir(Path::new("/var/lib/etcd"))?;
+    }
+    modules::load(reaper).await;
+    identity::names(spec, facts)?;
+    sysctl::apply()?;
+    network::apply(spec, None, facts).await?;
+    cni::write(spec)?;
+    masquerade::apply(spec, reaper).await
+}
+
+/// What can change while the node runs: names, routes, masquerading.
+pub async fn update(before: &NodeSpec, spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
+    identity::names(spec, facts)?;
+    network::apply(spec, Some(before), facts).await?;
+    masquerade::apply(spec, reaper).await
+}

@@ -1,0 +1,68 @@
+//! Links and routes of the node.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use kcl_node_spec::NodeSpec;
+use nix::net::if_::if_nametoindex;
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+
+use crate::error::{Doing, Result};
+use crate::facts::Facts;
+
+/// Brings links up and sets the routes of `spec`; those to the peers of `before` that are no more are taken away.
+pub async fn apply(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts) -> Result<()> {
+    let (connection, handle, _) = rtnetlink::new_connection().doing(|| "open a netlink socket".to_owned())?;
+    let connection = tokio::spawn(connection);
+    let result = routes(spec, before, facts, &handle).await;
+    connection.abort();
+    result
+}
+
+async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handle: &Handle) -> Result<()> {
+    let network = &spec.network;
+    let name = network.interface.as_str();
+    let index = if_nametoindex(name).doing(|| format!("find the interface {name} (network.interface)"))?;
+    if facts.init {
+        let loopback = if_nametoindex("lo").doing(|| "find the loopback interface".to_owned())?;
+        let up = LinkUnspec::new_with_index(loopback).up().build();
+        handle.link().set(up).execute().await.doing(|| "bring lo up".to_owned())?;
+        let up = LinkUnspec::new_with_index(index).up().mtu(network.mtu).build();
+        let what = || format!("bring {name} up with an MTU of {}", network.mtu);
+        handle.link().set(up).execute().await.doing(what)?;
+    }
+    let anywhere = Ipv4Net::default();
+    if let Some(gateway) = network.gateway {
+        ensure(handle, index, anywhere, gateway).await?;
+    }
+    let wanted: Vec<(Ipv4Net, Ipv4Addr)> = peer_routes(spec).collect();
+    for (pods, address) in &wanted {
+        ensure(handle, index, *pods, *address).await?;
+    }
+    for (pods, address) in before.into_iter().flat_map(peer_routes) {
+        if !wanted.iter().any(|(kept, _)| *kept == pods) {
+            // A route that is gone already is as good.
+            let _ = handle.route().del(message(index, pods, address)).execute().await;
+        }
+    }
+    Ok(())
+}
+
+/// The way to the pods of each peer on our network; one that is not on it has no direct way.
+fn peer_routes(spec: &NodeSpec) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
+    let on_link = |address: &Ipv4Addr| spec.network.subnet.contains(address);
+    spec.network.peers.iter().filter(move |peer| on_link(&peer.address)).map(|peer| (peer.pod_cidr, peer.address))
+}
+
+async fn ensure(handle: &Handle, index: u32, to: Ipv4Net, via: Ipv4Addr) -> Result<()> {
+    let request = handle.route().add(message(index, to, via)).replace();
+    request.execute().await.doing(|| format!("set the route to {to} via {via}"))
+}
+
+fn message(index: u32, to: Ipv4Net, via: Ipv4Addr) -> rtnetlink::packet_route::route::RouteMessage {
+    RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(to.network(), to.prefix_len())
+        .gateway(via)
+        .output_interface(index)
+        .build()
+}

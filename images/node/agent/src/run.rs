@@ -1,0 +1,162 @@
+//! `kcl-node run`: the life of a node from its preparation to its end.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kcl_node_spec::{NodeSpec, SCHEMA};
+use nix::sys::reboot::{RebootMode, reboot};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::error::{Doing, Error, Result};
+use crate::facts::Facts;
+use crate::gate::{Client, Gate};
+use crate::prepare::View;
+use crate::socket::{Answer, Request};
+use crate::state::State;
+use crate::supervise::{self, Component, Reaper};
+use crate::{components, files, paths, prepare, socket};
+
+/// What runs of a node that could be prepared.
+struct Node {
+    spec: NodeSpec,
+    facts: Facts,
+    gate: Rc<Gate>,
+    handles: HashMap<&'static str, mpsc::Sender<supervise::Command>>,
+    reaper: Reaper,
+}
+
+/// Runs until it is told to stop.
+pub fn run() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.doing(|| "start the event loop".to_owned())?;
+    LocalSet::new().block_on(&runtime, main())
+}
+
+async fn main() -> Result<()> {
+    prepare::base()?;
+    let state = Rc::new(State::new(&nix::unistd::gethostname().unwrap_or_default().to_string_lossy()));
+    let reaper = Reaper::start()?;
+    let (sender, mut orders) = mpsc::channel(8);
+    socket::serve(state.clone(), sender)?;
+    let mut signals = Signals::listen()?;
+    let mut node = tokio::select! {
+        started = start(&state, &reaper) => match started {
+            Ok(node) => Some(node),
+            Err(error) => {
+                // It stays, so that kcl can ask why.
+                println!("the node could not be prepared: {error}");
+                state.failed(&error.to_string());
+                None
+            }
+        },
+        () = signals.any() => return Ok(()),
+    };
+    loop {
+        tokio::select! {
+            () = signals.any() => break,
+            Some((request, answer)) = orders.recv() => {
+                if let Request::Stop = request {
+                    break;
+                }
+                let result = obey(request, node.as_mut()).await;
+                let _ = answer.send(Answer { error: result.err().map(|error| error.to_string()) });
+            }
+        }
+    }
+    state.stopping();
+    if let Some(node) = &node {
+        supervise::stop(&node.handles, Duration::from_secs(node.spec.stop_grace_seconds.into())).await;
+        println!("stopped");
+        power_off(&node.facts);
+    }
+    Ok(())
+}
+
+/// Prepares the node and starts its components.
+async fn start(state: &Rc<State>, reaper: &Reaper) -> Result<Node> {
+    let spec = read_spec()?;
+    state.named(&spec);
+    let facts = Facts::detect(&spec);
+    let client = Client::from_kubeconfig(Path::new(paths::KUBELET_CONF))?;
+    prepare::all(&spec, &facts, reaper).await?;
+    let view = Rc::new(View::render(&spec.capacity)?);
+    let gate = Gate::open(&spec, client, state.clone()).await?;
+    let processes = components::all(&spec, &facts);
+    state.starting(&processes);
+    println!("{} is prepared after {} ms", spec.name, state.uptime_ms());
+    tokio::task::spawn_local(supervise::rotate_forever(processes.iter().map(|process| process.name).collect()));
+    let mut handles = HashMap::new();
+    for process in processes {
+        let (sender, commands) = mpsc::channel(4);
+        handles.insert(process.name, sender);
+        let component =
+            Component { process, state: state.clone(), reaper: reaper.clone(), gate: gate.clone(), view: view.clone() };
+        tokio::task::spawn_local(component.live(commands));
+    }
+    Ok(Node { spec, facts, gate, handles, reaper: reaper.clone() })
+}
+
+fn read_spec() -> Result<NodeSpec> {
+    let spec: NodeSpec = serde_json::from_str(&files::read(paths::SPEC)?)
+        .map_err(|error| Error::Invalid(format!("{}: {error}", paths::SPEC)))?;
+    if spec.schema != SCHEMA {
+        let (found, path) = (spec.schema, paths::SPEC);
+        return Err(Error::Invalid(format!("{path}: schema is {found}, this agent reads {SCHEMA}")));
+    }
+    Ok(spec)
+}
+
+async fn obey(request: Request, node: Option<&mut Node>) -> Result<()> {
+    let node = node.ok_or_else(|| Error::Invalid("the node could not be prepared; see its status".to_owned()))?;
+    match request {
+        Request::Restart { component } => {
+            let handle = node.handles.get(component.as_str()).ok_or_else(|| {
+                let names: Vec<_> = node.handles.keys().copied().collect();
+                Error::Invalid(format!("there is no component {component:?} here, but {}", names.join(", ")))
+            })?;
+            let _ = handle.send(supervise::Command::Restart).await;
+        }
+        Request::Reload => {
+            let spec = read_spec()?;
+            prepare::update(&node.spec, &spec, &node.facts, &node.reaper).await?;
+            node.gate.set_servers(&spec);
+            node.spec = spec;
+        }
+        Request::Status | Request::Watch | Request::Stop => {}
+    }
+    Ok(())
+}
+
+/// Switches a machine off whose first process is the agent: the kernel panics when that ends.
+fn power_off(facts: &Facts) {
+    if facts.init && facts.own_kernel {
+        nix::unistd::sync();
+        let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+        println!("power off: {error}");
+    }
+}
+
+/// Signals that ask the node to stop.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        let listen = |kind| signal(kind).doing(|| "listen for signals".to_owned());
+        // SIGPWR: what engines and hypervisors send to an init that is to stop.
+        let power = SignalKind::from_raw(libc::SIGPWR);
+        Ok(Signals([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(power)?]))
+    }
+
+    async fn any(&mut self) {
+        let [first, second, third] = &mut self.0;
+        tokio::select! {
+            _ = first.recv() => {}
+            _ = second.recv() => {}
+            _ = third.recv() => {}
+        }
+    }
+}

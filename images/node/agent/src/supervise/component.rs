@@ -1,0 +1,186 @@
+//! One component through its life: waiting, starting, ready, ended, started again.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use kcl_node_spec::ComponentState;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::sync::{mpsc, oneshot};
+
+use super::reaper::{Exit, Reaper, Running};
+use super::{notify, probe, spawn};
+use crate::components::{After, Process, Readiness};
+use crate::gate::Gate;
+use crate::prepare::View;
+use crate::state::State;
+
+/// The first pause before a restart; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A component that ran this long has recovered: the next pause is the first again.
+const RECOVERED: Duration = Duration::from_secs(30);
+
+/// What a component can be told.
+pub enum Command {
+    /// End, and stay ended. The answer comes when it has.
+    Stop(oneshot::Sender<()>),
+    /// End and start again, at once.
+    Restart,
+}
+
+/// One component.
+pub struct Component {
+    /// What to run.
+    pub process: Process,
+    /// Where its state is told.
+    pub state: Rc<State>,
+    /// Who waits for processes.
+    pub reaper: Reaper,
+    /// Who knows whether the API answers.
+    pub gate: Rc<Gate>,
+    /// What the kubelet takes for the machine.
+    pub view: Rc<View>,
+}
+
+/// Why a run of the process ended.
+enum Ended {
+    Itself(Exit),
+    Told(Command),
+    Unstartable(String),
+}
+
+impl Component {
+    /// Lives until it is told to stop.
+    pub async fn live(self, mut commands: mpsc::Receiver<Command>) {
+        let name = self.process.name;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.set(ComponentState::Waiting);
+            tokio::select! {
+                () = self.may_start() => {}
+                command = commands.recv() => match command {
+                    Some(Command::Restart) => continue,
+                    other => return self.stopped(other),
+                },
+            }
+            let started = Instant::now();
+            let ended = self.run(&mut commands).await;
+            let told = match ended {
+                Ended::Told(Command::Restart) => None,
+                Ended::Told(stop) => return self.stopped(Some(stop)),
+                Ended::Itself(exit) => Some(exit.to_string()),
+                Ended::Unstartable(error) => Some(error),
+            };
+            self.state.component(name, |status| status.restarts += 1);
+            let Some(how) = told else { continue };
+            if started.elapsed() >= RECOVERED {
+                pause = FIRST_PAUSE;
+            }
+            println!("{name} ended: {how}; it is started again in {} ms", pause.as_millis());
+            self.state.component(name, |status| {
+                status.state = ComponentState::BackOff;
+                status.pid = None;
+                status.last_exit = Some(how.clone());
+            });
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                command = commands.recv() => match command {
+                    Some(Command::Restart) => {}
+                    other => return self.stopped(other),
+                },
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One run of the process, from its start to its end.
+    async fn run(&self, commands: &mut mpsc::Receiver<Command>) -> Ended {
+        let notify = match notify::Socket::bind(self.process.name) {
+            Ok(socket) => socket,
+            Err(error) => return Ended::Unstartable(error.to_string()),
+        };
+        let mut running = match spawn::spawn(&self.process, &self.view, &self.reaper) {
+            Ok(running) => running,
+            Err(error) => return Ended::Unstartable(error.to_string()),
+        };
+        self.state.component(self.process.name, |status| {
+            status.state = ComponentState::Starting;
+            status.pid = Some(running.pid.as_raw() as u32);
+        });
+        let mut ready = false;
+        let ended = loop {
+            tokio::select! {
+                exit = &mut running.exit => break Ended::Itself(exit.unwrap_or(Exit::Code(-1))),
+                command = commands.recv() => {
+                    self.end(&mut running).await;
+                    break Ended::Told(command.unwrap_or(Command::Restart));
+                }
+                () = self.ready(&notify), if !ready => {
+                    ready = true;
+                    self.state.ready(self.process.name);
+                }
+            }
+        };
+        if self.process.readiness == Readiness::Gate {
+            self.state.api_serving.send_replace(false);
+            self.gate.local_ended();
+        }
+        ended
+    }
+
+    /// SIGTERM, and SIGKILL to one that takes too long.
+    async fn end(&self, running: &mut Running) {
+        signal(running.pid, Signal::SIGTERM);
+        if tokio::time::timeout(self.process.grace, &mut running.exit).await.is_err() {
+            println!("{} did not end within {} ms: killed", self.process.name, self.process.grace.as_millis());
+            signal(running.pid, Signal::SIGKILL);
+            let _ = (&mut running.exit).await;
+        }
+    }
+
+    fn stopped(&self, command: Option<Command>) {
+        self.state.component(self.process.name, |status| {
+            status.state = ComponentState::Stopped;
+            status.pid = None;
+        });
+        if let Some(Command::Stop(done)) = command {
+            let _ = done.send(());
+        }
+    }
+
+    fn set(&self, state: ComponentState) {
+        self.state.component(self.process.name, |status| {
+            status.state = state;
+            status.pid = None;
+        });
+    }
+
+    async fn may_start(&self) {
+        for after in self.process.after {
+            match after {
+                After::Ready(other) => self.state.until_ready(other).await,
+                After::ApiServing => self.state.until_api_serving().await,
+            }
+        }
+    }
+
+    async fn ready(&self, notify: &notify::Socket) {
+        match self.process.readiness {
+            Readiness::Notify => notify.ready().await,
+            Readiness::Http(port) => probe::healthy(port, None).await,
+            Readiness::Https(port) => probe::healthy(port, Some(self.gate.client())).await,
+            Readiness::Gate => {
+                notify.ready().await;
+                self.state.api_serving.send_replace(true);
+                self.gate.until_local_ready().await;
+            }
+        }
+    }
+}
+
+fn signal(pid: Pid, signal: Signal) {
+    // It may have ended just now.
+    let _ = kill(pid, signal);
+}

@@ -1,0 +1,15 @@
+//! Starts components, keeps them running, ends them.
+
+mod component;
+mod logs;
+mod notify;
+mod pods;
+mod probe;
+mod reaper;
+mod spawn;
+mod stop;
+
+pub use component::{Command, Component};
+pub use logs::{rotate_forever, tail};
+pub use reaper::Reaper;
+pub use stop::stop;

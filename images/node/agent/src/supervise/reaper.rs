@@ -1,0 +1,136 @@
+//! The only place where processes are waited for.
+//!
+//! Process 1 inherits every orphan of the system, so it waits for any process and tells those who asked about theirs.
+//! A child cannot slip through between its start and its entry in the table: all of this is one thread, and the reaper
+//! runs only when the code that started the child has returned to it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::error::{Doing, Error, Result};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself.
+    Code(i32),
+    /// By a signal.
+    Signal(Signal),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal(signal) => write!(f, "signal {} ({signal})", *signal as i32),
+        }
+    }
+}
+
+/// A process that runs.
+pub struct Running {
+    /// Its id.
+    pub pid: Pid,
+    /// How it ends.
+    pub exit: oneshot::Receiver<Exit>,
+}
+
+/// The table of those who wait.
+#[derive(Clone, Default)]
+pub struct Reaper {
+    waiting: Rc<RefCell<HashMap<Pid, oneshot::Sender<Exit>>>>,
+}
+
+impl Reaper {
+    /// Makes the table and begins to reap.
+    pub fn start() -> Result<Reaper> {
+        let reaper = Reaper::default();
+        let mut children = signal(SignalKind::child()).doing(|| "listen for SIGCHLD".to_owned())?;
+        let this = reaper.clone();
+        tokio::task::spawn_local(async move {
+            while children.recv().await.is_some() {
+                this.reap();
+            }
+        });
+        Ok(reaper)
+    }
+
+    fn reap(&self) {
+        loop {
+            let (pid, exit) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal)),
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
+                Ok(_) | Err(_) => continue,
+            };
+            if let Some(waiting) = self.waiting.borrow_mut().remove(&pid) {
+                // Nobody may be interested any more.
+                let _ = waiting.send(exit);
+            }
+        }
+    }
+
+    /// Starts a process.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Running> {
+        let child = command.spawn()?;
+        let pid = Pid::from_raw(child.id() as i32);
+        let (sender, exit) = oneshot::channel();
+        self.waiting.borrow_mut().insert(pid, sender);
+        Ok(Running { pid, exit })
+    }
+
+    /// Runs a helper to its end, with `input` on its standard input. Its messages go to the console.
+    pub async fn run(&self, mut command: Command, input: Option<&str>) -> Result<()> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.env("PATH", crate::paths::PATH).stdin(Stdio::null());
+        if let Some(input) = input {
+            // A pipe takes 64 KiB without a reader: nothing to wait for.
+            let (reader, mut writer) = io::pipe().doing(|| "make a pipe".to_owned())?;
+            writer.write_all(input.as_bytes()).doing(|| format!("write to {name}"))?;
+            command.stdin(reader);
+        }
+        let running = self.spawn(&mut command).doing(|| format!("run {name}"))?;
+        match running.exit.await {
+            Ok(Exit::Code(0)) => Ok(()),
+            Ok(exit) => Err(Error::Invalid(format!("{name} failed: {exit}; its message is on the console"))),
+            Err(_) => Err(Error::Invalid(format!("{name} was lost"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::task::LocalSet;
+
+    async fn exit_of(script: &str) -> Exit {
+        let reaper = Reaper::start().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        reaper.spawn(&mut command).unwrap().exit.await.unwrap()
+    }
+
+    #[test]
+    fn tells_how_a_process_ended_even_one_that_ends_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            assert_eq!(exit_of("exit 7").await, Exit::Code(7));
+            assert_eq!(exit_of("kill -9 $$").await, Exit::Signal(Signal::SIGKILL));
+            let reaper = Reaper::start().unwrap();
+            let mut command = Command::new("sh");
+            command.args(["-c", "read line; test \"$line\" = hello"]);
+            reaper.run(command, Some("hello\n")).await.unwrap();
+        });
+    }
+}

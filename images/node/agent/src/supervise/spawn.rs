@@ -1,0 +1,56 @@
+//! A component's process at the moment of its birth.
+
+use std::fs::OpenOptions;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::setsid;
+
+use super::reaper::{Reaper, Running};
+use crate::components::{Process, Readiness};
+use crate::error::{Doing, Result};
+use crate::prepare::View;
+use crate::{files, paths};
+
+/// Starts `process`. Both its outputs go straight to its log file.
+pub fn spawn(process: &Process, view: &View, reaper: &Reaper) -> Result<Running> {
+    for (name, content) in &process.files {
+        files::write(&paths::rendered(name), content.as_bytes(), 0o600)?;
+    }
+    let log = paths::log(process.name);
+    let open = || OpenOptions::new().append(true).create(true).open(&log);
+    let log = open().doing(|| format!("open {}", log.display()))?;
+    let again = log.try_clone().doing(|| "duplicate a file descriptor".to_owned())?;
+    let program = process.program();
+    let mut command = Command::new(&program);
+    command.args(&process.args).env("PATH", paths::PATH).current_dir("/");
+    command.stdin(Stdio::null()).stdout(log).stderr(again);
+    if process.readiness == Readiness::Notify || process.readiness == Readiness::Gate {
+        command.env("NOTIFY_SOCKET", Path::new(paths::NOTIFY).join(process.name));
+    }
+    let view = (process.bounded_view && !view.is_empty()).then(|| view.clone());
+    // Process 1 takes everything with it when it ends; under another one the components must not outlive the agent.
+    let tied = std::process::id() != 1;
+    at_birth(&mut command, move || {
+        setsid()?;
+        if tied {
+            prctl::set_pdeathsig(Signal::SIGTERM)?;
+        }
+        if let Some(view) = &view {
+            view.enter()?;
+        }
+        Ok(())
+    });
+    reaper.spawn(&mut command).doing(|| format!("start {}", program.display()))
+}
+
+/// Runs `steps` in the new process before its program.
+#[allow(unsafe_code)]
+fn at_birth(command: &mut Command, steps: impl Fn() -> nix::Result<()> + Send + Sync + 'static) {
+    // SAFETY: the agent has a single thread, so no lock can be held by another one at the fork, and the steps are
+    // system calls on data made before it.
+    unsafe { command.pre_exec(move || Ok(steps()?)) };
+}

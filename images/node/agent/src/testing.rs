@@ -1,0 +1,64 @@
+//! What several tests start from.
+
+use kcl_node_spec::{
+    Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role,
+    SCHEMA,
+};
+
+use crate::facts::{Cgroup, Facts};
+
+/// A control plane with one worker beside it.
+pub fn spec() -> NodeSpec {
+    NodeSpec {
+        schema: SCHEMA,
+        cluster: "kcl".to_owned(),
+        name: "kcl".to_owned(),
+        role: Role::ControlPlane,
+        address: [10, 111, 0, 2].into(),
+        network: NodeNetwork {
+            interface: "eth0".to_owned(),
+            subnet: "10.111.0.0/24".parse().unwrap(),
+            gateway: Some([10, 111, 0, 1].into()),
+            mtu: 1500,
+            nameservers: vec!["10.111.0.1".parse().unwrap()],
+            search: vec!["example.org".to_owned()],
+            hosts: vec![HostEntry {
+                address: "10.111.0.1".parse().unwrap(),
+                names: vec!["host.kcl.internal".to_owned()],
+            }],
+            pod_cidr: "10.244.1.0/24".parse().unwrap(),
+            cluster_cidr: "10.244.0.0/16".parse().unwrap(),
+            service_cidr: "10.96.0.0/16".parse().unwrap(),
+            cluster_dns: [10, 96, 0, 10].into(),
+            dns_domain: "cluster.local".to_owned(),
+            peers: vec![Peer {
+                name: "kcl-m02".to_owned(),
+                address: [10, 111, 0, 3].into(),
+                pod_cidr: "10.244.2.0/24".parse().unwrap(),
+            }],
+        },
+        capacity: Capacity::default(),
+        kubernetes: KubernetesSpec {
+            version: "v1.37.0".to_owned(),
+            api_servers: vec!["10.111.0.2:6443".parse().unwrap()],
+            etcd_members: vec![EtcdMember { name: "kcl".to_owned(), address: [10, 111, 0, 2].into() }],
+            etcd_join: false,
+            feature_gates: Default::default(),
+            extra: Default::default(),
+            labels: Default::default(),
+        },
+        stop_grace_seconds: DEFAULT_STOP_GRACE_SECONDS,
+    }
+}
+
+/// A container on a host with the old control groups and without CAP_SYS_RESOURCE.
+pub fn facts() -> Facts {
+    Facts {
+        init: true,
+        own_kernel: false,
+        cgroup: Cgroup::V1,
+        cap_sys_resource: false,
+        oom_adjustable: false,
+        resolv_conf: "/etc/resolv.conf".into(),
+    }
+}
