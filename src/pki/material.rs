@@ -19,7 +19,7 @@ const CLUSTER_CA: (&str, &str) = ("ca", "ca");
 const ETCD_CA: (&str, &str) = ("etcd-ca", "etcd-ca");
 const FRONT_PROXY_CA: (&str, &str) = ("front-proxy-ca", "front-proxy-ca");
 
-/// It.
+/// All of it, read and checked.
 pub(super) struct Material {
     pub cluster: Authority,
     pub etcd: Authority,

@@ -27,6 +27,7 @@ fn state(name: &str) -> ClusterState {
             role: spec.nodes[0].role,
             address: "10.1.0.2".parse().unwrap(),
             pod_cidr: "10.244.0.0/24".parse().unwrap(),
+            configured: None,
         }],
         spec,
         subnet: "10.1.0.0/24".parse().unwrap(),
