@@ -49,8 +49,10 @@ pub struct Outcome {
 pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     let name = config::profile_name(&options.overrides)?;
     let mut lock = app.lock(&name).await?;
-    let existing = app.store.load(&name)?;
-    let mut spec = config::resolve(&options.overrides, existing.as_ref().map(|state| &state.spec))?;
+    let existing = app.store.load(&name)?.filter(|state| state.phase != Phase::Deleting);
+    // A subnet that was found free is the cluster's own from then on.
+    let existing = existing.map(|state| ClusterSpec { subnet: Some(state.subnet), ..state.spec });
+    let mut spec = config::resolve(&options.overrides, existing.as_ref())?;
     spec.kubernetes_version = artifacts::catalog::CATALOG.kubernetes_version(&spec.kubernetes_version)?;
     let cached = observe::cached(app, &spec)?;
     let driver = drivers::driver(spec.driver, app.store.paths(), cached.as_ref())?;
