@@ -27,11 +27,7 @@ struct Briefing {
 }
 
 /// Brings all machines of the plan up. True where any was started.
-pub async fn start(
-    bootstrap: &Bootstrap<'_>,
-    state: &mut ClusterState,
-    resolvers: &Resolvers,
-) -> Result<bool> {
+pub async fn start(bootstrap: &Bootstrap<'_>, state: &mut ClusterState, resolvers: &Resolvers) -> Result<bool> {
     let count = bootstrap.plan.to_start();
     let step = bootstrap.progress.step("machines", title(bootstrap));
     if bootstrap.plan.new {
@@ -160,7 +156,6 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan
         labels: labels(&bootstrap.plan.cluster, &plan.name, plan.role),
     }
 }
-
 
 /// Whose a machine is.
 pub fn labels(cluster: &str, node: &str, role: Role) -> BTreeMap<String, String> {

@@ -88,7 +88,8 @@ async fn everything_is_built_and_works() {
     store::seed(&found.image_store, &node.path().join("root")).expect("seed");
     eprintln!("seeded in {:?}", seeding.elapsed());
     let log = node.path().join("log");
-    let containerd = store::Containerd::start(&found.components.join("bin"), node.path(), &log).await.expect("containerd");
+    let containerd =
+        store::Containerd::start(&found.components.join("bin"), node.path(), &log).await.expect("containerd");
     let listed = process::output(containerd.ctr(["images", "ls"])).await.expect("list");
     eprintln!("{listed}");
     assert!(listed.contains("coredns") && listed.contains("pause") && listed.contains("busybox"), "{listed}");
