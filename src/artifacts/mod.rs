@@ -12,7 +12,7 @@ mod get;
 mod http;
 mod job;
 mod lock;
-mod manage;
+pub mod manage;
 pub mod oci;
 pub mod process;
 mod release;
