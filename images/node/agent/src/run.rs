@@ -86,7 +86,7 @@ async fn start(state: &Rc<State>, reaper: &Reaper) -> Result<Node> {
     let facts = Facts::detect(&spec);
     let client = Client::from_kubeconfig(Path::new(paths::KUBELET_CONF))?;
     prepare::all(&spec, &facts, reaper).await?;
-    let view = Rc::new(View::render(&spec.capacity)?);
+    let view = Rc::new(View::render(&spec)?);
     let gate = Gate::open(&spec, client, state.clone()).await?;
     let processes = components::all(&spec, &facts);
     state.starting(&processes);
