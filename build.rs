@@ -1,2 +1,62 @@
-//! Embeds the node agent.
-fn main() {}
+//! Builds the node agent and the pause program as static executables and hands their paths to the compiler, which
+//! embeds them: what a user installs is one file.
+//!
+//! A nested cargo, because cargo builds only the root package's binaries for `cargo install`, and because these two are
+//! linked statically while kcl itself need not be. Its target directory lies beside the profile directories of the
+//! outer build, so debug and release builds share the result.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is embedded: the package's binary, and the variable that names its file.
+const EMBEDDED: [(&str, &str); 2] = [("kcl-node", "KCL_EMBED_AGENT"), ("pause", "KCL_EMBED_PAUSE")];
+
+/// The package that both binaries belong to.
+const PACKAGE: &str = "kcl-node";
+
+/// Cargo's profile for them: small and without unwinding.
+const PROFILE: &str = "node";
+
+/// What the outer cargo sets for its own crates; clippy's wrapper among it.
+const OUTER: [&str; 6] =
+    ["CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "RUSTC", "RUSTC_WORKSPACE_WRAPPER", "RUSTDOC", "RUSTFLAGS"];
+
+fn main() {
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    for input in ["images/node", "Cargo.lock", "Cargo.toml", "build.rs"] {
+        println!("cargo::rerun-if-changed={}", root.join(input).display());
+    }
+    let out = PathBuf::from(variable("OUT_DIR"));
+    // OUT_DIR is <target>/<profile>/build/<package>/out.
+    let target_dir = out.ancestors().nth(4).unwrap_or(&out).join("node-agent");
+    let target = variable("TARGET");
+    build(&root, &target_dir, &target);
+    for (binary, name) in EMBEDDED {
+        let path = target_dir.join(&target).join(PROFILE).join(binary);
+        assert!(path.is_file(), "cargo built no {}", path.display());
+        println!("cargo::rustc-env={name}={}", path.display());
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+}
+
+/// Runs the nested cargo, free of what the outer one set for its own crates.
+fn build(root: &Path, target_dir: &Path, target: &str) {
+    let mut cargo = Command::new(variable("CARGO"));
+    for name in OUTER {
+        cargo.env_remove(name);
+    }
+    let status = cargo
+        .current_dir(root)
+        .args(["build", "--locked", "--package", PACKAGE, "--bins", "--profile", PROFILE, "--target", target])
+        .arg("--target-dir")
+        .arg(target_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static")
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the node agent does not build: {status}");
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"))
+}

@@ -3,9 +3,13 @@
 //! `ARCHITECTURE.md` says what each room owns and what may call what.
 
 pub mod artifacts;
+pub mod bootstrap;
+pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod error;
 pub mod kubeconfig;
+pub mod kubernetes;
 pub mod pki;
 pub mod progress;
 pub mod state;

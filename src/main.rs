@@ -1,2 +1,7 @@
 //! The `kcl` command: parse, dispatch, exit code; nothing else.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kcl::cli::main()
+}

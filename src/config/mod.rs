@@ -1,1 +1,140 @@
-//! config
+//! What the user wants: defaults, cluster file, environment and flags become one validated [`ClusterSpec`].
+
+mod cluster_file;
+mod limits;
+mod nodes;
+mod resolve;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod units;
+mod words;
+
+pub use resolve::{Overrides, profile_name, resolve};
+pub use units::{format_lifetime, format_memory, parse_lifetime, parse_memory};
+pub use words::check_name;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use kcl_driver_api::DriverKind;
+use kcl_node_spec::Role;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Family, Result};
+
+/// The name of a cluster that was given none.
+pub const DEFAULT_NAME: &str = "kcl";
+/// The most nodes of a cluster.
+pub const MAX_NODES: usize = 100;
+/// The components that `--extra-config` knows, as in [`kcl_node_spec::KubernetesSpec::extra`].
+pub const EXTRA_CONFIG_COMPONENTS: &[&str] =
+    &["apiserver", "controller-manager", "scheduler", "etcd", "kubelet", "kube-proxy"];
+
+/// The cluster that the user wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClusterSpec {
+    /// Its name, a DNS label: the profile.
+    pub name: String,
+    /// Who makes its machines.
+    pub driver: DriverKind,
+    /// `v1.37.0`; or, as far as the user said it, `v1.37`, `stable` or `latest`, which `artifacts` makes exact.
+    pub kubernetes_version: String,
+    /// Its nodes; the first is a control plane.
+    pub nodes: Vec<NodeConfig>,
+    /// The node network; none: the driver finds a free one.
+    pub subnet: Option<Ipv4Net>,
+    /// All pods; each node gets a /24 of it.
+    pub pod_cidr: Ipv4Net,
+    /// All services.
+    pub service_cidr: Ipv4Net,
+    /// The DNS domain inside the cluster.
+    pub dns_domain: String,
+    /// Resolvers for names outside of the cluster; none: the host's. An empty list: there are none.
+    pub nameservers: Option<Vec<IpAddr>>,
+    /// `component -> flag without dashes -> value`.
+    pub extra_config: BTreeMap<String, BTreeMap<String, String>>,
+    /// Feature gates for all components.
+    pub feature_gates: BTreeMap<String, bool>,
+    /// How long leaf certificates are good for.
+    #[serde(with = "units::lifetime")]
+    pub cert_expiration: Duration,
+    /// Further DNS names of the API server.
+    pub apiserver_names: Vec<String>,
+    /// Further addresses of the API server.
+    pub apiserver_ips: Vec<IpAddr>,
+    /// Files with manifests that are applied after those of the system; absolute.
+    pub manifests: Vec<PathBuf>,
+}
+
+/// A node that the user wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeConfig {
+    /// Its name: `<profile>`, `<profile>-m02`, …
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Whole CPUs; none: all of the host.
+    pub cpus: Option<u32>,
+    /// Bytes of memory; none: all of the host.
+    pub memory: Option<u64>,
+    /// Labels of the Node object.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ClusterSpec {
+    /// The cluster that a plain `kcl start` makes: one control plane.
+    pub fn with_defaults(name: &str) -> Self {
+        ClusterSpec {
+            name: name.to_owned(),
+            driver: DriverKind::Native,
+            kubernetes_version: "stable".to_owned(),
+            nodes: vec![NodeConfig::new(name, 0)],
+            subnet: None,
+            pod_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
+            service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
+            dns_domain: "cluster.local".to_owned(),
+            nameservers: None,
+            extra_config: BTreeMap::new(),
+            feature_gates: BTreeMap::new(),
+            cert_expiration: Duration::from_secs(26_280 * 3600),
+            apiserver_names: Vec::new(),
+            apiserver_ips: Vec::new(),
+            manifests: Vec::new(),
+        }
+    }
+}
+
+impl ClusterSpec {
+    /// The cluster file that makes this cluster.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(&cluster_file::ClusterFile::from(self))
+            .map_err(|error| Error::new(Family::Internal, format!("the spec cannot be written as TOML: {error}")))
+    }
+}
+
+impl NodeConfig {
+    /// The node at `index` of the cluster `profile`: the first is the control plane, the others are workers.
+    pub fn new(profile: &str, index: usize) -> Self {
+        NodeConfig {
+            name: node_name(profile, index),
+            role: if index == 0 { Role::ControlPlane } else { Role::Worker },
+            cpus: None,
+            memory: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// The name of the node at `index`, counted from 0, as in minikube: `kcl`, `kcl-m02`, `kcl-m03`, …
+pub fn node_name(profile: &str, index: usize) -> String {
+    match index {
+        0 => profile.to_owned(),
+        _ => format!("{profile}-m{:02}", index + 1),
+    }
+}

@@ -1,1 +1,152 @@
-//! kubeconfig
+//! The user's kubeconfig: our cluster, user and context are put in, taken out, compared; everything else in it is kept.
+//!
+//! Where it is, which file of several is changed, and the lock are as in `k8s.io/client-go/tools/clientcmd`, so that
+//! kubectl and kcl do not write at once.
+
+mod document;
+mod file;
+mod lock;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Family, Result};
+use document::Document;
+
+/// Where the user's kubeconfig is: one file, or several by precedence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubeconfig {
+    files: Vec<PathBuf>,
+}
+
+/// What a cluster's user needs; all entries bear the name of the profile.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    /// The cluster's name.
+    pub profile: &'a str,
+    /// The API's URL.
+    pub server: &'a str,
+    /// The cluster's CA as PEM.
+    pub ca_pem: &'a str,
+    /// The user's certificate as PEM.
+    pub cert_pem: &'a str,
+    /// Its key as PEM.
+    pub key_pem: &'a str,
+}
+
+/// How the kubeconfig stands to a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// The context is there and leads to the cluster's API.
+    Configured,
+    /// There is no context of that name.
+    Missing,
+    /// The context leads elsewhere, or to nothing.
+    Misconfigured,
+}
+
+impl Kubeconfig {
+    /// The files that kubectl uses: those in `$KUBECONFIG`, else `~/.kube/config`.
+    pub fn from_env() -> Result<Self> {
+        let list = std::env::var_os("KUBECONFIG").unwrap_or_default();
+        let mut files: Vec<PathBuf> = Vec::new();
+        for file in std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()) {
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+        if files.is_empty() {
+            let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty()).ok_or_else(|| {
+                Error::new(Family::Kubeconfig, "the home directory of this user is not known")
+                    .hint("set HOME, or KUBECONFIG to a file")
+            })?;
+            files.push(home.join(".kube/config"));
+        }
+        Ok(Kubeconfig { files })
+    }
+
+    /// These files, by precedence; at least one.
+    pub fn new(files: Vec<PathBuf>) -> Self {
+        assert!(!files.is_empty(), "a kubeconfig is at least one file");
+        Kubeconfig { files }
+    }
+
+    /// Puts `entry` in, where it is or into the first file that exists, and makes its context the current one unless
+    /// `keep_context`. Returns the file. What is right already is not written. An entry of that name that kcl did not
+    /// make is an error and stays. May wait seconds for another program's lock.
+    pub fn merge(&self, entry: &Entry<'_>, keep_context: bool) -> Result<PathBuf> {
+        let default = self.default_file();
+        let mut place = default;
+        // An entry is changed where it is: another one in a file of less precedence would have no effect.
+        for path in self.files.iter().filter(|path| path.exists()) {
+            if Document::read(path)?.has_entry(entry.profile) {
+                place = path;
+                break;
+            }
+        }
+        file::edit(place, |document| {
+            document.put(entry)?;
+            if !keep_context && place == default {
+                document.set_current_context(entry.profile);
+            }
+            Ok(())
+        })?;
+        if !keep_context && place != default {
+            file::edit(default, |document| {
+                document.set_current_context(entry.profile);
+                Ok(())
+            })?;
+        }
+        Ok(place.to_owned())
+    }
+
+    /// Takes out what kcl put in for `profile`, in all files, and unsets the current context where it was that.
+    /// Returns the files that changed. What is not there is no error.
+    pub fn remove(&self, profile: &str) -> Result<Vec<PathBuf>> {
+        let mut changed = Vec::new();
+        let mut ours = false;
+        for path in self.files.iter().filter(|path| path.exists()) {
+            ours |= Document::read(path)?.has_own_entry(profile);
+        }
+        for path in self.files.iter().filter(|path| ours && path.exists()) {
+            if file::edit(path, |document| document.remove(profile))? {
+                changed.push(path.clone());
+            }
+        }
+        Ok(changed)
+    }
+
+    /// How the kubeconfig stands to the cluster of `profile`, whose API is at the URL `server`.
+    pub fn check(&self, profile: &str, server: &str) -> Result<Check> {
+        // Of entries of one name, the first file's counts.
+        let (mut context, mut cluster, mut user) = (None, None, None);
+        for path in self.files.iter().filter(|path| path.exists()) {
+            let document = Document::read(path)?;
+            context = context.or_else(|| document.context(profile));
+            cluster = cluster.or_else(|| document.server(profile));
+            user = user.or_else(|| document.has_user(profile).then_some(()));
+        }
+        let Some(context) = context else {
+            return Ok(Check::Missing);
+        };
+        match context == (profile.to_owned(), profile.to_owned())
+            && cluster.as_deref() == Some(server)
+            && user.is_some()
+        {
+            true => Ok(Check::Configured),
+            false => Ok(Check::Misconfigured),
+        }
+    }
+
+    /// The file that kubectl writes new things to: the only one, the first that exists, or the last.
+    fn default_file(&self) -> &Path {
+        let existing = self.files.iter().find(|path| path.exists());
+        existing.or(self.files.last()).expect("a kubeconfig is at least one file")
+    }
+}
+
+/// An error about a file.
+fn error(path: &Path, problem: impl std::fmt::Display) -> Error {
+    Error::new(Family::Kubeconfig, format!("the kubeconfig {}: {problem}", path.display()))
+}

@@ -1,1 +1,209 @@
-//! pki
+//! The cluster's certificates and keys: three CAs, what signs service account tokens, what encrypts Secrets, and a leaf
+//! certificate for each use on each node, issued again before it ends or when what it says is no longer right.
+
+mod authority;
+mod documents;
+mod leaf;
+mod material;
+mod renewal;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use kcl_driver_api::File;
+use kcl_node_spec::{Role, paths};
+
+use crate::error::{Error, Family, Result};
+use authority::KeyedCertificate;
+use leaf::{Leaf, Signer};
+use material::Material;
+
+/// A node, as far as certificates name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// Its name.
+    pub name: String,
+    /// What it is for: a worker gets less.
+    pub role: Role,
+    /// Its address on the node network.
+    pub address: Ipv4Addr,
+}
+
+/// A cluster, as far as certificates name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterIdentity {
+    /// Its name.
+    pub cluster: String,
+    /// Its DNS domain.
+    pub dns_domain: String,
+    /// Its services: the first address is the API's.
+    pub service_cidr: Ipv4Net,
+    /// Further DNS names of the API server.
+    pub apiserver_names: Vec<String>,
+    /// Further addresses of the API server.
+    pub apiserver_ips: Vec<IpAddr>,
+    /// How long leaf certificates are good for, within the life of the CAs.
+    pub expiration: Duration,
+}
+
+/// The files of a node, and what of them is new.
+#[derive(Debug)]
+pub struct IssuedFiles {
+    /// Everything below `/etc/kubernetes` of the node, each time in full.
+    pub files: Vec<File>,
+    /// A certificate was issued: who uses it has to be started again.
+    pub changed: bool,
+    /// Which ones were issued although there was one, and why: `apiserver.crt: it ends soon`.
+    pub renewed: Vec<String>,
+}
+
+/// What the user's own kubeconfig holds: a member of `system:masters`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AdminCredentials {
+    /// The cluster's CA.
+    pub ca_pem: String,
+    /// The certificate.
+    pub cert_pem: String,
+    /// Its key.
+    pub key_pem: String,
+}
+
+/// A key is not for logs.
+impl std::fmt::Debug for AdminCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminCredentials").finish_non_exhaustive()
+    }
+}
+
+/// The certificates and keys of a cluster.
+pub struct Pki {
+    dir: PathBuf,
+    material: Material,
+}
+
+impl Pki {
+    /// The material in `dir` (`clusters/<name>/pki`); where there is no such directory, new one, all or nothing.
+    /// `cluster` names the CAs. Damaged material is an error, never replaced: nodes still trust it.
+    pub fn open_or_create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> Result<Self> {
+        if !dir.exists() {
+            material::create(dir, cluster, now).map_err(|error| {
+                Error::new(Family::State, format!("certificates cannot be made in {}: {error}", dir.display()))
+                    .source(error)
+            })?;
+        }
+        let material = material::load(dir).map_err(|problem| {
+            Error::new(Family::State, format!("{}: {problem}", dir.display()))
+                .hint("put the file back from a copy")
+                .hint(format!("or `kcl delete -p {cluster}` and start the cluster anew"))
+        })?;
+        Ok(Pki { dir: dir.to_owned(), material })
+    }
+
+    /// The cluster's CA certificate, for whoever wants to talk to its API.
+    pub fn ca_pem(&self) -> &str {
+        &self.material.cluster.cert_pem
+    }
+
+    /// Everything below `/etc/kubernetes` for a node. Certificates that are still good are used again.
+    pub fn node_files(
+        &self,
+        node: &NodeIdentity,
+        cluster: &ClusterIdentity,
+        now: jiff::Timestamp,
+    ) -> Result<IssuedFiles> {
+        let mut issued = IssuedFiles { files: self.shared_files(node.role), changed: false, renewed: Vec::new() };
+        let kept = self.dir.join("nodes").join(&node.name);
+        for leaf in leaf::of_node(node, cluster) {
+            let pair = self.obtain(&kept, &leaf, cluster.expiration, now, &mut issued)?;
+            match leaf.kubeconfig {
+                Some(path) => {
+                    let document = documents::kubeconfig(&cluster.cluster, leaf.name, self.ca_pem(), &pair);
+                    issued.files.push(file(path.into(), 0o600, document));
+                }
+                None => {
+                    issued.files.push(pki_file(&format!("{}.crt", leaf.name), 0o644, pair.cert_pem));
+                    issued.files.push(pki_file(&format!("{}.key", leaf.name), 0o600, pair.key_pem));
+                }
+            }
+        }
+        Ok(issued)
+    }
+
+    /// The credentials of the user, kept in `dir` like those of nodes.
+    pub fn admin_credentials(&self, expiration: Duration, now: jiff::Timestamp) -> Result<AdminCredentials> {
+        let mut issued = IssuedFiles { files: Vec::new(), changed: false, renewed: Vec::new() };
+        let pair = self.obtain(&self.dir, &leaf::admin(), expiration, now, &mut issued)?;
+        Ok(AdminCredentials { ca_pem: self.ca_pem().to_owned(), cert_pem: pair.cert_pem, key_pem: pair.key_pem })
+    }
+
+    /// Forgets the certificates of a node that was deleted.
+    pub fn forget_node(&self, name: &str) -> Result<()> {
+        let dir = self.dir.join("nodes").join(name);
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::new(Family::State, format!("{} cannot be removed: {error}", dir.display())).source(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The certificate kept in `dir`, or a new one that is kept from now on.
+    fn obtain(
+        &self,
+        dir: &Path,
+        leaf: &Leaf,
+        life: Duration,
+        now: jiff::Timestamp,
+        issued: &mut IssuedFiles,
+    ) -> Result<KeyedCertificate> {
+        let signer = match leaf.signer {
+            Signer::Cluster => &self.material.cluster,
+            Signer::Etcd => &self.material.etcd,
+            Signer::FrontProxy => &self.material.front_proxy,
+        };
+        if let Some(kept) = KeyedCertificate::read(dir, leaf.name) {
+            match renewal::needs_renewal(&kept, leaf, &signer.cert_pem, now) {
+                None => return Ok(kept),
+                Some(reason) => issued.renewed.push(format!("{}.crt: {reason}", leaf.name)),
+            }
+        }
+        issued.changed = true;
+        let failed = |error: &dyn std::fmt::Display| {
+            let path = dir.join(leaf.name);
+            Error::new(Family::State, format!("the certificate {} cannot be issued: {error}", path.display()))
+        };
+        let pair = signer.issue(leaf, life, now).map_err(|error| failed(&error))?;
+        pair.write(dir, leaf.name).map_err(|error| failed(&error).source(error))?;
+        Ok(pair)
+    }
+
+    /// The files that are the same on all nodes of a role.
+    fn shared_files(&self, role: Role) -> Vec<File> {
+        let material = &self.material;
+        let mut files = vec![pki_file(paths::pki::CA_CERT, 0o644, &material.cluster.cert_pem)];
+        if role == Role::ControlPlane {
+            files.extend([
+                pki_file(paths::pki::CA_KEY, 0o600, &material.cluster.key_pem),
+                pki_file(paths::pki::FRONT_PROXY_CA_CERT, 0o644, &material.front_proxy.cert_pem),
+                pki_file(paths::pki::ETCD_CA_CERT, 0o644, &material.etcd.cert_pem),
+                pki_file(paths::pki::SA_KEY, 0o600, &material.sa_key),
+                pki_file(paths::pki::SA_PUB, 0o644, &material.sa_pub),
+                file(paths::ENCRYPTION_CONF.into(), 0o600, &material.encryption),
+            ]);
+        }
+        files
+    }
+}
+
+fn file(path: PathBuf, mode: u32, content: impl AsRef<[u8]>) -> File {
+    File { path, mode, content: content.as_ref().to_vec() }
+}
+
+fn pki_file(name: &str, mode: u32, content: impl AsRef<[u8]>) -> File {
+    file(Path::new(paths::PKI).join(name), mode, content)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,18 @@
 //! What is going on, as events; how it is shown (a terminal, a pipe, JSON) is a renderer's business.
 
+mod json;
+mod plain;
+mod setup;
+mod terminal;
+mod text;
+
+pub use setup::choose;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::error::{Error, Family};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -10,6 +21,8 @@ pub enum Event {
     Started {
         /// Counts up from 1 within a run.
         step: usize,
+        /// How many there will be, where that is known.
+        total: Option<usize>,
         /// A stable name: `artifacts`, `machines`, …
         name: &'static str,
         /// What is being done, for people.
@@ -44,6 +57,17 @@ pub enum Event {
     Warning(String),
     /// A line for the user.
     Info(String),
+    /// Why the command failed, at its end.
+    Error {
+        /// What kind of failure it is: its id and exit code.
+        family: Family,
+        /// What was tried and what was found.
+        message: String,
+        /// What the user can do, one line each.
+        hints: Vec<String>,
+        /// The causes below, from the nearest.
+        causes: Vec<String>,
+    },
 }
 
 /// Shows events.
@@ -63,13 +87,15 @@ impl Renderer for Silent {
 #[derive(Clone)]
 pub struct Progress {
     renderer: Arc<dyn Renderer>,
-    steps: Arc<std::sync::atomic::AtomicUsize>,
+    steps: Arc<AtomicUsize>,
+    // 0: not known.
+    total: Arc<AtomicUsize>,
 }
 
 impl Progress {
     /// Events go to `renderer`.
     pub fn new(renderer: Arc<dyn Renderer>) -> Self {
-        Progress { renderer, steps: Arc::default() }
+        Progress { renderer, steps: Arc::default(), total: Arc::default() }
     }
 
     /// Events go nowhere.
@@ -77,10 +103,16 @@ impl Progress {
         Progress::new(Arc::new(Silent))
     }
 
+    /// How many steps there will be in all, those that have begun included.
+    pub fn expect(&self, total: usize) {
+        self.total.store(total, Ordering::Relaxed);
+    }
+
     /// Begins a step. Dropped without [`Step::finish`], it has failed.
     pub fn step(&self, name: &'static str, title: impl Into<String>) -> Step {
-        let step = self.steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-        self.renderer.event(&Event::Started { step, name, title: title.into() });
+        let step = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
+        let total = Some(self.total.load(Ordering::Relaxed)).filter(|total| *total > 0).map(|total| total.max(step));
+        self.renderer.event(&Event::Started { step, total, name, title: title.into() });
         Step { renderer: self.renderer.clone(), step, begun: Instant::now(), done: false }
     }
 
@@ -92,6 +124,17 @@ impl Progress {
     /// A line for the user.
     pub fn info(&self, message: impl Into<String>) {
         self.renderer.event(&Event::Info(message.into()));
+    }
+
+    /// Why the command failed; the last event.
+    pub fn error(&self, error: &Error) {
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        self.renderer.event(&Event::Error {
+            family: error.family,
+            message: error.message.clone(),
+            hints: error.hints.clone(),
+            causes: causes.map(ToString::to_string).collect(),
+        });
     }
 }
 

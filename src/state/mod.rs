@@ -1,1 +1,69 @@
-//! state
+//! What cannot be observed of a cluster: its spec, its addresses, how far it is. Atomic, locked, schema-versioned.
+
+pub(crate) mod files;
+mod lock;
+mod paths;
+mod store;
+
+pub use lock::ClusterLock;
+pub use paths::Paths;
+pub use store::Store;
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use kcl_node_spec::Role;
+use serde::{Deserialize, Serialize};
+
+use crate::config::ClusterSpec;
+
+/// The schema of `state.json` that this code writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// What kcl keeps of a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClusterState {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What the user wanted last.
+    pub spec: ClusterSpec,
+    /// The node network.
+    pub subnet: Ipv4Net,
+    /// Its nodes, with the addresses that they keep.
+    pub nodes: Vec<NodeRecord>,
+    /// How far it is.
+    pub phase: Phase,
+    /// The key of the composed tree of components in use.
+    pub artifacts: Option<String>,
+    /// When it was first made.
+    pub created: jiff::Timestamp,
+}
+
+/// What a node keeps for its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeRecord {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Its address on the node network.
+    pub address: Ipv4Addr,
+    /// Its pods.
+    pub pod_cidr: Ipv4Net,
+    /// A digest of what the node was last told; none before its first start.
+    pub configured: Option<String>,
+}
+
+/// How far a cluster is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Its first start has not ended: it may be half made.
+    Creating,
+    /// It was whole once.
+    Created,
+    /// Its deletion has begun.
+    Deleting,
+}

@@ -4,6 +4,8 @@
 //! exec, files and logs; it knows nothing of Kubernetes. What differs between drivers is data ([`Capabilities`]) or a
 //! method, never a question for the driver's kind.
 
+#[cfg(feature = "contract")]
+pub mod contract;
 mod error;
 mod exec;
 mod machine;

@@ -1,1 +1,183 @@
-//! Machines in memory, for unit and golden tests.
+//! Machines in memory, for unit and golden tests: every call is recorded, and any can be made to fail.
+//!
+//! ```
+//! use kcl_driver_api::Driver;
+//! use kcl_driver_fake::FakeDriver;
+//!
+//! let fake = FakeDriver::new();
+//! fake.fail("power-on kcl/kcl-m02", "no more memory");
+//! # let _ = fake.capabilities();
+//! assert_eq!(fake.calls(), [] as [&str; 0]);
+//! ```
+
+mod machine;
+mod world;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use kcl_driver_api::{
+    Capabilities, Driver, DriverKind, Error, ErrorKind, Exec, ExecOutput, Finding, Machine, MachineInfo, MachineSpec,
+    Network, NetworkSpec, PreflightRequest, Result,
+};
+
+use crate::machine::FakeMachine;
+use crate::world::World;
+
+/// A driver whose machines are in memory. Clones share them.
+#[derive(Clone, Default)]
+pub struct FakeDriver {
+    world: Arc<Mutex<World>>,
+}
+
+/// A command in a fake machine, for [`FakeDriver::on_exec`].
+#[derive(Debug)]
+pub struct FakeExec<'a> {
+    /// The machine's cluster.
+    pub cluster: &'a str,
+    /// The machine.
+    pub machine: &'a str,
+    /// The command.
+    pub exec: &'a Exec,
+}
+
+impl FakeDriver {
+    /// A driver without machines.
+    pub fn new() -> Self {
+        FakeDriver::default()
+    }
+
+    /// What was called, in order: the operation, the machine and what else matters, as in
+    /// `create kcl/kcl`, `power-on kcl/kcl`, `exec kcl/kcl kcl-node status`, `put kcl/kcl /etc/kcl/node.json`,
+    /// `ensure-network kcl 10.89.0.0/24`. Calls that only look (list, info, console, preflight) are not recorded.
+    pub fn calls(&self) -> Vec<String> {
+        self.world().calls.clone()
+    }
+
+    /// Forgets what was called.
+    pub fn forget_calls(&self) {
+        self.world().calls.clear();
+    }
+
+    /// Makes the next call that begins with `call` fail with an engine's error. A `create` that fails so leaves a
+    /// broken machine, as a real one may.
+    pub fn fail(&self, call: &str, message: &str) {
+        self.world().failures.push((call.to_owned(), message.to_owned()));
+    }
+
+    /// How commands are answered; without it all succeed and say nothing.
+    pub fn on_exec(&self, answer: impl Fn(&FakeExec<'_>) -> ExecOutput + Send + Sync + 'static) {
+        self.world().answer = Some(Arc::new(answer));
+    }
+
+    /// What preflight finds.
+    pub fn set_findings(&self, findings: Vec<Finding>) {
+        self.world().findings = findings;
+    }
+
+    /// What machines write on their consoles when they are powered on.
+    pub fn set_console(&self, text: &str) {
+        self.world().greeting = text.as_bytes().to_vec();
+    }
+
+    /// What was put into a machine: a file's mode and content.
+    pub fn file(&self, cluster: &str, machine: &str, path: &Path) -> Option<(u32, Vec<u8>)> {
+        let world = self.world();
+        let file = world.machines.get(&(cluster.to_owned(), machine.to_owned()))?.files.get(path)?;
+        Some((file.mode, file.content.clone()))
+    }
+
+    /// The machine as it was asked for.
+    pub fn spec(&self, cluster: &str, machine: &str) -> Option<MachineSpec> {
+        self.world().machines.get(&(cluster.to_owned(), machine.to_owned()))?.spec.clone()
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        world(&self.world)
+    }
+}
+
+/// The world, also after a test panicked in the middle of a call.
+fn world(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Driver for FakeDriver {
+    fn kind(&self) -> DriverKind {
+        DriverKind::Fake
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { host_reaches_nodes: true, shares_host_kernel: true, limits_from_outside: true }
+    }
+
+    async fn preflight(&self, _: &PreflightRequest) -> Result<Vec<Finding>> {
+        Ok(self.world().findings.clone())
+    }
+
+    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+        let world = self.world();
+        if let Some(own) = world.networks.get(cluster) {
+            return Ok(*own);
+        }
+        let mut nets = (0..=255).map(|third| Ipv4Net::new_assert(Ipv4Addr::new(10, 89, third, 0), 24));
+        nets.find(|net| world.networks.values().all(|other| other != net))
+            .ok_or_else(|| Error::new(ErrorKind::Conflict, "no free network was found in 10.89.0.0/16"))
+    }
+
+    async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
+        let mut world = self.world();
+        world.call(format!("ensure-network {} {}", spec.cluster, spec.subnet))?;
+        let rival = world.networks.iter().find(|(cluster, net)| {
+            **cluster != spec.cluster && (net.contains(&spec.subnet) || spec.subnet.contains(*net))
+        });
+        if let Some((cluster, net)) = rival {
+            let message = format!("the subnet {} collides with cluster {cluster} ({net})", spec.subnet);
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        world.networks.insert(spec.cluster.clone(), spec.subnet);
+        let gateway = spec.subnet.hosts().next().unwrap_or(spec.subnet.network());
+        Ok(Network { subnet: spec.subnet, gateway, mtu: 1500 })
+    }
+
+    async fn delete_network(&self, cluster: &str) -> Result<()> {
+        let mut world = self.world();
+        world.call(format!("delete-network {cluster}"))?;
+        world.networks.remove(cluster);
+        Ok(())
+    }
+
+    async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
+        let key = (spec.cluster.clone(), spec.name.clone());
+        let mut world = self.world();
+        let called = world.call(format!("create {}/{}", spec.cluster, spec.name));
+        let machine = world.machines.entry(key.clone()).or_default();
+        called?;
+        machine.spec = Some(spec.clone());
+        drop(world);
+        Ok(Box::new(FakeMachine { world: self.world.clone(), key }))
+    }
+
+    async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
+        let world = self.world();
+        let wanted = world.machines.iter().filter(|((of, _), _)| cluster.is_none_or(|cluster| cluster == of));
+        Ok(wanted.map(|(key, machine)| machine.info(key)).collect())
+    }
+
+    async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
+        let key = (cluster.to_owned(), name.to_owned());
+        self.world().machine(&key)?;
+        Ok(Box::new(FakeMachine { world: self.world.clone(), key }))
+    }
+
+    async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
+        let mut world = self.world();
+        world.call(format!("delete {cluster}/{name}"))?;
+        world.machines.remove(&(cluster.to_owned(), name.to_owned()));
+        Ok(())
+    }
+}

@@ -1,1 +1,122 @@
-//! Nodes as OCI containers run by the bundled runc.
+//! The native driver: every machine is an OCI container that the bundled runc runs. No daemon.
+//!
+//! What a machine is lies in its directory below `$KCL_HOME`; what runs of it can be told from the kernel and from
+//! runc's state on a tmpfs, so a handle needs nothing but the names. A machine's root file system is mounted in the
+//! machine's own mount namespace only ([`mounts`]): the host never sees a mount of it, and none can be left behind.
+
+mod cgroup;
+mod create;
+mod delete;
+mod disk;
+mod doing;
+mod exec;
+mod facts;
+mod files;
+mod firewall;
+mod host;
+mod layout;
+mod list;
+mod machine;
+mod mounts;
+mod netlink;
+mod network;
+mod oci;
+mod power;
+mod preflight;
+mod probe;
+mod process;
+mod seed;
+mod subnet;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use kcl_driver_api::{
+    Capabilities, Driver, DriverKind, Finding, Machine, MachineInfo, MachineSpec, Network, NetworkSpec,
+    PreflightRequest, Result,
+};
+
+use crate::layout::Layout;
+
+/// What the driver is given.
+#[derive(Clone, Debug)]
+pub struct NativeConfig {
+    /// `$KCL_HOME`: machines lie in `clusters/<cluster>/nodes/<name>` below it.
+    pub home: PathBuf,
+    /// A directory on a tmpfs, emptied by a reboot: `/run/kcl`.
+    pub run: PathBuf,
+    /// The runc to run machines with, 1.4 or later (`linux.netDevices` of the OCI runtime specification 1.3).
+    /// Not needed to list and to delete.
+    pub runc: Option<PathBuf>,
+    /// A directory tree that holds `/usr/sbin/nft` with its libraries, so that the host needs none.
+    /// Where it is missing, the host's own `nft` is used.
+    pub rootfs: Option<PathBuf>,
+}
+
+/// Makes machines as containers of runc.
+pub struct NativeDriver {
+    context: Arc<Context>,
+}
+
+/// What every part of the driver needs to know.
+struct Context {
+    layout: Layout,
+    runc: Option<PathBuf>,
+    rootfs: Option<PathBuf>,
+}
+
+impl NativeDriver {
+    /// A driver for the machines below `config.home`. Touches nothing.
+    pub fn new(config: NativeConfig) -> Self {
+        let layout = Layout::new(&config.home, &config.run);
+        NativeDriver { context: Arc::new(Context { layout, runc: config.runc, rootfs: config.rootfs }) }
+    }
+}
+
+#[async_trait]
+impl Driver for NativeDriver {
+    fn kind(&self) -> DriverKind {
+        DriverKind::Native
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { host_reaches_nodes: true, shares_host_kernel: true, limits_from_outside: true }
+    }
+
+    async fn preflight(&self, request: &PreflightRequest) -> Result<Vec<Finding>> {
+        let facts = facts::gather(&self.context, request).await?;
+        Ok(preflight::judge(&facts, request))
+    }
+
+    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+        network::propose(&self.context, cluster).await
+    }
+
+    async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
+        network::ensure(&self.context, spec).await
+    }
+
+    async fn delete_network(&self, cluster: &str) -> Result<()> {
+        network::delete(&self.context, cluster).await
+    }
+
+    async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
+        create::create(&self.context, spec).await?;
+        self.machine(&spec.cluster, &spec.name).await
+    }
+
+    async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
+        let (context, cluster) = (self.context.clone(), cluster.map(str::to_owned));
+        doing::blocking(move || list::list(&context.layout, cluster.as_deref())).await
+    }
+
+    async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
+        Ok(Box::new(machine::NativeMachine::open(self.context.clone(), cluster, name).await?))
+    }
+
+    async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
+        delete::delete(&self.context, cluster, name).await
+    }
+}

@@ -1,0 +1,56 @@
+//! Hears from the pods: `GET /<node>` from each that has got its answer.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// A server on all addresses of the host: which one the cluster will see is not known before its network is made.
+pub struct Listener {
+    port: u16,
+    heard: Arc<(Mutex<BTreeSet<String>>, Condvar)>,
+}
+
+impl Listener {
+    /// Listens on a free port.
+    pub fn bind() -> io::Result<Self> {
+        let socket = TcpListener::bind(("0.0.0.0", 0))?;
+        let port = socket.local_addr()?.port();
+        let heard = Arc::new((Mutex::new(BTreeSet::new()), Condvar::new()));
+        let shared = heard.clone();
+        std::thread::spawn(move || {
+            for mut stream in socket.incoming().flatten() {
+                let mut line = String::new();
+                let _ = BufReader::new(&stream).read_line(&mut line);
+                let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n");
+                if let Some(node) = line.split_whitespace().nth(1) {
+                    shared.0.lock().expect("no panic under the lock").insert(node.to_owned());
+                    shared.1.notify_all();
+                }
+            }
+        });
+        Ok(Listener { port, heard })
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Forgets what was heard.
+    pub fn clear(&self) {
+        self.heard.0.lock().expect("no panic under the lock").clear();
+    }
+
+    /// Waits until so many nodes were heard.
+    pub fn wait_for(&self, nodes: usize, limit: Duration) -> Result<(), String> {
+        let guard = self.heard.0.lock().expect("no panic under the lock");
+        let (guard, timeout) = self
+            .heard
+            .1
+            .wait_timeout_while(guard, limit, |heard| heard.len() < nodes)
+            .expect("no panic under the lock");
+        if timeout.timed_out() { Err(format!("heard only from {:?}", *guard)) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,90 @@
+//! The result: ratios to the floor of the same run, each phase's share, and what is aimed at.
+
+use std::time::Duration;
+
+use crate::cluster::Timing;
+use crate::processes::Idle;
+
+/// What is to be reached at least: nodes, what, floors.
+const AIMS: [(usize, &str, f64); 4] = [(1, "start", 2.5), (3, "start", 3.5), (3, "stop", 1.0), (3, "delete", 1.0)];
+
+/// And of an idle cluster of three nodes: MiB and busy cores.
+const IDLE_AIM: (f64, f64) = (800.0, 0.1);
+
+/// All measurements.
+#[derive(Default)]
+pub struct Table {
+    floors: Vec<Duration>,
+    rows: Vec<Row>,
+    idles: Vec<Idle>,
+}
+
+struct Row {
+    nodes: usize,
+    what: &'static str,
+    timings: Vec<Timing>,
+}
+
+impl Table {
+    /// Adds a floor.
+    pub fn floor(&mut self, time: Duration) {
+        self.floors.push(time);
+    }
+
+    /// Adds what something took.
+    pub fn add(&mut self, nodes: usize, what: &'static str, timing: Timing) {
+        match self.rows.iter_mut().find(|row| row.nodes == nodes && row.what == what) {
+            Some(row) => row.timings.push(timing),
+            None => self.rows.push(Row { nodes, what, timings: vec![timing] }),
+        }
+    }
+
+    /// Adds what an idle cluster took.
+    pub fn idle(&mut self, idle: Idle) {
+        self.idles.push(idle);
+    }
+
+    /// Prints everything.
+    pub fn print(&self) {
+        let floor = median(self.floors.iter().map(Duration::as_secs_f64));
+        println!("\nfloor (etcd and kube-apiserver alone, to /readyz): 1.00 = {floor:.2} s");
+        println!("{:<34} {:>8} {:>8} {:>8}", "", "floors", "seconds", "aim");
+        for row in &self.rows {
+            let seconds = median(row.timings.iter().map(|timing| timing.total.as_secs_f64()));
+            let aim = AIMS.iter().find(|(nodes, what, _)| (*nodes, *what) == (row.nodes, row.what));
+            let aim = aim.map(|(_, _, floors)| format!("<= {floors}")).unwrap_or_default();
+            let label = format!("{} node{}: {}", row.nodes, if row.nodes == 1 { "" } else { "s" }, row.what);
+            println!("{label:<34} {:>8.2} {seconds:>8.2} {aim:>8}", seconds / floor);
+            for (name, share) in row.parts() {
+                println!("    {name:<30} {:>8.2} {share:>8.2}", share / floor);
+            }
+        }
+        let (memory, cores) = IDLE_AIM;
+        println!("3 nodes, idle:");
+        let pss = median(self.idles.iter().map(|idle| idle.memory_mib));
+        let busy = median(self.idles.iter().map(|idle| idle.cores));
+        println!("    memory, PSS of all processes   {pss:>8.0} MiB      <= {memory}");
+        println!("    busy cores                     {busy:>8.3}          <= {cores}");
+        for (program, mib) in self.idles.last().iter().flat_map(|idle| idle.by_program.iter().take(12)) {
+            println!("        {program:<26} {mib:>8.1} MiB");
+        }
+    }
+}
+
+impl Row {
+    /// The medians of the parts, in the order of the first measurement.
+    fn parts(&self) -> Vec<(String, f64)> {
+        let names = self.timings.first().map(|timing| timing.parts.iter().map(|part| part.0.clone()));
+        let of = |name: &str| {
+            let shares = self.timings.iter().flat_map(|timing| &timing.parts).filter(|part| part.0 == name);
+            median(shares.map(|part| part.1.as_secs_f64()))
+        };
+        names.into_iter().flatten().map(|name| (name.clone(), of(&name))).collect()
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

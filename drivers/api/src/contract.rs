@@ -1,0 +1,215 @@
+//! The tests that every driver passes, whatever its machines are.
+//!
+//! They need a root file system with `sh` and `cat`, and a first process that writes [`GREETING`] on its console once
+//! it is ready to end on SIGTERM. They panic where the driver does not keep the contract, and leave nothing behind where it does.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+
+use crate::{Driver, ErrorKind, Exec, File, Machine, MachineSpec, Network, NetworkSpec, Power, Stdin};
+
+/// What the first process of a test machine writes on its console.
+pub const GREETING: &str = "hello from the first process";
+
+/// A volume that machines of the fixture have.
+pub const VOLUME: &str = "/data/kept";
+
+/// Longer than any first process takes to end when asked.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// What the tests are run with.
+pub struct Fixture {
+    /// The cluster that the tests make and delete.
+    pub cluster: String,
+    /// A machine of that name and address, with the volume [`VOLUME`].
+    pub spec: MakeSpec,
+}
+
+/// Makes the specification of a machine from its name and address.
+pub type MakeSpec = Box<dyn Fn(&str, Ipv4Addr) -> MachineSpec + Send + Sync>;
+
+impl Fixture {
+    async fn network(&self, driver: &dyn Driver) -> Network {
+        let subnet = driver.propose_subnet(&self.cluster).await.expect("a free subnet");
+        driver.ensure_network(&NetworkSpec { cluster: self.cluster.clone(), subnet }).await.expect("a network")
+    }
+
+    fn machine(&self, network: &Network, index: u8) -> MachineSpec {
+        let [a, b, c, _] = network.subnet.network().octets();
+        let name = if index == 0 { self.cluster.clone() } else { format!("{}-m{index:02}", self.cluster) };
+        (self.spec)(&name, Ipv4Addr::new(a, b, c, 10 + index))
+    }
+
+    /// One machine, powered on.
+    async fn one(&self, driver: &dyn Driver) -> (MachineSpec, Box<dyn Machine>) {
+        let spec = self.machine(&self.network(driver).await, 0);
+        let machine = driver.create(&spec).await.expect("a machine");
+        machine.power_on().await.expect("powered on");
+        greeted(&*machine).await;
+        (spec, machine)
+    }
+
+    async fn end(&self, driver: &dyn Driver) {
+        for machine in driver.list(Some(&self.cluster)).await.expect("a list") {
+            driver.delete(&machine.cluster, &machine.name).await.expect("deleted");
+        }
+        driver.delete_network(&self.cluster).await.expect("network deleted");
+        assert_eq!(driver.list(Some(&self.cluster)).await.expect("a list"), []);
+    }
+}
+
+/// All tests, one after the other.
+pub async fn all(driver: &dyn Driver, fixture: &Fixture) {
+    several_at_once(driver, fixture).await;
+    commands(driver, fixture).await;
+    files(driver, fixture).await;
+    power_cycles(driver, fixture).await;
+    listing_and_deleting(driver, fixture).await;
+}
+
+/// Several machines are made, powered on and deleted at once.
+pub async fn several_at_once(driver: &dyn Driver, fixture: &Fixture) {
+    let network = fixture.network(driver).await;
+    assert!(network.subnet.contains(&network.gateway));
+    let specs: Vec<_> = (0..3).map(|index| fixture.machine(&network, index)).collect();
+    let machines = try_join_all(specs.iter().map(|spec| driver.create(spec))).await.expect("three machines");
+    try_join_all(machines.iter().map(|machine| machine.power_on())).await.expect("all powered on");
+    let listed = driver.list(Some(&fixture.cluster)).await.expect("a list");
+    assert_eq!(listed.len(), 3);
+    for (spec, info) in specs.iter().zip(&listed) {
+        assert_eq!((&info.name, info.power, info.address), (&spec.name, Power::Running, Some(spec.address)));
+        assert_eq!(info.labels, spec.labels);
+    }
+    try_join_all(specs.iter().map(|spec| driver.delete(&spec.cluster, &spec.name))).await.expect("all deleted");
+    fixture.end(driver).await;
+}
+
+/// Commands: exit codes, streams, input, variables, and what cannot be run.
+pub async fn commands(driver: &dyn Driver, fixture: &Fixture) {
+    let (_, machine) = fixture.one(driver).await;
+    let output = machine.exec(Exec::new(["sh", "-c", "echo out; echo err >&2; exit 7"])).await.expect("a command");
+    assert_eq!((output.code, &*output.stdout, &*output.stderr), (7, &b"out\n"[..], &b"err\n"[..]));
+
+    // More than a pipe holds, both ways at once.
+    let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    let cat = Exec { stdin: Stdin::Bytes(bytes.clone()), ..Exec::new(["cat"]) };
+    assert!(machine.exec(cat).await.expect("cat").stdout == bytes, "cat gives back what it reads");
+    assert_eq!(machine.exec(Exec::new(["cat"])).await.expect("cat").stdout, b"", "without input it reads nothing");
+
+    let env = vec![("KCL_TEST".to_owned(), "a b".to_owned())];
+    let print = Exec { env, ..Exec::new(["sh", "-c", "printf %s \"$KCL_TEST\""]) };
+    assert_eq!(machine.exec(print).await.expect("printf").stdout, b"a b");
+
+    let killed = machine.exec(Exec::new(["sh", "-c", "kill -9 $$"])).await.expect("a command that is killed");
+    assert_eq!(killed.code, 128 + 9);
+    let missing = machine.exec(Exec::new(["/does/not/exist"])).await.expect("an exit code, as in a shell");
+    assert_eq!(missing.code, 127);
+
+    machine.power_off(GRACE).await.expect("powered off");
+    assert_eq!(machine.exec(Exec::new(["true"])).await.expect_err("it does not run").kind, ErrorKind::State);
+    fixture.end(driver).await;
+}
+
+/// Files: before the first boot, running, stopped; modes, parents, replacing, and what is not there.
+pub async fn files(driver: &dyn Driver, fixture: &Fixture) {
+    let spec = fixture.machine(&fixture.network(driver).await, 0);
+    let machine = driver.create(&spec).await.expect("a machine");
+    let in_volume = format!("{VOLUME}/a/b/file");
+    for (number, state) in ["before the first boot", "running", "stopped"].into_iter().enumerate() {
+        match number {
+            1 => {
+                machine.power_on().await.expect("powered on");
+                greeted(&*machine).await;
+            }
+            2 => machine.power_off(GRACE).await.expect("powered off"),
+            _ => {}
+        }
+        let files = ["/etc/kcl-test/a/file", &in_volume].map(|path| File {
+            path: path.into(),
+            mode: 0o640,
+            content: state.into(),
+        });
+        machine.put(&files).await.expect(state);
+        // Over what is there.
+        machine.put(&files).await.expect(state);
+        for file in &files {
+            let content = machine.get(&file.path).await.expect(state);
+            assert_eq!(String::from_utf8_lossy(&content), state, "{}", file.path.display());
+        }
+        if number == 1 {
+            let cat = machine.exec(Exec::new(["cat", "/etc/kcl-test/a/file", &in_volume])).await.expect("cat");
+            assert_eq!(String::from_utf8_lossy(&cat.stdout), format!("{state}{state}"));
+        }
+        let missing = machine.get(Path::new("/etc/kcl-test/missing")).await.expect_err("not there");
+        assert_eq!(missing.kind, ErrorKind::NotFound, "{state}");
+    }
+    fixture.end(driver).await;
+}
+
+/// Power: on twice, off twice, with data and address kept, and the console of the last boot only.
+pub async fn power_cycles(driver: &dyn Driver, fixture: &Fixture) {
+    let (spec, machine) = fixture.one(driver).await;
+    machine.power_on().await.expect("a running machine is left alone");
+    for path in ["/root/kept", &format!("{VOLUME}/kept")] {
+        let file = File { path: path.into(), mode: 0o600, content: b"kept".to_vec() };
+        machine.put(&[file]).await.expect("a file");
+    }
+    // A handle rebuilt from the names is as good.
+    let machine = driver.machine(&spec.cluster, &spec.name).await.expect("a handle");
+    for _ in 0..2 {
+        machine.power_off(GRACE).await.expect("powered off");
+        assert_eq!(machine.info().await.expect("info").power, Power::Stopped);
+        machine.power_off(GRACE).await.expect("a stopped machine is left alone");
+        assert_eq!(console(&*machine).await, GREETING, "the console outlives the machine's run");
+        fixture.network(driver).await;
+        driver.create(&spec).await.expect("a machine that is there is left alone");
+        machine.power_on().await.expect("powered on again");
+        greeted(&*machine).await;
+        let info = machine.info().await.expect("info");
+        assert_eq!((info.power, info.address), (Power::Running, Some(spec.address)));
+        for path in ["/root/kept", &format!("{VOLUME}/kept")] {
+            assert_eq!(machine.get(Path::new(path)).await.expect("kept over the power cycle"), b"kept", "{path}");
+        }
+    }
+    machine.power_off(Duration::ZERO).await.expect("powered off at once");
+    assert_eq!(machine.info().await.expect("info").power, Power::Stopped);
+    fixture.end(driver).await;
+}
+
+/// Lists, and deletes what runs, what is stopped, and what is not there.
+pub async fn listing_and_deleting(driver: &dyn Driver, fixture: &Fixture) {
+    assert_eq!(driver.list(Some(&fixture.cluster)).await.expect("a list"), []);
+    let gone = driver.machine(&fixture.cluster, "nobody").await.err().expect("there is no such machine");
+    assert_eq!(gone.kind, ErrorKind::NotFound);
+    driver.delete(&fixture.cluster, "nobody").await.expect("deleting what is not there");
+    driver.delete_network(&fixture.cluster).await.expect("deleting what is not there");
+
+    let network = fixture.network(driver).await;
+    assert_eq!(fixture.network(driver).await, network, "making it again changes nothing");
+    let (running, stopped) = (fixture.machine(&network, 0), fixture.machine(&network, 1));
+    driver.create(&running).await.expect("a machine").power_on().await.expect("powered on");
+    driver.create(&stopped).await.expect("a machine");
+    let all = driver.list(None).await.expect("a list");
+    let powers: Vec<_> = all.iter().filter(|info| info.cluster == fixture.cluster).map(|info| info.power).collect();
+    assert_eq!(powers, [Power::Running, Power::Stopped]);
+    for spec in [&running, &stopped] {
+        for _ in 0..2 {
+            driver.delete(&spec.cluster, &spec.name).await.expect("deleted, twice");
+        }
+        assert!(driver.machine(&spec.cluster, &spec.name).await.is_err());
+    }
+    fixture.end(driver).await;
+    fixture.end(driver).await;
+}
+
+/// Waits for the first process to have set itself up: before, it may miss a SIGTERM.
+async fn greeted(machine: &dyn Machine) {
+    while console(machine).await != GREETING {}
+}
+
+async fn console(machine: &dyn Machine) -> String {
+    String::from_utf8_lossy(&machine.console().await.expect("a console")).trim().to_owned()
+}

@@ -1,0 +1,82 @@
+//! What is in memory.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use kcl_driver_api::{Error, ErrorKind, ExecOutput, File, Finding, MachineInfo, MachineSpec, Power, Result};
+
+use crate::FakeExec;
+
+/// A machine's cluster and name.
+pub(crate) type Key = (String, String);
+
+/// How a command is answered.
+pub(crate) type Answer = Arc<dyn Fn(&FakeExec<'_>) -> ExecOutput + Send + Sync>;
+
+/// All clusters.
+#[derive(Default)]
+pub(crate) struct World {
+    pub machines: BTreeMap<Key, FakeMachineState>,
+    pub networks: BTreeMap<String, Ipv4Net>,
+    pub calls: Vec<String>,
+    /// Beginnings of calls that are to fail, with the message.
+    pub failures: Vec<(String, String)>,
+    pub answer: Option<Answer>,
+    pub findings: Vec<Finding>,
+    pub greeting: Vec<u8>,
+}
+
+/// A machine. Without a specification it is broken.
+#[derive(Default)]
+pub(crate) struct FakeMachineState {
+    pub spec: Option<MachineSpec>,
+    pub running: bool,
+    pub files: BTreeMap<PathBuf, File>,
+    pub console: Vec<u8>,
+}
+
+impl World {
+    /// Records a call, and fails it where that was asked for.
+    pub(crate) fn call(&mut self, call: String) -> Result<()> {
+        let failure = self.failures.iter().position(|(beginning, _)| call.starts_with(beginning.as_str()));
+        self.calls.push(call);
+        match failure {
+            Some(index) => Err(Error::engine(self.failures.remove(index).1)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn machine(&mut self, (cluster, name): &Key) -> Result<&mut FakeMachineState> {
+        self.machines
+            .get_mut(&(cluster.clone(), name.clone()))
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no machine {name} in cluster {cluster}")))
+    }
+
+    /// A machine that is not broken.
+    pub(crate) fn whole(&mut self, key: &Key) -> Result<&mut FakeMachineState> {
+        let machine = self.machine(key)?;
+        if machine.spec.is_none() {
+            return Err(Error::new(ErrorKind::State, format!("the creation of machine {} was cut off", key.1)));
+        }
+        Ok(machine)
+    }
+}
+
+impl FakeMachineState {
+    pub(crate) fn info(&self, (cluster, name): &Key) -> MachineInfo {
+        let power = match (&self.spec, self.running) {
+            (None, _) => Power::Broken,
+            (Some(_), true) => Power::Running,
+            (Some(_), false) => Power::Stopped,
+        };
+        MachineInfo {
+            cluster: cluster.clone(),
+            name: name.clone(),
+            power,
+            address: self.spec.as_ref().map(|spec| spec.address),
+            labels: self.spec.as_ref().map(|spec| spec.labels.clone()).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Packet filter rules of a cluster's network: masquerading, and a way through others' rules.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use ipnet::Ipv4Net;
+use kcl_driver_api::{Error, ErrorKind, Result};
+
+use crate::doing::Doing;
+use crate::layout::ClusterNames;
+
+/// Where nft is in the directory tree that kcl brings.
+const NFT: &str = "usr/sbin/nft";
+
+/// Masquerades what leaves the cluster's network, by a table of ours that is replaced as a whole.
+/// What stays on the bridge is left alone, also where br_netfilter shows bridged packets to this chain.
+fn table(names: &ClusterNames, subnet: Ipv4Net) -> String {
+    let (table, bridge) = (&names.table, &names.bridge);
+    format!(
+        "table ip {table}\n\
+         delete table ip {table}\n\
+         table ip {table} {{\n\
+         \tchain postrouting {{\n\
+         \t\ttype nat hook postrouting priority 100; policy accept;\n\
+         \t\tip saddr {subnet} ip daddr != {subnet} oifname != \"{bridge}\" masquerade\n\
+         \t}}\n\
+         }}\n"
+    )
+}
+
+/// Puts the rules in place.
+pub(crate) fn ensure(names: &ClusterNames, subnet: Ipv4Net, rootfs: Option<&Path>) -> Result<()> {
+    nft(rootfs, &table(names, subnet))?;
+    let Some(iptables) = iptables() else { return Ok(()) };
+    if !drops_forwarded(&iptables)? {
+        return Ok(());
+    }
+    for rule in accept_rules(names) {
+        if !run(Command::new(&iptables).args(["-w", "-C"]).args(&rule))?.status.success() {
+            let done = run(Command::new(&iptables).args(["-w", "-I"]).args(&rule))?;
+            check(&done, "let packets of the cluster through the host's iptables rules")?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the rules away; those that are not there are no error.
+pub(crate) fn remove(names: &ClusterNames, rootfs: Option<&Path>) -> Result<()> {
+    let table = &names.table;
+    match nft(rootfs, &format!("table ip {table}\ndelete table ip {table}\n")) {
+        // There is no nft any more: what it made, if anything, ends with the next reboot.
+        Err(error) if error.kind == ErrorKind::Host => {
+            tracing::warn!("the table {table} could not be removed: {error}")
+        }
+        result => result?,
+    }
+    let Some(iptables) = iptables() else { return Ok(()) };
+    for rule in accept_rules(names) {
+        while run(Command::new(&iptables).args(["-w", "-D"]).args(&rule))?.status.success() {}
+    }
+    Ok(())
+}
+
+/// The rules for iptables's filter table, as words: chain first.
+fn accept_rules(names: &ClusterNames) -> [Vec<String>; 2] {
+    ["-i", "-o"].map(|way| {
+        ["FORWARD", way, &names.bridge, "-m", "comment", "--comment", &names.bridge, "-j", "ACCEPT"]
+            .map(String::from)
+            .to_vec()
+    })
+}
+
+/// Docker sets the policy of the forward chain to DROP, also for what is not its own.
+fn drops_forwarded(iptables: &Path) -> Result<bool> {
+    let rules = run(Command::new(iptables).args(["-w", "-S", "FORWARD"]))?;
+    check(&rules, "read the host's iptables rules")?;
+    Ok(String::from_utf8_lossy(&rules.stdout).lines().any(|line| line == "-P FORWARD DROP"))
+}
+
+/// The host's own iptables: only a host that has it can have rules of it.
+fn iptables() -> Option<std::path::PathBuf> {
+    ["/usr/sbin/iptables", "/sbin/iptables", "/usr/bin/iptables", "/usr/local/sbin/iptables"]
+        .iter()
+        .map(Path::new)
+        .find(|path| path.exists())
+        .map(Path::to_owned)
+}
+
+/// Feeds a script to nft: to the one in the tree that kcl brings, within that tree, or else to the host's.
+pub(crate) fn nft(rootfs: Option<&Path>, script: &str) -> Result<()> {
+    let mut command = match rootfs.filter(|tree| tree.join(NFT).exists()) {
+        Some(tree) => within(tree, &format!("/{NFT}")),
+        None => Command::new("nft"),
+    };
+    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| {
+        Error::new(ErrorKind::Host, format!("could not run nft: {error}"))
+            .hint("install nftables on the host, or let kcl fetch its node root file system")
+            .source(error)
+    })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // nft that ended early tells why on its stderr.
+        let _ = stdin.write_all(script.as_bytes());
+    }
+    let output = child.wait_with_output().doing(|| "wait for nft")?;
+    check(&output, "set packet filter rules with nft")
+}
+
+/// A command that runs in a directory tree as its root, in the host's other namespaces.
+#[allow(unsafe_code)]
+fn within(tree: &Path, program: &str) -> Command {
+    let mut command = Command::new(program);
+    let tree = tree.to_owned();
+    let enter = move || {
+        nix::unistd::chroot(&tree)?;
+        nix::unistd::chdir("/")?;
+        Ok(())
+    };
+    // SAFETY: chroot(2) and chdir(2) are async-signal-safe; paths of this length are not allocated by nix but copied
+    // to the stack.
+    unsafe { command.pre_exec(enter) };
+    command
+}
+
+fn run(command: &mut Command) -> Result<Output> {
+    let output = command.stdin(Stdio::null()).output();
+    output.doing(|| format!("run {}", command.get_program().to_string_lossy()))
+}
+
+fn check(output: &Output, what: &str) -> Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(Error::engine(format!("could not {what}: {}: {}", output.status, stderr.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+
+    #[test]
+    fn a_table_of_our_own_replaced_as_a_whole() {
+        let names = Layout::new(Path::new("/nonexistent/home"), Path::new("/run/kcl")).cluster("kcl").unwrap();
+        let script = table(&names, "10.89.0.0/24".parse().unwrap());
+        let name = format!("kcl_{}", names.hash);
+        let lines: Vec<&str> = script.lines().map(str::trim).collect();
+        assert_eq!(
+            lines[..3],
+            [format!("table ip {name}"), format!("delete table ip {name}"), format!("table ip {name} {{")]
+        );
+        assert!(
+            lines.contains(
+                &format!("ip saddr 10.89.0.0/24 ip daddr != 10.89.0.0/24 oifname != \"{}\" masquerade", names.bridge)
+                    .as_str()
+            )
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! A cluster's network: a bridge with the host's address on it, forwarding and masquerading.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use kcl_driver_api::{Error, ErrorKind, MachineSpec, Network, NetworkSpec, Result};
+
+use crate::Context;
+use crate::cgroup;
+use crate::disk;
+use crate::doing::{Doing, blocking};
+use crate::firewall;
+use crate::layout::Layout;
+use crate::list::directories;
+use crate::netlink::{Netlink, Taken};
+use crate::subnet;
+
+/// The MTU where the host has no default route: Ethernet's.
+const DEFAULT_MTU: u32 = 1500;
+
+/// How names of bridges of ours begin, of whatever `$KCL_HOME`.
+const BRIDGE_PREFIX: &str = "kcl-";
+
+const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// A free network; the one that the cluster has already, if any.
+pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Ipv4Net> {
+    let names = context.layout.cluster(cluster)?;
+    let file = names.network_file();
+    if let Some(spec) = blocking(move || disk::read::<NetworkSpec>(&file)).await? {
+        return Ok(spec.subnet);
+    }
+    let taken = taken(context, cluster).await?;
+    subnet::propose(&taken, &names.bridge).ok_or_else(|| {
+        Error::new(ErrorKind::Conflict, "no free network was found in 10.89.0.0/16 and 172.29.0.0/16")
+            .hint("name one with --subnet, such as --subnet 192.168.89.0/24")
+    })
+}
+
+/// All that a network for `cluster` could collide with, other than by its own bridge: what the kernel knows, and
+/// what other clusters of this home, which may not run, hold on to.
+pub(crate) async fn taken(context: &Arc<Context>, cluster: &str) -> Result<Vec<Taken>> {
+    let mut taken = Netlink::connect()?.taken().await?;
+    let (context, cluster) = (context.clone(), cluster.to_owned());
+    taken.extend(blocking(move || held_by_others(&context.layout, &cluster)).await?);
+    Ok(taken)
+}
+
+fn held_by_others(layout: &Layout, cluster: &str) -> Result<Vec<Taken>> {
+    let mut held = Vec::new();
+    for other in directories(&layout.clusters())?.into_iter().filter(|other| other != cluster) {
+        let Ok(names) = layout.cluster(&other) else { continue };
+        let by = format!("cluster {other}");
+        if let Some(spec) = disk::read::<NetworkSpec>(&names.network_file())? {
+            held.push(Taken { net: spec.subnet, by: by.clone(), link: Some(names.bridge.clone()) });
+        }
+        for name in directories(&names.nodes())? {
+            let Ok(machine) = layout.machine(&other, &name) else { continue };
+            // A broken machine holds no address.
+            if let Ok(Some(spec)) = disk::read::<MachineSpec>(&machine.spec_file()) {
+                held.push(Taken { net: spec.address.into(), by: by.clone(), link: Some(names.bridge.clone()) });
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// Makes the network, or mends what a reboot or somebody else took of it.
+pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result<Network> {
+    let names = context.layout.cluster(&spec.cluster)?;
+    let subnet = spec.subnet.trunc();
+    let address = subnet::gateway(subnet)
+        .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines")))?;
+    let lock = lock(context).await?;
+    let taken = taken(context, &spec.cluster).await?;
+    if let Some(other) = subnet::collisions(subnet, &taken, &names.bridge).next() {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("the subnet {subnet} collides with {} ({})", other.by, other.net),
+        )
+        .hint("name another with --subnet"));
+    }
+    let netlink = Netlink::connect()?;
+    let mtu = netlink.default_link().await?.map_or(DEFAULT_MTU, |link| link.mtu);
+    let bridge = netlink.ensure_bridge(&names.bridge, names.mac(), address, mtu).await?;
+    for old in netlink.addresses(&bridge).await?.into_iter().filter(|old| *old != address) {
+        // Left by a cluster of this name whose network was another.
+        netlink.remove_address(&bridge, old).await?;
+    }
+    let (context, document) = (context.clone(), NetworkSpec { cluster: spec.cluster.clone(), subnet });
+    blocking(move || {
+        let _lock = lock;
+        firewall::ensure(&names, subnet, context.rootfs.as_deref())?;
+        forward(&context.layout.run)?;
+        disk::make_private_directory(&names.runc_root())?;
+        disk::make_private_directory(&names.dir)?;
+        if disk::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
+            disk::write(&names.network_file(), &document)?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(Network { subnet, gateway: address.addr(), mtu })
+}
+
+/// Removes the network with all that no machine needs any more.
+pub(crate) async fn delete(context: &Arc<Context>, cluster: &str) -> Result<()> {
+    let names = context.layout.cluster(cluster)?;
+    let lock = lock(context).await?;
+    let netlink = Netlink::connect()?;
+    netlink.delete(&names.bridge).await?;
+    let last = !netlink.links().await?.iter().any(|link| link.name.starts_with(BRIDGE_PREFIX));
+    let context = context.clone();
+    blocking(move || {
+        let _lock = lock;
+        firewall::remove(&names, context.rootfs.as_deref())?;
+        if last {
+            restore_forwarding(&context.layout.run)?;
+        }
+        cgroup::remove_cluster(&names)?;
+        disk::remove_tree(&names.run)?;
+        disk::remove_file(&names.network_file())?;
+        disk::remove_if_empty(&names.nodes())?;
+        disk::remove_if_empty(&names.dir)
+    })
+    .await
+}
+
+/// One at a time may change what all clusters of the host share.
+async fn lock(context: &Arc<Context>) -> Result<File> {
+    let run = context.layout.run.clone();
+    blocking(move || {
+        disk::make_private_directory(&run)?;
+        let path = run.join("lock");
+        let file = File::options().create(true).write(true).truncate(false).open(&path);
+        let file = file.doing(|| format!("open {}", path.display()))?;
+        file.lock().doing(|| format!("lock {}", path.display()))?;
+        Ok(file)
+    })
+    .await
+}
+
+/// Lets the host forward packets, and remembers that it did not.
+fn forward(run: &Path) -> Result<()> {
+    let now = fs::read_to_string(IP_FORWARD).doing(|| format!("read {IP_FORWARD}"))?;
+    if now.trim() == "0" {
+        let mark = mark(run);
+        fs::write(&mark, now).doing(|| format!("write {}", mark.display()))?;
+        fs::write(IP_FORWARD, "1").doing(|| "set net.ipv4.ip_forward to 1")?;
+    }
+    Ok(())
+}
+
+fn restore_forwarding(run: &Path) -> Result<()> {
+    if let Ok(before) = fs::read_to_string(mark(run)) {
+        fs::write(IP_FORWARD, before.trim()).doing(|| format!("set net.ipv4.ip_forward to {before}"))?;
+    }
+    disk::remove_file(&mark(run))
+}
+
+/// On the tmpfs, so that it ends with the setting it speaks of.
+fn mark(run: &Path) -> std::path::PathBuf {
+    run.join("ip_forward")
+}

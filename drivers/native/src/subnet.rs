@@ -1,0 +1,64 @@
+//! Which addresses a cluster may have. Pure.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::netlink::Taken;
+
+/// Where networks of clusters are taken from, in this order: a private range that few others use.
+const POOLS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(10, 89, 0, 0), 16), (Ipv4Addr::new(172, 29, 0, 0), 16)];
+
+/// How large a cluster's network is.
+const PREFIX: u8 = 24;
+
+/// Whether two networks share an address.
+pub(crate) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// Who has addresses of a network already, other than by the link `own`.
+pub(crate) fn collisions<'a>(
+    subnet: Ipv4Net,
+    taken: &'a [Taken],
+    own: &'a str,
+) -> impl Iterator<Item = &'a Taken> + use<'a> {
+    taken.iter().filter(move |taken| taken.link.as_deref() != Some(own) && overlap(taken.net, subnet))
+}
+
+/// The first network that nobody has.
+pub(crate) fn propose(taken: &[Taken], own: &str) -> Option<Ipv4Net> {
+    let pools = POOLS.iter().map(|(address, prefix)| Ipv4Net::new_assert(*address, *prefix));
+    let mut nets = pools.filter_map(|pool| pool.subnets(PREFIX).ok()).flatten();
+    nets.find(|net| collisions(*net, taken, own).next().is_none())
+}
+
+/// The host's own address on a network: the first.
+pub(crate) fn gateway(subnet: Ipv4Net) -> Option<Ipv4Net> {
+    Some(Ipv4Net::new_assert(subnet.hosts().next()?, subnet.prefix_len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(net: &str, link: &str) -> Taken {
+        Taken { net: net.parse().unwrap(), by: format!("interface {link}"), link: Some(link.into()) }
+    }
+
+    #[test]
+    fn the_first_free_network_in_a_fixed_order() {
+        let first: Ipv4Net = "10.89.0.0/24".parse().unwrap();
+        assert_eq!(propose(&[], "kcl-0"), Some(first));
+        let others = [taken("10.89.0.0/23", "eth0"), taken("10.89.2.128/25", "eth1")];
+        assert_eq!(propose(&others, "kcl-0"), Some("10.89.3.0/24".parse().unwrap()));
+        assert_eq!(propose(&[taken("10.89.0.0/24", "kcl-0")], "kcl-0"), Some(first), "our own bridge is no rival");
+        assert_eq!(propose(&[taken("10.0.0.0/8", "tun0")], "kcl-0"), Some("172.29.0.0/24".parse().unwrap()));
+        assert_eq!(propose(&[taken("10.0.0.0/8", "tun0"), taken("172.16.0.0/12", "tun1")], "kcl-0"), None);
+    }
+
+    #[test]
+    fn the_gateway_is_the_first_host() {
+        assert_eq!(gateway("10.89.3.0/24".parse().unwrap()).unwrap().to_string(), "10.89.3.1/24");
+    }
+}

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs what building artifacts here needs and Debian's packages have: the maker of the node root file system, and
+# what runc links against. Does nothing where all is there.
+set -eu
+
+# Package, and a file that shows that it is there.
+needed="
+mmdebstrap      /usr/bin/mmdebstrap
+libseccomp-dev  /usr/include/seccomp.h
+gcc             /usr/bin/gcc
+libc6-dev       /usr/include/stdio.h
+pkg-config      /usr/bin/pkg-config
+"
+
+missing=$(printf '%s\n' "$needed" | while read -r package file; do
+    [ -z "$package" ] || [ -e "$file" ] || printf '%s ' "$package"
+done)
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "Building kcl's artifacts on this system needs: $missing" >&2
+    exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+    echo "Missing packages; install them with: sudo apt-get install -y $missing" >&2
+    exit 1
+fi
+apt-get update -q
+# shellcheck disable=SC2086 # a list of words
+DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing

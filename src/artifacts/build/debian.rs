@@ -1,0 +1,92 @@
+//! The node root file system, built from Debian's packages.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+use tokio::process::Command;
+
+use super::super::cache::trouble;
+use super::super::catalog::Artifact;
+use super::super::job::{Job, blocking};
+use super::super::{embedded, process};
+use crate::error::{Error, Family, Result};
+
+/// What is in `images/node/packages.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    suite: String,
+    variant: String,
+    packages: Vec<String>,
+    exclude: Vec<String>,
+    empty: Vec<String>,
+}
+
+fn definition(name: &str) -> Result<Definition> {
+    toml::from_str(embedded::node(name)?)
+        .map_err(|error| Error::new(Family::Internal, format!("images/node/{name}: {error}")))
+}
+
+/// Builds the archive that the artifact provides into `partial`.
+pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, job: &Job<'_>) -> Result<Vec<String>> {
+    let definition = definition(name)?;
+    let tar = partial.join(".rootfs.tar");
+    let mut command = Command::new("mmdebstrap");
+    command.arg(format!("--variant={}", definition.variant));
+    command.arg(format!("--include={}", definition.packages.join(",")));
+    command.arg(format!("--architectures={}", artifact.arch));
+    command.args(definition.exclude.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
+    // Merges /usr by directory links; the package that does it otherwise brings all of Perl along.
+    command.args(["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--format=tar"]);
+    for path in &definition.empty {
+        command.arg(format!("--customize-hook=find \"$1{path}\" -type f -delete"));
+    }
+    command.arg(&definition.suite).arg(&tar);
+    let root = nix::unistd::geteuid().is_root();
+    let mut packages = 0;
+    process::run_logged(command, root, log, |line| {
+        match line.strip_prefix("I: ").map(|line| line.trim_end_matches("...")) {
+            // Its own steps, but for the wiring inside.
+            Some(what) if !what.contains('/') => job.say(what, None),
+            _ if line.starts_with("Setting up ") => {
+                packages += 1;
+                job.say(&format!("{packages} packages installed"), None);
+            }
+            _ => {}
+        }
+        true
+    })
+    .await
+    .map_err(|error| error.hint("it needs a Debian mirror, by default deb.debian.org; http_proxy is honoured"))?;
+    let archive = partial.join(&artifact.definition.provides[0]);
+    job.say("compressing", None);
+    blocking(move || {
+        compress(&tar, &archive).map_err(|error| trouble("write", &archive, error))?;
+        std::fs::remove_file(&tar).map_err(|error| trouble("remove", &tar, error))
+    })
+    .await?;
+    Ok(vec![format!("Debian {}", definition.suite)])
+}
+
+fn compress(from: &Path, to: &Path) -> io::Result<()> {
+    let mut encoder = zstd::Encoder::new(File::create(to)?, 0)?;
+    io::copy(&mut File::open(from)?, &mut encoder)?;
+    encoder.finish()?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_whole() {
+        let definition = definition("packages.toml").expect("it parses");
+        assert!(definition.packages.iter().any(|package| package == "nftables"));
+        for path in definition.exclude.iter().chain(&definition.empty) {
+            // They become part of a shell's command line.
+            assert!(path.starts_with('/') && !path.contains(['"', '$', '`', '\\']), "{path}");
+        }
+    }
+}

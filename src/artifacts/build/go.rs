@@ -1,0 +1,163 @@
+//! Go programs, built from published modules.
+
+use std::path::Path;
+
+use tokio::process::Command;
+
+use super::super::cache::{remove, trouble};
+use super::super::catalog::{Artifact, GoBuild};
+use super::super::job::Job;
+use super::super::{embedded, process};
+use crate::error::{Error, Family, Result};
+
+/// Builds the programs of `recipe` into `partial`.
+///
+/// The user's `GOPROXY`, `GOFLAGS`, `GOCACHE` and the like are kept; what makes the program (mode, target, linking) is
+/// set. The Go build cache makes a build that was cut short cheap to repeat.
+pub async fn build(
+    artifact: &Artifact,
+    recipe: &GoBuild,
+    partial: &Path,
+    log: &Path,
+    job: &Job<'_>,
+) -> Result<Vec<String>> {
+    let module = partial.join(".module");
+    std::fs::create_dir(&module).map_err(|error| trouble("make", &module, error))?;
+    for source in &recipe.sources {
+        let source = artifact.fill(source);
+        let path = module.join(Path::new(&source).file_name().expect("a file name"));
+        std::fs::write(&path, embedded::component(&source)?).map_err(|error| trouble("write", &path, error))?;
+    }
+    let version = go_version(&module).await?;
+
+    let output = partial.join(&recipe.output);
+    std::fs::create_dir_all(&output).map_err(|error| trouble("make", &output, error))?;
+    let work = Work { artifact, recipe, module: &module, output: &output, log, job };
+    let (apart, together): (Vec<_>, Vec<_>) =
+        recipe.packages.iter().map(String::as_str).partition(|package| recipe.tags_of.contains_key(*package));
+    if !together.is_empty() {
+        work.packages(&together, &recipe.tags).await?;
+    }
+    for package in apart {
+        work.packages(&[package], &recipe.tags_of[package]).await?;
+    }
+    remove(&module)?;
+    Ok(vec![version])
+}
+
+/// The build of one artifact.
+struct Work<'a> {
+    artifact: &'a Artifact,
+    recipe: &'a GoBuild,
+    module: &'a Path,
+    output: &'a Path,
+    log: &'a Path,
+    job: &'a Job<'a>,
+}
+
+impl Work<'_> {
+    async fn packages(&self, packages: &[&str], tags: &[String]) -> Result<()> {
+        let (recipe, job) = (self.recipe, self.job);
+        let tags = if tags.is_empty() { Vec::new() } else { vec!["-tags".to_owned(), tags.join(",")] };
+
+        // What is to be compiled at most, and on the way the modules are downloaded.
+        let mut total = 0;
+        let mut list = go(self.module, recipe);
+        list.args(["list", "-mod=readonly", "-deps", "-f", "kcl-dep"]).args(&tags).args(packages);
+        self.run(list, |line| {
+            if let Some(module) = line.strip_prefix("go: downloading ") {
+                job.say(&format!("downloading module {module}"), None);
+            }
+            total += u64::from(line == "kcl-dep");
+            line != "kcl-dep"
+        })
+        .await?;
+
+        let mut command = go(self.module, recipe);
+        command.args(["build", "-v", "-trimpath", "-buildvcs=false", "-mod=readonly"]).args(&tags);
+        let linking = if recipe.cgo { " -extldflags -static" } else { "" };
+        let ldflags = self.artifact.fill(&recipe.ldflags).split_whitespace().collect::<Vec<_>>().join(" ");
+        command.arg("-ldflags").arg(format!("-s -w{linking} {ldflags}"));
+        command.arg("-o").arg(format!("{}/", self.output.display())).args(packages);
+        let mut done = 0;
+        job.say("compiling", Some((0, total)));
+        self.run(command, |line| {
+            if let Some(module) = line.strip_prefix("go: downloading ") {
+                job.say(&format!("downloading module {module}"), None);
+            } else if !line.contains(' ') && !line.starts_with('#') {
+                // `-v` prints the name of each package that it compiles, those from Go's cache excepted.
+                done += 1;
+                job.say(&format!("compiling, {done} of at most {total} packages"), Some((done, total)));
+            }
+            true
+        })
+        .await
+    }
+
+    async fn run(&self, command: Command, line: impl FnMut(&str) -> bool) -> Result<()> {
+        process::run_logged(command, false, self.log, line).await.map_err(|error| registry_hint(error, self.artifact))
+    }
+}
+
+fn go(module: &Path, recipe: &GoBuild) -> Command {
+    let mut command = Command::new("go");
+    command.current_dir(module);
+    // The cache may lie within somebody's workspace or be cross-compiling by habit.
+    command.env("GOWORK", "off").env("GO111MODULE", "on").env("GOOS", "linux").env_remove("GOARCH");
+    command.env("CGO_ENABLED", if recipe.cgo { "1" } else { "0" });
+    command
+}
+
+/// The version of Go, if it is new enough for the module.
+async fn go_version(module: &Path) -> Result<String> {
+    let path = module.join("go.mod");
+    let text = std::fs::read_to_string(&path).map_err(|error| trouble("read", &path, error))?;
+    let wanted = wanted_version(&text).unwrap_or("1.21");
+    let mut command = Command::new("go");
+    // Outside of the module, so that Go tells of itself and not of the toolchain that it would fetch.
+    command.args(["env", "GOVERSION", "GOTOOLCHAIN"]).current_dir("/").env("GOWORK", "off");
+    let output = process::output(command).await?;
+    let mut lines = output.lines();
+    let version = lines.next().unwrap_or_default().to_owned();
+    let fetches = lines.next().is_some_and(|toolchain| toolchain.contains("auto") || toolchain.contains("path"));
+    if numbers(&version) >= numbers(wanted) || fetches {
+        return Ok(version);
+    }
+    Err(Error::new(Family::Host, format!("this needs Go {wanted} or newer, and `go` is {version}"))
+        .hint("install a newer Go (https://go.dev/dl), or set GOTOOLCHAIN=auto and let it fetch one"))
+}
+
+/// The version in the `go` line of a `go.mod`.
+fn wanted_version(module: &str) -> Option<&str> {
+    module.lines().find_map(|line| line.strip_prefix("go ")).map(str::trim)
+}
+
+fn numbers(version: &str) -> Vec<u64> {
+    let version = version.strip_prefix("go").unwrap_or(version);
+    let version = version.split(['-', ' ']).next().unwrap_or_default();
+    let mut numbers: Vec<u64> = version.split('.').map(|part| part.parse().unwrap_or_default()).collect();
+    numbers.resize(3, 0);
+    numbers
+}
+
+fn registry_hint(error: Error, artifact: &Artifact) -> Error {
+    if error.message.contains("dial tcp") || error.message.contains("i/o timeout") {
+        return error.hint("Go's module proxy cannot be reached: look at GOPROXY and HTTPS_PROXY");
+    }
+    error.hint(format!("`kcl artifacts fetch` tries {} again; what was compiled stays in Go's cache", artifact.title()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(numbers("go1.26.8") >= numbers("1.26.6"));
+        assert!(numbers("go1.26.10") >= numbers("1.26.6"));
+        assert!(numbers("go1.27") >= numbers("1.26.6"));
+        assert!(numbers("go1.19.8") < numbers("1.26"));
+        assert!(numbers("go1.26.8 X:nodwarf5") >= numbers("1.26.8"));
+        assert_eq!(wanted_version("module x\n\ngo 1.26.6\n"), Some("1.26.6"));
+    }
+}

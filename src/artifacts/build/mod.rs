@@ -1,0 +1,36 @@
+//! The way `build`: from the language's package registries, with the ordinary clients.
+
+mod debian;
+mod go;
+mod needs;
+
+use std::path::{Path, PathBuf};
+
+pub use needs::check;
+
+use super::catalog::{Artifact, Recipe};
+use super::job::Job;
+use crate::error::{Error, Family, Result};
+
+/// Builds an artifact into `partial`. Returns what it was built with.
+pub async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'_>) -> Result<Vec<String>> {
+    let build = artifact.definition.build.as_ref().ok_or_else(|| {
+        Error::new(Family::Artifact, format!("{} cannot be built: nobody has written how", artifact.title()))
+    })?;
+    let log: PathBuf = logs.join(format!("build-{}-{}.log", artifact.name(), artifact.version));
+    // The log of the last build only.
+    if let Err(error) = std::fs::remove_file(&log)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(super::cache::trouble("remove", &log, error));
+    }
+    let origin = match &build.recipe {
+        Recipe::Go(recipe) => job.ticking(go::build(artifact, recipe, partial, &log, job)).await?,
+        Recipe::Debian { definition } => job.ticking(debian::build(artifact, definition, partial, &log, job)).await?,
+    };
+    for (link, target) in &build.links {
+        let path = partial.join(link);
+        std::os::unix::fs::symlink(target, &path).map_err(|error| super::cache::trouble("make", &path, error))?;
+    }
+    Ok(origin)
+}

@@ -1,0 +1,92 @@
+//! SHA-256 digests in hexadecimal.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+/// Of several parts in a row. Each is preceded by its length, so that no two lists of parts are alike.
+pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize())
+}
+
+/// Of bytes.
+pub fn of_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Of a file.
+pub fn of_file(path: &Path) -> io::Result<String> {
+    let mut writer = Writer::new(io::sink());
+    io::copy(&mut File::open(path)?, &mut writer)?;
+    Ok(writer.finish().1)
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Hashes what is written through it.
+pub struct Writer<W> {
+    inner: W,
+    hash: Sha256,
+    written: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Through to `inner`.
+    pub fn new(inner: W) -> Self {
+        Writer { inner, hash: Sha256::new(), written: 0 }
+    }
+
+    /// The inner writer, the digest and the number of bytes.
+    pub fn finish(self) -> (W, String, u64) {
+        (self.inner, hex(&self.hash.finalize()), self.written)
+    }
+}
+
+impl<W: Write> Write for Writer<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(buffer)?;
+        self.hash.update(&buffer[..written]);
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Hashes what is read through it.
+pub struct Reader<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Reader<R> {
+    /// From `inner`.
+    pub fn new(inner: R) -> Self {
+        Reader { inner, hash: Sha256::new() }
+    }
+
+    /// The digest of all that was read.
+    pub fn finish(self) -> String {
+        hex(&self.hash.finalize())
+    }
+}
+
+impl<R: Read> Read for Reader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..read]);
+        Ok(read)
+    }
+}

@@ -1,0 +1,440 @@
+//! OCI images, put together from files of artifacts: what an image is made of is data (`images/oci`). The same files
+//! make the same bytes, so digests are stable.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use oci_spec::image as spec;
+use serde::Deserialize;
+
+use super::catalog::{Artifact, CATALOG};
+use super::{digest, embedded};
+use crate::error::{Error, Family, Result};
+
+/// What an image is made of.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Its name in the catalog: the name of its file.
+    #[serde(skip)]
+    pub name: String,
+    /// Its reference, such as `registry.k8s.io/pause:3.10.2`; `{version}` is that of the artifact `version_of`.
+    pub reference: String,
+    version_of: Option<String>,
+    /// Whether every node has it from the start.
+    #[serde(default)]
+    pub system: bool,
+    /// Whether the kubelet must never remove it.
+    #[serde(default)]
+    pub pinned: bool,
+    #[serde(default)]
+    config: Config,
+    #[serde(default, rename = "file")]
+    files: Vec<FileItem>,
+    #[serde(default, rename = "text")]
+    texts: Vec<Text>,
+    #[serde(default, rename = "directory")]
+    directories: Vec<Directory>,
+    links: Option<Links>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+    env: Vec<String>,
+    user: Option<String>,
+    working_dir: Option<String>,
+    exposed: Vec<String>,
+}
+
+/// A file of an artifact's entry, or a program that is embedded.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileItem {
+    artifact: Option<String>,
+    from: Option<String>,
+    embedded: Option<String>,
+    to: String,
+    #[serde(default = "executable")]
+    mode: u32,
+}
+
+fn executable() -> u32 {
+    0o755
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    to: String,
+    text: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Directory {
+    to: String,
+    #[serde(default = "executable")]
+    mode: u32,
+}
+
+/// Many names for one program.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Links {
+    target: String,
+    directory: String,
+    names: Vec<String>,
+}
+
+/// Something in the one layer of an image.
+enum Node {
+    Directory(u32),
+    Link(String),
+    File(u32, PathBuf),
+    Bytes(u32, Vec<u8>),
+}
+
+/// The images in this kcl.
+pub fn all() -> Result<Vec<Image>> {
+    embedded::images().into_iter().map(|(name, text)| parse(name, text)).collect()
+}
+
+/// The reference by which pods name an image of this kcl.
+pub fn reference(name: &str) -> Result<String> {
+    let image = all()?.into_iter().find(|image| image.name == name);
+    let missing = || Error::new(Family::Internal, format!("there is no image {name:?} in the catalog"));
+    Ok(image.ok_or_else(missing)?.reference)
+}
+
+/// The images called `names`, and the system's.
+pub fn select(names: &[String]) -> Result<Vec<Image>> {
+    let images = all()?;
+    for name in names {
+        if !images.iter().any(|image| image.name == *name) {
+            let known: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
+            return Err(Error::new(Family::Usage, format!("there is no image {name:?} in the catalog"))
+                .hint(format!("the catalog has: {}", known.join(", "))));
+        }
+    }
+    Ok(images.into_iter().filter(|image| image.system || names.contains(&image.name)).collect())
+}
+
+fn parse(name: &str, text: &str) -> Result<Image> {
+    let bad = |why: String| Error::new(Family::Internal, format!("images/oci/{name}.toml: {why}"));
+    let mut image: Image = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
+    if let Some(artifact) = &image.version_of {
+        image.reference = CATALOG.artifact(artifact)?.fill(&image.reference);
+    }
+    name.clone_into(&mut image.name);
+    for file in &image.files {
+        if file.embedded.is_some() == (file.artifact.is_some() && file.from.is_some()) {
+            return Err(bad(format!("{} needs either `embedded` or both `artifact` and `from`", file.to)));
+        }
+    }
+    Ok(image)
+}
+
+impl Image {
+    /// The artifacts that it takes files from.
+    pub fn artifacts(&self) -> Result<Vec<Artifact>> {
+        let mut names: Vec<_> = self.files.iter().filter_map(|file| file.artifact.as_deref()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().map(|name| CATALOG.artifact(name)).collect()
+    }
+
+    /// Digits that change when anything that it is made of does.
+    pub fn key(&self) -> Result<String> {
+        let mut parts = vec![format!("{self:?}").into_bytes()];
+        for artifact in self.artifacts()? {
+            parts.push(artifact.entry_name()?.into_bytes());
+        }
+        for name in self.files.iter().filter_map(|file| file.embedded.as_deref()) {
+            parts.push(embedded::program(name)?.to_vec());
+        }
+        Ok(digest::of_parts(parts.iter().map(Vec::as_slice)))
+    }
+
+    /// The name of its entry in the cache, as an archive.
+    pub fn entry_name(&self) -> Result<String> {
+        Ok(format!("{}-{}", self.name, &self.key()?[..12]))
+    }
+
+    fn nodes(&self, entries: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, Node>> {
+        let mut nodes = BTreeMap::new();
+        let mut add = |path: &str, node: Node| {
+            let path = path.trim_matches('/');
+            let mut parent = Path::new(path);
+            while let Some(above) = parent.parent().filter(|above| !above.as_os_str().is_empty()) {
+                nodes.entry(above.to_string_lossy().into_owned()).or_insert(Node::Directory(0o755));
+                parent = above;
+            }
+            nodes.insert(path.to_owned(), node);
+        };
+        for file in &self.files {
+            let node = match (&file.embedded, &file.artifact, &file.from) {
+                (Some(name), ..) => Node::Bytes(file.mode, embedded::program(name)?.to_vec()),
+                (None, Some(artifact), Some(from)) => {
+                    let entry = entries.get(artifact).ok_or_else(|| {
+                        Error::new(Family::Internal, format!("nobody got {artifact} for the image {}", self.name))
+                    })?;
+                    Node::File(file.mode, entry.join(from))
+                }
+                _ => unreachable!("checked when parsed"),
+            };
+            add(&file.to, node);
+        }
+        for text in &self.texts {
+            add(&text.to, Node::Bytes(0o644, text.text.clone().into_bytes()));
+        }
+        for directory in &self.directories {
+            add(&directory.to, Node::Directory(directory.mode));
+        }
+        if let Some(links) = &self.links {
+            for name in &links.names {
+                add(&format!("{}/{name}", links.directory), Node::Link(links.target.clone()));
+            }
+        }
+        Ok(nodes)
+    }
+}
+
+/// Writes images as one archive in the OCI image layout (as of the OCI image specification 1.1), which `ctr images
+/// import` and `docker load` (25 and later) take. `entries` are the directories of the artifacts by name. Layers are
+/// not compressed: they never leave the machine.
+///
+/// Returns the digests of the images' manifests, in order.
+pub fn write(images: &[Image], entries: &BTreeMap<String, PathBuf>, to: &Path) -> Result<Vec<String>> {
+    let failed = |error: io::Error| super::cache::trouble("write", to, error);
+    let mut archive = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, File::create(to).map_err(failed)?));
+    let mut manifests = Vec::new();
+    append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
+    for image in images {
+        let nodes = image.nodes(entries)?;
+        // Twice: the name of the blob is its digest, and comes first.
+        let mut hash = digest::Writer::new(io::sink());
+        write_layer(&nodes, &mut hash).map_err(|error| unreadable(image, &error))?;
+        let (_, layer, size) = hash.finish();
+        let mut header = header(tar::EntryType::Regular, 0o644, size);
+        header.set_path(format!("blobs/sha256/{layer}")).map_err(failed)?;
+        header.set_cksum();
+        let writer = archive.get_mut();
+        writer.write_all(header.as_bytes()).map_err(failed)?;
+        let mut hash = digest::Writer::new(writer);
+        write_layer(&nodes, &mut hash).map_err(|error| unreadable(image, &error))?;
+        let (writer, again, _) = hash.finish();
+        if again != layer {
+            return Err(Error::new(Family::Artifact, format!("a file of the image {} changes", image.name)));
+        }
+        let padding = (512 - size % 512) % 512;
+        writer.write_all(&vec![0; usize::try_from(padding).expect("below 512")]).map_err(failed)?;
+
+        let config = json(&image.configuration(&layer)?)?;
+        let config_digest = append_blob(&mut archive, &config).map_err(failed)?;
+        let manifest = spec::ImageManifestBuilder::default()
+            .schema_version(2u32)
+            .media_type(spec::MediaType::ImageManifest)
+            .config(descriptor(spec::MediaType::ImageConfig, &config_digest, config.len() as u64)?)
+            .layers(vec![descriptor(spec::MediaType::ImageLayer, &layer, size)?])
+            .build()
+            .map_err(invalid)?;
+        let manifest = json(&manifest)?;
+        let manifest_digest = append_blob(&mut archive, &manifest).map_err(failed)?;
+        let mut described = descriptor(spec::MediaType::ImageManifest, &manifest_digest, manifest.len() as u64)?;
+        described.set_annotations(Some(
+            [
+                ("io.containerd.image.name".to_owned(), image.reference.clone()),
+                (spec::ANNOTATION_REF_NAME.to_owned(), image.reference.clone()),
+            ]
+            .into(),
+        ));
+        manifests.push(described);
+    }
+    let digests = manifests.iter().map(|manifest| manifest.digest().to_string()).collect();
+    let index = spec::ImageIndexBuilder::default()
+        .schema_version(2u32)
+        .media_type(spec::MediaType::ImageIndex)
+        .manifests(manifests)
+        .build()
+        .map_err(invalid)?;
+    append(&mut archive, "index.json", &json(&index)?).map_err(failed)?;
+    let mut file = archive.into_inner().map_err(failed)?;
+    file.flush().map_err(failed)?;
+    Ok(digests)
+}
+
+impl Image {
+    fn configuration(&self, layer: &str) -> Result<spec::ImageConfiguration> {
+        let config = &self.config;
+        let mut builder = spec::ConfigBuilder::default();
+        let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+        if let Some(list) = some(&config.entrypoint) {
+            builder = builder.entrypoint(list);
+        }
+        if let Some(list) = some(&config.cmd) {
+            builder = builder.cmd(list);
+        }
+        if let Some(list) = some(&config.exposed) {
+            builder = builder.exposed_ports(list);
+        }
+        if let Some(user) = &config.user {
+            builder = builder.user(user.clone());
+        }
+        let env = some(&config.env)
+            .unwrap_or_else(|| vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()]);
+        let working_dir = config.working_dir.clone().unwrap_or_else(|| "/".into());
+        let config = builder.env(env).working_dir(working_dir).build().map_err(invalid)?;
+        let layers = spec::RootFsBuilder::default()
+            .typ("layers".to_owned())
+            .diff_ids(vec![format!("sha256:{layer}")])
+            .build()
+            .map_err(invalid)?;
+        spec::ImageConfigurationBuilder::default()
+            .created("1970-01-01T00:00:00Z".to_owned())
+            .architecture(spec::Arch::default())
+            .os(spec::Os::Linux)
+            .config(config)
+            .rootfs(layers)
+            .build()
+            .map_err(invalid)
+    }
+}
+
+fn write_layer(nodes: &BTreeMap<String, Node>, writer: &mut impl Write) -> io::Result<()> {
+    let mut tar = tar::Builder::new(writer);
+    for (path, node) in nodes {
+        match node {
+            Node::Directory(mode) => {
+                let mut header = header(tar::EntryType::Directory, *mode, 0);
+                tar.append_data(&mut header, format!("{path}/"), io::empty())?;
+            }
+            Node::Link(target) => {
+                let mut header = header(tar::EntryType::Symlink, 0o777, 0);
+                tar.append_link(&mut header, path, target)?;
+            }
+            Node::File(mode, from) => {
+                let file = File::open(from)
+                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", from.display())))?;
+                let mut header = header(tar::EntryType::Regular, *mode, file.metadata()?.len());
+                tar.append_data(&mut header, path, file)?;
+            }
+            Node::Bytes(mode, bytes) => {
+                let mut header = header(tar::EntryType::Regular, *mode, bytes.len() as u64);
+                tar.append_data(&mut header, path, bytes.as_slice())?;
+            }
+        }
+    }
+    tar.finish()
+}
+
+/// A header with nothing in it that differs from run to run.
+fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, bytes: &[u8]) -> io::Result<()> {
+    archive.append_data(&mut header(tar::EntryType::Regular, 0o644, bytes.len() as u64), path, bytes)
+}
+
+fn append_blob<W: Write>(archive: &mut tar::Builder<W>, bytes: &[u8]) -> io::Result<String> {
+    let digest = digest::of_bytes(bytes);
+    append(archive, &format!("blobs/sha256/{digest}"), bytes)?;
+    Ok(digest)
+}
+
+fn descriptor(media_type: spec::MediaType, sha256: &str, size: u64) -> Result<spec::Descriptor> {
+    let digest: spec::Digest = format!("sha256:{sha256}").parse().map_err(invalid)?;
+    Ok(spec::Descriptor::new(media_type, size, digest))
+}
+
+/// Sorted keys: the types hold annotations in hash maps.
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    let mut value = serde_json::to_value(value)
+        .map_err(|error| Error::new(Family::Internal, format!("an image cannot be described: {error}")))?;
+    value.sort_all_objects();
+    Ok(value.to_string().into_bytes())
+}
+
+fn invalid(error: oci_spec::OciSpecError) -> Error {
+    Error::new(Family::Internal, format!("an image is not as the OCI image specification has it: {error}"))
+}
+
+fn unreadable(image: &Image, error: &io::Error) -> Error {
+    Error::new(Family::Artifact, format!("cannot put the image {} together: {error}", image.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(directory: &Path) -> (Vec<Image>, BTreeMap<String, PathBuf>) {
+        let rootfs = directory.join("node-rootfs");
+        std::fs::create_dir_all(rootfs.join("rootfs/usr/bin")).expect("directories");
+        std::fs::write(rootfs.join("rootfs/usr/bin/busybox"), "a program").expect("busybox");
+        let images = all().expect("images").into_iter().filter(|image| image.name == "busybox").collect();
+        (images, [("node-rootfs".to_owned(), rootfs)].into())
+    }
+
+    #[test]
+    fn every_definition_is_whole() {
+        let images = all().expect("they parse");
+        for image in &images {
+            assert!(!image.reference.contains('{'), "{}", image.reference);
+            image.key().expect("its artifacts are in the catalog");
+        }
+        let system: Vec<_> = select(&[]).expect("system images").into_iter().map(|image| image.name).collect();
+        assert_eq!(system, ["busybox", "coredns", "pause"]);
+        let error = select(&["coredsn".into()]).expect_err("no such image");
+        assert!(error.hints[0].contains("coredns"));
+    }
+
+    #[test]
+    fn the_same_files_make_the_same_bytes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (images, entries) = fixture(directory.path());
+        let (one, two) = (directory.path().join("1.tar"), directory.path().join("2.tar"));
+        let digests = write(&images, &entries, &one).expect("write");
+        assert_eq!(write(&images, &entries, &two).expect("write"), digests);
+        assert_eq!(std::fs::read(&one).expect("read"), std::fs::read(&two).expect("read"));
+    }
+
+    #[test]
+    fn the_layout_holds_together() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (images, entries) = fixture(directory.path());
+        let path = directory.path().join("image.tar");
+        write(&images, &entries, &path).expect("write");
+        let layout = directory.path().join("layout");
+        tar::Archive::new(File::open(&path).expect("open")).unpack(&layout).expect("unpack");
+        for blob in std::fs::read_dir(layout.join("blobs/sha256")).expect("blobs") {
+            let blob = blob.expect("a blob").path();
+            assert_eq!(digest::of_file(&blob).expect("digest"), blob.file_name().expect("name").to_string_lossy());
+        }
+        let index = spec::ImageIndex::from_file(layout.join("index.json")).expect("index");
+        let blob = |digest: &spec::Digest| layout.join("blobs/sha256").join(digest.digest());
+        let manifest = spec::ImageManifest::from_file(blob(index.manifests()[0].digest())).expect("manifest");
+        let config = spec::ImageConfiguration::from_file(blob(manifest.config().digest())).expect("config");
+        assert_eq!(config.rootfs().diff_ids()[0], manifest.layers()[0].digest().to_string());
+        let layer = File::open(blob(manifest.layers()[0].digest())).expect("layer");
+        let mut tar = tar::Archive::new(layer);
+        let names: Vec<_> = tar
+            .entries()
+            .expect("entries")
+            .map(|entry| entry.expect("entry").path().expect("path").to_string_lossy().into_owned())
+            .collect();
+        assert!(names.contains(&"bin/sh".to_owned()) && names.contains(&"tmp/".to_owned()), "{names:?}");
+        assert!(names.is_sorted());
+    }
+}

@@ -1,0 +1,35 @@
+//! The control plane: waits until its API answers, and says early why it does not.
+
+use kcl_driver_api::{Exec, Stdout};
+use kcl_node_spec::{Role, paths};
+use kube::Client;
+
+use super::Bootstrap;
+use crate::error::{Error, Family, Result};
+use crate::kubernetes;
+use crate::state::ClusterState;
+
+/// Waits for the API server's `/readyz` by asking the agent, which knows first and also knows what went wrong.
+pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Client) -> Result<()> {
+    let version = &state.spec.kubernetes_version;
+    let step = bootstrap.progress.step("control-plane", format!("Starting Kubernetes {version}"));
+    if !kubernetes::ready(client).await {
+        for node in state.nodes.iter().filter(|node| node.role == Role::ControlPlane) {
+            let machine = bootstrap.driver.machine(&state.spec.name, &node.name).await?;
+            let wait = Exec { stdout: Stdout::Capture, ..Exec::new([paths::AGENT, "wait", "api"]) };
+            let output = machine.exec(wait).await?;
+            if output.code != 0 {
+                return Err(failed(&node.name, &output.stderr));
+            }
+        }
+    }
+    step.finish(format!("Kubernetes {version} answers"));
+    Ok(())
+}
+
+fn failed(node: &str, stderr: &[u8]) -> Error {
+    let said = String::from_utf8_lossy(stderr);
+    Error::new(Family::Cluster, format!("the control plane on {node} does not come up:\n{}", said.trim_end()))
+        .hint("flags from --extra-config and --feature-gates are the usual cause")
+        .hint("with --keep the cluster is left for a look: kcl logs, kcl ssh")
+}

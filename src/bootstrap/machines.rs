@@ -1,0 +1,165 @@
+//! Machines: the network, then all of them at once: made, told what they are, powered on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use kcl_driver_api::{File, Machine, MachineSpec, Network, NetworkSpec, Tree, TreeUse};
+use kcl_node_spec::{Role, paths};
+
+use super::{Bootstrap, Resolvers, node};
+use crate::cluster::{Action, Made, NodePlan};
+use crate::error::{Error, Family, Result};
+use crate::pki::{ClusterIdentity, NodeIdentity};
+use crate::state::{ClusterState, NodeRecord};
+
+/// How long a node may take to stop its pods and components before it is cut off.
+pub const POWER_OFF_GRACE: Duration = Duration::from_secs(40);
+
+/// What a node is told, and whether that is news to it.
+struct Briefing {
+    plan: NodePlan,
+    files: Vec<File>,
+    digest: String,
+    news: bool,
+}
+
+/// Brings all machines of the plan up. True where any was started.
+pub async fn start(bootstrap: &Bootstrap<'_>, state: &mut ClusterState, resolvers: &Resolvers) -> Result<bool> {
+    let count = bootstrap.plan.to_start();
+    let step = bootstrap.progress.step("machines", title(bootstrap));
+    if bootstrap.plan.new {
+        bootstrap.journal.record(Made::Network);
+    }
+    let network_spec = NetworkSpec { cluster: bootstrap.plan.cluster.clone(), subnet: bootstrap.plan.subnet };
+    let network = bootstrap.driver.ensure_network(&network_spec).await?;
+    let briefings = brief(bootstrap, state, &network, resolvers)?;
+    let results = join_all(briefings.iter().map(|briefing| bring_up(bootstrap, state, briefing))).await;
+    let mut started = false;
+    for (briefing, result) in briefings.iter().zip(results) {
+        started |= result?;
+        if let Some(record) = state.nodes.iter_mut().find(|node| node.name == briefing.plan.name) {
+            record.configured = Some(briefing.digest.clone());
+        }
+    }
+    step.finish(match count {
+        0 if started => "Nodes restarted with their new configuration".to_owned(),
+        0 => format!("{} running", nodes(bootstrap.plan.nodes.len())),
+        count => format!("{} started", nodes(count)),
+    });
+    Ok(started)
+}
+
+fn title(bootstrap: &Bootstrap<'_>) -> String {
+    let creating = bootstrap.plan.nodes.iter().any(|node| matches!(node.action, Action::Create | Action::Replace));
+    match bootstrap.plan.to_start() {
+        0 => "Looking at the nodes".to_owned(),
+        count if creating => format!("Creating {}", nodes(count)),
+        count => format!("Starting {}", nodes(count)),
+    }
+}
+
+fn nodes(count: usize) -> String {
+    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+}
+
+/// Works out what each node is told: its spec, its certificates, its kubeconfigs.
+fn brief(
+    bootstrap: &Bootstrap<'_>,
+    state: &ClusterState,
+    network: &Network,
+    resolvers: &Resolvers,
+) -> Result<Vec<Briefing>> {
+    let spec = &state.spec;
+    let cluster = ClusterIdentity {
+        cluster: spec.name.clone(),
+        dns_domain: spec.dns_domain.clone(),
+        service_cidr: spec.service_cidr,
+        apiserver_names: spec.apiserver_names.clone(),
+        apiserver_ips: spec.apiserver_ips.clone(),
+        expiration: spec.cert_expiration,
+    };
+    let bounded = bootstrap.driver.capabilities().limits_from_outside;
+    let mut renewed = Vec::new();
+    let mut briefings = Vec::new();
+    for plan in &bootstrap.plan.nodes {
+        let record = record(state, &plan.name)?;
+        let identity = NodeIdentity { name: record.name.clone(), role: record.role, address: record.address };
+        let issued = bootstrap.pki.node_files(&identity, &cluster, Timestamp::now())?;
+        renewed.extend(issued.renewed);
+        let mut files = issued.files;
+        files.push(node::spec_file(&node::node_spec(state, record, network, resolvers, bounded))?);
+        let digest = node::digest(&files);
+        let news = record.configured.as_ref() != Some(&digest);
+        briefings.push(Briefing { plan: plan.clone(), files, digest, news });
+    }
+    if !renewed.is_empty() {
+        bootstrap.progress.info(format!("Renewed certificates: {}", renewed.join(", ")));
+    }
+    Ok(briefings)
+}
+
+fn record<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
+    state
+        .nodes
+        .iter()
+        .find(|node| node.name == name)
+        .ok_or_else(|| Error::new(Family::Internal, format!("node {name} was planned but not recorded")))
+}
+
+/// Brings one machine up, and tells it what it is where that is news. True where it was started.
+async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Briefing) -> Result<bool> {
+    let (cluster, name) = (&bootstrap.plan.cluster, &briefing.plan.name);
+    let driver = bootstrap.driver;
+    match briefing.plan.action {
+        Action::Keep if !briefing.news => return Ok(false),
+        Action::Keep => driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?,
+        Action::PowerOn => {}
+        Action::Replace => driver.delete(cluster, name).await?,
+        Action::Create => {}
+    }
+    if matches!(briefing.plan.action, Action::Create | Action::Replace) {
+        bootstrap.journal.record(Made::Machine(name.clone()));
+    }
+    // A machine that is there takes over what has changed in its spec.
+    let machine: Box<dyn Machine> = driver.create(&machine_spec(bootstrap, state, &briefing.plan)).await?;
+    // Also where it is no news: what lies outside of the volumes need not have survived a power cut.
+    machine.put(&briefing.files).await?;
+    bootstrap.journal.record(Made::Powered(name.clone()));
+    machine.power_on().await?;
+    Ok(true)
+}
+
+fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan) -> MachineSpec {
+    let config = state.spec.nodes.iter().find(|node| node.name == plan.name);
+    let artifacts = bootstrap.artifacts;
+    let tree = |source: &PathBuf, target: &str, usage| Tree { source: source.clone(), target: target.into(), usage };
+    let agent = PathBuf::from(paths::AGENT);
+    let agent_dir = agent.parent().map(|dir| dir.display().to_string()).unwrap_or_default();
+    MachineSpec {
+        cluster: bootstrap.plan.cluster.clone(),
+        name: plan.name.clone(),
+        address: plan.address,
+        cpus: config.and_then(|node| node.cpus),
+        memory: config.and_then(|node| node.memory),
+        rootfs: artifacts.rootfs.clone(),
+        trees: vec![
+            tree(&artifacts.agent, &agent_dir, TreeUse::ReadOnly),
+            tree(&artifacts.components, paths::COMPONENTS, TreeUse::ReadOnly),
+            // containerd's data bases are written in place; blobs and layers never are.
+            tree(&artifacts.image_store, paths::CONTAINERD_ROOT, TreeUse::Seed { copied: vec![".db".to_owned()] }),
+        ],
+        volumes: paths::VOLUMES.iter().map(PathBuf::from).collect(),
+        init: vec![paths::AGENT.to_owned(), "run".to_owned()],
+        labels: labels(&bootstrap.plan.cluster, &plan.name, plan.role),
+    }
+}
+
+/// Whose a machine is.
+pub fn labels(cluster: &str, node: &str, role: Role) -> BTreeMap<String, String> {
+    [("kcl.cluster", cluster), ("kcl.node", node), ("kcl.role", role.name())]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}

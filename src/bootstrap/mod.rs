@@ -1,0 +1,109 @@
+//! The start story: how machines become a cluster, as one short list of phases, a file each.
+
+mod control_plane;
+mod machines;
+mod node;
+mod ready;
+mod resolvers;
+mod system;
+
+pub use machines::{POWER_OFF_GRACE, labels};
+pub use node::{api_server, pod_cidr};
+pub use ready::Wait;
+pub use resolvers::Resolvers;
+pub use system::HOST_NAME;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use jiff::Timestamp;
+use kcl_driver_api::Driver;
+use kcl_node_spec::Role;
+
+use crate::artifacts::NodeArtifacts;
+use crate::cluster::{Journal, Plan};
+use crate::config::ClusterSpec;
+use crate::error::{Error, Family, Result};
+use crate::kubernetes::{self, Access};
+use crate::pki::Pki;
+use crate::progress::Progress;
+use crate::state::ClusterState;
+
+/// What the phases work with.
+pub struct Bootstrap<'a> {
+    /// Makes the machines.
+    pub driver: &'a dyn Driver,
+    /// What goes into them.
+    pub artifacts: &'a NodeArtifacts,
+    /// Who is who.
+    pub pki: &'a Pki,
+    /// What is about to be done.
+    pub plan: &'a Plan,
+    /// What was made, for the way back.
+    pub journal: &'a Journal,
+    /// Where it is told.
+    pub progress: &'a Progress,
+    /// What the user waits for.
+    pub wait: Wait,
+    /// And how long at most.
+    pub wait_timeout: Duration,
+}
+
+impl Bootstrap<'_> {
+    /// Makes machines and a cluster of them, or what is missing of it. `state` is told what each node was told.
+    pub async fn run(&self, state: &mut ClusterState) -> Result<Access> {
+        let begun = Timestamp::now();
+        let resolvers = Resolvers::for_cluster(&state.spec);
+        let started = machines::start(self, state, &resolvers).await?;
+        let access = self.access(state)?;
+        let client = kubernetes::connect(&access)?;
+        let bounded = async {
+            control_plane::wait(self, state, &client).await?;
+            system::apply(self, state, &resolvers, &client).await?;
+            // Reports of an earlier life do not count where a node was started.
+            let since = started.then(|| Timestamp::from_second(begun.as_second()).unwrap_or(begun));
+            ready::wait(self, state, &client, since).await
+        };
+        match tokio::time::timeout(self.wait_timeout, bounded).await {
+            Ok(result) => result?,
+            Err(_) => return Err(ready::timed_out(self, state).await),
+        }
+        Ok(access)
+    }
+
+    /// The API and the administrator's credentials.
+    pub fn access(&self, state: &ClusterState) -> Result<Access> {
+        access(state, self.pki)
+    }
+}
+
+/// The API of a cluster and its administrator's credentials.
+pub fn access(state: &ClusterState, pki: &Pki) -> Result<Access> {
+    let control_plane =
+        state.nodes.iter().find(|node| node.role == Role::ControlPlane).ok_or_else(|| {
+            Error::new(Family::State, format!("cluster \"{}\" has no control plane", state.spec.name))
+        })?;
+    let credentials = pki.admin_credentials(state.spec.cert_expiration, Timestamp::now())?;
+    Ok(Access { server: format!("https://{}", api_server(control_plane.address)), credentials })
+}
+
+/// inotify instances that nodes of these roles open, counted on running clusters, with room for a dozen pods each.
+pub fn inotify_instances(roles: impl Iterator<Item = Role>) -> u64 {
+    roles
+        .map(|role| match role {
+            Role::ControlPlane => 36,
+            Role::Worker => 16,
+        })
+        .sum()
+}
+
+/// The host's own address on a node network: the first.
+pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
+    subnet.hosts().next().unwrap_or_else(|| subnet.network())
+}
+
+/// The address of the cluster's DNS service: the tenth, as kubeadm has it.
+pub fn cluster_dns(spec: &ClusterSpec) -> Ipv4Addr {
+    spec.service_cidr.hosts().nth(9).unwrap_or_else(|| spec.service_cidr.network())
+}

@@ -1,0 +1,132 @@
+//! What a node is told: its spec, and the files beside it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::Ipv4Net;
+use kcl_driver_api::{File, Network};
+use kcl_node_spec::{
+    Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role,
+    SCHEMA, paths,
+};
+use sha2::{Digest, Sha256};
+
+use super::{Resolvers, cluster_dns, gateway, system::HOST_NAME};
+use crate::error::{Error, Family, Result};
+use crate::state::{ClusterState, NodeRecord};
+
+/// The port of every API server.
+pub const API_SERVER_PORT: u16 = 6443;
+
+/// The spec of one node of a cluster.
+pub fn node_spec(
+    state: &ClusterState,
+    record: &NodeRecord,
+    network: &Network,
+    resolvers: &Resolvers,
+    bounded_from_outside: bool,
+) -> NodeSpec {
+    let spec = &state.spec;
+    let config = spec.nodes.iter().find(|node| node.name == record.name);
+    let control_planes = || state.nodes.iter().filter(|node| node.role == Role::ControlPlane);
+    let capacity = config.filter(|_| bounded_from_outside);
+    NodeSpec {
+        schema: SCHEMA,
+        cluster: spec.name.clone(),
+        name: record.name.clone(),
+        role: record.role,
+        address: record.address,
+        network: NodeNetwork {
+            interface: "eth0".to_owned(),
+            subnet: state.subnet,
+            gateway: Some(network.gateway),
+            mtu: network.mtu,
+            nameservers: resolvers.nameservers.clone(),
+            search: resolvers.search.clone(),
+            hosts: hosts(state),
+            pod_cidr: record.pod_cidr,
+            cluster_cidr: spec.pod_cidr,
+            service_cidr: spec.service_cidr,
+            cluster_dns: cluster_dns(spec),
+            dns_domain: spec.dns_domain.clone(),
+            peers: peers(state, &record.name),
+        },
+        capacity: Capacity { cpus: capacity.and_then(|node| node.cpus), memory: capacity.and_then(|node| node.memory) },
+        kubernetes: KubernetesSpec {
+            version: spec.kubernetes_version.clone(),
+            api_servers: control_planes().map(|node| api_server(node.address)).collect(),
+            etcd_members: control_planes()
+                .map(|node| EtcdMember { name: node.name.clone(), address: node.address })
+                .collect(),
+            feature_gates: spec.feature_gates.clone(),
+            extra: spec.extra_config.clone(),
+            labels: BTreeMap::new(),
+            etcd_join: false,
+        },
+        stop_grace_seconds: DEFAULT_STOP_GRACE_SECONDS,
+    }
+}
+
+/// The spec as a file of the node.
+pub fn spec_file(spec: &NodeSpec) -> Result<File> {
+    let content = serde_json::to_vec_pretty(spec)
+        .map_err(|error| Error::new(Family::Internal, format!("the node spec of {}: {error}", spec.name)))?;
+    Ok(File { path: paths::SPEC.into(), mode: 0o644, content })
+}
+
+/// A digest over all that a node is told: when it changes, the node has to be told again.
+pub fn digest(files: &[File]) -> String {
+    let mut sorted: Vec<&File> = files.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut hash = Sha256::new();
+    for file in sorted {
+        hash.update(file.path.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+        hash.update((file.content.len() as u64).to_le_bytes());
+        hash.update(&file.content);
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where the API server of a node listens.
+pub fn api_server(address: Ipv4Addr) -> SocketAddr {
+    SocketAddr::from((address, API_SERVER_PORT))
+}
+
+fn hosts(state: &ClusterState) -> Vec<HostEntry> {
+    let entry = |address: Ipv4Addr, name: &str| HostEntry { address: address.into(), names: vec![name.to_owned()] };
+    let mut entries = vec![entry(gateway(state.subnet), HOST_NAME)];
+    entries.extend(state.nodes.iter().map(|node| entry(node.address, &node.name)));
+    entries
+}
+
+fn peers(state: &ClusterState, own: &str) -> Vec<Peer> {
+    let peer = |node: &NodeRecord| Peer { name: node.name.clone(), address: node.address, pod_cidr: node.pod_cidr };
+    state.nodes.iter().filter(|node| node.name != own).map(peer).collect()
+}
+
+/// The `index`-th share of the pod addresses, a /24.
+pub fn pod_cidr(all: Ipv4Net, index: usize) -> Option<Ipv4Net> {
+    all.subnets(all.prefix_len().max(24)).ok()?.nth(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pod_addresses_are_shared_out_in_order() {
+        let all: Ipv4Net = "10.244.0.0/16".parse().unwrap();
+        assert_eq!(pod_cidr(all, 0).unwrap().to_string(), "10.244.0.0/24");
+        assert_eq!(pod_cidr(all, 255).unwrap().to_string(), "10.244.255.0/24");
+        assert_eq!(pod_cidr(all, 256), None);
+    }
+
+    #[test]
+    fn the_digest_does_not_depend_on_the_order_of_files() {
+        let file = |path: &str, content: &str| File { path: path.into(), mode: 0o600, content: content.into() };
+        let (a, b) = (file("/a", "1"), file("/b", "2"));
+        assert_eq!(digest(&[a.clone(), b.clone()]), digest(&[b.clone(), a.clone()]));
+        assert_ne!(digest(&[a.clone(), b]), digest(&[a, file("/b", "3")]));
+    }
+}

@@ -1,0 +1,80 @@
+//! The end of the story: what the user waits for.
+
+use futures::future::{try_join, try_join_all};
+use jiff::Timestamp;
+use kcl_driver_api::Exec;
+use kcl_node_spec::{ComponentState, NodeStatus, paths};
+use kube::Client;
+
+use super::Bootstrap;
+use crate::error::{Error, Family, Result};
+use crate::kubernetes;
+use crate::state::ClusterState;
+
+/// What `--wait` names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Wait {
+    /// Nodes Ready, DNS available, pods may be made.
+    #[default]
+    All,
+    /// Nodes Ready.
+    Nodes,
+    /// The API answers.
+    Api,
+}
+
+/// Waits for it.
+pub async fn wait(
+    bootstrap: &Bootstrap<'_>,
+    state: &ClusterState,
+    client: &Client,
+    since: Option<Timestamp>,
+) -> Result<()> {
+    if bootstrap.wait == Wait::Api {
+        return Ok(());
+    }
+    let step = bootstrap.progress.step("ready", "Waiting for nodes and DNS");
+    let names: Vec<String> = state.nodes.iter().map(|node| node.name.clone()).collect();
+    let total = names.len();
+    let mut shown = None;
+    let nodes = kubernetes::nodes_ready(client, &names, since, |ready| {
+        if shown != Some(ready) {
+            shown = Some(ready);
+            step.position("nodes ready", ready as u64, total as u64);
+        }
+    });
+    if bootstrap.wait == Wait::Nodes {
+        nodes.await?;
+    } else {
+        let pods = try_join(kubernetes::dns_available(client, since), kubernetes::default_service_account(client));
+        try_join(nodes, pods).await?;
+    }
+    step.finish(match total {
+        1 => "The node is ready".to_owned(),
+        total => format!("{total} nodes are ready"),
+    });
+    Ok(())
+}
+
+/// What to say when the user's time is up: which node lacks which component.
+pub async fn timed_out(bootstrap: &Bootstrap<'_>, state: &ClusterState) -> Error {
+    let looks = state.nodes.iter().map(|node| async {
+        let machine = bootstrap.driver.machine(&state.spec.name, &node.name).await?;
+        let output = machine.exec(Exec::new([paths::AGENT, "status"])).await?;
+        let status: Option<NodeStatus> = serde_json::from_slice(&output.stdout).ok();
+        Ok::<_, kcl_driver_api::Error>(status.map(|status| missing(&status)).unwrap_or_default())
+    });
+    let missing = try_join_all(looks).await.map(|found| found.concat()).unwrap_or_default();
+    let seconds = bootstrap.wait_timeout.as_secs();
+    let mut message = format!("the cluster was not ready within {seconds} s (--wait-timeout)");
+    if !missing.is_empty() {
+        message.push_str(&format!("; not ready: {}", missing.join(", ")));
+    }
+    Error::new(Family::Timeout, message)
+        .hint("with --keep the cluster is left for a look: kcl status, kcl logs, kcl ssh")
+}
+
+fn missing(status: &NodeStatus) -> Vec<String> {
+    let not_ready = status.components.iter().filter(|component| component.state != ComponentState::Ready);
+    not_ready.map(|component| format!("{} on {}", component.name, status.name)).collect()
+}

@@ -1,0 +1,95 @@
+//! The system manifests: what every cluster has from kcl itself, besides what Kubernetes makes.
+
+use kube::api::DynamicObject;
+use minijinja::{Environment, UndefinedBehavior, context};
+use serde_json::json;
+
+use super::{Bootstrap, Resolvers};
+use crate::artifacts::oci;
+use crate::config::ClusterSpec;
+use crate::error::{Error, Family, Result};
+use crate::kubernetes;
+use crate::state::ClusterState;
+
+/// Templates and manifests, with the names that errors call them by.
+const MANIFESTS: [(&str, &str); 2] = [
+    ("addons/system/rbac.yaml", include_str!("../../addons/system/rbac.yaml")),
+    ("addons/system/coredns.yaml", include_str!("../../addons/system/coredns.yaml")),
+];
+
+/// The name by which nodes and pods reach the host.
+pub const HOST_NAME: &str = "host.kcl.internal";
+
+/// All system objects of a cluster.
+pub fn objects(state: &ClusterState, resolvers: &Resolvers, coredns_image: &str) -> Result<Vec<DynamicObject>> {
+    let spec = &state.spec;
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let values = context! {
+        cluster_dns => super::cluster_dns(spec).to_string(),
+        dns_domain => spec.dns_domain.clone(),
+        forward => resolvers.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        host_address => super::gateway(state.subnet).to_string(),
+        host_name => HOST_NAME,
+        image => coredns_image,
+    };
+    let mut objects = nodes(state)?;
+    for (name, template) in MANIFESTS {
+        let text = environment.render_str(template, &values).map_err(|error| {
+            Error::new(Family::Internal, format!("{name} cannot be filled in: {error}")).source(error)
+        })?;
+        objects.extend(kubernetes::documents(name, &text)?);
+    }
+    Ok(objects)
+}
+
+/// Every node with what its kubelet may not say of itself (NodeRestriction): the role; and with its share of the pod
+/// addresses, which kcl hands out itself because routes are laid before the controller manager runs.
+fn nodes(state: &ClusterState) -> Result<Vec<DynamicObject>> {
+    let node = |record: &crate::state::NodeRecord| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": record.name,
+                "labels": labels(&state.spec, &record.name, record.role),
+            },
+            "spec": {"podCIDR": record.pod_cidr, "podCIDRs": [record.pod_cidr]},
+        })
+    };
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}});
+    std::iter::once(namespace)
+        .chain(state.nodes.iter().map(node))
+        .map(|value| {
+            serde_json::from_value(value)
+                .map_err(|error| Error::new(Family::Internal, format!("a system object is malformed: {error}")))
+        })
+        .collect()
+}
+
+fn labels(spec: &ClusterSpec, name: &str, role: kcl_node_spec::Role) -> serde_json::Map<String, serde_json::Value> {
+    let own = spec.nodes.iter().find(|node| node.name == name).map(|node| node.labels.clone()).unwrap_or_default();
+    let mut labels: serde_json::Map<_, _> = own.into_iter().map(|(key, value)| (key, value.into())).collect();
+    labels.insert(format!("node-role.kubernetes.io/{}", role.name()), "".into());
+    labels
+}
+
+/// Applies the system manifests and the user's own.
+pub async fn apply(
+    bootstrap: &Bootstrap<'_>,
+    state: &ClusterState,
+    resolvers: &Resolvers,
+    client: &kube::Client,
+) -> Result<()> {
+    let step = bootstrap.progress.step("system", "Applying system manifests");
+    let mut objects = objects(state, resolvers, &oci::reference("coredns")?)?;
+    for path in &state.spec.manifests {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::new(Family::Usage, format!("manifest {} cannot be read: {error}", path.display()))
+        })?;
+        objects.extend(kubernetes::documents(&path.display().to_string(), &text)?);
+    }
+    kubernetes::apply(client, &objects).await?;
+    step.finish("System manifests applied");
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! `kcl config`
+
+use std::process::ExitCode;
+
+use super::output::{self, Output};
+use crate::cluster::App;
+use crate::config::{self, ClusterSpec, Overrides};
+use crate::error::Result;
+
+/// What is done with settings.
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// Print the settings of a cluster, or the defaults where there is none, as a cluster file
+    View {
+        /// Print what this file would make
+        #[arg(long, value_name = "FILE")]
+        config: Option<std::path::PathBuf>,
+
+        /// How they are shown
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// Does it.
+pub fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
+    let Verb::View { config, output } = verb;
+    let existing = app.store.load(profile)?.map(|state| state.spec);
+    let overrides = Overrides { profile: Some(profile.to_owned()), config: config.clone(), ..Overrides::default() };
+    let spec: ClusterSpec = config::resolve(&overrides, existing.as_ref())?;
+    match output {
+        Output::Json => output::json(&spec)?,
+        Output::Text => print!("{}", spec.to_toml()?),
+    }
+    Ok(ExitCode::SUCCESS)
+}

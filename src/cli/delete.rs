@@ -1,0 +1,31 @@
+//! `kcl delete`
+
+use std::process::ExitCode;
+
+use super::output::Output;
+use crate::cluster::{self, App};
+use crate::error::Result;
+
+/// What is deleted.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Delete every cluster of this user
+    #[arg(long)]
+    all: bool,
+
+    /// How progress is told
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Deletes.
+pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+    if args.all {
+        if cluster::delete_all(app).await?.is_empty() {
+            app.progress.info("There is no cluster");
+        }
+    } else if !cluster::delete(app, profile).await? {
+        app.progress.info(format!("There is no cluster \"{profile}\""));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,46 @@
+//! `kcl logs`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cluster::{self, App, LogRequest};
+use crate::error::Result;
+
+/// Which logs, and how.
+#[derive(clap::Args)]
+#[command(after_help = "Logs of pods are kubectl's business: kcl kubectl -- logs POD")]
+pub struct Args {
+    /// A component: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet, kube-proxy, or
+    /// agent for the node agent itself [default: all, the last lines of each]
+    #[arg(value_name = "COMPONENT")]
+    component: Option<String>,
+
+    /// The node [default: the first control plane]
+    #[arg(short, long, value_name = "NAME")]
+    node: Option<String>,
+
+    /// Go on as lines come
+    #[arg(short, long, requires = "component")]
+    follow: bool,
+
+    /// How many lines
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    tail: usize,
+
+    /// Pack all logs, states and events of all nodes into this file (.tar.gz) for a bug report; no keys are in it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["component", "node", "follow"])]
+    archive: Option<PathBuf>,
+}
+
+/// Shows or packs them.
+pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+    if let Some(path) = &args.archive {
+        cluster::archive(app, profile, path).await?;
+        app.progress.info(format!("Everything is in {}", path.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let request =
+        LogRequest { node: args.node.clone(), component: args.component.clone(), follow: args.follow, tail: args.tail };
+    cluster::logs(app, profile, &request).await?;
+    Ok(ExitCode::SUCCESS)
+}

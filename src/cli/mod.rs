@@ -1,0 +1,173 @@
+//! The command line: one file a verb, with its arguments and what it prints. No logic.
+
+mod artifacts;
+mod completion;
+mod config;
+mod delete;
+mod kubectl;
+mod logs;
+mod node;
+mod output;
+mod profile;
+mod ssh;
+mod start;
+mod status;
+mod stop;
+mod update_context;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cluster::App;
+use crate::config::{Overrides, profile_name};
+use crate::error::{Error, Family, Result};
+use crate::progress;
+use crate::state::{Paths, Store};
+use output::Output;
+
+/// Real multi-node Kubernetes on this computer, in seconds.
+#[derive(Parser)]
+#[command(
+    name = "kcl",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "\
+First steps:
+  kcl start                      make a cluster of one node and point kubectl at it
+  kcl kubectl -- get pods -A     talk to it, also without a kubectl of your own
+  kcl start --nodes 3 -p trial   a second cluster beside it, of three nodes
+  kcl delete --all               remove every trace
+
+Every verb tells more with --help. Clusters are called profiles, as in minikube; the default is \"kcl\"."
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// The cluster to work on [env: KCL_PROFILE] [default: kcl]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    profile: Option<String>,
+
+    /// Tell more: once for what kcl does, twice for what its libraries do (RUST_LOG has the last word)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a cluster, or start a stopped one; what is there already is left alone
+    Start(Box<start::Args>),
+    /// Stop a cluster and keep its data, addresses and certificates
+    Stop(stop::Args),
+    /// Delete a cluster and everything that belongs to it
+    Delete(delete::Args),
+    /// Show how a cluster is; the exit code tells too
+    Status(status::Args),
+    /// The nodes of a cluster
+    #[command(subcommand)]
+    Node(node::Verb),
+    /// All clusters
+    #[command(subcommand)]
+    Profile(profile::Verb),
+    /// Run the kubectl that fits the cluster
+    Kubectl(kubectl::Args),
+    /// Open a shell in a node, or run a command there
+    Ssh(ssh::Args),
+    /// Show what components say, or pack everything for a bug report
+    Logs(logs::Args),
+    /// Write the cluster into the kubeconfig anew
+    UpdateContext(update_context::Args),
+    /// What clusters are made from: binaries, the node root file system, images
+    #[command(subcommand)]
+    Artifacts(artifacts::Verb),
+    /// The settings of a cluster
+    #[command(subcommand)]
+    Config(config::Verb),
+    /// Print a completion script for a shell
+    Completion(completion::Args),
+    /// Print the versions of kcl and of Kubernetes
+    Version(version::Args),
+}
+
+impl Cli {
+    async fn run(&self, app: &App) -> Result<ExitCode> {
+        if let Verb::Start(args) = &self.verb {
+            // The cluster file may name the cluster too.
+            return start::run(app, self.profile.clone(), args).await;
+        }
+        let profile = profile_name(&Overrides { profile: self.profile.clone(), ..Overrides::default() })?;
+        self.verb.run(app, &profile).await
+    }
+}
+
+impl Verb {
+    /// Whether progress is to be told as JSON events.
+    fn json_events(&self) -> bool {
+        match self {
+            Verb::Start(args) => args.output == Output::Json && !args.dry_run,
+            Verb::Stop(args) => args.output == Output::Json,
+            Verb::Delete(args) => args.output == Output::Json,
+            _ => false,
+        }
+    }
+
+    async fn run(&self, app: &App, profile: &str) -> Result<ExitCode> {
+        match self {
+            Verb::Start(args) => start::run(app, Some(profile.to_owned()), args).await,
+            Verb::Stop(_) => stop::run(app, profile).await,
+            Verb::Delete(args) => delete::run(app, profile, args).await,
+            Verb::Status(args) => status::run(app, profile, args).await,
+            Verb::Node(verb) => node::run(app, profile, verb).await,
+            Verb::Profile(verb) => profile::run(app, profile, verb).await,
+            Verb::Kubectl(args) => kubectl::run(app, profile, args),
+            Verb::Ssh(args) => ssh::run(app, profile, args).await,
+            Verb::Logs(args) => logs::run(app, profile, args).await,
+            Verb::UpdateContext(args) => update_context::run(app, profile, args).await,
+            Verb::Artifacts(verb) => artifacts::run(app, verb).await,
+            Verb::Config(verb) => config::run(app, profile, verb),
+            Verb::Completion(args) => completion::run::<Cli>(args),
+            Verb::Version(args) => version::run(args),
+        }
+    }
+}
+
+/// Parses the command line, runs the verb and tells the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let progress = progress::choose(cli.verb.json_events(), cli.verbose);
+    // One crypto backend for everything; a second call would only find it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let result = runtime().and_then(|runtime| {
+        let store = Store::open(Paths::from_env()?)?;
+        let app = App { store, progress: progress.clone() };
+        let result = runtime.block_on(cli.run(&app));
+        // Nothing that is still being read or waited for on a thread is worth waiting for.
+        runtime.shutdown_background();
+        result
+    });
+    result.unwrap_or_else(|error| {
+        progress.error(&error);
+        ExitCode::from(error.family.exit_code())
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Family::Internal, format!("the runtime does not start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,40 @@
+//! `kcl profile`
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::output::{self, Output};
+use crate::cluster::{self, App};
+use crate::error::Result;
+
+/// What is done with clusters.
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// List all clusters
+    List {
+        /// How they are shown
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// Does it.
+pub async fn run(app: &App, _profile: &str, verb: &Verb) -> Result<ExitCode> {
+    let Verb::List { output } = verb;
+    let profiles = cluster::profiles(app).await?;
+    match output {
+        Output::Json => {
+            let (valid, invalid): (Vec<_>, Vec<_>) = profiles.into_iter().partition(|profile| profile.valid);
+            output::json(&json!({"invalid": invalid, "valid": valid}))?;
+        }
+        Output::Text => output::table(
+            ["NAME", "STATUS", "DRIVER", "KUBERNETES", "NODES", "SUBNET"],
+            profiles.into_iter().map(|profile| {
+                let nodes = profile.nodes.to_string();
+                [profile.name, profile.status, profile.driver, profile.kubernetes_version, nodes, profile.subnet]
+            }),
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,37 @@
+//! `kcl ssh`
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use kcl_driver_api::{Exec, Stdin, Stdout};
+
+use crate::cluster::{self, App};
+use crate::error::Result;
+
+/// Where, and what.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The node [default: the first control plane]
+    #[arg(short, long, value_name = "NAME")]
+    node: Option<String>,
+
+    /// A command instead of a shell; one word is given to a shell, several are run as they are
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// Opens a shell, or runs the command; its exit code is kcl's.
+pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+    let machine = cluster::machine(app, profile, args.node.as_deref()).await?;
+    let argv = match args.command.as_slice() {
+        [] => vec!["bash".to_owned(), "-l".to_owned()],
+        [line] => vec!["sh".to_owned(), "-c".to_owned(), line.clone()],
+        words => words.to_vec(),
+    };
+    let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let term = std::env::var("TERM").map(|term| ("TERM".to_owned(), term));
+    let env = term.into_iter().collect();
+    let exec = Exec { argv, env, stdin: Stdin::Inherit, stdout: Stdout::Inherit, tty };
+    let output = machine.exec(exec).await?;
+    Ok(ExitCode::from(u8::try_from(output.code).unwrap_or(255)))
+}

@@ -1,0 +1,213 @@
+//! `kcl start`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::artifacts::Source;
+use super::output::{self, Output};
+use crate::bootstrap::Wait;
+use crate::cluster::{self, Action, App, Outcome, Plan, StartOptions};
+use crate::config::Overrides;
+use crate::error::Result;
+
+/// What a cluster is to be, and how it is to be had.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How many nodes; the first is the control plane
+    #[arg(short, long, value_name = "COUNT", help_heading = "Cluster")]
+    nodes: Option<usize>,
+
+    /// What makes the machines [default: native]
+    #[arg(short, long, env = "KCL_DRIVER", value_name = "DRIVER", help_heading = "Cluster")]
+    driver: Option<String>,
+
+    /// The version of Kubernetes, such as v1.37.0, 1.36 or latest
+    #[arg(long, value_name = "VERSION", help_heading = "Cluster")]
+    kubernetes_version: Option<String>,
+
+    /// Whole CPUs for each node; without it, all that there are
+    #[arg(long, value_name = "COUNT", help_heading = "Cluster")]
+    cpus: Option<u32>,
+
+    /// Memory for each node, such as 2g or 1500Mi; without a unit, MiB
+    #[arg(long, value_name = "SIZE", help_heading = "Cluster")]
+    memory: Option<String>,
+
+    /// A cluster file (TOML); flags win over it
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    config: Option<PathBuf>,
+
+    /// Manifests to apply as soon as the API answers; may be given several times
+    #[arg(long = "manifest", value_name = "FILE", help_heading = "Cluster")]
+    manifests: Vec<PathBuf>,
+
+    /// Flags for a component: apiserver.v=4, kubelet.max-pods=50, …; may be given several times
+    #[arg(long, value_name = "COMPONENT.KEY=VALUE", help_heading = "Kubernetes")]
+    extra_config: Vec<String>,
+
+    /// Feature gates of Kubernetes, such as A=true,B=false
+    #[arg(long, value_name = "GATES", help_heading = "Kubernetes")]
+    feature_gates: Option<String>,
+
+    /// How long certificates are valid, such as 26280h, 90d or 1y [default: 3y]
+    #[arg(long, value_name = "TIME", help_heading = "Kubernetes")]
+    cert_expiration: Option<String>,
+
+    /// More names for the API server's certificate
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Kubernetes")]
+    apiserver_names: Vec<String>,
+
+    /// More addresses for the API server's certificate
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', help_heading = "Kubernetes")]
+    apiserver_ips: Vec<String>,
+
+    /// The network of the nodes [default: a free one]
+    #[arg(long, value_name = "CIDR", help_heading = "Network")]
+    subnet: Option<String>,
+
+    /// The addresses of pods [default: 10.244.0.0/16]
+    #[arg(long, value_name = "CIDR", help_heading = "Network")]
+    pod_cidr: Option<String>,
+
+    /// The addresses of services [default: 10.96.0.0/16]
+    #[arg(long, value_name = "CIDR", help_heading = "Network")]
+    service_cidr: Option<String>,
+
+    /// The DNS domain of services [default: cluster.local]
+    #[arg(long, value_name = "DOMAIN", help_heading = "Network")]
+    dns_domain: Option<String>,
+
+    /// Resolvers for names outside of the cluster; "none" for none [default: the host's]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', help_heading = "Network")]
+    nameservers: Option<Vec<String>>,
+
+    #[command(flatten)]
+    source: Source,
+
+    /// Take everything from this bundle; nothing else is needed
+    #[arg(long, value_name = "FILE", conflicts_with = "from", help_heading = "Artifacts")]
+    bundle: Option<PathBuf>,
+
+    /// What to wait for
+    #[arg(long, value_enum, default_value_t, help_heading = "This run")]
+    wait: Wait,
+
+    /// How long to wait at most, in seconds or as 6m
+    #[arg(long, value_name = "TIME", default_value = "6m", value_parser = seconds, help_heading = "This run")]
+    wait_timeout: Duration,
+
+    /// Only print what would be done
+    #[arg(long, help_heading = "This run")]
+    pub dry_run: bool,
+
+    /// Leave what was made when the start fails
+    #[arg(long, help_heading = "This run")]
+    keep: bool,
+
+    /// Leave the kubeconfig's current context as it is
+    #[arg(long, help_heading = "This run")]
+    keep_context: bool,
+
+    /// How progress is told
+    #[arg(short, long, value_enum, default_value_t, help_heading = "This run")]
+    pub output: Output,
+}
+
+/// A time like 90, 90s or 6m.
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let (number, factor) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) if text.ends_with('m') => (number, 60),
+        Some(number) if text.ends_with('h') => (number, 3600),
+        Some(number) => (number, 1),
+        None => (text, 1),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" is not a time; write 90, 90s, 6m or 1h"))?;
+    Ok(Duration::from_secs(number * factor))
+}
+
+/// Starts.
+pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<ExitCode> {
+    let options = StartOptions {
+        overrides: overrides(profile, args),
+        artifacts: args.source.options(),
+        way: args.source.way(args.bundle.as_deref()),
+        wait: args.wait,
+        wait_timeout: args.wait_timeout,
+        keep: args.keep,
+        keep_context: args.keep_context,
+        dry_run: args.dry_run,
+    };
+    let outcome = cluster::start(app, &options).await?;
+    if args.dry_run {
+        match args.output {
+            Output::Json => output::json(&outcome.plan)?,
+            Output::Text => print_plan(&outcome.plan),
+        }
+    } else {
+        summary(app, &outcome, args);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn overrides(profile: Option<String>, args: &Args) -> Overrides {
+    Overrides {
+        profile,
+        nodes: args.nodes,
+        driver: args.driver.clone(),
+        kubernetes_version: args.kubernetes_version.clone(),
+        cpus: args.cpus,
+        memory: args.memory.clone(),
+        subnet: args.subnet.clone(),
+        service_cidr: args.service_cidr.clone(),
+        pod_cidr: args.pod_cidr.clone(),
+        dns_domain: args.dns_domain.clone(),
+        nameservers: args.nameservers.clone(),
+        extra_config: args.extra_config.clone(),
+        feature_gates: args.feature_gates.clone(),
+        cert_expiration: args.cert_expiration.clone(),
+        apiserver_names: args.apiserver_names.clone(),
+        apiserver_ips: args.apiserver_ips.clone(),
+        manifests: args.manifests.clone(),
+        config: args.config.clone(),
+    }
+}
+
+fn print_plan(plan: &Plan) {
+    let what = if plan.new { "would be made" } else { "is there" };
+    println!("Cluster \"{}\" {what}: Kubernetes {} on {}", plan.cluster, plan.kubernetes_version, plan.driver);
+    println!("Node network {}", plan.subnet);
+    output::table(
+        ["NODE", "ROLE", "ADDRESS", "PODS", "ACTION"],
+        plan.nodes.iter().map(|node| {
+            let action = match node.action {
+                Action::Keep => "keep",
+                Action::PowerOn => "power on",
+                Action::Create => "create",
+                Action::Replace => "make again",
+            };
+            [
+                node.name.clone(),
+                node.role.name().to_owned(),
+                node.address.to_string(),
+                node.pod_cidr.to_string(),
+                action.to_owned(),
+            ]
+        }),
+    );
+    for orphan in &plan.orphans {
+        println!("{orphan} is left of an earlier run and would be deleted");
+    }
+}
+
+/// What is there now, and what to do next.
+fn summary(app: &App, outcome: &Outcome, args: &Args) {
+    let Some(state) = &outcome.state else { return };
+    let name = &state.spec.name;
+    let context = if args.keep_context { format!(" --context {name}") } else { String::new() };
+    app.progress.info(format!("\"{name}\" runs Kubernetes {}. Try:", state.spec.kubernetes_version));
+    let flag = if name == crate::config::DEFAULT_NAME { String::new() } else { format!(" -p {name}") };
+    app.progress.info(format!("  kubectl{context} get nodes          or: kcl kubectl{flag} -- get nodes"));
+    app.progress
+        .info(format!("  kcl status{flag}    kcl ssh{flag}    kcl logs{flag}    kcl stop{flag}    kcl delete{flag}"));
+}

@@ -1,0 +1,35 @@
+//! `kcl status`
+
+use std::process::ExitCode;
+
+use super::output::{self, Output};
+use crate::cluster::{self, App, Bits};
+use crate::error::Result;
+
+/// How it is shown.
+#[derive(clap::Args)]
+#[command(after_help = "Exit code: the sum of 1 (a host does not run), 2 (a component of the cluster does not run), \
+                        4 (the kubeconfig is not set up); 7 where there is no cluster.")]
+pub struct Args {
+    /// How it is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Shows.
+pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+    let nodes = cluster::status(app, profile).await?;
+    match (args.output, nodes.as_slice()) {
+        // One node is an object and several are an array, as in minikube.
+        (Output::Json, [node]) => output::json(node)?,
+        (Output::Json, nodes) => output::json(&nodes)?,
+        (Output::Text, []) => eprintln!("There is no cluster \"{profile}\"; make it with: kcl start -p {profile}"),
+        (Output::Text, nodes) => output::table(
+            ["NAME", "HOST", "KUBELET", "APISERVER", "KUBECONFIG"],
+            nodes.iter().map(|node| {
+                [&node.name, &node.host, &node.kubelet, &node.api_server, &node.kubeconfig].map(Clone::clone)
+            }),
+        ),
+    }
+    Ok(ExitCode::from(Bits::of(&nodes).0))
+}

@@ -1,0 +1,31 @@
+//! `kcl version`
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::output::{self, Output};
+use crate::artifacts::catalog::CATALOG;
+use crate::error::Result;
+
+/// How it is shown.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How it is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Prints the versions.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let kcl = env!("CARGO_PKG_VERSION");
+    let versions = CATALOG.kubernetes_versions()?;
+    match args.output {
+        Output::Json => output::json(&json!({"kcl": kcl, "kubernetes": versions}))?,
+        Output::Text => {
+            println!("kcl {kcl}");
+            println!("Kubernetes {}", versions.join(", "));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,72 @@
+//! `delete`: nothing is left of a cluster. Works on one that is half made, half deleted, or whose state is damaged.
+
+use futures::future::join_all;
+use kcl_driver_api::{Driver, DriverKind};
+
+use super::{App, drivers, observe};
+use crate::error::{Error, Result};
+use crate::kubeconfig::Kubeconfig;
+use crate::state::Phase;
+
+/// Deletes a cluster. True where there was any of it.
+pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
+    let lock = app.lock(cluster).await?;
+    let state = match app.store.load(cluster) {
+        Ok(state) => state,
+        Err(error) => {
+            app.progress.warn(format!("{error}; what belongs to the cluster is found without it"));
+            None
+        }
+    };
+    let there = app.store.list()?.iter().any(|(name, _)| name == cluster);
+    let driver = match &state {
+        Some(state) => observe::driver_of(app, state)?,
+        None => drivers::driver(DriverKind::Native, app.store.paths(), None)?,
+    };
+    let machines = driver.list(Some(cluster)).await?;
+    if there || !machines.is_empty() {
+        let step = app.progress.step("delete", format!("Deleting \"{cluster}\""));
+        if let Some(mut state) = state {
+            // From here on the cluster can only be deleted, whoever goes on with it.
+            state.phase = Phase::Deleting;
+            app.store.save(&state)?;
+        }
+        super::interruptible(remove(app, driver.as_ref(), cluster)).await?;
+        app.store.remove(lock)?;
+        step.finish(format!("\"{cluster}\" is deleted"));
+    } else {
+        app.store.remove(lock)?;
+    }
+    Ok(there)
+}
+
+/// Deletes every cluster; goes on where one resists and tells of the first.
+pub async fn delete_all(app: &App) -> Result<Vec<String>> {
+    let mut deleted = Vec::new();
+    let mut first: Option<Error> = None;
+    for (name, _) in app.store.list()? {
+        match delete(app, &name).await {
+            Ok(_) => deleted.push(name),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    first.map_or(Ok(deleted), Err)
+}
+
+/// Deletes machines, network and kubeconfig entries. kcl's own memory of them goes last, by the caller.
+pub async fn remove(app: &App, driver: &dyn Driver, cluster: &str) -> Result<()> {
+    let machines = driver.list(Some(cluster)).await?;
+    let mut first: Option<Error> = None;
+    for result in join_all(machines.iter().map(|machine| driver.delete(cluster, &machine.name))).await {
+        first = first.or(result.err().map(Error::from));
+    }
+    if let Some(error) = first {
+        return Err(error.hint(format!("the rest is removed by another: kcl delete -p {cluster}")));
+    }
+    driver.delete_network(cluster).await?;
+    if let Err(error) = Kubeconfig::from_env().and_then(|kubeconfig| kubeconfig.remove(cluster)) {
+        // A kubeconfig that kcl cannot read is no reason to keep a cluster.
+        app.progress.warn(error.to_string());
+    }
+    Ok(())
+}

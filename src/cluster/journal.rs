@@ -1,0 +1,71 @@
+//! What a run has made, so that a failure or Ctrl-C can take it back.
+
+use std::sync::Mutex;
+
+use kcl_driver_api::Driver;
+
+/// Something that a run made. Recorded before it is made: taking back what is not there succeeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// The cluster's state directory.
+    State,
+    /// The network of the cluster.
+    Network,
+    /// A machine.
+    Machine(String),
+    /// A machine was powered on.
+    Powered(String),
+}
+
+/// What a run has made, oldest first.
+#[derive(Debug, Default)]
+pub struct Journal {
+    made: Mutex<Vec<Made>>,
+}
+
+impl Journal {
+    /// Notes what is about to be made.
+    pub fn record(&self, made: Made) {
+        self.entries().push(made);
+    }
+
+    /// Whether it was noted.
+    pub fn has(&self, made: &Made) -> bool {
+        self.entries().contains(made)
+    }
+
+    /// Takes back machines and networks, newest first, and goes on where one resists. Returns what resisted.
+    pub async fn undo(&self, driver: &dyn Driver, cluster: &str) -> Vec<String> {
+        let made: Vec<Made> = self.entries().drain(..).collect();
+        let mut complaints = Vec::new();
+        let machine = |entry: &Made| match entry {
+            Made::Machine(name) => Some(name.clone()),
+            _ => None,
+        };
+        let machines: Vec<String> = made.iter().rev().filter_map(machine).collect();
+        let deleted = machines.iter().map(|name| driver.delete(cluster, name));
+        complain(&mut complaints, futures::future::join_all(deleted).await);
+        for entry in made.iter().rev() {
+            let result = match entry {
+                Made::Network => driver.delete_network(cluster).await,
+                // A machine that was there before is left as it was found: off.
+                Made::Powered(name) if !machines.contains(name) => match driver.machine(cluster, name).await {
+                    Ok(machine) => machine.power_off(crate::bootstrap::POWER_OFF_GRACE).await,
+                    Err(error) => Err(error),
+                },
+                Made::Powered(_) | Made::Machine(_) | Made::State => Ok(()),
+            };
+            complain(&mut complaints, [result]);
+        }
+        complaints
+    }
+
+    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<Made>> {
+        // A panic elsewhere does not make the list wrong.
+        self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn complain(complaints: &mut Vec<String>, results: impl IntoIterator<Item = kcl_driver_api::Result<()>>) {
+    complaints.extend(results.into_iter().filter_map(|result| result.err().map(|error| error.to_string())));
+}

@@ -1,0 +1,52 @@
+//! The kubectl that fits a cluster, and a kubeconfig of kcl's own for it.
+
+use std::path::PathBuf;
+
+use super::{App, observe};
+use crate::bootstrap;
+use crate::error::{Error, Family, Result};
+use crate::kubeconfig::{Entry, Kubeconfig};
+use crate::kubernetes::Access;
+use crate::pki::Pki;
+use crate::state::ClusterState;
+
+/// A kubectl for one cluster.
+pub struct Kubectl {
+    /// The program.
+    pub program: PathBuf,
+    /// A kubeconfig with only this cluster: the user's own may have lost it, or be of another user.
+    pub kubeconfig: PathBuf,
+}
+
+/// A kubectl for a cluster.
+pub fn kubectl(app: &App, cluster: &str) -> Result<Kubectl> {
+    let state = app.existing(cluster)?;
+    let artifacts = observe::cached(app, &state.spec)?.ok_or_else(|| {
+        Error::new(Family::Artifact, format!("kubectl {} is not in the cache", state.spec.kubernetes_version))
+            .hint(format!("get it with: kcl artifacts fetch --kubernetes-version {}", state.spec.kubernetes_version))
+    })?;
+    let path = app.store.paths().cluster(cluster).join("kubeconfig");
+    Kubeconfig::new(vec![path.clone()]).merge(&kubeconfig_entry(cluster, &access(app, &state)?), false)?;
+    Ok(Kubectl { program: artifacts.kubectl, kubeconfig: path })
+}
+
+/// The API of a cluster and its administrator's credentials.
+pub fn access(app: &App, state: &ClusterState) -> Result<Access> {
+    bootstrap::access(state, &pki(app, &state.spec.name)?)
+}
+
+/// The certificates and keys of a cluster, made where there are none.
+pub fn pki(app: &App, cluster: &str) -> Result<Pki> {
+    Pki::open_or_create(&app.store.paths().cluster(cluster).join("pki"), cluster, jiff::Timestamp::now())
+}
+
+/// What a kubeconfig says of a cluster.
+pub fn kubeconfig_entry<'a>(cluster: &'a str, access: &'a Access) -> Entry<'a> {
+    Entry {
+        profile: cluster,
+        server: &access.server,
+        ca_pem: &access.credentials.ca_pem,
+        cert_pem: &access.credentials.cert_pem,
+        key_pem: &access.credentials.key_pem,
+    }
+}

@@ -1,0 +1,57 @@
+//! Clusters: the plan, and the verbs that carry it out.
+
+mod delete;
+mod drivers;
+mod interrupt;
+mod journal;
+mod kubectl;
+mod logs;
+mod nodes;
+mod observe;
+mod plan;
+mod start;
+mod status;
+mod stop;
+
+pub use delete::{delete, delete_all};
+pub use interrupt::interruptible;
+pub use journal::{Journal, Made};
+pub use kubectl::{Kubectl, access, kubeconfig_entry, kubectl};
+pub use logs::{LogRequest, archive, logs};
+pub use nodes::{NodeRow, ProfileRow, machine, nodes, profiles};
+pub use plan::{Action, NodePlan, Observed, Plan, plan};
+pub use start::{Outcome, StartOptions, start};
+pub use status::{Bits, NodeState, status};
+pub use stop::stop;
+
+use crate::error::{Error, Family, Result};
+use crate::progress::Progress;
+use crate::state::{ClusterLock, ClusterState, Store};
+
+/// What every verb works with.
+#[derive(Clone)]
+pub struct App {
+    /// What kcl remembers.
+    pub store: Store,
+    /// Where it tells what goes on.
+    pub progress: Progress,
+}
+
+impl App {
+    /// The right to change a cluster. Where another kcl has it, says for whom it waits.
+    async fn lock(&self, cluster: &str) -> Result<ClusterLock> {
+        let progress = self.progress.clone();
+        self.store
+            .lock(cluster, move |owner| progress.info(format!("Waiting for {owner}, which works on the same cluster")))
+            .await
+    }
+
+    /// The state of a cluster that has to be there.
+    pub fn existing(&self, cluster: &str) -> Result<ClusterState> {
+        self.store.load(cluster)?.ok_or_else(|| {
+            Error::new(Family::NotFound, format!("there is no cluster \"{cluster}\""))
+                .hint(format!("make it with: kcl start -p {cluster}"))
+                .hint("see what is there with: kcl profile list")
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! Nodes and clusters as lists, and a node's machine by name.
+
+use kcl_driver_api::{Machine, Power};
+use serde::Serialize;
+
+use super::{App, observe};
+use crate::error::{Error, Family, Result};
+
+/// A row of `kcl node list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NodeRow {
+    /// Its name.
+    pub name: String,
+    /// `control-plane` or `worker`.
+    pub role: String,
+    /// Its address on the node network.
+    #[serde(rename = "IP")]
+    pub address: String,
+    /// Its pods' addresses.
+    #[serde(rename = "PodCIDR")]
+    pub pod_cidr: String,
+    /// `Running`, `Stopped`, `Broken` or `Nonexistent`.
+    pub status: String,
+}
+
+/// A row of `kcl profile list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ProfileRow {
+    /// The cluster's name.
+    pub name: String,
+    /// `Running`, `Stopped`, `Partial`, or why it cannot be told.
+    pub status: String,
+    /// Its driver.
+    pub driver: String,
+    /// Its version of Kubernetes.
+    pub kubernetes_version: String,
+    /// How many nodes it has.
+    pub nodes: usize,
+    /// Its node network.
+    pub subnet: String,
+    /// Its state can be read.
+    #[serde(skip)]
+    pub valid: bool,
+}
+
+/// The nodes of a cluster.
+pub async fn nodes(app: &App, cluster: &str) -> Result<Vec<NodeRow>> {
+    let state = app.existing(cluster)?;
+    let machines = observe::driver_of(app, &state)?.list(Some(cluster)).await?;
+    let status = |name: &str| machines.iter().find(|machine| machine.name == name).map(|machine| machine.power);
+    Ok(state
+        .nodes
+        .iter()
+        .map(|node| NodeRow {
+            name: node.name.clone(),
+            role: node.role.name().to_owned(),
+            address: node.address.to_string(),
+            pod_cidr: node.pod_cidr.to_string(),
+            status: power(status(&node.name)).to_owned(),
+        })
+        .collect())
+}
+
+/// The word for whether a machine runs.
+pub fn power(power: Option<Power>) -> &'static str {
+    match power {
+        Some(Power::Running) => "Running",
+        Some(Power::Stopped) => "Stopped",
+        Some(Power::Broken) => "Broken",
+        None => "Nonexistent",
+    }
+}
+
+/// All clusters.
+pub async fn profiles(app: &App) -> Result<Vec<ProfileRow>> {
+    let mut rows = Vec::new();
+    for (name, state) in app.store.list()? {
+        rows.push(match state {
+            Ok(state) => {
+                let nodes = nodes(app, &name).await?;
+                let running = nodes.iter().filter(|node| node.status == "Running").count();
+                let status = match running {
+                    0 => "Stopped",
+                    count if count == nodes.len() => "Running",
+                    _ => "Partial",
+                };
+                ProfileRow {
+                    status: status.to_owned(),
+                    driver: state.spec.driver.name().to_owned(),
+                    kubernetes_version: state.spec.kubernetes_version.clone(),
+                    nodes: nodes.len(),
+                    subnet: state.subnet.to_string(),
+                    valid: true,
+                    name,
+                }
+            }
+            Err(error) => ProfileRow {
+                status: error.message,
+                driver: String::new(),
+                kubernetes_version: String::new(),
+                nodes: 0,
+                subnet: String::new(),
+                valid: false,
+                name,
+            },
+        });
+    }
+    Ok(rows)
+}
+
+/// The machine of a node; of the first control plane where none is named.
+pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box<dyn Machine>> {
+    let state = app.existing(cluster)?;
+    let name = match node {
+        None => state.nodes.first().map(|node| node.name.clone()).unwrap_or_default(),
+        Some(name) if state.nodes.iter().any(|node| node.name == name) => name.to_owned(),
+        Some(name) => {
+            let names: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
+            return Err(Error::new(Family::NotFound, format!("cluster \"{cluster}\" has no node \"{name}\""))
+                .hint(format!("its nodes are: {}", names.join(", "))));
+        }
+    };
+    let machine = observe::driver_of(app, &state)?.machine(cluster, &name).await?;
+    if machine.info().await?.power != Power::Running {
+        return Err(Error::new(Family::NotFound, format!("node \"{name}\" does not run"))
+            .hint(format!("start it with: kcl start -p {cluster}")));
+    }
+    Ok(machine)
+}

@@ -1,0 +1,33 @@
+//! What is there: kcl's memory and the driver's knowledge.
+
+use kcl_driver_api::Driver;
+
+use super::{App, Observed, drivers};
+use crate::artifacts::{Artifacts, NodeArtifacts, Want};
+use crate::config::ClusterSpec;
+use crate::error::Result;
+use crate::state::ClusterState;
+
+/// What is there of a cluster.
+pub async fn observe(app: &App, driver: &dyn Driver, spec: &ClusterSpec) -> Result<Observed> {
+    let state = app.store.load(&spec.name)?;
+    let machines = driver.list(Some(&spec.name)).await?;
+    let free_subnet = match (&state, spec.subnet) {
+        (Some(state), _) => state.subnet,
+        (None, Some(subnet)) => subnet,
+        (None, None) => driver.propose_subnet(&spec.name).await?,
+    };
+    Ok(Observed { state, machines, free_subnet })
+}
+
+/// A driver for a cluster that is there, with the artifacts that it was made from where they are still cached.
+pub fn driver_of(app: &App, state: &ClusterState) -> Result<Box<dyn Driver>> {
+    let artifacts = cached(app, &state.spec)?;
+    drivers::driver(state.spec.driver, app.store.paths(), artifacts.as_ref())
+}
+
+/// The artifacts of a cluster where they are cached.
+pub fn cached(app: &App, spec: &ClusterSpec) -> Result<Option<NodeArtifacts>> {
+    let artifacts = Artifacts::open(&app.store.paths().cache, Default::default())?;
+    Ok(artifacts.cached(&Want::cluster(&spec.kubernetes_version)))
+}

@@ -1,0 +1,141 @@
+//! `status`: how a cluster is, in minikube's words and bits.
+
+use futures::future::join_all;
+use kcl_driver_api::{Driver, Exec, Power};
+use kcl_node_spec::{ComponentState, NodeStatus, Role, paths};
+use serde::Serialize;
+
+use super::{App, nodes, observe};
+use crate::bootstrap;
+use crate::error::Result;
+use crate::kubeconfig::{Check, Kubeconfig};
+use crate::state::{ClusterState, NodeRecord};
+
+/// How a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NodeState {
+    /// Its name.
+    pub name: String,
+    /// Its machine: `Running`, `Stopped`, `Broken`, `Nonexistent`.
+    pub host: String,
+    /// `Running` or `Stopped`.
+    pub kubelet: String,
+    /// `Running`, `Stopped`, or `Irrelevant` on a worker.
+    #[serde(rename = "APIServer")]
+    pub api_server: String,
+    /// `Configured`, `Misconfigured`, or `Irrelevant` on a worker.
+    pub kubeconfig: String,
+    /// It runs pods only.
+    pub worker: bool,
+}
+
+/// The exit code of `status`: the sum of what is wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bits(pub u8);
+
+impl Bits {
+    /// A host does not run.
+    pub const HOST: u8 = 1;
+    /// A component of the cluster does not run.
+    pub const CLUSTER: u8 = 2;
+    /// The kubeconfig is not set up.
+    pub const KUBECONFIG: u8 = 4;
+
+    /// Of some nodes; of none, everything is wrong.
+    pub fn of(nodes: &[NodeState]) -> Self {
+        if nodes.is_empty() {
+            return Bits(Bits::HOST | Bits::CLUSTER | Bits::KUBECONFIG);
+        }
+        let wrong = |state: &str| !matches!(state, "Running" | "Configured" | "Irrelevant");
+        nodes.iter().fold(Bits(0), |Bits(bits), node| {
+            let host = if wrong(&node.host) { Bits::HOST } else { 0 };
+            let cluster = if wrong(&node.kubelet) || wrong(&node.api_server) { Bits::CLUSTER } else { 0 };
+            let kubeconfig = if wrong(&node.kubeconfig) { Bits::KUBECONFIG } else { 0 };
+            Bits(bits | host | cluster | kubeconfig)
+        })
+    }
+}
+
+/// How the nodes of a cluster are. None where there is no such cluster.
+pub async fn status(app: &App, cluster: &str) -> Result<Vec<NodeState>> {
+    let Some(state) = app.store.load(cluster)? else { return Ok(Vec::new()) };
+    let driver = observe::driver_of(app, &state)?;
+    let machines = driver.list(Some(cluster)).await?;
+    let kubeconfig = kubeconfig_of(&state);
+    let looks = state.nodes.iter().map(|node| {
+        let power = machines.iter().find(|machine| machine.name == node.name).map(|machine| machine.power);
+        look(driver.as_ref(), cluster, node, power, kubeconfig)
+    });
+    Ok(join_all(looks).await)
+}
+
+fn kubeconfig_of(state: &ClusterState) -> &'static str {
+    let control_plane = state.nodes.iter().find(|node| node.role == Role::ControlPlane);
+    let server = control_plane.map(|node| format!("https://{}", bootstrap::api_server(node.address)));
+    let check = |kubeconfig: Kubeconfig| kubeconfig.check(&state.spec.name, &server.unwrap_or_default());
+    match Kubeconfig::from_env().and_then(check) {
+        Ok(Check::Configured) => "Configured",
+        _ => "Misconfigured",
+    }
+}
+
+async fn look(
+    driver: &dyn Driver,
+    cluster: &str,
+    node: &NodeRecord,
+    power: Option<Power>,
+    kubeconfig: &str,
+) -> NodeState {
+    let agent = match power {
+        Some(Power::Running) => ask(driver, cluster, &node.name).await,
+        _ => None,
+    };
+    let component = |name: &str| {
+        let components = agent.iter().flat_map(|status| &status.components);
+        let ready = components.clone().any(|found| found.name == name && found.state == ComponentState::Ready);
+        if ready { "Running" } else { "Stopped" }.to_owned()
+    };
+    let worker = node.role == Role::Worker;
+    NodeState {
+        name: node.name.clone(),
+        host: nodes::power(power).to_owned(),
+        kubelet: component("kubelet"),
+        api_server: if worker { "Irrelevant".to_owned() } else { component("kube-apiserver") },
+        kubeconfig: if worker { "Irrelevant".to_owned() } else { kubeconfig.to_owned() },
+        worker,
+    }
+}
+
+/// What the agent says; nothing where it does not answer.
+async fn ask(driver: &dyn Driver, cluster: &str, node: &str) -> Option<NodeStatus> {
+    let machine = driver.machine(cluster, node).await.ok()?;
+    let output = machine.exec(Exec::new([paths::AGENT, "status"])).await.ok()?;
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(host: &str, kubelet: &str, api_server: &str, kubeconfig: &str) -> NodeState {
+        let own = str::to_owned;
+        NodeState {
+            name: own("n"),
+            host: own(host),
+            kubelet: own(kubelet),
+            api_server: own(api_server),
+            kubeconfig: own(kubeconfig),
+            worker: false,
+        }
+    }
+
+    #[test]
+    fn the_exit_code_is_the_sum_of_what_is_wrong() {
+        let fine = node("Running", "Running", "Running", "Configured");
+        assert_eq!(Bits::of(&[]), Bits(7));
+        assert_eq!(Bits::of(std::slice::from_ref(&fine)), Bits(0));
+        assert_eq!(Bits::of(&[fine.clone(), node("Stopped", "Stopped", "Irrelevant", "Irrelevant")]), Bits(3));
+        assert_eq!(Bits::of(&[fine, node("Running", "Stopped", "Running", "Misconfigured")]), Bits(6));
+    }
+}

@@ -1,0 +1,48 @@
+//! `stop`: powers a cluster's machines off and keeps all they hold.
+
+use futures::future::join_all;
+use kcl_driver_api::{Driver, Power};
+use kcl_node_spec::Role;
+
+use super::{App, observe};
+use crate::bootstrap::POWER_OFF_GRACE;
+use crate::error::Result;
+use crate::state::ClusterState;
+
+/// Powers the machines off. True where any ran.
+pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
+    let lock = app.lock(cluster).await?;
+    let state = app.existing(cluster)?;
+    let driver = observe::driver_of(app, &state)?;
+    let running = running(driver.as_ref(), &state).await?;
+    if !running.is_empty() {
+        let step = app.progress.step("stop", format!("Stopping \"{cluster}\""));
+        let stopped = super::interruptible(power_off(driver.as_ref(), cluster, &running)).await;
+        stopped?;
+        step.finish(format!("\"{cluster}\" is stopped; its data, addresses and certificates are kept"));
+    }
+    drop(lock);
+    Ok(!running.is_empty())
+}
+
+/// The nodes whose machines run, workers before control planes.
+async fn running(driver: &dyn Driver, state: &ClusterState) -> Result<Vec<String>> {
+    let machines = driver.list(Some(&state.spec.name)).await?;
+    let role = |name: &str| state.nodes.iter().find(|node| node.name == name).map(|node| node.role);
+    let mut names: Vec<String> =
+        machines.into_iter().filter(|machine| machine.power == Power::Running).map(|machine| machine.name).collect();
+    names.sort_by_key(|name| role(name) == Some(Role::ControlPlane));
+    Ok(names)
+}
+
+/// All at once: every node stops its own pods by itself and needs no other for it. Goes on where one fails.
+async fn power_off(driver: &dyn Driver, cluster: &str, names: &[String]) -> Result<()> {
+    let results = join_all(
+        names.iter().map(|name| async move { driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await }),
+    )
+    .await;
+    for result in results {
+        result?;
+    }
+    Ok(())
+}

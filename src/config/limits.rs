@@ -1,0 +1,113 @@
+//! Rules for a cluster as a whole: networks that fit, and changes that an existing cluster can take.
+
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::config::{ClusterSpec, MAX_NODES, format_lifetime, format_memory, words};
+use crate::error::{Error, Family, Result};
+
+/// The life of the CAs: leaf certificates cannot live longer.
+const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// Below, renewal would be due before a start is over.
+const MIN_LIFETIME: Duration = Duration::from_secs(600);
+/// A kubelet, containerd and a few pods do not fit in less.
+const MIN_MEMORY: u64 = 256 << 20;
+/// The prefix of a node's share of the pod network.
+const NODE_POD_PREFIX: u8 = 24;
+
+/// Checks what the single values do not tell.
+pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
+    let wrong = |message: String| Err(Error::new(Family::Usage, message));
+    let count = spec.nodes.len();
+    for node in &spec.nodes {
+        if node.cpus == Some(0) {
+            return wrong(format!("cpus of the node {} is 0: give 1 or more, or leave it out for all", node.name));
+        }
+        if let Some(memory) = node.memory.filter(|memory| *memory < MIN_MEMORY) {
+            return wrong(format!(
+                "memory of the node {} is {}: it needs {} or more",
+                node.name,
+                format_memory(memory),
+                format_memory(MIN_MEMORY)
+            ));
+        }
+    }
+    if !(MIN_LIFETIME..=MAX_LIFETIME).contains(&spec.cert_expiration) {
+        return wrong(format!(
+            "cert-expiration is {}: it has to be from 10m to 10y, the life of the CA",
+            format_lifetime(spec.cert_expiration)
+        ));
+    }
+    let networks: Vec<(&str, Ipv4Net)> = spec
+        .subnet
+        .map(|subnet| ("subnet", subnet))
+        .into_iter()
+        .chain([("pod-cidr", spec.pod_cidr), ("service-cidr", spec.service_cidr)])
+        .collect();
+    for (index, (name, net)) in networks.iter().enumerate() {
+        let first = net.network();
+        if first.is_loopback() || first.is_multicast() || first.is_link_local() || first.is_unspecified() {
+            return wrong(format!("{name} {net} is of addresses that cannot be used: give a private one"));
+        }
+        for (other_name, other) in &networks[index + 1..] {
+            if net.contains(other) || other.contains(net) {
+                return Err(Error::new(Family::Usage, format!("{name} {net} overlaps {other_name} {other}"))
+                    .hint("give networks that do not overlap by --subnet, --pod-cidr and --service-cidr"));
+            }
+        }
+    }
+    let pod_prefix = spec.pod_cidr.prefix_len();
+    if pod_prefix > NODE_POD_PREFIX || (1usize << (NODE_POD_PREFIX - pod_prefix).min(16)) < count {
+        let needed = NODE_POD_PREFIX - count.next_power_of_two().trailing_zeros() as u8;
+        return wrong(format!(
+            "pod-cidr {} is too small for {count} nodes of a /{NODE_POD_PREFIX} each: give a /{needed} or larger",
+            spec.pod_cidr
+        ));
+    }
+    if !(12..=24).contains(&spec.service_cidr.prefix_len()) {
+        // The upper bound is kube-apiserver's, of --service-cluster-ip-range.
+        return wrong(format!("service-cidr {} has to be from a /12 to a /24", spec.service_cidr));
+    }
+    // Network, gateway and broadcast are no node's.
+    if let Some(subnet) =
+        spec.subnet.filter(|subnet| u64::from(u32::MAX >> subnet.prefix_len().min(31)) < count as u64 + 2)
+    {
+        return wrong(format!("subnet {subnet} is too small for {count} nodes and a gateway: give a /24"));
+    }
+    debug_assert!((1..=MAX_NODES).contains(&count) && words::check_name(&spec.name).is_ok());
+    Ok(())
+}
+
+/// Checks that an existing cluster can become `wanted`.
+pub(super) fn check_change(existing: &ClusterSpec, wanted: &ClusterSpec) -> Result<()> {
+    let text = |subnet: Option<Ipv4Net>| subnet.map_or("one that the driver chose".to_owned(), |net| net.to_string());
+    let fixed = [
+        ("driver", existing.driver.to_string(), wanted.driver.to_string()),
+        ("kubernetes-version", existing.kubernetes_version.clone(), wanted.kubernetes_version.clone()),
+        ("subnet", text(existing.subnet), text(wanted.subnet)),
+        ("pod-cidr", existing.pod_cidr.to_string(), wanted.pod_cidr.to_string()),
+        ("service-cidr", existing.service_cidr.to_string(), wanted.service_cidr.to_string()),
+        ("dns-domain", existing.dns_domain.clone(), wanted.dns_domain.clone()),
+    ];
+    let name = &existing.name;
+    for (key, is, wanted) in fixed {
+        // As long as the version is no exact one, nothing has been made of it.
+        if is != wanted && !(key == "kubernetes-version" && is.split('.').count() < 3) {
+            return Err(Error::new(
+                Family::Usage,
+                format!("the cluster {name} has the {key} {is}, which cannot be changed to {wanted}"),
+            )
+            .hint(format!("leave out what says so (--{key}, a variable or the cluster file) to start it as it is"))
+            .hint(format!("or `kcl delete -p {name}` first and start it anew, which loses all that is in it"))
+            .hint("or start another cluster beside it with -p NAME"));
+        }
+    }
+    let (is, wanted) = (existing.nodes.len(), wanted.nodes.len());
+    if wanted < is {
+        return Err(Error::new(Family::Usage, format!("the cluster {name} has {is} nodes, and {wanted} are wanted"))
+            .hint(format!("`kcl node delete NODE -p {name}` removes a node of your choice"))
+            .hint(format!("or `kcl delete -p {name}` first and start it anew")));
+    }
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! Defaults < cluster file < environment < flags; of an existing cluster, what is not said stays as it is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kcl_driver_api::DriverKind;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+
+use crate::config::cluster_file::{ApiServerTable, ClusterFile, Memory, NetworkTable, Nodes};
+use crate::config::suggest::{nearest, unknown_word};
+use crate::config::words::Checked;
+use crate::config::{ClusterSpec, DEFAULT_NAME, limits, nodes, units, words};
+use crate::error::{Error, Family, Result};
+
+/// What the flags of a command line say; texts as they were typed.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config`: the cluster file.
+    pub config: Option<PathBuf>,
+    /// `--profile`: the cluster's name.
+    pub profile: Option<String>,
+    /// `--driver`.
+    pub driver: Option<String>,
+    /// `--nodes`: how many.
+    pub nodes: Option<usize>,
+    /// `--kubernetes-version`.
+    pub kubernetes_version: Option<String>,
+    /// `--cpus`: of each node.
+    pub cpus: Option<u32>,
+    /// `--memory`: of each node, see [`crate::config::parse_memory`].
+    pub memory: Option<String>,
+    /// `--subnet`: the node network.
+    pub subnet: Option<String>,
+    /// `--pod-cidr`.
+    pub pod_cidr: Option<String>,
+    /// `--service-cidr`.
+    pub service_cidr: Option<String>,
+    /// `--dns-domain`.
+    pub dns_domain: Option<String>,
+    /// `--nameservers`, or "none".
+    pub nameservers: Option<Vec<String>>,
+    /// `--extra-config component.key=value`, each.
+    pub extra_config: Vec<String>,
+    /// `--feature-gates A=true,B=false`.
+    pub feature_gates: Option<String>,
+    /// `--cert-expiration`, see [`crate::config::parse_lifetime`].
+    pub cert_expiration: Option<String>,
+    /// `--apiserver-names`, each may hold several with commas.
+    pub apiserver_names: Vec<String>,
+    /// `--apiserver-ips`, each may hold several with commas.
+    pub apiserver_ips: Vec<String>,
+    /// `--manifests`, each a file.
+    pub manifests: Vec<PathBuf>,
+}
+
+/// Reads a variable of the environment.
+type Var<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The cluster that the user wants, out of everything that says something about it: the flags, the environment
+/// (`KCL_PROFILE`, `KCL_DRIVER`), the cluster file, what `existing` is and the defaults.
+///
+/// Lists and tables that are said replace those that are there, but `--extra-config` and `--feature-gates` add to them.
+/// Errors are of [`Family::Usage`] and name the flag, variable, or file and key, what was found and what is right.
+pub fn resolve(overrides: &Overrides, existing: Option<&ClusterSpec>) -> Result<ClusterSpec> {
+    resolve_with(overrides, existing, &env_var)
+}
+
+/// The name of the cluster that `overrides` are about, as [`resolve`] finds it, to look for an existing one.
+pub fn profile_name(overrides: &Overrides) -> Result<String> {
+    let file = overrides.config.as_deref().map(ClusterFile::read).transpose()?;
+    Ok(name(overrides, file.as_ref(), &env_var)?.unwrap_or_else(|| DEFAULT_NAME.to_owned()))
+}
+
+fn env_var(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+pub(super) fn resolve_with(overrides: &Overrides, existing: Option<&ClusterSpec>, var: Var<'_>) -> Result<ClusterSpec> {
+    let file = overrides.config.as_deref().map(ClusterFile::read).transpose()?;
+    let name = name(overrides, file.as_ref(), var)?;
+    let mut spec = match (existing, name) {
+        (Some(existing), _) => existing.clone(),
+        (None, name) => ClusterSpec::with_defaults(name.as_deref().unwrap_or(DEFAULT_NAME)),
+    };
+    if let (Some(file), Some(path)) = (&file, &overrides.config) {
+        apply_file(&mut spec, file)
+            .map_err(|problem| Error::new(Family::Usage, format!("{}: {problem}", path.display())))?;
+    }
+    if let Some(value) = var("KCL_DRIVER").filter(|value| !value.is_empty()) {
+        spec.driver = driver(&value).map_err(said_by("the variable KCL_DRIVER"))?;
+    }
+    apply_flags(&mut spec, overrides)?;
+    limits::check(&spec)?;
+    if let Some(existing) = existing {
+        limits::check_change(existing, &spec)?;
+    }
+    Ok(spec)
+}
+
+/// The name that is said, if any is.
+fn name(overrides: &Overrides, file: Option<&ClusterFile>, var: Var<'_>) -> Result<Option<String>> {
+    if let Some(name) = &overrides.profile {
+        return words::cluster_name(name).map(Some).map_err(said_by("--profile"));
+    }
+    if let Some(name) = var("KCL_PROFILE").filter(|name| !name.is_empty()) {
+        return words::cluster_name(&name).map(Some).map_err(said_by("the variable KCL_PROFILE"));
+    }
+    Ok(file.and_then(|file| file.name.clone()))
+}
+
+/// Makes an error of a rule that `who` broke.
+fn said_by(who: &str) -> impl Fn(String) -> Error {
+    move |problem| Error::new(Family::Usage, format!("{who}: {problem}"))
+}
+
+fn apply_file(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
+    let file = file.clone();
+    let NetworkTable { subnet, pod_cidr, service_cidr, dns_domain, nameservers } = file.network;
+    let ApiServerTable { names, ips } = file.apiserver;
+    set(&mut spec.driver, file.driver);
+    if let Some(version) = file.kubernetes_version {
+        set_version(spec, version);
+    }
+    if let Some(list @ Nodes::List(_)) = &file.nodes {
+        nodes::apply(spec, list, file.cpus, file.memory)?;
+    } else {
+        if let Some(count) = &file.nodes {
+            nodes::apply(spec, count, None, None)?;
+        }
+        set_limits(spec, file.cpus, file.memory);
+    }
+    spec.subnet = subnet.or(spec.subnet);
+    set(&mut spec.pod_cidr, pod_cidr);
+    set(&mut spec.service_cidr, service_cidr);
+    set(&mut spec.dns_domain, dns_domain);
+    spec.nameservers = nameservers.or(spec.nameservers.take());
+    set(&mut spec.extra_config, file.extra_config);
+    set(&mut spec.feature_gates, file.feature_gates);
+    set(&mut spec.cert_expiration, file.cert_expiration);
+    set(&mut spec.apiserver_names, names);
+    set(&mut spec.apiserver_ips, ips);
+    set(&mut spec.manifests, file.manifests);
+    Ok(())
+}
+
+fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
+    set(&mut spec.driver, read(flags.driver.as_deref(), "--driver", driver)?);
+    if let Some(version) = read(flags.kubernetes_version.as_deref(), "--kubernetes-version", words::version)? {
+        set_version(spec, version);
+    }
+    if let Some(count) = flags.nodes {
+        nodes::resize(spec, count).map_err(said_by("--nodes"))?;
+    }
+    set_limits(spec, flags.cpus, read(flags.memory.as_deref(), "--memory", units::parse_memory)?.map(Memory));
+    spec.subnet = read(flags.subnet.as_deref(), "--subnet", words::cidr)?.or(spec.subnet);
+    set(&mut spec.pod_cidr, read(flags.pod_cidr.as_deref(), "--pod-cidr", words::cidr)?);
+    set(&mut spec.service_cidr, read(flags.service_cidr.as_deref(), "--service-cidr", words::cidr)?);
+    set(&mut spec.dns_domain, read(flags.dns_domain.as_deref(), "--dns-domain", words::domain)?);
+    if let Some(texts) = &flags.nameservers {
+        let texts: &[String] = if texts.as_slice() == ["none"] { &[] } else { texts };
+        spec.nameservers = Some(read_list(texts, "--nameservers", |text| {
+            text.parse().map_err(|_| format!("\"{text}\" is not an IP address; \"none\" stands for no resolver"))
+        })?);
+    }
+    for text in &flags.extra_config {
+        let (component, key, value) = extra_config(text).map_err(said_by("--extra-config"))?;
+        spec.extra_config.entry(component).or_default().insert(key, value);
+    }
+    spec.feature_gates
+        .extend(read(flags.feature_gates.as_deref(), "--feature-gates", feature_gates)?.unwrap_or_default());
+    set(&mut spec.cert_expiration, read(flags.cert_expiration.as_deref(), "--cert-expiration", units::parse_lifetime)?);
+    let names = read_list(&flags.apiserver_names, "--apiserver-names", words::certificate_name)?;
+    set(&mut spec.apiserver_names, Some(names).filter(|names| !names.is_empty()));
+    let ips = read_list(&flags.apiserver_ips, "--apiserver-ips", |text| {
+        text.parse().map_err(|_| format!("\"{text}\" is not an IP address"))
+    })?;
+    set(&mut spec.apiserver_ips, Some(ips).filter(|ips| !ips.is_empty()));
+    if !flags.manifests.is_empty() {
+        spec.manifests = flags
+            .manifests
+            .iter()
+            .map(|path| nodes::manifest(path).map_err(said_by("--manifests")))
+            .collect::<Result<_>>()?;
+    }
+    Ok(())
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+/// A less exact version that the present one fits, such as `v1.37` or `stable`, changes nothing.
+fn set_version(spec: &mut ClusterSpec, version: String) {
+    let exact = spec.kubernetes_version.split('.').count() == 3;
+    let fits = matches!(version.as_str(), "stable" | "latest")
+        || spec.kubernetes_version.strip_prefix(&version).is_some_and(|rest| rest.starts_with('.'));
+    if !(exact && fits) {
+        spec.kubernetes_version = version;
+    }
+}
+
+fn set_limits(spec: &mut ClusterSpec, cpus: Option<u32>, memory: Option<Memory>) {
+    for node in &mut spec.nodes {
+        node.cpus = cpus.or(node.cpus);
+        node.memory = memory.map(|memory| memory.0).or(node.memory);
+    }
+}
+
+/// The value of a flag, where it was given.
+fn read<T>(text: Option<&str>, flag: &str, rule: impl Fn(&str) -> Checked<T>) -> Result<Option<T>> {
+    text.map(rule).transpose().map_err(said_by(flag))
+}
+
+/// The values of a flag that may be given several times, with commas or without.
+fn read_list<T>(texts: &[String], flag: &str, rule: impl Fn(&str) -> Checked<T>) -> Result<Vec<T>> {
+    texts.iter().flat_map(|text| text.split(',')).map(|text| rule(text.trim()).map_err(said_by(flag))).collect()
+}
+
+fn driver(text: &str) -> Checked<DriverKind> {
+    let parsed: std::result::Result<_, serde::de::value::Error> = DriverKind::deserialize(text.into_deserializer());
+    parsed.map_err(|error| {
+        let message = error.to_string();
+        // Machines in memory are for kcl's own tests.
+        let known: Vec<_> = unknown_word(&message)
+            .map_or(vec![], |(_, known)| known)
+            .into_iter()
+            .filter(|word| *word != DriverKind::Fake.name())
+            .collect();
+        match nearest(text, known.iter().copied()) {
+            Some(meant) => format!("\"{text}\" is not a driver: did you mean \"{meant}\"?"),
+            None => format!("\"{text}\" is not a driver: known are {}", known.join(", ")),
+        }
+    })
+}
+
+/// `component.key=value`
+fn extra_config(text: &str) -> Checked<(String, String, String)> {
+    let wrong = || format!("\"{text}\": write it as \"component.flag=value\", such as \"kubelet.max-pods=50\"");
+    let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+    let (component, key) = key.split_once('.').ok_or_else(wrong)?;
+    words::extra_config_key(component, key)?;
+    Ok((component.to_owned(), key.to_owned(), value.to_owned()))
+}
+
+/// `A=true,B=false`
+fn feature_gates(text: &str) -> Checked<BTreeMap<String, bool>> {
+    let gate = |text: &str| {
+        let wrong = || format!("\"{text}\": write it as \"Name=true\" or \"Name=false\"");
+        let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+        let value = value.trim().to_ascii_lowercase().parse().map_err(|_| wrong())?;
+        Ok((words::feature_gate(name.trim())?, value))
+    };
+    text.split(',').filter(|gate| !gate.trim().is_empty()).map(gate).collect()
+}

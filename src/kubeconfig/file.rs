@@ -1,0 +1,55 @@
+//! One kubeconfig file: changed under its lock, whole or not at all.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::kubeconfig::document::Document;
+use crate::kubeconfig::error;
+use crate::kubeconfig::lock::Lock;
+use crate::state::files;
+
+/// Changes the file at `path` by `change`; returns whether anything had to be written.
+pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Document) -> Result<()>) -> Result<bool> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        files::private_dir(parent)
+            .map_err(|cause| error(path, format!("its directory cannot be made: {cause}")).source(cause))?;
+    }
+    let _lock = Lock::take(path)?;
+    let before = Document::read(path)?;
+    let mut after = before.clone();
+    change(&mut after)?;
+    if after == before {
+        return Ok(false);
+    }
+    let text = after.to_yaml()?;
+    write(path, text.as_bytes())
+        .map_err(|cause| error(path, format!("it cannot be written: {cause}")).source(cause))?;
+    Ok(true)
+}
+
+/// Replaces the file that `path` leads to; links stay links, mode and owner stay.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let target = follow(path)?;
+    let (mode, owner) = match std::fs::metadata(&target) {
+        Ok(found) => (found.permissions().mode() & 0o7777, Some((found.uid(), found.gid()))),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => (0o600, None),
+        Err(cause) => return Err(cause),
+    };
+    files::write_atomic_as(&target, content, Permissions::from_mode(mode), owner)
+}
+
+/// Where a chain of symbolic links ends, be there a file or not.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    // The kernel's own limit.
+    for _ in 0..40 {
+        match std::fs::read_link(&path) {
+            Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}

@@ -1,0 +1,13 @@
+//! Kubernetes as a client sees it: a connection, server-side apply, waits as watches.
+
+mod apply;
+mod client;
+mod wait;
+
+pub use apply::{apply, documents};
+pub use client::{Access, connect, ready};
+pub use wait::{default_service_account, dns_available, nodes_ready};
+
+/// Under this name kcl owns fields of objects
+/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
+pub const FIELD_MANAGER: &str = "kcl";

@@ -1,0 +1,143 @@
+//! Waits: each is a watch that ends when what it waits for is seen. None has an end of its own; the caller bounds it.
+//!
+//! `since` tells a fresh report from one that is left of an earlier life of the cluster: after `kcl stop` and
+//! `kcl start`, etcd still says of every node and pod that it is ready.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{WatchStreamExt, reflector::Lookup};
+use kube::{Api, Client};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Family, Result};
+
+/// Waits until every one of `names` has a kubelet that reports Ready. `seen` is told how many do.
+pub async fn nodes_ready(
+    client: &Client,
+    names: &[String],
+    since: Option<Timestamp>,
+    mut seen: impl FnMut(usize),
+) -> Result<()> {
+    watch_until(Api::<Node>::all(client.clone()), watcher::Config::default(), |nodes| {
+        let ready = names.iter().filter(|name| nodes.get(*name).is_some_and(|node| node_is_ready(node, since))).count();
+        seen(ready);
+        ready == names.len()
+    })
+    .await
+}
+
+/// Waits until a pod of CoreDNS is ready.
+pub async fn dns_available(client: &Client, since: Option<Timestamp>) -> Result<()> {
+    let pods = watcher::Config::default().labels("k8s-app=kube-dns");
+    watch_until(Api::<Pod>::namespaced(client.clone(), "kube-system"), pods, |pods| {
+        pods.values().any(|pod| pod_is_ready(pod, since))
+    })
+    .await
+}
+
+/// Waits until pods can be made in the namespace `default`: admission wants its service account.
+pub async fn default_service_account(client: &Client) -> Result<()> {
+    let name = watcher::Config::default().fields("metadata.name=default");
+    watch_until(Api::<ServiceAccount>::namespaced(client.clone(), "default"), name, |found| !found.is_empty()).await
+}
+
+/// Whether the kubelet reports Ready, and did so at or after `since`.
+fn node_is_ready(node: &Node, since: Option<Timestamp>) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| {
+        let fresh = |since| condition.last_heartbeat_time.as_ref().is_some_and(|time| time.0 >= since);
+        condition.type_ == "Ready" && condition.status == "True" && since.is_none_or(fresh)
+    })
+}
+
+/// Whether all containers are ready and started at or after `since`.
+fn pod_is_ready(pod: &Pod, since: Option<Timestamp>) -> bool {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    !containers.is_empty()
+        && containers.iter().all(|container| {
+            let running = container.state.as_ref().and_then(|state| state.running.as_ref());
+            let started = running.and_then(|running| running.started_at.as_ref());
+            container.ready && since.is_none_or(|since| started.is_some_and(|time| time.0 >= since))
+        })
+}
+
+/// Watches until `done` says so of all objects by name.
+async fn watch_until<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    mut done: impl FnMut(&BTreeMap<String, K>) -> bool,
+) -> Result<()>
+where
+    K: kube::Resource + Lookup + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut objects = BTreeMap::new();
+    let mut events = std::pin::pin!(watcher(api, config.any_semantic()).default_backoff());
+    loop {
+        let event = match events.try_next().await {
+            Ok(Some(event)) => event,
+            Ok(None) => return Err(Error::new(Family::Cluster, "the watch ended")),
+            // The API server may still be coming up or be restarting; the stream starts anew by itself.
+            Err(error) => {
+                tracing::debug!(%error, "watch");
+                continue;
+            }
+        };
+        let settled = match event {
+            Event::Init => {
+                objects.clear();
+                false
+            }
+            Event::InitApply(object) => {
+                insert(&mut objects, object);
+                false
+            }
+            Event::InitDone => true,
+            Event::Apply(object) => {
+                insert(&mut objects, object);
+                true
+            }
+            Event::Delete(object) => {
+                objects.remove(kube::ResourceExt::name_any(&object).as_str());
+                true
+            }
+        };
+        if settled && done(&objects) {
+            return Ok(());
+        }
+    }
+}
+
+fn insert<K: kube::Resource>(objects: &mut BTreeMap<String, K>, object: K) {
+    objects.insert(kube::ResourceExt::name_any(&object), object);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(status: &str, heartbeat: &str) -> Node {
+        let condition = json!({"type": "Ready", "status": status, "lastHeartbeatTime": heartbeat});
+        serde_json::from_value(json!({"metadata": {"name": "n"}, "status": {"conditions": [condition]}})).unwrap()
+    }
+
+    #[test]
+    fn a_node_is_ready_when_its_kubelet_says_so_in_this_life() {
+        let since: Timestamp = "2026-01-01T00:00:10Z".parse().unwrap();
+        assert!(node_is_ready(&node("True", "2026-01-01T00:00:05Z"), None));
+        assert!(!node_is_ready(&node("True", "2026-01-01T00:00:05Z"), Some(since)));
+        assert!(node_is_ready(&node("True", "2026-01-01T00:00:10Z"), Some(since)));
+        assert!(!node_is_ready(&node("False", "2026-01-01T00:00:10Z"), None));
+    }
+
+    #[test]
+    fn a_pod_without_containers_is_not_ready() {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}})).unwrap();
+        assert!(!pod_is_ready(&pod, None));
+    }
+}

@@ -1,0 +1,134 @@
+//! A CA that issues, and certificates with their keys in files.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, SerialNumber,
+};
+use time::OffsetDateTime;
+
+use crate::pki::leaf::Leaf;
+use crate::state::files::private_dir;
+
+/// The life of a CA: ten years, as in kubeadm.
+const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// Certificates are good for clocks that are late by so much.
+const BACKDATE: Duration = Duration::from_secs(3600);
+
+/// A certificate and its key, as PEM.
+#[derive(Clone)]
+pub(super) struct KeyedCertificate {
+    pub cert_pem: String,
+    pub key_pem: String,
+}
+
+/// A CA with its key.
+pub(super) struct Authority {
+    pub cert_pem: String,
+    pub key_pem: String,
+    not_after: OffsetDateTime,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// The CA of a certificate and a key that belong together.
+    pub(super) fn new(cert_pem: String, key_pem: String) -> Result<Self, String> {
+        let key = KeyPair::from_pem(&key_pem).map_err(|error| format!("the key cannot be read: {error}"))?;
+        let pem = pem::parse(&cert_pem).map_err(|error| format!("the certificate cannot be read: {error}"))?;
+        let (_, cert) = x509_parser::parse_x509_certificate(pem.contents())
+            .map_err(|error| format!("the certificate cannot be read: {error}"))?;
+        if *cert.public_key().subject_public_key.data != *rcgen::PublicKeyData::der_bytes(&key) {
+            return Err("the key is not the certificate's".to_owned());
+        }
+        let not_after = cert.validity().not_after.to_datetime();
+        let issuer = Issuer::from_ca_cert_pem(&cert_pem, key).map_err(|error| error.to_string())?;
+        Ok(Authority { cert_pem, key_pem, not_after, issuer })
+    }
+
+    /// A certificate as `leaf` wants it, good for `life` or as long as the CA.
+    pub(super) fn issue(&self, leaf: &Leaf, life: Duration, now: jiff::Timestamp) -> Result<KeyedCertificate, String> {
+        let issue = || -> Result<_, rcgen::Error> {
+            let key = KeyPair::generate()?;
+            let mut params = params(&leaf.common_name, life, now)?;
+            params.not_after = params.not_after.min(self.not_after);
+            if let Some(organization) = leaf.organization {
+                params.distinguished_name.push(DnType::OrganizationName, organization);
+            }
+            for name in &leaf.names {
+                params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
+            }
+            params.subject_alt_names.extend(leaf.addresses.iter().map(|address| SanType::IpAddress(*address)));
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            let usages = [
+                (leaf.server, ExtendedKeyUsagePurpose::ServerAuth),
+                (leaf.client, ExtendedKeyUsagePurpose::ClientAuth),
+            ];
+            params.extended_key_usages =
+                usages.into_iter().filter(|(wanted, _)| *wanted).map(|(_, usage)| usage).collect();
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.use_authority_key_identifier_extension = true;
+            let cert = params.signed_by(&key, &self.issuer)?;
+            Ok(KeyedCertificate { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+        };
+        issue().map_err(|error| error.to_string())
+    }
+}
+
+/// A new CA.
+pub(super) fn self_signed(common_name: &str, now: jiff::Timestamp) -> Result<KeyedCertificate, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = params(common_name, CA_LIFE, now)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    let cert = params.self_signed(&key)?;
+    Ok(KeyedCertificate { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+}
+
+/// What all certificates have.
+fn params(common_name: &str, life: Duration, now: jiff::Timestamp) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    let now = OffsetDateTime::from_unix_timestamp(now.as_second()).map_err(|_| rcgen::Error::Time)?;
+    params.not_before = now - BACKDATE;
+    params.not_after = now + life;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    let mut serial = random::<16>()?;
+    // Positive, and never of fewer bytes.
+    serial[0] = serial[0] & 0x7f | 0x40;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(params)
+}
+
+/// Bytes from the operating system's generator.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], rcgen::Error> {
+    let mut bytes = [0; N];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| rcgen::Error::RingUnspecified)?;
+    Ok(bytes)
+}
+
+impl KeyedCertificate {
+    /// What is kept in `dir` under `name`; none where any of it is missing or cannot be read.
+    pub(super) fn read(dir: &Path, name: &str) -> Option<Self> {
+        let read = |ending: &str| std::fs::read_to_string(dir.join(format!("{name}.{ending}"))).ok();
+        Some(KeyedCertificate { cert_pem: read("crt")?, key_pem: read("key")? })
+    }
+
+    /// Keeps it. Not synced: what a power cut spoils is found to be so and issued again, and the start is quicker.
+    pub(super) fn write(&self, dir: &Path, name: &str) -> io::Result<()> {
+        for (ending, content) in [("key", &self.key_pem), ("crt", &self.cert_pem)] {
+            let path = dir.join(format!("{name}.{ending}"));
+            private_dir(path.parent().unwrap_or(dir))?;
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+            file.write_all(content.as_bytes())?;
+        }
+        Ok(())
+    }
+}

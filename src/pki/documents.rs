@@ -1,0 +1,57 @@
+//! The documents around keys: kubeconfigs of components, and how Secrets are encrypted. JSON, which is YAML too.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kcl_node_spec::paths;
+use serde_json::{Value, json};
+
+use crate::pki::authority::KeyedCertificate;
+
+/// A kubeconfig with everything in it, for the API servers through the node's loopback.
+pub(super) fn kubeconfig(cluster: &str, user: &str, ca_pem: &str, pair: &KeyedCertificate) -> String {
+    let context = format!("{user}@{cluster}");
+    text(&json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{
+            "name": cluster,
+            "cluster": {
+                "server": format!("https://127.0.0.1:{}", paths::API_PORT),
+                "certificate-authority-data": STANDARD.encode(ca_pem),
+            },
+        }],
+        "users": [{
+            "name": user,
+            "user": {
+                "client-certificate-data": STANDARD.encode(&pair.cert_pem),
+                "client-key-data": STANDARD.encode(&pair.key_pem),
+            },
+        }],
+        "contexts": [{ "name": context, "context": { "cluster": cluster, "user": user } }],
+        "current-context": context,
+    }))
+}
+
+/// Secrets are written encrypted with `key`, and read whether they are or not.
+pub(super) fn encryption(key: &[u8; 32]) -> String {
+    text(&json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "EncryptionConfiguration",
+        "resources": [{
+            "resources": ["secrets"],
+            "providers": [
+                { "secretbox": { "keys": [{ "name": "key1", "secret": STANDARD.encode(key) }] } },
+                { "identity": {} },
+            ],
+        }],
+    }))
+}
+
+/// Whether a text is what [`encryption`] makes, as far as kind goes.
+pub(super) fn is_encryption(text: &str) -> bool {
+    serde_json::from_str::<Value>(text).is_ok_and(|value| value["kind"] == "EncryptionConfiguration")
+}
+
+fn text(value: &Value) -> String {
+    format!("{value:#}\n")
+}

@@ -1,0 +1,111 @@
+//! Which leaf certificates there are, and what each says: data, as in kubeadm's `certlist.go`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use kcl_node_spec::{Role, paths};
+
+use crate::pki::{ClusterIdentity, NodeIdentity};
+
+/// Which CA signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signer {
+    Cluster,
+    Etcd,
+    FrontProxy,
+}
+
+/// A leaf certificate that is wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    /// The file's name without ending, below the node's `pki` directory and below ours.
+    pub name: &'static str,
+    /// Who signs it.
+    pub signer: Signer,
+    /// The user name, for clients.
+    pub common_name: String,
+    /// The group, for clients.
+    pub organization: Option<&'static str>,
+    /// For TLS servers.
+    pub server: bool,
+    /// For TLS clients.
+    pub client: bool,
+    /// What a server is called.
+    pub names: Vec<String>,
+    /// Where a server is reached.
+    pub addresses: Vec<IpAddr>,
+    /// Not a file of its own, but part of this kubeconfig.
+    pub kubeconfig: Option<&'static str>,
+}
+
+/// All certificates of a node.
+pub(super) fn of_node(node: &NodeIdentity, cluster: &ClusterIdentity) -> Vec<Leaf> {
+    let user = format!("system:node:{}", node.name);
+    let own = [IpAddr::V4(node.address)];
+    let mut leaves = vec![
+        Leaf { organization: Some("system:nodes"), ..server("kubelet", Signer::Cluster, &user, &[&node.name], &own) },
+        Leaf {
+            organization: Some("system:nodes"),
+            kubeconfig: Some(paths::KUBELET_CONF),
+            ..client("kubelet-client", Signer::Cluster, &user)
+        },
+        Leaf { kubeconfig: Some(paths::KUBE_PROXY_CONF), ..client("kube-proxy", Signer::Cluster, "system:kube-proxy") },
+    ];
+    if node.role == Role::ControlPlane {
+        let local = [&node.name, "localhost"];
+        let near = [own[0], IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        leaves.extend([
+            api_server(node, cluster),
+            client("apiserver-kubelet-client", Signer::Cluster, "kube-apiserver-kubelet-client"),
+            client("apiserver-etcd-client", Signer::Etcd, "kube-apiserver-etcd-client"),
+            client("front-proxy-client", Signer::FrontProxy, "front-proxy-client"),
+            // etcd's gateway is a client of its own server, with the server's certificate.
+            Leaf { client: true, ..server("etcd/server", Signer::Etcd, &node.name, &local, &near) },
+            Leaf { client: true, ..server("etcd/peer", Signer::Etcd, &node.name, &local, &near) },
+            Leaf {
+                kubeconfig: Some(paths::CONTROLLER_MANAGER_CONF),
+                ..client("controller-manager", Signer::Cluster, "system:kube-controller-manager")
+            },
+            Leaf {
+                kubeconfig: Some(paths::SCHEDULER_CONF),
+                ..client("scheduler", Signer::Cluster, "system:kube-scheduler")
+            },
+        ]);
+    }
+    leaves
+}
+
+/// The user's own.
+pub(super) fn admin() -> Leaf {
+    Leaf { organization: Some("system:masters"), ..client("admin", Signer::Cluster, "kubernetes-admin") }
+}
+
+/// Names only this node, so that another node in the cluster changes nothing here.
+fn api_server(node: &NodeIdentity, cluster: &ClusterIdentity) -> Leaf {
+    let service = format!("kubernetes.default.svc.{}", cluster.dns_domain);
+    let names = [&node.name, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", &service];
+    // The first address of the service network is that of the service `kubernetes`.
+    let first = Ipv4Addr::from(u32::from(cluster.service_cidr.network()) + 1);
+    let addresses = [node.address, Ipv4Addr::LOCALHOST, first].map(IpAddr::V4);
+    let mut leaf = server("apiserver", Signer::Cluster, "kube-apiserver", &names, &addresses);
+    leaf.names.extend(cluster.apiserver_names.iter().cloned());
+    leaf.addresses.extend(&cluster.apiserver_ips);
+    leaf
+}
+
+fn client(name: &'static str, signer: Signer, common_name: &str) -> Leaf {
+    Leaf { server: false, client: true, ..server(name, signer, common_name, &[], &[]) }
+}
+
+fn server(name: &'static str, signer: Signer, common_name: &str, names: &[&str], addresses: &[IpAddr]) -> Leaf {
+    Leaf {
+        name,
+        signer,
+        common_name: common_name.to_owned(),
+        organization: None,
+        server: true,
+        client: false,
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        addresses: addresses.to_vec(),
+        kubeconfig: None,
+    }
+}

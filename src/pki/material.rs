@@ -1,0 +1,78 @@
+//! What a cluster keeps for its life: the CAs, the service account key, the encryption configuration.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rcgen::KeyPair;
+
+use crate::pki::authority::{Authority, random, self_signed};
+use crate::pki::documents;
+use crate::state::files::{TEMPORARY, private_dir, sync_dir, write_atomic};
+
+const SA_KEY: &str = "sa.key";
+const SA_PUB: &str = "sa.pub";
+const ENCRYPTION: &str = "encryption.json";
+/// The CAs: the file's name without ending, and what follows the cluster's name in their subject.
+const CLUSTER_CA: (&str, &str) = ("ca", "ca");
+const ETCD_CA: (&str, &str) = ("etcd-ca", "etcd-ca");
+const FRONT_PROXY_CA: (&str, &str) = ("front-proxy-ca", "front-proxy-ca");
+
+/// All of it, read and checked.
+pub(super) struct Material {
+    pub cluster: Authority,
+    pub etcd: Authority,
+    pub front_proxy: Authority,
+    pub sa_key: String,
+    pub sa_pub: String,
+    pub encryption: String,
+}
+
+/// Makes all of it in `dir`, which is not there: beside it first, then renamed.
+pub(super) fn create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> io::Result<()> {
+    let parent = dir.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    private_dir(parent)?;
+    let private = Permissions::from_mode(0o700);
+    let staging = tempfile::Builder::new().prefix(TEMPORARY).permissions(private).tempdir_in(parent)?;
+    let put = |name: &str, content: &str| write_atomic(&staging.path().join(name), content.as_bytes(), 0o600);
+    for (name, subject) in [CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA] {
+        let ca = self_signed(&format!("{cluster}-{subject}"), now).map_err(io::Error::other)?;
+        put(&format!("{name}.key"), &ca.key_pem)?;
+        put(&format!("{name}.crt"), &ca.cert_pem)?;
+    }
+    let service_accounts = KeyPair::generate().map_err(io::Error::other)?;
+    put(SA_KEY, &service_accounts.serialize_pem())?;
+    put(SA_PUB, &service_accounts.public_key_pem())?;
+    put(ENCRYPTION, &documents::encryption(&random::<32>().map_err(io::Error::other)?))?;
+    sync_dir(staging.path())?;
+    std::fs::rename(staging.path(), dir)?;
+    // There is nothing at its old place any more for the guard to remove.
+    let _ = staging.keep();
+    sync_dir(parent)
+}
+
+/// Reads it, or says what is wrong with which file.
+pub(super) fn load(dir: &Path) -> Result<Material, String> {
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).map_err(|error| format!("{name}: {error}"));
+    let authority = |(name, _): (&str, &str)| {
+        Authority::new(read(&format!("{name}.crt"))?, read(&format!("{name}.key"))?)
+            .map_err(|problem| format!("{name}.crt, {name}.key: {problem}"))
+    };
+    let material = Material {
+        cluster: authority(CLUSTER_CA)?,
+        etcd: authority(ETCD_CA)?,
+        front_proxy: authority(FRONT_PROXY_CA)?,
+        sa_key: read(SA_KEY)?,
+        sa_pub: read(SA_PUB)?,
+        encryption: read(ENCRYPTION)?,
+    };
+    let key = KeyPair::from_pem(&material.sa_key).map_err(|error| format!("{SA_KEY}: it cannot be read: {error}"))?;
+    if key.public_key_pem() != material.sa_pub {
+        return Err(format!("{SA_PUB}: it is not of {SA_KEY}"));
+    }
+    if !documents::is_encryption(&material.encryption) {
+        return Err(format!("{ENCRYPTION}: it is not an EncryptionConfiguration"));
+    }
+    Ok(material)
+}

@@ -1,0 +1,335 @@
+//! What is issued is checked with another library than the one that issued it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+
+use base64::Engine;
+use x509_parser::extensions::GeneralName;
+
+use super::*;
+
+const HOUR: i64 = 3600;
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+fn now() -> jiff::Timestamp {
+    "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+fn later(seconds: i64) -> jiff::Timestamp {
+    now() + jiff::SignedDuration::from_secs(seconds)
+}
+
+fn node(role: Role) -> NodeIdentity {
+    NodeIdentity { name: "kcl-m02".into(), role, address: "10.1.0.3".parse().unwrap() }
+}
+
+fn cluster() -> ClusterIdentity {
+    ClusterIdentity {
+        cluster: "kcl".into(),
+        dns_domain: "cluster.local".into(),
+        service_cidr: "10.96.0.0/16".parse().unwrap(),
+        apiserver_names: vec!["api.example.org".into()],
+        apiserver_ips: vec!["2001:db8::1".parse().unwrap()],
+        expiration: YEAR,
+    }
+}
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    pki: Pki,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::open_or_create(&dir.path().join("kcl/pki"), "kcl", now()).unwrap();
+    Fixture { dir, pki }
+}
+
+fn by_name(files: &[File]) -> BTreeMap<String, String> {
+    let name = |file: &File| file.path.strip_prefix("/etc/kubernetes").unwrap().display().to_string();
+    files.iter().map(|file| (name(file), String::from_utf8(file.content.clone()).unwrap())).collect()
+}
+
+/// What a certificate says, as text: subject, usages, names.
+struct Said {
+    subject: String,
+    server: bool,
+    client: bool,
+    names: BTreeSet<String>,
+    begin: i64,
+    end: i64,
+}
+
+fn said(cert_pem: &str, ca_pem: &str) -> Said {
+    let (cert, ca) = (pem::parse(cert_pem).unwrap(), pem::parse(ca_pem).unwrap());
+    let (_, cert) = x509_parser::parse_x509_certificate(cert.contents()).unwrap();
+    let (_, ca) = x509_parser::parse_x509_certificate(ca.contents()).unwrap();
+    assert!(ca.is_ca() && !cert.is_ca());
+    cert.verify_signature(Some(ca.public_key())).unwrap();
+    assert_eq!(cert.raw_serial().len(), 16);
+    let usage = cert.extended_key_usage().unwrap().unwrap().value;
+    let names = cert.subject_alternative_name().unwrap().map(|names| names.value.general_names.clone());
+    let name = |name: GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => name.to_owned(),
+        GeneralName::IPAddress(bytes) if bytes.len() == 4 => {
+            Ipv4Addr::from(<[u8; 4]>::try_from(bytes).unwrap()).to_string()
+        }
+        GeneralName::IPAddress(bytes) => IpAddr::from(<[u8; 16]>::try_from(bytes).unwrap()).to_string(),
+        other => panic!("{other:?}"),
+    };
+    Said {
+        subject: cert.subject().to_string(),
+        server: usage.server_auth,
+        client: usage.client_auth,
+        names: names.unwrap_or_default().into_iter().map(name).collect(),
+        begin: cert.validity().not_before.timestamp(),
+        end: cert.validity().not_after.timestamp(),
+    }
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_control_plane_gets_all_files_and_a_worker_only_its_own() {
+    let Fixture { pki, .. } = fixture();
+    let files = pki.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap();
+    assert!(files.changed && files.renewed.is_empty());
+    let all = by_name(&files.files);
+    assert_eq!(
+        all.keys().cloned().collect::<BTreeSet<_>>(),
+        set(&[
+            "controller-manager.conf",
+            "encryption.yaml",
+            "kube-proxy.conf",
+            "kubelet.conf",
+            "scheduler.conf",
+            "pki/apiserver-etcd-client.crt",
+            "pki/apiserver-etcd-client.key",
+            "pki/apiserver-kubelet-client.crt",
+            "pki/apiserver-kubelet-client.key",
+            "pki/apiserver.crt",
+            "pki/apiserver.key",
+            "pki/ca.crt",
+            "pki/ca.key",
+            "pki/etcd/ca.crt",
+            "pki/etcd/peer.crt",
+            "pki/etcd/peer.key",
+            "pki/etcd/server.crt",
+            "pki/etcd/server.key",
+            "pki/front-proxy-ca.crt",
+            "pki/front-proxy-client.crt",
+            "pki/front-proxy-client.key",
+            "pki/kubelet.crt",
+            "pki/kubelet.key",
+            "pki/sa.key",
+            "pki/sa.pub",
+        ])
+    );
+    for file in &files.files {
+        let open = file.path.extension().is_some_and(|ending| ending == "crt" || ending == "pub");
+        assert_eq!(file.mode, if open { 0o644 } else { 0o600 }, "{file:?}");
+    }
+    let worker = by_name(&pki.node_files(&node(Role::Worker), &cluster(), now()).unwrap().files);
+    let own = ["kube-proxy.conf", "kubelet.conf", "pki/ca.crt", "pki/kubelet.crt", "pki/kubelet.key"];
+    assert_eq!(worker.keys().cloned().collect::<BTreeSet<_>>(), set(&own));
+}
+
+#[test]
+fn certificates_say_what_kubernetes_expects() {
+    let Fixture { pki, .. } = fixture();
+    let files = by_name(&pki.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap().files);
+    let said = |name: &str, ca: &str| said(&files[&format!("pki/{name}.crt")], &files[&format!("pki/{ca}.crt")]);
+
+    let api = said("apiserver", "ca");
+    assert_eq!((api.server, api.client), (true, false));
+    assert_eq!(
+        api.names,
+        set(&[
+            "kcl-m02",
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+            "api.example.org",
+            "10.1.0.3",
+            "127.0.0.1",
+            "10.96.0.1",
+            "2001:db8::1",
+        ])
+    );
+    assert_eq!((api.begin, api.end), (now().as_second() - HOUR, now().as_second() + YEAR.as_secs() as i64));
+
+    let kubelet = said("kubelet", "ca");
+    assert!(kubelet.server && !kubelet.client);
+    assert_eq!(kubelet.names, set(&["kcl-m02", "10.1.0.3"]));
+    assert!(kubelet.subject.contains("CN=system:node:kcl-m02") && kubelet.subject.contains("O=system:nodes"));
+
+    for name in ["etcd/server", "etcd/peer"] {
+        let etcd = said(name, "etcd/ca");
+        assert!(etcd.server && etcd.client);
+        assert_eq!(etcd.names, set(&["kcl-m02", "localhost", "127.0.0.1", "10.1.0.3"]));
+    }
+    for (name, ca, subject) in [
+        ("apiserver-kubelet-client", "ca", "CN=kube-apiserver-kubelet-client"),
+        ("apiserver-etcd-client", "etcd/ca", "CN=kube-apiserver-etcd-client"),
+        ("front-proxy-client", "front-proxy-ca", "CN=front-proxy-client"),
+    ] {
+        let client = said(name, ca);
+        assert!(client.client && !client.server && client.names.is_empty());
+        assert_eq!(client.subject, subject);
+    }
+}
+
+#[test]
+fn kubeconfigs_carry_the_right_users() {
+    let Fixture { pki, .. } = fixture();
+    let files = by_name(&pki.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap().files);
+    for (name, subject) in [
+        ("controller-manager.conf", "CN=system:kube-controller-manager"),
+        ("scheduler.conf", "CN=system:kube-scheduler"),
+        ("kubelet.conf", "CN=system:node:kcl-m02, O=system:nodes"),
+        ("kube-proxy.conf", "CN=system:kube-proxy"),
+    ] {
+        let document: serde_json::Value = serde_json::from_str(&files[name]).unwrap();
+        assert_eq!(document["clusters"][0]["cluster"]["server"], "https://127.0.0.1:6443");
+        assert_eq!(document["current-context"], document["contexts"][0]["name"]);
+        assert_eq!(document["contexts"][0]["context"]["user"], document["users"][0]["name"]);
+        let data = |value: &serde_json::Value| {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap()).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        let user = &document["users"][0]["user"];
+        let said = said(&data(&user["client-certificate-data"]), &files["pki/ca.crt"]);
+        assert!(said.client && !said.server);
+        assert_eq!(said.subject, subject);
+        assert!(rcgen::KeyPair::from_pem(&data(&user["client-key-data"])).is_ok());
+        assert_eq!(data(&document["clusters"][0]["cluster"]["certificate-authority-data"]), files["pki/ca.crt"]);
+    }
+}
+
+#[test]
+fn the_administrator_is_a_master() {
+    let Fixture { pki, .. } = fixture();
+    let admin = pki.admin_credentials(YEAR, now()).unwrap();
+    assert_eq!(said(&admin.cert_pem, &admin.ca_pem).subject, "CN=kubernetes-admin, O=system:masters");
+    assert_eq!(pki.admin_credentials(YEAR, now()).unwrap(), admin);
+    assert!(!format!("{admin:?}").contains("KEY"));
+}
+
+#[test]
+fn secrets_are_encrypted_first_and_readable_in_the_clear() {
+    let Fixture { pki, .. } = fixture();
+    let document: serde_json::Value = serde_json::from_str(&pki.material.encryption).unwrap();
+    let providers = &document["resources"][0]["providers"];
+    let key = providers[0]["secretbox"]["keys"][0]["secret"].as_str().unwrap();
+    assert_eq!(base64::engine::general_purpose::STANDARD.decode(key).unwrap().len(), 32);
+    assert!(providers[1].get("identity").is_some());
+    assert_eq!(document["resources"][0]["resources"][0], "secrets");
+}
+
+#[test]
+fn a_second_start_uses_everything_again() {
+    let Fixture { dir, pki } = fixture();
+    let first = pki.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap();
+    let again = Pki::open_or_create(&dir.path().join("kcl/pki"), "kcl", later(HOUR)).unwrap();
+    let second = again.node_files(&node(Role::ControlPlane), &cluster(), later(HOUR)).unwrap();
+    assert!(!second.changed && second.renewed.is_empty());
+    assert_eq!(first.files, second.files);
+}
+
+#[test]
+fn only_what_is_no_longer_right_is_issued_again() {
+    let Fixture { dir, pki } = fixture();
+    let kept = dir.path().join("kcl/pki/nodes/kcl-m02");
+    let control_plane = node(Role::ControlPlane);
+    let issue = |cluster: &ClusterIdentity, at| {
+        let issued = pki.node_files(&control_plane, cluster, at).unwrap();
+        assert_eq!(issued.changed, !issued.renewed.is_empty());
+        issued.renewed
+    };
+    pki.node_files(&control_plane, &cluster(), now()).unwrap();
+
+    let more = ClusterIdentity { apiserver_names: vec!["other.example.org".into()], ..cluster() };
+    assert_eq!(issue(&more, now()), ["apiserver.crt: its names or addresses are not as wanted"]);
+
+    std::fs::write(kept.join("scheduler.crt"), "").unwrap();
+    std::fs::write(kept.join("kube-proxy.key"), "x").unwrap();
+    std::fs::copy(kept.join("kubelet.key"), kept.join("etcd/peer.key")).unwrap();
+    for ending in ["crt", "key"] {
+        std::fs::copy(kept.join(format!("kubelet.{ending}")), kept.join(format!("kubelet-client.{ending}"))).unwrap();
+        let from = kept.join(format!("apiserver-etcd-client.{ending}"));
+        std::fs::copy(from, kept.join(format!("front-proxy-client.{ending}"))).unwrap();
+    }
+    assert_eq!(
+        issue(&more, now()),
+        [
+            "kubelet-client.crt: its usages are not as wanted",
+            "kube-proxy.crt: its key cannot be read",
+            "front-proxy-client.crt: it is not signed by the present CA",
+            "etcd/peer.crt: its key is another one's",
+            "scheduler.crt: it cannot be read",
+        ]
+    );
+    std::fs::remove_file(kept.join("apiserver.key")).unwrap();
+    assert!(pki.node_files(&control_plane, &more, now()).unwrap().changed);
+
+    let life = YEAR.as_secs() as i64 + HOUR;
+    assert!(issue(&more, later(life * 2 / 3 - HOUR - 1)).is_empty());
+    assert_eq!(issue(&more, later(life * 2 / 3 - HOUR + 2)).len(), 11);
+    assert!(issue(&more, later(life)).is_empty());
+}
+
+#[test]
+fn no_leaf_outlives_its_ca() {
+    let Fixture { pki, .. } = fixture();
+    let at = later(8 * YEAR.as_secs() as i64);
+    let admin = pki.admin_credentials(3 * YEAR, at).unwrap();
+    assert_eq!(said(&admin.cert_pem, &admin.ca_pem).end, now().as_second() + 10 * YEAR.as_secs() as i64);
+}
+
+#[test]
+fn keys_on_disk_are_for_their_owner_only() {
+    let Fixture { dir, pki } = fixture();
+    pki.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap();
+    let mut dirs = vec![dir.path().join("kcl")];
+    while let Some(dir) = dirs.pop() {
+        assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700, "{dir:?}");
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            match entry.file_type().unwrap().is_dir() {
+                true => dirs.push(entry.path()),
+                false => assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}"),
+            }
+        }
+    }
+    assert_eq!(std::fs::read_dir(dir.path().join("kcl")).unwrap().count(), 1);
+    pki.forget_node("kcl-m02").unwrap();
+    pki.forget_node("kcl-m02").unwrap();
+    assert!(!dir.path().join("kcl/pki/nodes/kcl-m02").exists());
+}
+
+#[test]
+fn damaged_material_is_named_and_not_replaced() {
+    for name in ["ca.key", "etcd-ca.crt", "sa.key", "sa.pub", "encryption.json"] {
+        let Fixture { dir, .. } = fixture();
+        let pki = dir.path().join("kcl/pki");
+        let open = || {
+            let error = Pki::open_or_create(&pki, "kcl", now()).err().unwrap();
+            assert_eq!(error.family, Family::State);
+            assert!(error.message.contains(name) && error.hints[1].contains("kcl delete -p kcl"), "{error:?}");
+        };
+        std::fs::write(pki.join(name), "x").unwrap();
+        open();
+        std::fs::remove_file(pki.join(name)).unwrap();
+        open();
+        assert!(!pki.join(name).exists());
+    }
+    let Fixture { dir, .. } = fixture();
+    let pki = dir.path().join("kcl/pki");
+    std::fs::copy(pki.join("etcd-ca.key"), pki.join("ca.key")).unwrap();
+    let error = Pki::open_or_create(&pki, "kcl", now()).err().unwrap();
+    assert!(error.message.ends_with("the key is not the certificate's"), "{error}");
+}

@@ -1,0 +1,98 @@
+//! Which renderer there is to be, and where log lines go beside it.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use indicatif::MultiProgress;
+use tracing_indicatif::writer::{IndicatifWriter, Stderr};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time;
+
+use crate::progress::json::Json;
+use crate::progress::plain::Plain;
+use crate::progress::terminal::Terminal;
+use crate::progress::{Progress, Renderer};
+
+/// What the surroundings of the process allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Surroundings {
+    /// Someone looks at stderr, and it can draw.
+    live: bool,
+    /// Colours are welcome.
+    color: bool,
+}
+
+/// Sets up what the user sees, once a process: `output_json` for CloudEvents on stdout, otherwise lines on stderr, live
+/// where that is a terminal and `CI` is not set. `verbosity` counts `-v`; the variable `RUST_LOG` wins over it.
+/// Log lines go to stderr and do not break what is drawn there.
+pub fn choose(output_json: bool, verbosity: u8) -> Progress {
+    let surroundings = surroundings(std::io::stderr().is_terminal(), |name| {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    });
+    let bars = MultiProgress::new();
+    let filter = EnvFilter::builder().parse_lossy(filter(verbosity, std::env::var("RUST_LOG").ok().as_deref()));
+    // An error means that there is a subscriber already, such as a test's: then that one is right.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(IndicatifWriter::<Stderr>::new(bars.clone()))
+        .with_ansi(surroundings.color)
+        .with_timer(time::uptime())
+        .try_init();
+    let verbose = verbosity > 0;
+    let renderer: Arc<dyn Renderer> = match (output_json, surroundings.live) {
+        (true, _) => Arc::new(Json::new(Box::new(std::io::stdout()))),
+        (false, true) => Arc::new(Terminal::new(bars, surroundings.color, verbose)),
+        (false, false) => Arc::new(Plain::new(Box::new(std::io::stderr()), verbose)),
+    };
+    Progress::new(renderer)
+}
+
+fn surroundings(is_terminal: bool, var: impl Fn(&str) -> Option<String>) -> Surroundings {
+    let ci = var("CI").is_some_and(|value| value != "false" && value != "0");
+    let dumb = var("TERM").is_none_or(|value| value == "dumb");
+    Surroundings { live: is_terminal && !ci && !dumb, color: is_terminal && !dumb && var("NO_COLOR").is_none() }
+}
+
+/// Our own crates are called `kcl…`, so one word names them all.
+fn filter(verbosity: u8, rust_log: Option<&str>) -> &str {
+    match (rust_log.filter(|value| !value.is_empty()), verbosity) {
+        (Some(rust_log), _) => rust_log,
+        (None, 0) => "warn",
+        (None, 1) => "warn,kcl=info",
+        (None, 2) => "info,kcl=debug",
+        (None, _) => "debug,kcl=trace",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(is_terminal: bool, vars: &[(&str, &str)]) -> Surroundings {
+        surroundings(is_terminal, |name| {
+            vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn drawing_is_for_terminals_that_someone_looks_at() {
+        let term = ("TERM", "xterm");
+        assert_eq!(with(true, &[term]), Surroundings { live: true, color: true });
+        assert_eq!(with(true, &[term, ("NO_COLOR", "1")]), Surroundings { live: true, color: false });
+        assert_eq!(with(true, &[term, ("CI", "true")]), Surroundings { live: false, color: true });
+        assert_eq!(with(true, &[term, ("CI", "false")]), Surroundings { live: true, color: true });
+        assert_eq!(with(true, &[("TERM", "dumb")]), Surroundings { live: false, color: false });
+        assert_eq!(with(true, &[]), Surroundings { live: false, color: false });
+        assert_eq!(with(false, &[term]), Surroundings { live: false, color: false });
+    }
+
+    #[test]
+    fn rust_log_wins_over_v() {
+        assert_eq!(filter(3, Some("off")), "off");
+        assert_eq!(filter(0, Some("")), "warn");
+        assert_eq!(filter(1, None), "warn,kcl=info");
+        for verbosity in 0..5 {
+            assert!(EnvFilter::builder().parse(filter(verbosity, None)).is_ok());
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Where kcl keeps things on the host.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use etcetera::BaseStrategy;
+
+use crate::error::{Error, Family, Result};
+
+/// The two directories of kcl.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// What must not be lost: clusters and locks. `KCL_HOME`, else `kcl` in the XDG data directory; absolute.
+    pub home: PathBuf,
+    /// What can be had again. `KCL_CACHE`, else `kcl` in the XDG cache directory; absolute.
+    pub cache: PathBuf,
+}
+
+impl Paths {
+    /// The directories that this process is to use.
+    pub fn from_env() -> Result<Self> {
+        Paths::from_vars(|name| std::env::var_os(name))
+    }
+
+    /// The directories by variables; an empty variable is an unset one.
+    fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let path = |name: &str, default: fn(&etcetera::base_strategy::Xdg) -> PathBuf| {
+            let path = match var(name).filter(|value| !value.is_empty()) {
+                Some(value) => PathBuf::from(value),
+                None => default(&etcetera::base_strategy::Xdg::new().map_err(|error| {
+                    Error::new(Family::Usage, "the home directory of this user is not known")
+                        .hint(format!("set HOME, or {name} to a directory"))
+                        .source(error)
+                })?)
+                .join("kcl"),
+            };
+            std::path::absolute(&path).map_err(|error| {
+                Error::new(Family::Usage, format!("{name}={}: not a usable path: {error}", path.display()))
+            })
+        };
+        Ok(Paths { home: path("KCL_HOME", |xdg| xdg.data_dir())?, cache: path("KCL_CACHE", |xdg| xdg.cache_dir())? })
+    }
+
+    /// Where all clusters are.
+    pub fn clusters(&self) -> PathBuf {
+        self.home.join("clusters")
+    }
+
+    /// Where a cluster is.
+    pub fn cluster(&self, name: &str) -> PathBuf {
+        self.clusters().join(name)
+    }
+
+    /// Where locks are: outside of what a deletion removes.
+    pub fn locks(&self) -> PathBuf {
+        self.home.join("locks")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_win_and_paths_are_absolute() {
+        let paths = Paths::from_vars(|name| Some(if name == "KCL_HOME" { "/x/home" } else { "cache" }.into())).unwrap();
+        assert_eq!(paths.home, PathBuf::from("/x/home"));
+        assert_eq!(paths.cache, std::env::current_dir().unwrap().join("cache"));
+        assert_eq!(paths.cluster("a"), PathBuf::from("/x/home/clusters/a"));
+    }
+
+    #[test]
+    fn the_defaults_are_below_the_xdg_directories() {
+        let paths = Paths::from_vars(|_| Some(OsString::new())).unwrap();
+        assert!(paths.home.is_absolute() && paths.home.ends_with("kcl"));
+        assert!(paths.cache.is_absolute() && paths.cache.ends_with("kcl"));
+    }
+}

@@ -1,0 +1,143 @@
+//! Reads and writes the state of clusters.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config;
+use crate::error::{Error, Family, Result};
+use crate::state::files::{private_dir, sync_dir, write_atomic};
+use crate::state::{ClusterLock, ClusterState, Paths, SCHEMA};
+
+/// The state of all clusters of this user.
+#[derive(Clone, Debug)]
+pub struct Store {
+    paths: Paths,
+}
+
+impl Store {
+    /// The store below `paths.home`, made where it is missing.
+    pub fn open(paths: Paths) -> Result<Self> {
+        for dir in [paths.clusters(), paths.locks()] {
+            private_dir(&dir).map_err(|error| {
+                Error::new(Family::State, format!("the directory {} cannot be made: {error}", dir.display()))
+                    .hint("give another directory by KCL_HOME")
+                    .source(error)
+            })?;
+        }
+        Ok(Store { paths })
+    }
+
+    /// Where things are.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Takes the right to change a cluster, which need not exist. Where another process has it, `on_wait` is told who,
+    /// and it is waited for; dropping the future ends the wait.
+    pub async fn lock(&self, cluster: &str, on_wait: impl FnMut(&str)) -> Result<ClusterLock> {
+        config::check_name(cluster)?;
+        ClusterLock::take(self.paths.locks().join(format!("{cluster}.lock")), cluster, on_wait).await
+    }
+
+    /// What is known of a cluster; none where there is no state of it.
+    pub fn load(&self, cluster: &str) -> Result<Option<ClusterState>> {
+        config::check_name(cluster)?;
+        let path = self.file(cluster);
+        match std::fs::read(&path) {
+            Ok(content) => parse(&content).map(Some).map_err(|problem| {
+                Error::new(Family::State, format!("{}: {problem}", path.display()))
+                    .hint("mend the file, or put back a copy of it")
+                    .hint(format!("`kcl delete -p {cluster}` still removes the cluster, file and all"))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                Err(Error::new(Family::State, format!("{}: cannot be read: {error}", path.display())).source(error))
+            }
+        }
+    }
+
+    /// Keeps `state`. A file that this kcl cannot read is never overwritten.
+    pub fn save(&self, state: &ClusterState) -> Result<()> {
+        self.load(&state.spec.name)?;
+        let path = self.file(&state.spec.name);
+        let dir = self.paths.cluster(&state.spec.name);
+        let write = || {
+            private_dir(&dir)?;
+            let mut content = serde_json::to_vec_pretty(state)?;
+            content.push(b'\n');
+            write_atomic(&path, &content, 0o600)
+        };
+        write().map_err(|error| {
+            Error::new(Family::State, format!("{}: cannot be written: {error}", path.display())).source(error)
+        })
+    }
+
+    /// Forgets the cluster of `lock`: its whole directory, then its lock file. What is not there is no error.
+    pub fn remove(&self, lock: ClusterLock) -> Result<()> {
+        let dir = self.paths.cluster(lock.cluster());
+        let remove = || {
+            match std::fs::remove_dir_all(&dir) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            sync_dir(&self.paths.clusters())?;
+            lock.discard()
+        };
+        remove().map_err(|error| {
+            Error::new(Family::State, format!("{}: cannot be removed: {error}", dir.display())).source(error)
+        })
+    }
+
+    /// All clusters by name, those with damaged state and half-made ones without any as errors.
+    pub fn list(&self) -> Result<Vec<(String, Result<ClusterState>)>> {
+        let dir = self.paths.clusters();
+        let names = || {
+            std::fs::read_dir(&dir)?
+                .map(|entry| Ok(entry?.file_name().into_string().ok()))
+                .collect::<io::Result<Vec<_>>>()
+        };
+        let mut names: Vec<String> = names()
+            .map_err(|error| {
+                Error::new(Family::State, format!("{}: cannot be read: {error}", dir.display())).source(error)
+            })?
+            .into_iter()
+            .flatten()
+            .filter(|name| config::check_name(name).is_ok())
+            .collect();
+        names.sort();
+        Ok(names
+            .into_iter()
+            .map(|name| {
+                let state = self.load(&name).and_then(|state| {
+                    state.ok_or_else(|| {
+                        Error::new(Family::State, format!("the cluster {name} is half made: it has no state"))
+                            .hint(format!("`kcl delete -p {name}` removes what is there"))
+                    })
+                });
+                (name, state)
+            })
+            .collect())
+    }
+
+    fn file(&self, cluster: &str) -> PathBuf {
+        self.paths.cluster(cluster).join("state.json")
+    }
+}
+
+/// The state in a file, or what is wrong with it.
+fn parse(content: &[u8]) -> std::result::Result<ClusterState, String> {
+    let value: serde_json::Value =
+        serde_json::from_slice(content).map_err(|error| format!("is damaged: it is not JSON: {error}"))?;
+    match value.get("schema").and_then(serde_json::Value::as_u64) {
+        Some(schema) if schema == u64::from(SCHEMA) => {}
+        Some(schema) => {
+            return Err(format!("has schema {schema}, which another version of kcl wrote; this one knows {SCHEMA}"));
+        }
+        None => return Err("is damaged: it has no number under \"schema\"".to_owned()),
+    }
+    serde_json::from_value(value).map_err(|error| format!("is damaged: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

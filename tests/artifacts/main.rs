@@ -1,0 +1,3 @@
+//! The artifacts room against real tools and local servers.
+
+mod real;
