@@ -29,6 +29,7 @@ pub fn base() -> Result<()> {
 pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     if facts.init {
         mounts::propagate()?;
+        mounts::kernel_messages()?;
         cgroup::delegate(facts.cgroup)?;
         identity::set(spec)?;
     }
