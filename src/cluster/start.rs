@@ -177,15 +177,9 @@ async fn carry_out(
 }
 
 async fn artifacts(app: &App, options: &StartOptions, spec: &ClusterSpec) -> Result<NodeArtifacts> {
-    let step = app.progress.step("artifacts", format!("Preparing Kubernetes {}", spec.kubernetes_version));
     let artifacts = Artifacts::open(&app.store.paths().cache, options.artifacts.clone())?;
     let want = Want { way: options.way.clone(), ..Want::cluster(&spec.kubernetes_version) };
-    let found = match artifacts.cached(&want) {
-        Some(found) => found,
-        None => artifacts.ensure(&want, &app.progress).await?,
-    };
-    step.finish(format!("Kubernetes {} is at hand", spec.kubernetes_version));
-    Ok(found)
+    artifacts.ensure(&want, &app.progress).await
 }
 
 /// The way back: takes back what this run made, and tells the first cause.
