@@ -99,7 +99,7 @@ impl Cluster {
     /// What the cluster takes when it has nothing to do.
     pub fn idle(&self) -> Result<Idle, Box<dyn Error>> {
         std::thread::sleep(SETTLE);
-        Ok(processes::idle(LOOK)?)
+        Ok(processes::idle(&self.name, LOOK)?)
     }
 
     fn manifest(&self) -> PathBuf {
