@@ -143,6 +143,11 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan
         name: plan.name.clone(),
         address: plan.address,
         cpus: config.and_then(|node| node.cpus),
+        cpu_weight: match plan.role {
+            // What all others wait for, at a start most of all, comes first.
+            Role::ControlPlane => 400,
+            Role::Worker => 100,
+        },
         memory: config.and_then(|node| node.memory),
         rootfs: artifacts.rootfs.clone(),
         trees: vec![
