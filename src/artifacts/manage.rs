@@ -86,13 +86,17 @@ impl Artifacts {
         Ok(rows)
     }
 
-    /// Reads all entries and compares digests: the names of those that are damaged, and why. They are not used, and
+    /// Reads all entries and compares digests: the names of those that are damaged, and why. They are put aside, and
     /// made again when they are next needed.
     pub fn verify(&self) -> Result<Vec<(String, String)>> {
         let mut damaged = Vec::new();
         for kind in Kind::ALL {
             for slot in self.cache.slots(kind)? {
                 if let Found::Corrupt(why) = slot.open(true)? {
+                    // Bits that rot change no time: the quick look of `ensure` would not see it.
+                    if let Ok(_lock) = lock::try_exclusive(&slot.lock_path())? {
+                        slot.put_aside()?;
+                    }
                     damaged.push((slot.part(), why));
                 }
             }
@@ -254,6 +258,25 @@ mod tests {
         let cleaned = artifacts.clean(Clean::Forced, &in_use).expect("clean");
         assert_eq!(cleaned.removed.len(), 4);
         assert!(Kind::ALL.iter().all(|kind| artifacts.cache.slots(*kind).expect("slots").is_empty()));
+    }
+
+    #[test]
+    fn rot_is_found_by_reading_and_put_aside() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (artifacts, runc) = cache(directory.path());
+        let file = artifacts.cache.slot_of(&runc).expect("runc").path().join("file");
+        let before = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).expect("a time");
+        let mut bytes = std::fs::read(&file).expect("read");
+        bytes[0] ^= 1;
+        std::fs::write(&file, bytes).expect("write");
+        std::fs::File::options().write(true).open(&file).and_then(|file| file.set_modified(before)).expect("the time");
+        let row = artifacts.list().expect("list").into_iter().find(|row| row.name == "runc").expect("runc");
+        assert!(row.cached, "the quick look sees nothing");
+        let damaged = artifacts.verify().expect("verify");
+        assert_eq!(damaged.len(), 1);
+        assert!(damaged[0].0 == runc && damaged[0].1.contains("sha256:"), "{damaged:?}");
+        let row = artifacts.list().expect("list").into_iter().find(|row| row.name == "runc").expect("runc");
+        assert!(!row.cached);
     }
 
     #[tokio::test]

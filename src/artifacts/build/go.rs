@@ -95,7 +95,7 @@ impl Work<'_> {
     }
 
     async fn run(&self, command: Command, line: impl FnMut(&str) -> bool) -> Result<()> {
-        process::run_logged(command, false, self.log, line).await.map_err(|error| registry_hint(error, self.artifact))
+        process::run_logged(command, self.log, line).await.map_err(|error| registry_hint(error, self.artifact))
     }
 }
 
