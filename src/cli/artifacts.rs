@@ -151,12 +151,12 @@ fn clean(app: &App, what: Clean, output: Output) -> Result<()> {
         Output::Json => output::json(&cleaned),
         Output::Text => {
             for entry in &cleaned.removed {
-                println!("removed {entry}");
+                output::line(&format!("removed {entry}"));
             }
             for entry in &cleaned.in_use {
-                println!("kept {entry}: a cluster uses it");
+                output::line(&format!("kept {entry}: a cluster uses it"));
             }
-            println!("{} freed", mib(cleaned.bytes));
+            output::line(&format!("{} freed", mib(cleaned.bytes)));
             Ok(())
         }
     }
