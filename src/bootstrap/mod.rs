@@ -8,7 +8,7 @@ mod resolvers;
 mod system;
 
 pub use machines::{POWER_OFF_GRACE, labels};
-pub use node::{api_server, pod_cidr};
+pub use node::{api_server, node_spec, pod_cidr};
 pub use ready::Wait;
 pub use resolvers::Resolvers;
 pub use system::HOST_NAME;

@@ -57,8 +57,9 @@ fn surroundings(is_terminal: bool, var: impl Fn(&str) -> Option<String>) -> Surr
 fn filter(verbosity: u8, rust_log: Option<&str>) -> &str {
     match (rust_log.filter(|value| !value.is_empty()), verbosity) {
         (Some(rust_log), _) => rust_log,
-        (None, 0) => "warn",
-        (None, 1) => "warn,kcl=info",
+        // Each refused connection is an error to kube's client; while an API server comes up they are to be expected.
+        (None, 0) => "warn,kube_client=off",
+        (None, 1) => "warn,kube_client=off,kcl=info",
         (None, 2) => "info,kcl=debug",
         (None, _) => "debug,kcl=trace",
     }
@@ -90,7 +91,7 @@ mod tests {
     fn rust_log_wins_over_v() {
         assert_eq!(filter(3, Some("off")), "off");
         assert_eq!(filter(0, Some("")), "warn");
-        assert_eq!(filter(1, None), "warn,kcl=info");
+        assert_eq!(filter(1, None), "warn,kube_client=off,kcl=info");
         for verbosity in 0..5 {
             assert!(EnvFilter::builder().parse(filter(verbosity, None)).is_ok());
         }
