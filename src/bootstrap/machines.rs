@@ -1,4 +1,4 @@
-//! Machines: the network, then all of them at once: made, told what they are, powered on.
+//! Machines, all of them at once: made, told what they are, powered on.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use kcl_driver_api::{File, Machine, MachineSpec, Network, NetworkSpec, Tree, TreeUse};
+use kcl_driver_api::{File, Machine, MachineSpec, Tree, TreeUse};
 use kcl_node_spec::{Role, paths};
 
 use super::{Bootstrap, Resolvers, node};
@@ -34,12 +34,7 @@ pub async fn start(
 ) -> Result<bool> {
     let count = bootstrap.plan.to_start();
     let step = bootstrap.progress.step("machines", title(bootstrap));
-    if bootstrap.plan.new {
-        bootstrap.journal.record(Made::Network);
-    }
-    let network_spec = NetworkSpec { cluster: bootstrap.plan.cluster.clone(), subnet: bootstrap.plan.subnet };
-    let network = bootstrap.driver.ensure_network(&network_spec).await?;
-    let briefings = brief(bootstrap, state, &network, resolvers)?;
+    let briefings = brief(bootstrap, state, resolvers)?;
     let results = join_all(briefings.iter().map(|briefing| bring_up(bootstrap, state, briefing))).await;
     let mut started = false;
     for (briefing, result) in briefings.iter().zip(results) {
@@ -73,7 +68,6 @@ fn nodes(count: usize) -> String {
 fn brief(
     bootstrap: &Bootstrap<'_>,
     state: &ClusterState,
-    network: &Network,
     resolvers: &Resolvers,
 ) -> Result<Vec<Briefing>> {
     let spec = &state.spec;
@@ -94,7 +88,7 @@ fn brief(
         let issued = bootstrap.pki.node_files(&identity, &cluster, Timestamp::now())?;
         renewed.extend(issued.renewed);
         let mut files = issued.files;
-        files.push(node::spec_file(&node::node_spec(state, record, network, resolvers, bounded))?);
+        files.push(node::spec_file(&node::node_spec(state, record, bootstrap.network, resolvers, bounded))?);
         let digest = node::digest(&files);
         let news = record.configured.as_ref() != Some(&digest);
         briefings.push(Briefing { plan: plan.clone(), files, digest, news });
@@ -127,16 +121,17 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Br
             driver.create(&machine_spec(bootstrap, state, &briefing.plan)).await?
         }
     };
+    if briefing.plan.action == Action::Keep && !briefing.news {
+        return Ok(false);
+    }
+    // Before its files: who takes this back has to know that they may have changed.
+    bootstrap.journal.record(Made::Powered(name.clone()));
     if briefing.plan.action == Action::Keep {
-        if !briefing.news {
-            return Ok(false);
-        }
         machine.power_off(POWER_OFF_GRACE).await?;
     }
     if briefing.news || briefing.plan.action != Action::PowerOn {
         machine.put(&briefing.files).await?;
     }
-    bootstrap.journal.record(Made::Powered(name.clone()));
     machine.power_on().await?;
     Ok(true)
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use kcl_driver_api::Driver;
+use kcl_driver_api::{Driver, Network};
 
 use crate::artifacts::NodeArtifacts;
 use crate::cluster::{Journal, Plan};
@@ -39,6 +39,8 @@ pub struct Bootstrap<'a> {
     pub pki: &'a Pki,
     /// What is about to be done.
     pub plan: &'a Plan,
+    /// What connects the machines.
+    pub network: &'a Network,
     /// What was made, for the way back.
     pub journal: &'a Journal,
     /// Where it is told.
