@@ -1,6 +1,7 @@
 //! A cluster in a [`Home`].
 
 use std::ffi::OsStr;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,6 +11,21 @@ use super::{Home, LIMIT, Output, Traces, eventually};
 
 /// The image of the tests' pods: every node has it from the start.
 pub const IMAGE: &str = "kcl.local/busybox:1.35";
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its node's name.
+    pub node: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// What tells it from another one of the same name.
+    pub uid: String,
+    /// How often its containers were started again.
+    pub restarts: u64,
+}
 
 /// A cluster of a home by its profile.
 pub struct TestCluster<'h> {
@@ -107,6 +123,38 @@ impl<'h> TestCluster<'h> {
         });
     }
 
+    /// The pods with this label, by their nodes' names.
+    #[track_caller]
+    pub fn pods(&self, label: &str) -> Vec<Pod> {
+        let list = self.get(&["pods", "-l", label]);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pod = |pod: &Value| Pod {
+            name: text(&pod["metadata"]["name"]),
+            node: text(&pod["spec"]["nodeName"]),
+            address: text(&pod["status"]["podIP"]).parse().unwrap_or_else(|_| panic!("no address: {pod:#}")),
+            uid: text(&pod["metadata"]["uid"]),
+            restarts: pod["status"]["containerStatuses"]
+                .as_array()
+                .map_or(0, |all| all.iter().map(|one| one["restartCount"].as_u64().unwrap_or(0)).sum()),
+        };
+        let mut pods: Vec<Pod> = list["items"].as_array().expect("a list of pods").iter().map(pod).collect();
+        pods.sort_by(|a, b| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
+        pods
+    }
+
+    /// Runs a pod to its end on a node, which proves that the node can; what it wrote.
+    #[track_caller]
+    pub fn run_on(&self, node: &str, name: &str, line: &str) -> String {
+        let overrides = format!(r#"{{"spec":{{"nodeName":"{node}","terminationGracePeriodSeconds":0}}}}"#);
+        let image = format!("--image={IMAGE}");
+        let overrides = format!("--overrides={overrides}");
+        self.kubectl(["run", name, &image, "--restart=Never", &overrides, "--", "sh", "-c", line]);
+        self.wait_for("jsonpath={.status.phase}=Succeeded", &["pod", name]);
+        let said = self.kubectl(["logs", name]);
+        self.kubectl(["delete", "pod", name, "--now"]);
+        said
+    }
+
     /// Runs a shell line in a pod (`web-0`, `ds/web`).
     pub fn exec(&self, pod: &str, line: &str) -> Output {
         self.kubectl_try(["exec", pod, "--", "sh", "-c", line])
@@ -115,6 +163,24 @@ impl<'h> TestCluster<'h> {
     /// Runs a shell line in a node.
     pub fn ssh(&self, node: &str, line: &str) -> Output {
         self.kcl(["ssh", "-n", node, "--", line])
+    }
+
+    /// The address of a node.
+    #[track_caller]
+    pub fn address(&self, node: &str) -> Ipv4Addr {
+        let nodes = self.nodes();
+        let found = nodes.iter().find(|row| row["Name"] == node).unwrap_or_else(|| panic!("no node {node}: {nodes:?}"));
+        found["IP"].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address: {found}"))
+    }
+
+    /// The host's own address on the node network.
+    #[track_caller]
+    pub fn gateway(&self) -> Ipv4Addr {
+        let list = self.home.kcl(["profile", "list", "-o", "json"]).json();
+        let mut profiles = list["valid"].as_array().expect("a list of profiles").iter();
+        let profile = profiles.find(|row| row["Name"] == self.profile.as_str()).expect("this cluster");
+        let subnet: ipnet::Ipv4Net = profile["Subnet"].as_str().and_then(|text| text.parse().ok()).expect("a subnet");
+        subnet.hosts().next().expect("a first address")
     }
 
     /// What the agent of a node says.
@@ -146,6 +212,16 @@ impl<'h> TestCluster<'h> {
     #[track_caller]
     pub fn node_names(&self) -> Vec<String> {
         self.nodes().iter().map(|node| node["Name"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// A client of the API, as the user's kubeconfig has it.
+    pub async fn client(&self) -> kube::Client {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.home.kubeconfig()).expect("the kubeconfig");
+        let context = kube::config::KubeConfigOptions { context: Some(self.profile.clone()), ..Default::default() };
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &context).await.expect("a configuration");
+        kube::Client::try_from(config).expect("a client")
     }
 
     /// What this cluster has on the machine now.

@@ -12,11 +12,12 @@
 
 mod cluster;
 mod home;
+pub mod http;
 mod leftovers;
 mod output;
 mod wait;
 
-pub use cluster::{IMAGE, TestCluster};
+pub use cluster::{IMAGE, Pod, TestCluster};
 pub use home::Home;
 pub use leftovers::Traces;
 pub use output::Output;
