@@ -43,9 +43,8 @@ impl Cluster {
         std::fs::create_dir_all(&cache)?;
         let home = tempfile::Builder::new().prefix("bench-").tempdir_in(&cache)?;
         let cluster = Cluster { name: name.to_owned(), nodes, home, cache, listener: Listener::bind()? };
-        let manifest = include_str!("app.yaml")
-            .replace("IMAGE", IMAGE)
-            .replace("HOST_PORT", &cluster.listener.port().to_string());
+        let manifest =
+            include_str!("app.yaml").replace("IMAGE", IMAGE).replace("HOST_PORT", &cluster.listener.port().to_string());
         std::fs::write(cluster.manifest(), manifest)?;
         Ok(cluster)
     }

@@ -142,6 +142,13 @@ impl Cache {
         Slot { kind, name: name.into(), root: self.root.clone() }
     }
 
+    /// The place that entries call `part` (see [`Slot::part`]).
+    pub fn slot_of(&self, part: &str) -> Option<Slot> {
+        let (directory, name) = part.split_once('/')?;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.directory() == directory)?;
+        Some(self.slot(kind, name))
+    }
+
     /// The places of a kind that hold something, sorted by name.
     pub fn slots(&self, kind: Kind) -> Result<Vec<Slot>> {
         let directory = self.root.join(kind.directory());
@@ -330,6 +337,11 @@ impl Slot {
 }
 
 impl Entry {
+    /// Its name: that of its directory.
+    pub fn name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
     /// The bytes of its files on disk, trees included.
     pub fn size(&self) -> u64 {
         walkdir::WalkDir::new(&self.path)

@@ -183,6 +183,11 @@ impl Catalog {
         })
     }
 
+    /// An artifact in all its versions.
+    pub fn versions(&self, definition: &Definition) -> Vec<Artifact> {
+        definition.versions.iter().map(|version| Artifact::new(definition, version)).collect()
+    }
+
     /// An artifact in its default version.
     pub fn artifact(&self, name: &str) -> Result<Artifact> {
         let definition = self.definition(name)?;

@@ -1,14 +1,17 @@
 //! Getting what is not in the cache: one artifact after the other, each by the first way that leads to it.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use super::cache::{Entry, Found, Kind, Manifest, Slot, trouble};
 use super::catalog::{Artifact, CATALOG};
 use super::compose::{self, Plan};
+use super::http::{Failure, Http};
 use super::job::{Job, blocking};
 use super::lock::{self, Lock};
 use super::oci::{self, Image};
-use super::{Artifacts, NodeArtifacts, Way, build, store, tree};
+use super::{Artifacts, NodeArtifacts, Way, build, bundle, release, store, tree};
 use crate::error::{Error, Family, Result};
 use crate::progress::{Progress, Step};
 
@@ -55,20 +58,22 @@ impl Run<'_> {
         }
         let missing: Vec<_> =
             wanted.iter().zip(&found).filter(|(_, (_, entry))| entry.is_none()).map(|(artifact, _)| artifact).collect();
-        if *self.way == Way::Build {
-            build::check(&missing).await?;
+        let total = missing.len();
+        if let (Way::Bundle(path), true) = (self.way, total > 0) {
+            self.unbundle(path, &missing).await?;
         }
-        let (mut number, total) = (0, missing.len());
+        let mut rest = missing.as_slice();
         let mut entries = Vec::new();
-        for (artifact, (slot, entry)) in wanted.into_iter().zip(found) {
+        for (artifact, (slot, entry)) in wanted.iter().zip(found) {
             let entry = match entry {
                 Some(entry) => entry,
                 None => {
-                    number += 1;
-                    self.get(&artifact, &slot, number, total).await?
+                    let entry = self.get(artifact, &slot, rest, total).await?;
+                    rest = &rest[1..];
+                    entry
                 }
             };
-            entries.push((artifact, entry));
+            entries.push((artifact.clone(), entry));
         }
         Ok((entries, total))
     }
@@ -97,8 +102,8 @@ impl Run<'_> {
         .await
     }
 
-    /// Gets one artifact.
-    async fn get(&self, artifact: &Artifact, slot: &Slot, number: usize, total: usize) -> Result<Entry> {
+    /// Gets the first of `rest`, the artifacts that are missing of `total`.
+    async fn get(&self, artifact: &Artifact, slot: &Slot, rest: &[&Artifact], total: usize) -> Result<Entry> {
         let title = artifact.title();
         let _lock = self.lock(slot, &title).await?;
         // Who held the lock until now may have made it.
@@ -106,19 +111,145 @@ impl Run<'_> {
             return Ok(*entry);
         }
         let begun = Instant::now();
-        let (way, origin) = match self.way {
-            Way::Build => {
-                let job = Job::new(self.progress, self.step, "building", &title, number, total);
+        let job = |verb| Job::new(self.progress, self.step, verb, &title, total - rest.len() + 1, total);
+        let released = self.release(artifact, slot, &job).await?;
+        let (way, origin) = match released {
+            Ok(origin) => ("release", origin),
+            Err(why) => {
+                // Of all that may have to be built: nobody wants to hear in ten minutes what is missing.
+                build::check(rest).await.map_err(|error| nowhere(artifact, why, error))?;
                 let partial = slot.begin()?;
-                ("build", build::build(artifact, &partial, &self.artifacts.cache.root().join("logs"), &job).await?)
+                let logs = self.artifacts.cache.root().join("logs");
+                ("build", build::build(artifact, &partial, &logs, &job("building")).await?)
             }
-            _ => return Err(Error::new(Family::Artifact, "no such way yet")),
         };
-        self.finish(
-            artifact,
-            slot,
-            Manifest { title, way: way.into(), origin, seconds: begun.elapsed().as_secs_f64(), ..Manifest::default() },
-        )
+        let seconds = begun.elapsed().as_secs_f64();
+        let manifest = Manifest { title, way: way.into(), origin, seconds, ..Manifest::default() };
+        self.finish(artifact, slot, manifest).await
+    }
+
+    /// Downloads an artifact; or says why it is to be built, nothing where the user wants that.
+    async fn release<'a>(
+        &'a self,
+        artifact: &Artifact,
+        slot: &Slot,
+        job: &impl Fn(&'static str) -> Job<'a>,
+    ) -> Result<std::result::Result<Vec<String>, Option<String>>> {
+        let source = release::source(artifact, self.artifacts.options.mirror.as_deref());
+        let (Some(source), Way::Auto | Way::Release) = (source, self.way) else {
+            return Ok(Err(None));
+        };
+        let auto = *self.way == Way::Auto;
+        let unreachable = &self.artifacts.unreachable;
+        if let Some(why) = unreachable.lock().expect("nobody panics with it").clone().filter(|_| auto) {
+            return Ok(Err(Some(why)));
+        }
+        let http = Http::new(&self.artifacts.options, auto)?;
+        let partial = slot.begin()?;
+        let downloads = self.artifacts.cache.root().join("downloads");
+        let job = job("downloading");
+        let why = match release::fetch(artifact, source, &http, &partial, &downloads, &job).await {
+            Ok(origin) => return Ok(Ok(origin)),
+            Err(Failure::Error(error)) => return Err(error),
+            Err(Failure::Unreachable(why)) => {
+                if auto {
+                    *unreachable.lock().expect("nobody panics with it") = Some(why.clone());
+                    self.progress.info(format!("Releases cannot be reached ({why}). What is missing is built."));
+                }
+                why
+            }
+            Err(Failure::Absent(why)) => {
+                if auto {
+                    self.progress.info(format!("{} is not released there ({why}). It is built.", artifact.title()));
+                }
+                why
+            }
+        };
+        if auto {
+            return Ok(Err(Some(why)));
+        }
+        Err(Error::new(Family::Artifact, format!("{} could not be downloaded: {why}", artifact.title()))
+            .hint("behind a proxy, set HTTPS_PROXY (and --ca-file if it has its own authority)")
+            .hint("or name a mirror with --binary-mirror, build instead with --artifacts build, or use a bundle"))
+    }
+
+    /// Takes what is missing from a bundle.
+    async fn unbundle(&self, path: &Path, missing: &[&Artifact]) -> Result<()> {
+        let begun = Instant::now();
+        let job = Job::new(self.progress, self.step, "unpacking", &path.display().to_string(), 1, 1);
+        let file = path.to_owned();
+        let index = blocking(move || bundle::index(&file)).await?;
+        let mut slots = BTreeMap::new();
+        let mut locks = Vec::new();
+        let mut taken = Vec::new();
+        // In the order of names, which is the same for all who take several locks.
+        let mut sorted = missing.to_vec();
+        sorted.sort_by_key(|artifact| (artifact.name().to_owned(), artifact.version.clone()));
+        for artifact in sorted {
+            let slot = self.slot(artifact)?;
+            if !index.entries.contains_key(&slot.name) {
+                let message = format!("{} has no {} for this kcl", path.display(), artifact.title());
+                return Err(Error::new(Family::Artifact, message).hint(format!(
+                    "it was made by kcl {} with Kubernetes {} for {}; this is kcl {} and wants {}",
+                    index.kcl,
+                    index.kubernetes,
+                    index.arch,
+                    env!("CARGO_PKG_VERSION"),
+                    slot.name
+                )));
+            }
+            locks.push(self.lock(&slot, &artifact.title()).await?);
+            if matches!(slot.open(false)?, Found::Entry(_)) {
+                continue;
+            }
+            slots.insert(slot.name.clone(), slot.clone());
+            taken.push((artifact, slot));
+        }
+        let (file, places, contents) = (path.to_owned(), slots, index.clone());
+        let unpacking = blocking(move || bundle::unpack(&file, &contents, &places));
+        job.ticking(unpacking).await?;
+        for (artifact, slot) in taken {
+            let known = &index.entries[&slot.name];
+            let manifest = Manifest {
+                title: known.title.clone(),
+                way: "bundle".into(),
+                origin: vec![path.display().to_string(), format!("made by {}", known.way)],
+                seconds: begun.elapsed().as_secs_f64(),
+                ..Manifest::default()
+            };
+            self.finish(artifact, &slot, manifest).await?;
+        }
+        drop(locks);
+        Ok(())
+    }
+
+    /// An image as an archive that `ctr images import` takes.
+    pub async fn image(&self, image: &Image) -> Result<Entry> {
+        let slot = self.artifacts.cache.slot(Kind::Image, image.entry_name()?);
+        if let Some(entry) = self.look(&slot).await? {
+            return Ok(entry);
+        }
+        let (entries, _) = self.artifacts(image.artifacts()?).await?;
+        let _lock = self.lock(&slot, &image.reference).await?;
+        if let Found::Entry(entry) = slot.open(false)? {
+            return Ok(*entry);
+        }
+        let begun = Instant::now();
+        let image = image.clone();
+        let parts = entries.iter().map(|(artifact, _)| Ok(self.slot(artifact)?.part())).collect::<Result<_>>()?;
+        blocking(move || {
+            let archive = slot.begin()?.join(IMAGE);
+            let digests = oci::write(std::slice::from_ref(&image), &compose::directories(&entries), &archive)?;
+            let manifest = Manifest {
+                title: image.reference.clone(),
+                way: "assembled".into(),
+                origin: digests,
+                seconds: begun.elapsed().as_secs_f64(),
+                parts,
+                ..Manifest::default()
+            };
+            slot.commit(manifest, &[], &[])
+        })
         .await
     }
 
@@ -194,8 +325,24 @@ impl Run<'_> {
     }
 }
 
+/// The archive in the entry of an image.
+pub const IMAGE: &str = "image.tar";
+
+/// The error where neither way leads to an artifact.
+fn nowhere(artifact: &Artifact, why: Option<String>, build: Error) -> Error {
+    let Some(why) = why else { return build };
+    let mut error = Error::new(
+        Family::Artifact,
+        format!("{} can neither be downloaded ({why}) nor built ({})", artifact.title(), build.message),
+    );
+    error.hints = build.hints;
+    error
+        .hint("or let kcl reach the releases: HTTPS_PROXY, --ca-file, --binary-mirror")
+        .hint("or bring a file that `kcl bundle create` made on another machine: --bundle FILE")
+}
+
 /// The artifacts that images are made of.
-fn sources(images: &[Image]) -> Result<Vec<Artifact>> {
+pub fn sources(images: &[Image]) -> Result<Vec<Artifact>> {
     let sources: Result<Vec<_>> = images.iter().map(Image::artifacts).collect();
     Ok(sources?.into_iter().flatten().collect())
 }

@@ -1,17 +1,21 @@
 //! Artifacts: what nodes and images are made of, got from a bundle, a release or a build, and kept in a cache that all
 //! clusters share. What comes out has the same layout whichever way was taken.
 
-pub mod build;
+mod build;
+mod bundle;
 pub mod cache;
 pub mod catalog;
 mod compose;
 pub mod digest;
 pub mod embedded;
 mod get;
+mod http;
 mod job;
 mod lock;
+pub mod manage;
 pub mod oci;
 pub mod process;
+mod release;
 pub mod store;
 pub mod tree;
 
@@ -19,10 +23,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use cache::Cache;
+pub use embedded::agent_bytes;
 use lock::Lock;
+pub use manage::{Clean, Cleaned, Row};
 
-use crate::error::Result;
-use crate::progress::Progress;
+use crate::error::{Error, Family, Result};
+use crate::progress::{Progress, Step};
 
 /// How artifacts are got that are not in the cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,6 +96,17 @@ pub struct NodeArtifacts {
     _lease: Arc<Lock>,
 }
 
+/// An image as a file.
+#[derive(Clone, Debug)]
+pub struct ImageArchive {
+    /// Its reference, such as `registry.k8s.io/pause:3.10.2`.
+    pub reference: String,
+    /// The digest of its manifest: `sha256:…`.
+    pub digest: String,
+    /// An OCI image layout in a tar.
+    pub path: PathBuf,
+}
+
 /// The artifacts of this machine.
 #[derive(Debug)]
 pub struct Artifacts {
@@ -101,7 +118,16 @@ pub struct Artifacts {
 
 impl Artifacts {
     /// With the cache in a directory, which is made if need be.
+    ///
+    /// # Errors
+    /// `Usage` for a mirror that is no address.
     pub fn open(cache: &Path, options: Options) -> Result<Artifacts> {
+        if let Some(mirror) = &options.mirror
+            && !reqwest::Url::parse(mirror).is_ok_and(|url| ["http", "https"].contains(&url.scheme()))
+        {
+            return Err(Error::new(Family::Usage, format!("the mirror {mirror:?} is not an http or https address"))
+                .hint("such as https://mirror.example.com/kubernetes"));
+        }
         Ok(Artifacts { cache: Cache::open(cache)?, options, unreachable: Mutex::default() })
     }
 
@@ -122,8 +148,7 @@ impl Artifacts {
     pub async fn ensure(&self, want: &Want, progress: &Progress) -> Result<NodeArtifacts> {
         let plan = compose::Plan::new(&self.cache, want)?;
         let step = progress.step("artifacts", format!("Kubernetes {} and what it needs", plan.kubernetes));
-        let waiting = |holder: &str| step.message(format!("waiting for {holder}, which cleans up"));
-        let lease = lock::shared(&self.lease_path(), waiting).await?;
+        let lease = self.lease(&step).await?;
         let run = get::Run { artifacts: self, way: &want.way, progress, step: &step };
         let (found, made) = run.all(plan, lease).await?;
         step.finish(match made {
@@ -131,6 +156,46 @@ impl Artifacts {
             _ => format!("Kubernetes {} and what it needs is there ({made} got)", found.kubernetes),
         });
         Ok(found)
+    }
+
+    /// Images of the catalog, by name, as archives that `ctr images import` takes: for nodes that run already.
+    pub async fn images(&self, names: &[String], way: &Way, progress: &Progress) -> Result<Vec<ImageArchive>> {
+        let known = oci::select(names)?;
+        let step = progress.step("images", "Images");
+        let _lease = self.lease(&step).await?;
+        let run = get::Run { artifacts: self, way, progress, step: &step };
+        let mut archives = Vec::new();
+        for image in known.iter().filter(|image| names.contains(&image.name)) {
+            let entry = run.image(image).await?;
+            archives.push(ImageArchive {
+                reference: image.reference.clone(),
+                digest: entry.manifest.origin.first().cloned().unwrap_or_default(),
+                path: entry.path.join(get::IMAGE),
+            });
+        }
+        step.finish(format!("{} images are there", archives.len()));
+        Ok(archives)
+    }
+
+    /// Writes all that is wanted into one file, for [`Way::Bundle`] on another machine. Returns its size in bytes.
+    pub async fn bundle_create(&self, path: &Path, want: &Want, progress: &Progress) -> Result<u64> {
+        let plan = compose::Plan::new(&self.cache, want)?;
+        let step = progress.step("bundle", format!("A bundle of Kubernetes {}", plan.kubernetes));
+        let _lease = self.lease(&step).await?;
+        let run = get::Run { artifacts: self, way: &want.way, progress, step: &step };
+        let mut wanted: Vec<_> = plan.artifacts.iter().map(|(artifact, _)| artifact.clone()).collect();
+        wanted.extend(get::sources(&plan.images)?);
+        let (entries, _) = run.artifacts(wanted).await?;
+        let (to, kubernetes) = (path.to_owned(), plan.kubernetes);
+        let job = job::Job::new(progress, &step, "writing", &path.display().to_string(), 1, 1);
+        let writing = job::blocking(move || bundle::write(&to, &kubernetes, &entries));
+        let size = job.ticking(writing).await?;
+        step.finish(format!("{} is written, {} MiB", path.display(), size >> 20));
+        Ok(size)
+    }
+
+    async fn lease(&self, step: &Step) -> Result<Lock> {
+        lock::shared(&self.lease_path(), |holder| step.message(format!("waiting for {holder}, which cleans up"))).await
     }
 
     /// Shared by those who use the cache, exclusive for who cleans it.

@@ -160,6 +160,11 @@ impl Image {
         Ok(digest::of_parts(parts.iter().map(Vec::as_slice)))
     }
 
+    /// The name of its entry in the cache, as an archive.
+    pub fn entry_name(&self) -> Result<String> {
+        Ok(format!("{}-{}", self.name, &self.key()?[..12]))
+    }
+
     fn nodes(&self, entries: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, Node>> {
         let mut nodes = BTreeMap::new();
         let mut add = |path: &str, node: Node| {

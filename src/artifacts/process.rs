@@ -80,13 +80,13 @@ impl Drop for Running {
     }
 }
 
-/// Runs a command whose output goes to a log file, line by line also to `line`. Returns the error to give if it fails:
-/// with the last lines and the name of the log.
+/// Runs a command whose output goes to a log file, those lines of it that `line` is true for. Returns the error to give
+/// if it fails: with the last lines and the name of the log.
 pub async fn run_logged(
     mut command: Command,
     private_mounts: bool,
     log: &Path,
-    mut line: impl FnMut(&str),
+    mut line: impl FnMut(&str) -> bool,
 ) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut file = File::options().append(true).create(true).open(log).map_err(|error| trouble("open", log, error))?;
@@ -103,9 +103,10 @@ pub async fn run_logged(
             read = out.next_line(), if !out_ended => { out_ended = !matches!(read, Ok(Some(_))); read }
             read = err.next_line(), if !err_ended => { err_ended = !matches!(read, Ok(Some(_))); read }
         };
-        if let Ok(Some(text)) = read {
+        if let Ok(Some(text)) = read
+            && line(&text)
+        {
             write(&text)?;
-            line(&text);
             tail.push_back(text);
             if tail.len() > 12 {
                 tail.pop_front();
@@ -167,7 +168,12 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo out; echo cause >&2; exit 3"]);
         let mut seen = Vec::new();
-        let error = run_logged(command, false, &log, |line| seen.push(line.to_owned())).await.expect_err("it fails");
+        let error = run_logged(command, false, &log, |line| {
+            seen.push(line.to_owned());
+            true
+        })
+        .await
+        .expect_err("it fails");
         seen.sort_unstable();
         assert_eq!(seen, ["cause", "out"]);
         assert!(error.message.contains("exit status: 3") && error.message.contains("  cause"), "{error}");

@@ -35,7 +35,7 @@ pub fn fingerprint(root: &Path) -> io::Result<String> {
     Ok(super::digest::hex(&hash.finalize()))
 }
 
-/// Unpacks a zstd-compressed tar. Owners are kept where we may.
+/// Unpacks a zstd-compressed tar. Owners are kept where we may; devices are left out, as every driver brings its own.
 pub fn unpack(archive: &Path, into: &Path) -> io::Result<()> {
     let reader = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 20, File::open(archive)?))?;
     let mut tar = tar::Archive::new(reader);
@@ -43,9 +43,19 @@ pub fn unpack(archive: &Path, into: &Path) -> io::Result<()> {
     tar.set_preserve_permissions(true);
     tar.set_preserve_ownerships(root);
     tar.set_unpack_xattrs(root);
-    tar.set_overwrite(false);
     fs::create_dir_all(into)?;
-    tar.unpack(into)
+    for entry in tar.entries()? {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type();
+        if kind.is_character_special() || kind.is_block_special() {
+            continue;
+        }
+        if !entry.unpack_in(into)? {
+            let path = entry.path()?.display().to_string();
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{path} would lead out of the directory")));
+        }
+    }
+    Ok(())
 }
 
 /// Makes a copy of a tree with hard links in place of copies, but for files that `copied` says are written to: a link

@@ -27,11 +27,7 @@ struct Briefing {
 }
 
 /// Brings all machines of the plan up. True where any was started.
-pub async fn start(
-    bootstrap: &Bootstrap<'_>,
-    state: &mut ClusterState,
-    resolvers: &Resolvers,
-) -> Result<bool> {
+pub async fn start(bootstrap: &Bootstrap<'_>, state: &mut ClusterState, resolvers: &Resolvers) -> Result<bool> {
     let count = bootstrap.plan.to_start();
     let step = bootstrap.progress.step("machines", title(bootstrap));
     let briefings = brief(bootstrap, state, resolvers)?;
@@ -111,27 +107,23 @@ fn record<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
 async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Briefing) -> Result<bool> {
     let (cluster, name) = (&bootstrap.plan.cluster, &briefing.plan.name);
     let driver = bootstrap.driver;
-    let machine: Box<dyn Machine> = match briefing.plan.action {
-        Action::Keep | Action::PowerOn => driver.machine(cluster, name).await?,
-        Action::Create | Action::Replace => {
-            if briefing.plan.action == Action::Replace {
-                driver.delete(cluster, name).await?;
-            }
-            bootstrap.journal.record(Made::Machine(name.clone()));
-            driver.create(&machine_spec(bootstrap, state, &briefing.plan)).await?
-        }
-    };
     if briefing.plan.action == Action::Keep && !briefing.news {
         return Ok(false);
     }
+    if matches!(briefing.plan.action, Action::Create | Action::Replace) {
+        bootstrap.journal.record(Made::Machine(name.clone()));
+    }
     // Before its files: who takes this back has to know that they may have changed.
     bootstrap.journal.record(Made::Powered(name.clone()));
-    if briefing.plan.action == Action::Keep {
-        machine.power_off(POWER_OFF_GRACE).await?;
+    match briefing.plan.action {
+        Action::Keep => driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?,
+        Action::Replace => driver.delete(cluster, name).await?,
+        Action::PowerOn | Action::Create => {}
     }
-    if briefing.news || briefing.plan.action != Action::PowerOn {
-        machine.put(&briefing.files).await?;
-    }
+    // A machine that is there takes over what has changed in its spec.
+    let machine: Box<dyn Machine> = driver.create(&machine_spec(bootstrap, state, &briefing.plan)).await?;
+    // Also where it is no news: what lies outside of the volumes need not have survived a power cut.
+    machine.put(&briefing.files).await?;
     machine.power_on().await?;
     Ok(true)
 }
@@ -160,7 +152,6 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan
         labels: labels(&bootstrap.plan.cluster, &plan.name, plan.role),
     }
 }
-
 
 /// Whose a machine is.
 pub fn labels(cluster: &str, node: &str, role: Role) -> BTreeMap<String, String> {

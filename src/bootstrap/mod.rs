@@ -19,6 +19,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use kcl_driver_api::{Driver, Network};
+use kcl_node_spec::Role;
 
 use crate::artifacts::NodeArtifacts;
 use crate::cluster::{Journal, Plan};
@@ -81,13 +82,22 @@ impl Bootstrap<'_> {
 
 /// The API of a cluster and its administrator's credentials.
 pub fn access(state: &ClusterState, pki: &Pki) -> Result<Access> {
-    let control_plane = state
-        .nodes
-        .iter()
-        .find(|node| node.role == kcl_node_spec::Role::ControlPlane)
-        .ok_or_else(|| Error::new(Family::State, format!("cluster \"{}\" has no control plane", state.spec.name)))?;
+    let control_plane =
+        state.nodes.iter().find(|node| node.role == Role::ControlPlane).ok_or_else(|| {
+            Error::new(Family::State, format!("cluster \"{}\" has no control plane", state.spec.name))
+        })?;
     let credentials = pki.admin_credentials(state.spec.cert_expiration, Timestamp::now())?;
     Ok(Access { server: format!("https://{}", api_server(control_plane.address)), credentials })
+}
+
+/// inotify instances that nodes of these roles open, counted on running clusters, with room for a dozen pods each.
+pub fn inotify_instances(roles: impl Iterator<Item = Role>) -> u64 {
+    roles
+        .map(|role| match role {
+            Role::ControlPlane => 36,
+            Role::Worker => 16,
+        })
+        .sum()
 }
 
 /// The host's own address on a node network: the first.

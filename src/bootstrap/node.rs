@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use ipnet::Ipv4Net;
 use kcl_driver_api::{File, Network};
 use kcl_node_spec::{
-    Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role, SCHEMA, paths,
+    Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role,
+    SCHEMA, paths,
 };
 use sha2::{Digest, Sha256};
 
@@ -50,10 +51,7 @@ pub fn node_spec(
             dns_domain: spec.dns_domain.clone(),
             peers: peers(state, &record.name),
         },
-        capacity: Capacity {
-            cpus: capacity.and_then(|node| node.cpus),
-            memory: capacity.and_then(|node| node.memory),
-        },
+        capacity: Capacity { cpus: capacity.and_then(|node| node.cpus), memory: capacity.and_then(|node| node.memory) },
         kubernetes: KubernetesSpec {
             version: spec.kubernetes_version.clone(),
             api_servers: control_planes().map(|node| api_server(node.address)).collect(),

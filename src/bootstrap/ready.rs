@@ -46,10 +46,7 @@ pub async fn wait(
     if bootstrap.wait == Wait::Nodes {
         nodes.await?;
     } else {
-        let pods = try_join(
-            kubernetes::dns_available(client, since),
-            kubernetes::default_service_account(client),
-        );
+        let pods = try_join(kubernetes::dns_available(client, since), kubernetes::default_service_account(client));
         try_join(nodes, pods).await?;
     }
     step.finish(match total {

@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn loopback_resolvers_are_not_for_nodes() {
-        let found = Resolvers::parse("nameserver 127.0.0.53\nnameserver 10.1.2.3 # office\nsearch a.example b.example\n");
+        let found =
+            Resolvers::parse("nameserver 127.0.0.53\nnameserver 10.1.2.3 # office\nsearch a.example b.example\n");
         assert_eq!(found.nameservers, ["10.1.2.3".parse::<IpAddr>().unwrap()]);
         assert_eq!(found.search, ["a.example", "b.example"]);
         assert!(Resolvers::parse("nameserver ::1\nnameserver fe80::1%eth0").nameservers.is_empty());

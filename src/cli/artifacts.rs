@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::output::{self, Output};
+use crate::artifacts::manage::Clean;
 use crate::artifacts::{Artifacts, Options, Want, Way};
 use crate::cluster::App;
 use crate::error::Result;
@@ -52,6 +54,12 @@ impl Source {
 /// What is done with artifacts.
 #[derive(clap::Subcommand)]
 pub enum Verb {
+    /// Show the catalog and what of it is in the cache
+    List {
+        /// How it is shown
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
     /// Get everything that a cluster needs, so that its start is quick
     Fetch {
         /// The version of Kubernetes
@@ -64,17 +72,96 @@ pub enum Verb {
         /// Take everything from this bundle
         #[arg(long, value_name = "FILE", conflicts_with = "from")]
         bundle: Option<PathBuf>,
+
+        /// Read all that is in the cache first and compare digests; what is damaged is made again
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Remove what is left of other versions and no cluster uses
+    Clean {
+        /// Remove all that no cluster uses, also what this kcl would use
+        #[arg(long)]
+        all: bool,
+
+        /// With --all: also what clusters use; they run on, but cannot be started again
+        #[arg(long, requires = "all")]
+        force: bool,
+
+        /// How it is shown
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
 }
 
 /// Does it.
 pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Fetch { kubernetes_version, source, bundle } => {
+        Verb::List { output } => list(app, *output)?,
+        Verb::Fetch { kubernetes_version, source, bundle, verify } => {
             let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
+            if *verify {
+                for (entry, why) in artifacts.verify()? {
+                    app.progress.warn(format!("{entry} is damaged and is made again: {why}"));
+                }
+            }
             let want = Want { way: source.way(bundle.as_deref()), ..Want::cluster(kubernetes_version) };
             artifacts.ensure(&want, &app.progress).await?;
         }
+        Verb::Clean { all, force, output } => {
+            let what = match (all, force) {
+                (true, true) => Clean::Forced,
+                (true, false) => Clean::All,
+                (false, _) => Clean::Unused,
+            };
+            clean(app, what, *output)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn list(app: &App, output: Output) -> Result<()> {
+    let rows = Artifacts::open(&app.store.paths().cache, Options::default())?.list()?;
+    match output {
+        Output::Json => output::json(&rows),
+        Output::Text => {
+            output::table(
+                ["NAME", "VERSION", "KIND", "STATUS", "SIZE", "WAYS"],
+                rows.into_iter().map(|row| {
+                    let status = match (&row.corrupt, row.cached, row.current, row.got) {
+                        (Some(why), ..) => format!("damaged: {why}"),
+                        (None, false, ..) => "not cached".to_owned(),
+                        (None, true, false, _) => "unused".to_owned(),
+                        (None, true, true, got) => got.unwrap_or_else(|| "cached".to_owned()),
+                    };
+                    let size = if row.cached { mib(row.size) } else { String::new() };
+                    let version = row.version.unwrap_or_default();
+                    [row.name, version, row.kind.to_owned(), status, size, row.ways.join(", ")]
+                }),
+            );
+            Ok(())
+        }
+    }
+}
+
+fn clean(app: &App, what: Clean, output: Output) -> Result<()> {
+    let states = app.store.list()?.into_iter().filter_map(|(_, state)| state.ok());
+    let in_use: Vec<String> = states.filter_map(|state| state.artifacts).collect();
+    let cleaned = Artifacts::open(&app.store.paths().cache, Options::default())?.clean(what, &in_use)?;
+    match output {
+        Output::Json => output::json(&cleaned),
+        Output::Text => {
+            for entry in &cleaned.removed {
+                println!("removed {entry}");
+            }
+            for entry in &cleaned.in_use {
+                println!("kept {entry}: a cluster uses it");
+            }
+            println!("{} freed", mib(cleaned.bytes));
+            Ok(())
+        }
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }

@@ -26,8 +26,7 @@ pub enum Verb {
 pub fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     let Verb::View { config, output } = verb;
     let existing = app.store.load(profile)?.map(|state| state.spec);
-    let overrides =
-        Overrides { profile: Some(profile.to_owned()), config: config.clone(), ..Overrides::default() };
+    let overrides = Overrides { profile: Some(profile.to_owned()), config: config.clone(), ..Overrides::default() };
     let spec: ClusterSpec = config::resolve(&overrides, existing.as_ref())?;
     match output {
         Output::Json => output::json(&spec)?,

@@ -39,12 +39,8 @@ pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
         app.progress.info(format!("Everything is in {}", path.display()));
         return Ok(ExitCode::SUCCESS);
     }
-    let request = LogRequest {
-        node: args.node.clone(),
-        component: args.component.clone(),
-        follow: args.follow,
-        tail: args.tail,
-    };
+    let request =
+        LogRequest { node: args.node.clone(), component: args.component.clone(), follow: args.follow, tail: args.tail };
     cluster::logs(app, profile, &request).await?;
     Ok(ExitCode::SUCCESS)
 }

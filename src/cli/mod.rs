@@ -1,6 +1,7 @@
 //! The command line: one file a verb, with its arguments and what it prints. No logic.
 
 mod artifacts;
+mod bundle;
 mod completion;
 mod config;
 mod delete;
@@ -83,6 +84,9 @@ enum Verb {
     /// What clusters are made from: binaries, the node root file system, images
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
+    /// Everything that a machine without a network needs, in one file
+    #[command(subcommand)]
+    Bundle(bundle::Verb),
     /// The settings of a cluster
     #[command(subcommand)]
     Config(config::Verb),
@@ -127,6 +131,7 @@ impl Verb {
             Verb::Logs(args) => logs::run(app, profile, args).await,
             Verb::UpdateContext(args) => update_context::run(app, profile, args).await,
             Verb::Artifacts(verb) => artifacts::run(app, verb).await,
+            Verb::Bundle(verb) => bundle::run(app, verb).await,
             Verb::Config(verb) => config::run(app, profile, verb),
             Verb::Completion(args) => completion::run::<Cli>(args),
             Verb::Version(args) => version::run(args),

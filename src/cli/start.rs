@@ -209,5 +209,6 @@ fn summary(app: &App, outcome: &Outcome, args: &Args) {
     app.progress.info(format!("\"{name}\" runs Kubernetes {}. Try:", state.spec.kubernetes_version));
     let flag = if name == crate::config::DEFAULT_NAME { String::new() } else { format!(" -p {name}") };
     app.progress.info(format!("  kubectl{context} get nodes          or: kcl kubectl{flag} -- get nodes"));
-    app.progress.info(format!("  kcl status{flag}    kcl ssh{flag}    kcl logs{flag}    kcl stop{flag}    kcl delete{flag}"));
+    app.progress
+        .info(format!("  kcl status{flag}    kcl ssh{flag}    kcl logs{flag}    kcl stop{flag}    kcl delete{flag}"));
 }

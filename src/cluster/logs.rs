@@ -109,9 +109,15 @@ pub async fn archive(app: &App, cluster: &str, path: &Path) -> Result<()> {
 /// The host, as far as it matters.
 fn host() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_else(|error| format!("{path}: {error}\n"));
-    ["/proc/version", "/etc/os-release", "/proc/self/cgroup", "/proc/meminfo", "/proc/sys/fs/inotify/max_user_instances"]
-        .map(|path| format!("# {path}\n{}", read(path)))
-        .join("\n")
+    [
+        "/proc/version",
+        "/etc/os-release",
+        "/proc/self/cgroup",
+        "/proc/meminfo",
+        "/proc/sys/fs/inotify/max_user_instances",
+    ]
+    .map(|path| format!("# {path}\n{}", read(path)))
+    .join("\n")
 }
 
 async fn node_logs(app: &App, state: &ClusterState, node: &str, pack: &mut Pack) {

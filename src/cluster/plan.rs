@@ -93,6 +93,10 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
     if state.is_none() && !machines.is_empty() {
         return Err(lost(spec, "has machines but no state file"));
     }
+    if spec.nodes.iter().filter(|node| node.role == Role::ControlPlane).count() > 1 {
+        return Err(Error::new(Family::Usage, "several control planes were asked for; this kcl makes clusters of one")
+            .hint("give every entry of [[nodes]] but the first role = \"worker\""));
+    }
     let subnet = state.map_or_else(|| spec.subnet.unwrap_or(observed.free_subnet), |state| state.subnet);
     let mut nodes = Vec::new();
     for wanted in &spec.nodes {

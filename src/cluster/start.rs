@@ -9,7 +9,7 @@ use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, Preflight
 use super::kubectl::{kubeconfig_entry, pki};
 use super::{Action, App, Journal, Made, Observed, Plan, delete, drivers, interruptible, observe, plan};
 use crate::artifacts::{self, Artifacts, NodeArtifacts, Want};
-use crate::bootstrap::{Bootstrap, Wait};
+use crate::bootstrap::{self, Bootstrap, Wait};
 use crate::config::{self, ClusterSpec, Overrides};
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
@@ -89,8 +89,10 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
 
 /// Looks and plans. Changes nothing.
 async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepared> {
-    let existing = app.store.load(name)?;
-    let mut spec = config::resolve(&options.overrides, existing.as_ref().map(|state| &state.spec))?;
+    let existing = app.store.load(name)?.filter(|state| state.phase != Phase::Deleting);
+    // A subnet that was found free is the cluster's own from then on.
+    let existing = existing.map(|state| ClusterSpec { subnet: Some(state.subnet), ..state.spec });
+    let mut spec = config::resolve(&options.overrides, existing.as_ref())?;
     spec.kubernetes_version = artifacts::catalog::CATALOG.kubernetes_version(&spec.kubernetes_version)?;
     let cached = observe::cached(app, &spec)?;
     let driver = drivers::driver(spec.driver, app.store.paths(), cached.as_ref())?;
@@ -114,9 +116,11 @@ async fn preflight(app: &App, driver: &dyn Driver, plan: &Plan, spec: &ClusterSp
     if plan.to_start() == 0 {
         return Ok(());
     }
+    let starting = plan.nodes.iter().filter(|node| node.action != Action::Keep).map(|node| node.role);
     let request = PreflightRequest {
         cluster: plan.cluster.clone(),
         machines: plan.to_start(),
+        inotify_instances: bootstrap::inotify_instances(starting),
         subnet: Some(plan.subnet),
         cpus: spec.nodes.iter().filter_map(|node| node.cpus).max(),
         memory: spec.nodes.iter().filter_map(|node| node.memory).max(),
@@ -156,8 +160,7 @@ fn planned_state(plan: &Plan, spec: ClusterSpec, existing: Option<&ClusterState>
         role: node.role,
         address: node.address,
         pod_cidr: node.pod_cidr,
-        configured: configured(&node.name)
-            .filter(|_| matches!(node.action, Action::Keep | Action::PowerOn)),
+        configured: configured(&node.name).filter(|_| matches!(node.action, Action::Keep | Action::PowerOn)),
     });
     ClusterState {
         schema: SCHEMA,
@@ -244,15 +247,9 @@ async fn network(
 }
 
 async fn artifacts(app: &App, options: &StartOptions, spec: &ClusterSpec) -> Result<NodeArtifacts> {
-    let step = app.progress.step("artifacts", format!("Preparing Kubernetes {}", spec.kubernetes_version));
     let artifacts = Artifacts::open(&app.store.paths().cache, options.artifacts.clone())?;
     let want = Want { way: options.way.clone(), ..Want::cluster(&spec.kubernetes_version) };
-    let found = match artifacts.cached(&want) {
-        Some(found) => found,
-        None => artifacts.ensure(&want, &app.progress).await?,
-    };
-    step.finish(format!("Kubernetes {} is at hand", spec.kubernetes_version));
-    Ok(found)
+    artifacts.ensure(&want, &app.progress).await
 }
 
 /// The way back: takes back what this run made, and tells the first cause. A cluster that was there `before` is
@@ -285,7 +282,10 @@ async fn undo(
     if complaints.is_empty() {
         return error;
     }
-    let left = format!("not all could be taken back ({}); remove the rest with: kcl delete -p {cluster}", complaints.join("; "));
+    let left = format!(
+        "not all could be taken back ({}); remove the rest with: kcl delete -p {cluster}",
+        complaints.join("; ")
+    );
     error.hint(left)
 }
 

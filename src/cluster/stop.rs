@@ -31,20 +31,17 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
 async fn running(driver: &dyn Driver, state: &ClusterState) -> Result<Vec<String>> {
     let machines = driver.list(Some(&state.spec.name)).await?;
     let role = |name: &str| state.nodes.iter().find(|node| node.name == name).map(|node| node.role);
-    let mut names: Vec<String> = machines
-        .into_iter()
-        .filter(|machine| machine.power == Power::Running)
-        .map(|machine| machine.name)
-        .collect();
+    let mut names: Vec<String> =
+        machines.into_iter().filter(|machine| machine.power == Power::Running).map(|machine| machine.name).collect();
     names.sort_by_key(|name| role(name) == Some(Role::ControlPlane));
     Ok(names)
 }
 
 /// All at once: every node stops its own pods by itself and needs no other for it. Goes on where one fails.
 async fn power_off(driver: &dyn Driver, cluster: &str, names: &[String]) -> Result<()> {
-    let results = join_all(names.iter().map(|name| async move {
-        driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await
-    }))
+    let results = join_all(
+        names.iter().map(|name| async move { driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await }),
+    )
     .await;
     for result in results {
         result?;

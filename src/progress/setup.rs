@@ -57,7 +57,7 @@ fn surroundings(is_terminal: bool, var: impl Fn(&str) -> Option<String>) -> Surr
 fn filter(verbosity: u8, rust_log: Option<&str>) -> &str {
     match (rust_log.filter(|value| !value.is_empty()), verbosity) {
         (Some(rust_log), _) => rust_log,
-        // Each refused connection is an error to kube's client; while an API server comes up they are to be expected.
+        // A connection that is refused while an API server comes up is no news to a user.
         (None, 0) => "warn,kube_client=off",
         (None, 1) => "warn,kube_client=off,kcl=info",
         (None, 2) => "info,kcl=debug",

@@ -24,6 +24,7 @@ impl Renderer for Print {
             Event::Failed { .. } => "< failed".into(),
             Event::Warning(text) => format!("warning: {text}"),
             Event::Info(text) => text.clone(),
+            Event::Error { message, .. } => message.clone(),
         };
         let mut last = self.last.lock().expect("lock");
         if *last != text {
@@ -87,17 +88,29 @@ async fn everything_is_built_and_works() {
     store::seed(&found.image_store, &node.path().join("root")).expect("seed");
     eprintln!("seeded in {:?}", seeding.elapsed());
     let log = node.path().join("log");
-    let containerd = store::Containerd::start(&found.components.join("bin"), node.path(), &log).await.expect("containerd");
+    let containerd =
+        store::Containerd::start(&found.components.join("bin"), node.path(), &log).await.expect("containerd");
     let listed = process::output(containerd.ctr(["images", "ls"])).await.expect("list");
     eprintln!("{listed}");
     assert!(listed.contains("coredns") && listed.contains("pause") && listed.contains("busybox"), "{listed}");
     assert!(listed.contains("io.cri-containerd.pinned=pinned"), "{listed}");
+    let snapshots = process::output(containerd.ctr(["snapshots", "ls"])).await.expect("list");
     let mount = node.path().join("mount");
     std::fs::create_dir(&mount).expect("mount point");
-    let mounted = ["images", "mount", "kcl.local/busybox:1.35", mount.to_str().expect("a path")];
-    process::output(containerd.ctr(mounted)).await.expect("mount");
-    let said = run(&mount.join("bin/busybox"), &["echo", "it", "runs"]).await;
-    run(Path::new("umount"), &[mount.to_str().expect("a path")]).await;
-    assert_eq!(said, "it runs\n");
+    let target = mount.to_str().expect("a path");
+    let mut ran = 0;
+    for (index, parent) in snapshots.lines().skip(1).filter_map(|line| line.split_whitespace().next()).enumerate() {
+        let key = format!("test-{index}");
+        process::output(containerd.ctr(["snapshots", "prepare", &key, parent])).await.expect("prepare");
+        let mounting = process::output(containerd.ctr(["snapshots", "mounts", target, &key])).await.expect("mounts");
+        assert!(mounting.starts_with("mount -t overlay"), "{mounting}");
+        let script = format!(
+            "{mounting}\n! test -e {target}/bin/sh || chroot {target} sh -c 'echo it runs > /tmp/x; cat /tmp/x'"
+        );
+        if run(Path::new("unshare"), &["--mount", "sh", "-ec", &script]).await == "it runs\n" {
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, 1, "busybox runs in a snapshot of its image: {snapshots}");
     containerd.stop().await.expect("stop");
 }

@@ -10,6 +10,9 @@ pub struct PreflightRequest {
     pub cluster: String,
     /// How many machines will be made or powered on.
     pub machines: usize,
+    /// inotify instances that their processes will open in all (`man 7 inotify`, max_user_instances): a driver whose
+    /// machines share the host's kernel looks whether there are as many left.
+    pub inotify_instances: u64,
     /// The subnet, where one was asked for or is kept.
     pub subnet: Option<Ipv4Net>,
     /// Whole CPUs for each machine.

@@ -6,8 +6,6 @@ use crate::facts::{Facts, Usage};
 use crate::host;
 use crate::subnet;
 
-/// inotify instances that a node needs: the kubelet, containerd and each container's shim have some.
-const INSTANCES: u64 = 40;
 /// inotify watches that a node needs.
 const WATCHES: u64 = 2_000;
 /// Bytes of memory that a node needs before it runs anything for its user.
@@ -156,22 +154,23 @@ fn subnet_collision(facts: &Facts, request: &PreflightRequest) -> Option<Finding
 }
 
 fn inotify_instances(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
-    inotify(facts.inotify_instances, INSTANCES, request, "inotify-instances", "fs.inotify.max_user_instances", 1024)
+    let needed = request.inotify_instances;
+    inotify(facts.inotify_instances, needed, request, "inotify-instances", "fs.inotify.max_user_instances", 1024)
 }
 
 fn inotify_watches(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
-    inotify(facts.inotify_watches, WATCHES, request, "inotify-watches", "fs.inotify.max_user_watches", 1_048_576)
+    let needed = WATCHES * request.machines as u64;
+    inotify(facts.inotify_watches, needed, request, "inotify-watches", "fs.inotify.max_user_watches", 1_048_576)
 }
 
 fn inotify(
     usage: Usage,
-    each: u64,
+    needed: u64,
     request: &PreflightRequest,
     id: &'static str,
     sysctl: &str,
     enough: u64,
 ) -> Option<Finding> {
-    let needed = each * request.machines as u64;
     if usage.used + needed <= usage.limit {
         return None;
     }

@@ -258,8 +258,14 @@ fn preflight_finds_a_colliding_subnet_and_changes_nothing() {
         let subnet = driver.propose_subnet("kn-pre-other").await.unwrap();
         driver.ensure_network(&NetworkSpec { cluster: "kn-pre-other".into(), subnet }).await.unwrap();
         assert_ne!(driver.propose_subnet("kn-pre").await.unwrap(), subnet);
-        let request =
-            PreflightRequest { cluster: "kn-pre".into(), machines: 1, subnet: Some(subnet), cpus: None, memory: None };
+        let request = PreflightRequest {
+            cluster: "kn-pre".into(),
+            machines: 1,
+            inotify_instances: 40,
+            subnet: Some(subnet),
+            cpus: None,
+            memory: None,
+        };
         let findings = driver.preflight(&request).await.unwrap();
         let collision = findings.iter().find(|finding| finding.id == "subnet-collision").expect("a finding");
         assert!(
@@ -408,8 +414,14 @@ fn durations() {
             lap("delete");
             driver.delete_network(bench.cluster).await.unwrap();
             lap("delete_network");
-            let request =
-                PreflightRequest { cluster: "kn-pre".into(), machines: 3, subnet: None, cpus: None, memory: None };
+            let request = PreflightRequest {
+                cluster: "kn-pre".into(),
+                machines: 3,
+                inotify_instances: 120,
+                subnet: None,
+                cpus: None,
+                memory: None,
+            };
             driver.preflight(&request).await.unwrap();
             lap("preflight");
             println!("{line}");

@@ -38,8 +38,8 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     command.arg(format!("--include={}", definition.packages.join(",")));
     command.arg(format!("--architectures={}", artifact.arch));
     command.args(definition.exclude.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
-    // A node has its /dev from the driver.
-    command.args(["--skip=output/dev", "--skip=output/mknod", "--format=tar"]);
+    // Merges /usr by directory links; the package that does it otherwise brings all of Perl along.
+    command.args(["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--format=tar"]);
     for path in &definition.empty {
         command.arg(format!("--customize-hook=find \"$1{path}\" -type f -delete"));
     }
@@ -47,12 +47,16 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     let root = nix::unistd::geteuid().is_root();
     let mut packages = 0;
     process::run_logged(command, root, log, |line| {
-        if line.starts_with("I: ") {
-            job.say(line.trim_start_matches("I: ").trim_end_matches("..."), None);
-        } else if line.starts_with("Setting up ") {
-            packages += 1;
-            job.say(&format!("{packages} packages installed"), None);
+        match line.strip_prefix("I: ").map(|line| line.trim_end_matches("...")) {
+            // Its own steps, but for the wiring inside.
+            Some(what) if !what.contains('/') => job.say(what, None),
+            _ if line.starts_with("Setting up ") => {
+                packages += 1;
+                job.say(&format!("{packages} packages installed"), None);
+            }
+            _ => {}
         }
+        true
     })
     .await
     .map_err(|error| error.hint("it needs a Debian mirror, by default deb.debian.org; http_proxy is honoured"))?;
@@ -67,7 +71,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
 }
 
 fn compress(from: &Path, to: &Path) -> io::Result<()> {
-    let mut encoder = zstd::Encoder::new(File::create(to)?, 6)?;
+    let mut encoder = zstd::Encoder::new(File::create(to)?, 0)?;
     io::copy(&mut File::open(from)?, &mut encoder)?;
     encoder.finish()?.sync_all()
 }

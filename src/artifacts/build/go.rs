@@ -64,10 +64,12 @@ impl Work<'_> {
         let mut total = 0;
         let mut list = go(self.module, recipe);
         list.args(["list", "-mod=readonly", "-deps", "-f", "kcl-dep"]).args(&tags).args(packages);
-        self.run(list, |line| match line.strip_prefix("go: downloading ") {
-            Some(module) => job.say(&format!("downloading module {module}"), None),
-            None if line == "kcl-dep" => total += 1,
-            None => {}
+        self.run(list, |line| {
+            if let Some(module) = line.strip_prefix("go: downloading ") {
+                job.say(&format!("downloading module {module}"), None);
+            }
+            total += u64::from(line == "kcl-dep");
+            line != "kcl-dep"
         })
         .await?;
 
@@ -79,19 +81,20 @@ impl Work<'_> {
         command.arg("-o").arg(format!("{}/", self.output.display())).args(packages);
         let mut done = 0;
         job.say("compiling", Some((0, total)));
-        self.run(command, |line| match line.strip_prefix("go: downloading ") {
-            Some(module) => job.say(&format!("downloading module {module}"), None),
-            // `-v` prints the name of each package that it compiles, those from Go's cache excepted.
-            None if !line.contains(' ') && !line.starts_with('#') => {
+        self.run(command, |line| {
+            if let Some(module) = line.strip_prefix("go: downloading ") {
+                job.say(&format!("downloading module {module}"), None);
+            } else if !line.contains(' ') && !line.starts_with('#') {
+                // `-v` prints the name of each package that it compiles, those from Go's cache excepted.
                 done += 1;
                 job.say(&format!("compiling, {done} of at most {total} packages"), Some((done, total)));
             }
-            None => {}
+            true
         })
         .await
     }
 
-    async fn run(&self, command: Command, line: impl FnMut(&str)) -> Result<()> {
+    async fn run(&self, command: Command, line: impl FnMut(&str) -> bool) -> Result<()> {
         process::run_logged(command, false, self.log, line).await.map_err(|error| registry_hint(error, self.artifact))
     }
 }

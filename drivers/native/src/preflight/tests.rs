@@ -29,7 +29,14 @@ fn facts() -> Facts {
 }
 
 fn request() -> PreflightRequest {
-    PreflightRequest { cluster: "kcl".into(), machines: 3, subnet: None, cpus: None, memory: None }
+    PreflightRequest {
+        cluster: "kcl".into(),
+        machines: 3,
+        inotify_instances: 120,
+        subnet: None,
+        cpus: None,
+        memory: None,
+    }
 }
 
 /// The one finding for changed facts and a changed request: its id, severity, message and fix.

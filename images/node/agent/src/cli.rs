@@ -1,11 +1,12 @@
 //! The commands that talk to a running agent.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use kcl_node_spec::{ComponentState, NodeStatus, Phase};
+use kcl_node_spec::{ComponentState, ComponentStatus, NodeStatus, Phase};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Doing, Error, Result};
@@ -13,7 +14,7 @@ use crate::paths::SOCKET;
 use crate::socket::{Answer, Request};
 use crate::supervise::tail;
 
-/// How often a component may end before it was ever ready, until `wait` gives up: by then it has been tried for seconds.
+/// How often a component may end while `wait` looks on, until it gives up: by then it has been tried for seconds.
 const HOPELESS: u32 = 5;
 
 /// What `wait` waits for.
@@ -62,7 +63,8 @@ pub fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
     let deadline = Instant::now() + limit;
     let stream = connect_until(deadline)?;
     let mut reader = send(&stream, &Request::Watch)?;
-    let mut last = None;
+    let mut last: Option<NodeStatus> = None;
+    let mut before = HashMap::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -80,8 +82,11 @@ pub fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
         if goal.reached(&status) {
             return Ok(ExitCode::SUCCESS);
         }
-        let hopeless = |one: &kcl_node_spec::ComponentStatus| {
-            one.ready_after_ms.is_none() && one.state == ComponentState::BackOff && one.restarts >= HOPELESS
+        for component in &status.components {
+            before.entry(component.name.clone()).or_insert(component.restarts);
+        }
+        let hopeless = |one: &ComponentStatus| {
+            one.state == ComponentState::BackOff && one.restarts >= before[&one.name] + HOPELESS
         };
         let why = match status.phase {
             Phase::Failed => Some("the node could not be prepared"),
@@ -102,6 +107,9 @@ fn gave_up(status: Option<&NodeStatus>, why: &str) -> ExitCode {
     let Some(status) = status else { return ExitCode::FAILURE };
     if let Some(error) = &status.error {
         eprintln!("{error}");
+    }
+    if !status.api_ready {
+        eprintln!("the API does not answer on this node's loopback port");
     }
     for component in status.components.iter().filter(|component| component.state != ComponentState::Ready) {
         let state = serde_json::to_value(component.state).unwrap_or_default();

@@ -5,6 +5,7 @@
 
 mod cli;
 mod components;
+mod console;
 mod error;
 mod facts;
 mod files;

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::console::say;
 use crate::error::{Doing, Error, Result};
 use crate::facts::Facts;
 use crate::gate::{Client, Gate};
@@ -18,7 +19,7 @@ use crate::prepare::View;
 use crate::socket::{Answer, Request};
 use crate::state::State;
 use crate::supervise::{self, Component, Reaper};
-use crate::{components, files, paths, prepare, socket};
+use crate::{components, console, files, paths, prepare, socket};
 
 /// What runs of a node that could be prepared.
 struct Node {
@@ -37,6 +38,7 @@ pub fn run() -> Result<()> {
 }
 
 async fn main() -> Result<()> {
+    let _ = console::started();
     prepare::base()?;
     let state = Rc::new(State::new(&nix::unistd::gethostname().unwrap_or_default().to_string_lossy()));
     let reaper = Reaper::start()?;
@@ -48,29 +50,30 @@ async fn main() -> Result<()> {
             Ok(node) => Some(node),
             Err(error) => {
                 // It stays, so that kcl can ask why.
-                println!("the node could not be prepared: {error}");
+                say(format_args!("the node could not be prepared: {error}"));
                 state.failed(&error.to_string());
                 None
             }
         },
         () = signals.any() => return Ok(()),
     };
-    loop {
+    // Who asked for the stop waits for the end of the connection, so its sender is kept till then.
+    let _asked = loop {
         tokio::select! {
-            () = signals.any() => break,
+            () = signals.any() => break None,
             Some((request, answer)) = orders.recv() => {
                 if let Request::Stop = request {
-                    break;
+                    break Some(answer);
                 }
                 let result = obey(request, node.as_mut()).await;
                 let _ = answer.send(Answer { error: result.err().map(|error| error.to_string()) });
             }
         }
-    }
+    };
     state.stopping();
     if let Some(node) = &node {
         supervise::stop(&node.handles, Duration::from_secs(node.spec.stop_grace_seconds.into())).await;
-        println!("stopped");
+        say("stopped");
         power_off(&node.facts);
     }
     Ok(())
@@ -83,11 +86,11 @@ async fn start(state: &Rc<State>, reaper: &Reaper) -> Result<Node> {
     let facts = Facts::detect(&spec);
     let client = Client::from_kubeconfig(Path::new(paths::KUBELET_CONF))?;
     prepare::all(&spec, &facts, reaper).await?;
-    let view = Rc::new(View::render(&spec.capacity)?);
+    let view = Rc::new(View::render(&spec)?);
     let gate = Gate::open(&spec, client, state.clone()).await?;
     let processes = components::all(&spec, &facts);
     state.starting(&processes);
-    println!("{} is prepared after {} ms", spec.name, state.uptime_ms());
+    say(format_args!("{} is prepared after {} ms", spec.name, state.uptime_ms()));
     tokio::task::spawn_local(supervise::rotate_forever(processes.iter().map(|process| process.name).collect()));
     let mut handles = HashMap::new();
     for process in processes {
@@ -136,7 +139,7 @@ fn power_off(facts: &Facts) {
     if facts.init && facts.own_kernel {
         nix::unistd::sync();
         let Err(error) = reboot(RebootMode::RB_POWER_OFF);
-        println!("power off: {error}");
+        say(format_args!("power off: {error}"));
     }
 }
 

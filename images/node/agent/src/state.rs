@@ -1,15 +1,13 @@
 //! The state of the node: one value that all tasks change and everybody can watch.
 
-use std::time::Instant;
-
 use kcl_node_spec::{ComponentState, ComponentStatus, NodeSpec, NodeStatus, Phase};
 use tokio::sync::watch;
 
 use crate::components::Process;
+use crate::console::{say, started};
 
 /// The state.
 pub struct State {
-    started: Instant,
     status: watch::Sender<NodeStatus>,
     /// The node's own API server serves, though it may not be ready.
     pub api_serving: watch::Sender<bool>,
@@ -27,7 +25,7 @@ impl State {
             uptime_ms: 0,
             components: Vec::new(),
         };
-        State { started: Instant::now(), status: watch::Sender::new(status), api_serving: watch::Sender::new(false) }
+        State { status: watch::Sender::new(status), api_serving: watch::Sender::new(false) }
     }
 
     /// The state now.
@@ -37,7 +35,7 @@ impl State {
 
     /// Milliseconds since the agent started.
     pub fn uptime_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        started().elapsed().as_millis() as u64
     }
 
     /// Sees every change from now on, and the state now first.
@@ -106,6 +104,7 @@ impl State {
     /// A component is ready.
     pub fn ready(&self, name: &str) {
         let now = self.uptime_ms();
+        say(format_args!("{name} is ready"));
         self.component(name, |status| {
             status.state = ComponentState::Ready;
             status.ready_after_ms.get_or_insert(now);

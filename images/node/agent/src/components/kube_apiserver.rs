@@ -6,7 +6,7 @@ use kcl_node_spec::NodeSpec;
 use serde_json::json;
 
 use super::flags::{Flags, extra};
-use super::{Process, Readiness};
+use super::{After, Process, Readiness};
 use crate::paths::{self, API_PORT, ENCRYPTION_CONF, pki, pki_file};
 
 const AUTHENTICATION: &str = "apiserver-authentication.json";
@@ -18,8 +18,11 @@ pub fn process(spec: &NodeSpec) -> Process {
         args: flags(spec).args(),
         files: vec![(AUTHENTICATION, authentication())],
         readiness: Readiness::Gate,
-        after: &[],
-        grace: Duration::from_secs(5),
+        // Started together with it, it would only take turns with etcd on the processor, and retry.
+        after: &[After::Ready("etcd")],
+        // Within some 50 ms it has withdrawn its address and its lease. What it then waits for is that its connections
+        // fall idle, at which it looks again and again with pauses of up to 500 ms; its clients on this node are gone.
+        grace: Duration::from_millis(600),
         bounded_view: false,
     }
 }

@@ -100,6 +100,10 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
         "makeIPTablesUtilChains": false,
         "maxParallelImagePulls": 4,
         "serializeImagePulls": false,
+        // A node that comes back is Ready at once: the kubelet's quick first reports end when they see Ready, as they do
+        // at once where an earlier life left it, and the first report may come before the node's CSINode is there.
+        "nodeStatusUpdateFrequency": "1s",
+        "nodeStatusReportFrequency": "5m",
         "readOnlyPort": 0,
         "resolvConf": facts.resolv_conf,
         "rotateCertificates": false,

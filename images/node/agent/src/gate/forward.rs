@@ -1,5 +1,6 @@
 //! Connections through the gate.
 
+use crate::console::say;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub async fn accept(listener: TcpListener, gate: Rc<Gate>) {
             }
             Err(error) => {
                 // Out of descriptors or memory: the next attempt would fail alike, and at once.
-                println!("the gate cannot accept a connection: {error}");
+                say(format_args!("the gate cannot accept a connection: {error}"));
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -10,10 +10,12 @@ use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use kcl_node_spec::Capacity;
+use kcl_node_spec::NodeSpec;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, unshare};
+use nix::unistd::Pid;
 
+use crate::console::say;
 use crate::error::{Doing, Result};
 use crate::files;
 
@@ -29,8 +31,9 @@ pub struct View {
 }
 
 impl View {
-    /// Renders the copies for `capacity`; of what it does not bound, there is none.
-    pub fn render(capacity: &Capacity) -> Result<View> {
+    /// Renders the copies for what `spec` bounds; of what it does not, there is none.
+    pub fn render(spec: &NodeSpec) -> Result<View> {
+        let capacity = &spec.capacity;
         let mut view = View::default();
         let real = files::read(MEMINFO)?;
         let meminfo = capacity.memory.map_or_else(|| real.clone(), |bytes| clamp_meminfo(&real, bytes));
@@ -39,7 +42,11 @@ impl View {
             view.bind("meminfo", MEMINFO);
         }
         if let Some(cpus) = capacity.cpus {
-            render_cpus(Path::new(ROOT), cpus, &meminfo)?;
+            let chosen = choose_cpus(&allowed_cpus()?, cpus as usize, spec.address.octets()[3].into());
+            if chosen.len() < cpus as usize {
+                say(format_args!("capacity.cpus is {cpus}, but the machine has only {}: that many", chosen.len()));
+            }
+            render_cpus(Path::new(ROOT), &chosen, &meminfo)?;
             view.bind("cpu", CPUS);
             view.bind("node", NODES);
         }
@@ -92,12 +99,27 @@ fn clamp_meminfo(meminfo: &str, bytes: u64) -> String {
     text
 }
 
+/// The CPUs that the agent, and so its children, may run on.
+fn allowed_cpus() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0)).doing(|| "ask which CPUs may be used".to_owned())?;
+    Ok((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect())
+}
+
+/// `count` of the CPUs. The kubelet binds its pods to those that it sees, so each node of a host gets others, as far as
+/// there are: `index` differs from node to node.
+fn choose_cpus(allowed: &[usize], count: usize, index: usize) -> Vec<usize> {
+    let count = count.min(allowed.len());
+    let mut chosen: Vec<usize> = (0..count).map(|cpu| allowed[(index * count + cpu) % allowed.len()]).collect();
+    chosen.sort_unstable();
+    chosen
+}
+
 /// One memory node with all CPUs, each a core of one socket.
-fn render_cpus(root: &Path, cpus: u32, meminfo: &str) -> Result<()> {
+fn render_cpus(root: &Path, cpus: &[usize], meminfo: &str) -> Result<()> {
     for stale in ["cpu", "node"] {
         let _ = std::fs::remove_dir_all(root.join(stale));
     }
-    let all = if cpus > 1 { format!("0-{}\n", cpus - 1) } else { "0\n".to_owned() };
+    let all = cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",") + "\n";
     let node = root.join("node/node0");
     for list in ["online", "possible", "present"] {
         files::write(&root.join("cpu").join(list), all.as_bytes(), 0o444)?;
@@ -109,7 +131,7 @@ fn render_cpus(root: &Path, cpus: u32, meminfo: &str) -> Result<()> {
     files::write(&node.join("cpulist"), all.as_bytes(), 0o444)?;
     let per_node: String = meminfo.lines().map(|line| format!("Node 0 {line}\n")).collect();
     files::write(&node.join("meminfo"), per_node.as_bytes(), 0o444)?;
-    for cpu in 0..cpus {
+    for cpu in cpus {
         let topology = root.join(format!("cpu/cpu{cpu}/topology"));
         files::write(&topology.join("core_id"), format!("{cpu}\n").as_bytes(), 0o444)?;
         files::write(&topology.join("physical_package_id"), b"0\n", 0o444)?;
@@ -134,11 +156,20 @@ mod tests {
     }
 
     #[test]
+    fn nodes_of_a_host_share_its_cpus_evenly() {
+        assert_eq!(choose_cpus(&[0, 1], 1, 2), [0]);
+        assert_eq!(choose_cpus(&[0, 1], 1, 3), [1]);
+        assert_eq!(choose_cpus(&[0, 2, 4], 2, 3), [0, 2]);
+        assert_eq!(choose_cpus(&[0, 2, 4], 2, 4), [0, 4]);
+        assert_eq!(choose_cpus(&[0, 1], 5, 7), [0, 1]);
+    }
+
+    #[test]
     fn cpus_are_reached_through_their_node() {
         let dir = tempfile::tempdir().unwrap();
-        render_cpus(dir.path(), 3, "MemTotal: 1 kB\n").unwrap();
+        render_cpus(dir.path(), &[0, 2], "MemTotal: 1 kB\n").unwrap();
         let core = dir.path().join("node/node0/cpu2/topology/core_id");
         assert_eq!(std::fs::read_to_string(core).unwrap(), "2\n");
-        assert_eq!(std::fs::read_to_string(dir.path().join("cpu/online")).unwrap(), "0-2\n");
+        assert_eq!(std::fs::read_to_string(dir.path().join("cpu/online")).unwrap(), "0,2\n");
     }
 }

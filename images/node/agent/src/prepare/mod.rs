@@ -4,10 +4,10 @@ mod capacity;
 mod cgroup;
 mod cni;
 mod identity;
-mod masquerade;
 mod modules;
 mod mounts;
 mod network;
+mod packets;
 mod sysctl;
 
 pub use capacity::View;
@@ -29,6 +29,7 @@ pub fn base() -> Result<()> {
 pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     if facts.init {
         mounts::propagate()?;
+        mounts::kernel_messages()?;
         cgroup::delegate(facts.cgroup)?;
         identity::set(spec)?;
     }
@@ -43,12 +44,12 @@ pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> 
     sysctl::apply()?;
     network::apply(spec, None, facts).await?;
     cni::write(spec)?;
-    masquerade::apply(spec, reaper).await
+    packets::apply(spec, reaper).await
 }
 
 /// What can change while the node runs: names, routes, masquerading.
 pub async fn update(before: &NodeSpec, spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     identity::names(spec, facts)?;
     network::apply(spec, Some(before), facts).await?;
-    masquerade::apply(spec, reaper).await
+    packets::apply(spec, reaper).await
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::console::say;
 use crate::supervise::Reaper;
 
 /// What is wanted, and a path that exists once it is there. Most are autoloaded on first use; those that are not, or
@@ -25,6 +26,6 @@ pub async fn load(reaper: &Reaper) {
     let mut command = Command::new("modprobe");
     command.arg("--all").args(&missing);
     if let Err(error) = reaper.run(command, None).await {
-        println!("kernel modules {missing:?}: {error}");
+        say(format_args!("kernel modules {missing:?}: {error}"));
     }
 }

@@ -1,9 +1,10 @@
-//! The kernel's file systems, and how mounts propagate.
+//! The kernel's file systems and devices, and how mounts propagate.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::error::{Doing, Result};
 use crate::files;
@@ -42,6 +43,16 @@ pub fn base() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The kernel's messages: the kubelet does not start without the device (it watches for processes that were killed for
+/// want of memory), and engines leave it out.
+pub fn kernel_messages() -> Result<()> {
+    let path = Path::new("/dev/kmsg");
+    if path.exists() {
+        return Ok(());
+    }
+    mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 11)).doing(|| "make /dev/kmsg".to_owned())
 }
 
 fn ensure(wanted: &Mount) -> Result<()> {

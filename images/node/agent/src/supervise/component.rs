@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::reaper::{Exit, Reaper, Running};
 use super::{notify, probe, spawn};
 use crate::components::{After, Process, Readiness};
+use crate::console::say;
 use crate::gate::Gate;
 use crate::prepare::View;
 use crate::state::State;
@@ -78,7 +79,7 @@ impl Component {
             if started.elapsed() >= RECOVERED {
                 pause = FIRST_PAUSE;
             }
-            println!("{name} ended: {how}; it is started again in {} ms", pause.as_millis());
+            say(format_args!("{name} ended: {how}; it is started again in {} ms", pause.as_millis()));
             self.state.component(name, |status| {
                 status.state = ComponentState::BackOff;
                 status.pid = None;
@@ -134,7 +135,7 @@ impl Component {
     async fn end(&self, running: &mut Running) {
         signal(running.pid, Signal::SIGTERM);
         if tokio::time::timeout(self.process.grace, &mut running.exit).await.is_err() {
-            println!("{} did not end within {} ms: killed", self.process.name, self.process.grace.as_millis());
+            say(format_args!("{} did not end within {} ms: killed", self.process.name, self.process.grace.as_millis()));
             signal(running.pid, Signal::SIGKILL);
             let _ = (&mut running.exit).await;
         }
@@ -145,6 +146,7 @@ impl Component {
             status.state = ComponentState::Stopped;
             status.pid = None;
         });
+        say(format_args!("{} is stopped", self.process.name));
         if let Some(Command::Stop(done)) = command {
             let _ = done.send(());
         }

@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::console::say;
 use crate::paths;
 
 /// A file is cut when it is larger than this.
@@ -24,7 +25,7 @@ pub async fn rotate_forever(components: Vec<&'static str>) {
         tokio::time::sleep(INTERVAL).await;
         for name in &components {
             if let Err(error) = rotate(&paths::log(name), LIMIT) {
-                println!("rotate the log of {name}: {error}");
+                say(format_args!("rotate the log of {name}: {error}"));
             }
         }
     }

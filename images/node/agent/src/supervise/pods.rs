@@ -3,6 +3,7 @@
 //! The kubelet and containerd leave containers running when they end, so the agent ends them, as the kubelet would:
 //! SIGTERM, some grace, SIGKILL. Found by their control groups, which hold for process 1 and for a host alike.
 
+use crate::console::say;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -47,7 +48,7 @@ pub async fn end(grace: Duration) {
         }
         any_ends(&members, if late { Duration::from_secs(1) } else { deadline - Instant::now() }).await;
         if late && self::members().len() >= members.len() {
-            println!("{} processes of containers did not end", members.len());
+            say(format_args!("{} processes of containers did not end", members.len()));
             return;
         }
     }

@@ -114,20 +114,20 @@ mod tests {
     use super::*;
     use tokio::task::LocalSet;
 
-    async fn exit_of(script: &str) -> Exit {
-        let reaper = Reaper::start().unwrap();
+    async fn exit_of(reaper: &Reaper, script: &str) -> Exit {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         reaper.spawn(&mut command).unwrap().exit.await.unwrap()
     }
 
+    /// One test, as there can be only one reaper in a process.
     #[test]
-    fn tells_how_a_process_ended_even_one_that_ends_at_once() {
+    fn tells_how_processes_ended() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            assert_eq!(exit_of("exit 7").await, Exit::Code(7));
-            assert_eq!(exit_of("kill -9 $$").await, Exit::Signal(Signal::SIGKILL));
             let reaper = Reaper::start().unwrap();
+            assert_eq!(exit_of(&reaper, "exit 7").await, Exit::Code(7));
+            assert_eq!(exit_of(&reaper, "kill -9 $$").await, Exit::Signal(Signal::SIGKILL));
             let mut command = Command::new("sh");
             command.args(["-c", "read line; test \"$line\" = hello"]);
             reaper.run(command, Some("hello\n")).await.unwrap();

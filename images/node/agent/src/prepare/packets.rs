@@ -1,4 +1,8 @@
-//! Pods that talk to the world do so with the node's address.
+//! The node's own packet rules: pods that talk to the world do so with the node's address, and a service address that
+//! leads nowhere says so.
+//!
+//! Without the second, a packet to a service that kube-proxy has not come to yet would leave by the default route and be
+//! lost: who asked would wait for his time-out, five seconds for a resolver, rather than try again.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -21,6 +25,8 @@ fn ruleset(spec: &NodeSpec) -> String {
         let _ = write!(nodes, ", {}", peer.address);
     }
     let pods = spec.network.cluster_cidr;
+    // What kube-proxy serves has another destination by the time that it is filtered (DNAT comes first).
+    let services = spec.network.service_cidr;
     // The first line makes the second one valid where there is no table yet.
     format!(
         "table ip kcl\n\
@@ -29,6 +35,14 @@ fn ruleset(spec: &NodeSpec) -> String {
          \tchain postrouting {{\n\
          \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
          \t\tip saddr {pods} ip daddr != {pods} ip daddr != {{ {nodes} }} masquerade\n\
+         \t}}\n\
+         \tchain forward {{\n\
+         \t\ttype filter hook forward priority filter; policy accept;\n\
+         \t\tip daddr {services} reject with icmp port-unreachable\n\
+         \t}}\n\
+         \tchain output {{\n\
+         \t\ttype filter hook output priority filter; policy accept;\n\
+         \t\tip daddr {services} reject with icmp port-unreachable\n\
          \t}}\n\
          }}\n"
     )
@@ -40,9 +54,10 @@ mod tests {
     use crate::testing::spec;
 
     #[test]
-    fn pods_keep_their_address_among_pods_and_nodes() {
+    fn pods_keep_their_address_and_unserved_services_refuse() {
         let text = ruleset(&spec());
         let rule = "ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 ip daddr != { 10.111.0.2, 10.111.0.3 } masquerade";
         assert!(text.contains(rule), "{text}");
+        assert_eq!(text.matches("ip daddr 10.96.0.0/16 reject with icmp port-unreachable").count(), 2, "{text}");
     }
 }

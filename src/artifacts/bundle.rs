@@ -1,0 +1,181 @@
+//! The way `bundle`: one file with all that nodes need, for machines without a network.
+//!
+//! A zstd-compressed tar: first `bundle.json`, then the files of each entry below the entry's name. Links are in the
+//! manifests, and what is unpacked or assembled from entries is made again where the bundle is opened.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::cache::{Entry, Manifest, Slot, trouble};
+use super::catalog::Artifact;
+use super::digest;
+use crate::error::{Error, Family, Result};
+
+const INDEX: &str = "bundle.json";
+const FORMAT: u32 = 1;
+
+/// What is in a bundle.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Index {
+    format: u32,
+    /// The version of kcl that made it.
+    pub kcl: String,
+    /// The version of Kubernetes in it.
+    pub kubernetes: String,
+    /// The architecture, in Go's words.
+    pub arch: String,
+    /// Manifests of its entries, by name.
+    pub entries: BTreeMap<String, Manifest>,
+}
+
+/// Writes a bundle of entries. Until it is whole it has another name. Returns its size in bytes.
+pub fn write(path: &Path, kubernetes: &str, entries: &[(Artifact, Entry)]) -> Result<u64> {
+    let failed = |error| trouble("write", path, error);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".kcl-bundle-")
+        .permissions(fs::Permissions::from_mode(0o644))
+        .tempfile_in(parent)
+        .map_err(failed)?;
+    let index = Index {
+        format: FORMAT,
+        kcl: env!("CARGO_PKG_VERSION").into(),
+        kubernetes: kubernetes.into(),
+        arch: entries.first().map(|(artifact, _)| artifact.arch.to_owned()).unwrap_or_default(),
+        entries: entries.iter().map(|(_, entry)| (entry.name().to_owned(), entry.manifest.clone())).collect(),
+    };
+    let mut write = || -> io::Result<()> {
+        let compressed = zstd::Encoder::new(BufWriter::with_capacity(1 << 20, temporary.as_file_mut()), 0)?;
+        let mut tar = tar::Builder::new(compressed);
+        append(&mut tar, INDEX, 0o644, &mut serde_json::to_vec_pretty(&index)?.as_slice(), None)?;
+        for (_, entry) in entries {
+            for (name, record) in &entry.manifest.files {
+                let mut file = File::open(entry.path.join(name))?;
+                append(&mut tar, &format!("{}/{name}", entry.name()), record.mode, &mut file, Some(record.size))?;
+            }
+        }
+        tar.into_inner()?.finish()?.flush()
+    };
+    write().map_err(failed)?;
+    temporary.as_file().sync_all().map_err(failed)?;
+    let size = temporary.as_file().metadata().map_err(failed)?.len();
+    temporary.persist(path).map_err(|error| failed(error.error))?;
+    Ok(size)
+}
+
+fn append<W: Write>(
+    tar: &mut tar::Builder<W>,
+    path: &str,
+    mode: u32,
+    content: &mut dyn Read,
+    size: Option<u64>,
+) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    let size = match size {
+        Some(size) => size,
+        None => content.read_to_end(&mut bytes)? as u64,
+    };
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_size(size);
+    tar.append_data(&mut header, path, bytes.as_slice().chain(content))
+}
+
+/// What is in a bundle, read from its beginning.
+pub fn index(path: &Path) -> Result<Index> {
+    let mut archive = open(path)?;
+    let mut members = archive.entries().map_err(|error| damaged(path, &error.to_string()))?;
+    let first = members.next().ok_or_else(|| damaged(path, "it is empty"))?;
+    let first = first.map_err(|error| damaged(path, &error.to_string()))?;
+    let name = first.path().map_err(|error| damaged(path, &error.to_string()))?.into_owned();
+    if name != Path::new(INDEX) {
+        return Err(damaged(path, &format!("it begins with {} and not with {INDEX}", name.display())));
+    }
+    let index: Index = serde_json::from_reader(first).map_err(|error| damaged(path, &error.to_string()))?;
+    if index.format != FORMAT {
+        return Err(Error::new(
+            Family::Usage,
+            format!("{} has the format {}, and this kcl reads {FORMAT}", path.display(), index.format),
+        )
+        .hint(format!("use kcl {}, which made it", index.kcl)));
+    }
+    for name in index.entries.iter().flat_map(|(name, entry)| {
+        [name].into_iter().chain(entry.files.keys()).chain(entry.links.keys()).chain(entry.links.values())
+    }) {
+        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(damaged(path, &format!("the path {name:?} leads out of it")));
+        }
+    }
+    Ok(index)
+}
+
+/// Unpacks the files of entries into the partial directories of their slots, checking each digest. `slots` are by the
+/// entries' names; the caller holds their locks.
+pub fn unpack(path: &Path, index: &Index, slots: &BTreeMap<String, Slot>) -> Result<()> {
+    let mut left: BTreeMap<String, _> = BTreeMap::new();
+    for (name, slot) in slots {
+        let partial = slot.begin()?;
+        let manifest = &index.entries[name];
+        for (file, record) in &manifest.files {
+            left.insert(format!("{name}/{file}"), (partial.join(file), record));
+        }
+        for (link, target) in &manifest.links {
+            let link = partial.join(link);
+            let make = || {
+                fs::create_dir_all(link.parent().expect("it is below"))?;
+                std::os::unix::fs::symlink(target, &link)
+            };
+            make().map_err(|error| trouble("make", &link, error))?;
+        }
+    }
+    let bad = |error: io::Error| damaged(path, &error.to_string());
+    let mut archive = open(path)?;
+    for member in archive.entries().map_err(bad)? {
+        if left.is_empty() {
+            break;
+        }
+        let mut member = member.map_err(bad)?;
+        let name = member.path().map_err(bad)?.to_string_lossy().into_owned();
+        let Some((to, record)) = left.remove(&name) else { continue };
+        let parent = to.parent().expect("it is below");
+        fs::create_dir_all(parent).map_err(|error| trouble("make", parent, error))?;
+        let file = File::create(&to).map_err(|error| trouble("write", &to, error))?;
+        let mut writer = digest::Writer::new(BufWriter::with_capacity(1 << 20, file));
+        // What cannot be read is the bundle's fault, what cannot be written is ours; the text tells which.
+        io::copy(&mut member, &mut writer).map_err(|error| trouble("unpack", path, error))?;
+        writer.flush().map_err(|error| trouble("write", &to, error))?;
+        let (_, found, _) = writer.finish();
+        if found != record.sha256 {
+            let why = format!("{name} has the digest sha256:{found}, and its manifest says sha256:{}", record.sha256);
+            return Err(damaged(path, &why));
+        }
+        fs::set_permissions(&to, fs::Permissions::from_mode(record.mode))
+            .map_err(|error| trouble("change", &to, error))?;
+    }
+    match left.keys().next() {
+        Some(name) => Err(damaged(path, &format!("{name} is not in it"))),
+        None => Ok(()),
+    }
+}
+
+type Archive = tar::Archive<zstd::Decoder<'static, BufReader<File>>>;
+
+fn open(path: &Path) -> Result<Archive> {
+    let file = File::open(path).map_err(|error| {
+        Error::new(Family::Usage, format!("the bundle {} cannot be opened: {error}", path.display()))
+            .hint("`kcl bundle create FILE` makes one, on a machine with a network")
+    })?;
+    let reader = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 20, file))
+        .map_err(|error| damaged(path, &error.to_string()))?;
+    Ok(tar::Archive::new(reader))
+}
+
+fn damaged(path: &Path, why: &str) -> Error {
+    Error::new(Family::Artifact, format!("{} is not a whole bundle: {why}", path.display()))
+        .hint("nothing of it was used; copy it again, or make it again with `kcl bundle create`")
+}

@@ -1,0 +1,183 @@
+//! Downloads over HTTP that can be taken up where they were cut, through proxies and with a private authority.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use futures::StreamExt;
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Client, Response, StatusCode};
+
+use super::Options;
+use super::cache::trouble;
+use crate::error::{Error, Family, Result};
+
+/// Why something was not downloaded.
+#[derive(Debug)]
+pub enum Failure {
+    /// The server, or the way to it, does not work.
+    Unreachable(String),
+    /// The server does not have it.
+    Absent(String),
+    /// Anything else; other ways are not to be tried.
+    Error(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Error(error)
+    }
+}
+
+/// A client.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: Client,
+    answer: Duration,
+}
+
+/// The largest checksum file that is believed.
+const TEXT_LIMIT: usize = 1 << 20;
+
+impl Http {
+    /// With short limits for connecting where there is another way (`hasty`), and patience where there is none.
+    ///
+    /// # Errors
+    /// `Usage` where the file of authorities cannot be used.
+    pub fn new(options: &Options, hasty: bool) -> Result<Http> {
+        // An error says that there is one already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (connect, answer) = if hasty { (3, 5) } else { (15, 60) };
+        let mut builder = Client::builder()
+            .user_agent(concat!("kcl/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(connect))
+            .read_timeout(Duration::from_secs(30));
+        if let Some(path) = &options.ca_file {
+            let bad = |why: String| {
+                Error::new(Family::Usage, format!("the CA file {} cannot be used: {why}", path.display()))
+                    .hint("it has to hold certificates in PEM, each between BEGIN CERTIFICATE and END CERTIFICATE")
+            };
+            let text = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&text).map_err(|error| bad(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(bad("there is no certificate in it".into()));
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let client = builder.build().map_err(|error| {
+            Error::new(Family::Host, format!("the HTTP client cannot be set up: {}", causes(&error)))
+        })?;
+        Ok(Http { client, answer: Duration::from_secs(answer) })
+    }
+
+    async fn get(&self, url: &str, from: u64) -> std::result::Result<Response, Failure> {
+        let mut request = self.client.get(url);
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        let answered = tokio::time::timeout(self.answer, request.send()).await;
+        let response = answered
+            .map_err(|_| Failure::Unreachable(format!("{url}: no answer within {} s", self.answer.as_secs())))?
+            .map_err(|error| Failure::Unreachable(format!("{url}: {}", causes(&error))))?;
+        match response.status() {
+            status if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
+            status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
+                Err(Failure::Absent(format!("{url}: the server answers {status}")))
+            }
+            status => Err(Failure::Unreachable(format!("{url}: the server answers {status}"))),
+        }
+    }
+
+    /// A small text.
+    pub async fn text(&self, url: &str) -> std::result::Result<String, Failure> {
+        let mut body = self.get(url, 0).await?.bytes_stream();
+        let mut bytes = Vec::new();
+        while let Some(part) = body.next().await {
+            bytes.extend_from_slice(&part.map_err(|error| Failure::Unreachable(format!("{url}: {}", causes(&error))))?);
+            if bytes.len() > TEXT_LIMIT {
+                return Err(Error::new(Family::Artifact, format!("{url} is larger than a checksum file can be")).into());
+            }
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A file, written to `part`, on from what is there of it already. A connection that is cut is taken up again as
+    /// long as each brings something. `tell` hears of the bytes that are there and, where it is known, of how many
+    /// there will be.
+    pub async fn download(
+        &self,
+        url: &str,
+        part: &Path,
+        tell: impl Fn(u64, Option<u64>),
+    ) -> std::result::Result<(), Failure> {
+        let failed = |error| Failure::Error(trouble("write", part, error));
+        let mut file = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(part)
+            .map_err(|error| trouble("open", part, error))?;
+        loop {
+            let before = file.seek(SeekFrom::End(0)).map_err(failed)?;
+            let response = self.get(url, before).await?;
+            let mut there = before;
+            if before > 0 && !resumes(&response, before) {
+                // It is another file now, or the server cannot resume.
+                file.set_len(0).map_err(failed)?;
+                there = 0;
+                if !response.status().is_success() {
+                    continue;
+                }
+                if response.status() == StatusCode::PARTIAL_CONTENT {
+                    continue;
+                }
+            }
+            let begun = there;
+            let total = response.content_length().map(|length| there + length);
+            let mut body = response.bytes_stream();
+            let cut = loop {
+                match body.next().await {
+                    Some(Ok(bytes)) => {
+                        file.write_all(&bytes).map_err(failed)?;
+                        there += bytes.len() as u64;
+                        tell(there, total);
+                    }
+                    Some(Err(error)) => break Some(causes(&error)),
+                    None => break total.filter(|total| there < *total).map(|_| "it ended early".to_owned()),
+                }
+            };
+            match cut {
+                None => return file.sync_all().map_err(failed),
+                Some(_) if there > begun => {}
+                Some(why) => return Err(Failure::Unreachable(format!("{url}: {why}"))),
+            }
+        }
+    }
+}
+
+/// Whether an answer goes on exactly where we are.
+fn resumes(response: &Response, from: u64) -> bool {
+    response.status() == StatusCode::PARTIAL_CONTENT
+        && response
+            .headers()
+            .get(CONTENT_RANGE)
+            .and_then(|range| range.to_str().ok())
+            .is_some_and(|range| range.starts_with(&format!("bytes {from}-")))
+}
+
+/// An error and what is below it: reqwest's own text tells only where it happened.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    // The first repeats the address.
+    if texts.len() > 1 {
+        texts.remove(0);
+    }
+    texts.join(": ")
+}

@@ -1,0 +1,213 @@
+//! Looking at the cache and cleaning it.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::cache::{Entry, Found, Kind, Slot, remove, trouble};
+use super::catalog::{Artifact, CATALOG};
+use super::{Artifacts, Want, compose, lock, oci, release};
+use crate::error::{Error, Family, Result};
+
+/// An artifact of the catalog, or an entry of the cache, for a table or as JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Its kind: `artifacts`, `nodes`, `image-stores`, `images`.
+    pub kind: &'static str,
+    /// Its name: the artifact's, or the entry's.
+    pub name: String,
+    /// The artifact's version.
+    pub version: Option<String>,
+    /// The ways that lead to it.
+    pub ways: Vec<&'static str>,
+    /// Whether it is in the cache.
+    pub cached: bool,
+    /// Whether this kcl would use it; what it would not is left from another version.
+    pub current: bool,
+    /// Why it cannot be used though it is there.
+    pub corrupt: Option<String>,
+    /// Its size on disk in bytes. Files that entries share by hard links count in each.
+    pub size: u64,
+    /// How it was got: `build`, `release`, `bundle` or `assembled`.
+    pub got: Option<String>,
+    /// When, as of RFC 3339.
+    pub made_at: Option<String>,
+    /// Where it is, or would be.
+    pub path: std::path::PathBuf,
+}
+
+/// What to clean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clean {
+    /// What neither a cluster uses nor this kcl would.
+    Unused,
+    /// All that no cluster uses.
+    All,
+    /// All, though clusters may use it: they keep running, but their nodes cannot be started again as they are.
+    Forced,
+}
+
+/// What was cleaned.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Cleaned {
+    /// Entries that were removed: `<kind>/<name>`.
+    pub removed: Vec<String>,
+    /// Entries that were kept, as clusters use them.
+    pub in_use: Vec<String>,
+    /// Bytes that entries had; those shared with clusters are free once these are gone.
+    pub bytes: u64,
+}
+
+impl Artifacts {
+    /// The catalog and what else is in the cache.
+    pub fn list(&self) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        let mut current = BTreeSet::new();
+        for artifact in catalog() {
+            let slot = self.cache.slot(Kind::Artifact, artifact.entry_name()?);
+            current.insert(slot.part());
+            let mut ways = Vec::new();
+            if release::source(&artifact, self.options.mirror.as_deref()).is_some() {
+                ways.push("release");
+            }
+            if artifact.definition.build.is_some() {
+                ways.push("build");
+            }
+            let row = row(&slot, true)?;
+            rows.push(Row { name: artifact.name().into(), version: Some(artifact.version), ways, ..row });
+        }
+        for kind in Kind::ALL {
+            for slot in self.cache.slots(kind)? {
+                if !current.contains(&slot.part()) {
+                    rows.push(row(&slot, kind != Kind::Artifact)?);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Reads all entries and compares digests: the names of those that are damaged, and why. They are not used, and
+    /// made again when they are next needed.
+    pub fn verify(&self) -> Result<Vec<(String, String)>> {
+        let mut damaged = Vec::new();
+        for kind in Kind::ALL {
+            for slot in self.cache.slots(kind)? {
+                if let Found::Corrupt(why) = slot.open(true)? {
+                    damaged.push((slot.part(), why));
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Cleans the cache. `in_use` are the keys ([`super::NodeArtifacts::key`]) of all clusters.
+    ///
+    /// # Errors
+    /// `Artifact` while another kcl uses the cache.
+    pub fn clean(&self, what: Clean, in_use: &[String]) -> Result<Cleaned> {
+        let _lease = match lock::try_exclusive(&self.lease_path())? {
+            Ok(lease) => lease,
+            Err(holder) => {
+                return Err(Error::new(Family::Artifact, format!("the cache is in use by {holder}"))
+                    .hint("try again when it is done"));
+            }
+        };
+        let mut used = BTreeSet::new();
+        for key in in_use {
+            self.keep(&self.cache.slot(Kind::Node, key), &mut used)?;
+        }
+        let kept = match what {
+            Clean::Forced => BTreeSet::new(),
+            Clean::All => used.clone(),
+            Clean::Unused => used.union(&self.current()?).cloned().collect(),
+        };
+        let mut cleaned = Cleaned { in_use: used.intersection(&kept).cloned().collect(), ..Cleaned::default() };
+        for kind in Kind::ALL {
+            for slot in self.cache.slots(kind)? {
+                if kept.contains(&slot.part()) {
+                    continue;
+                }
+                // One that is being made is held by nobody: its maker shares the cache's lock.
+                if let Found::Entry(entry) = slot.open(false)? {
+                    cleaned.bytes += entry.size();
+                }
+                slot.remove()?;
+                cleaned.removed.push(slot.part());
+            }
+        }
+        // What was replaced while nodes had it mounted.
+        if used.is_empty() || what == Clean::Forced {
+            for path in self.cache.aside()? {
+                remove(&path)?;
+            }
+        }
+        if what != Clean::Unused {
+            for directory in ["downloads", "logs"] {
+                let directory = self.cache.root().join(directory);
+                remove(&directory)?;
+                std::fs::create_dir(&directory).map_err(|error| trouble("make", &directory, error))?;
+            }
+        }
+        Ok(cleaned)
+    }
+
+    /// An entry and all that it was made from.
+    fn keep(&self, slot: &Slot, kept: &mut BTreeSet<String>) -> Result<()> {
+        if !kept.insert(slot.part()) {
+            return Ok(());
+        }
+        if let Found::Entry(entry) = slot.open(false)? {
+            for part in &entry.manifest.parts {
+                if let Some(slot) = self.cache.slot_of(part) {
+                    self.keep(&slot, kept)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What this kcl would use, in any version.
+    fn current(&self) -> Result<BTreeSet<String>> {
+        let mut parts = BTreeSet::new();
+        for artifact in catalog() {
+            parts.insert(self.cache.slot(Kind::Artifact, artifact.entry_name()?).part());
+            if artifact.name() == "kubernetes" {
+                let want = Want { kubernetes: artifact.version, ..Want::default() };
+                let plan = compose::Plan::new(&self.cache, &want)?;
+                parts.extend([plan.node.part(), plan.store.part()]);
+            }
+        }
+        for image in oci::all()? {
+            parts.insert(self.cache.slot(Kind::Image, image.entry_name()?).part());
+        }
+        Ok(parts)
+    }
+}
+
+/// All artifacts in all versions.
+fn catalog() -> Vec<Artifact> {
+    let versions = |definition| CATALOG.versions(definition);
+    CATALOG.artifacts.iter().flat_map(versions).collect()
+}
+
+fn row(slot: &Slot, current: bool) -> Result<Row> {
+    let (entry, corrupt): (Option<Entry>, _) = match slot.open(false)? {
+        Found::Entry(entry) => (Some(*entry), None),
+        Found::Nothing => (None, None),
+        Found::Corrupt(why) => (None, Some(why)),
+    };
+    let manifest = entry.as_ref().map(|entry| &entry.manifest);
+    Ok(Row {
+        kind: slot.kind.directory(),
+        name: slot.name.clone(),
+        version: None,
+        ways: Vec::new(),
+        cached: entry.is_some(),
+        current,
+        corrupt,
+        size: entry.as_ref().map(Entry::size).unwrap_or_default(),
+        got: manifest.map(|manifest| manifest.way.clone()),
+        made_at: manifest.map(|manifest| manifest.made_at.clone()),
+        path: slot.path(),
+    })
+}

@@ -1,0 +1,37 @@
+//! `kcl bundle`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::artifacts::Source;
+use crate::artifacts::{Artifacts, Want};
+use crate::cluster::App;
+use crate::error::Result;
+
+/// What is done with bundles.
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// Write everything that `kcl start --bundle FILE` needs into one file
+    Create {
+        /// The file
+        #[arg(value_name = "FILE", default_value = "kcl-bundle.tar.zst")]
+        file: PathBuf,
+
+        /// The version of Kubernetes
+        #[arg(long, value_name = "VERSION", default_value = "stable")]
+        kubernetes_version: String,
+
+        #[command(flatten)]
+        source: Source,
+    },
+}
+
+/// Does it.
+pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
+    let Verb::Create { file, kubernetes_version, source } = verb;
+    let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
+    let want = Want { way: source.way(None), ..Want::cluster(kubernetes_version) };
+    artifacts.bundle_create(file, &want, &app.progress).await?;
+    app.progress.info(format!("On a machine without a network: kcl start --bundle {}", file.display()));
+    Ok(ExitCode::SUCCESS)
+}
