@@ -1,4 +1,4 @@
-//! Machines: the network, then all of them at once: made, told what they are, powered on.
+//! Machines, all of them at once: made, told what they are, powered on.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use kcl_driver_api::{File, Machine, MachineSpec, Network, NetworkSpec, Tree, TreeUse};
+use kcl_driver_api::{File, Machine, MachineSpec, Tree, TreeUse};
 use kcl_node_spec::{Role, paths};
 
 use super::{Bootstrap, Resolvers, node};
@@ -30,12 +30,7 @@ struct Briefing {
 pub async fn start(bootstrap: &Bootstrap<'_>, state: &mut ClusterState, resolvers: &Resolvers) -> Result<bool> {
     let count = bootstrap.plan.to_start();
     let step = bootstrap.progress.step("machines", title(bootstrap));
-    if bootstrap.plan.new {
-        bootstrap.journal.record(Made::Network);
-    }
-    let network_spec = NetworkSpec { cluster: bootstrap.plan.cluster.clone(), subnet: bootstrap.plan.subnet };
-    let network = bootstrap.driver.ensure_network(&network_spec).await?;
-    let briefings = brief(bootstrap, state, &network, resolvers)?;
+    let briefings = brief(bootstrap, state, resolvers)?;
     let results = join_all(briefings.iter().map(|briefing| bring_up(bootstrap, state, briefing))).await;
     let mut started = false;
     for (briefing, result) in briefings.iter().zip(results) {
@@ -69,7 +64,6 @@ fn nodes(count: usize) -> String {
 fn brief(
     bootstrap: &Bootstrap<'_>,
     state: &ClusterState,
-    network: &Network,
     resolvers: &Resolvers,
 ) -> Result<Vec<Briefing>> {
     let spec = &state.spec;
@@ -90,7 +84,7 @@ fn brief(
         let issued = bootstrap.pki.node_files(&identity, &cluster, Timestamp::now())?;
         renewed.extend(issued.renewed);
         let mut files = issued.files;
-        files.push(node::spec_file(&node::node_spec(state, record, network, resolvers, bounded))?);
+        files.push(node::spec_file(&node::node_spec(state, record, bootstrap.network, resolvers, bounded))?);
         let digest = node::digest(&files);
         let news = record.configured.as_ref() != Some(&digest);
         briefings.push(Briefing { plan: plan.clone(), files, digest, news });
@@ -113,21 +107,23 @@ fn record<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
 async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Briefing) -> Result<bool> {
     let (cluster, name) = (&bootstrap.plan.cluster, &briefing.plan.name);
     let driver = bootstrap.driver;
-    match briefing.plan.action {
-        Action::Keep if !briefing.news => return Ok(false),
-        Action::Keep => driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?,
-        Action::PowerOn => {}
-        Action::Replace => driver.delete(cluster, name).await?,
-        Action::Create => {}
+    if briefing.plan.action == Action::Keep && !briefing.news {
+        return Ok(false);
     }
     if matches!(briefing.plan.action, Action::Create | Action::Replace) {
         bootstrap.journal.record(Made::Machine(name.clone()));
+    }
+    // Before its files: who takes this back has to know that they may have changed.
+    bootstrap.journal.record(Made::Powered(name.clone()));
+    match briefing.plan.action {
+        Action::Keep => driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?,
+        Action::Replace => driver.delete(cluster, name).await?,
+        Action::PowerOn | Action::Create => {}
     }
     // A machine that is there takes over what has changed in its spec.
     let machine: Box<dyn Machine> = driver.create(&machine_spec(bootstrap, state, &briefing.plan)).await?;
     // Also where it is no news: what lies outside of the volumes need not have survived a power cut.
     machine.put(&briefing.files).await?;
-    bootstrap.journal.record(Made::Powered(name.clone()));
     machine.power_on().await?;
     Ok(true)
 }

@@ -8,7 +8,7 @@ mod resolvers;
 mod system;
 
 pub use machines::{POWER_OFF_GRACE, labels};
-pub use node::{api_server, pod_cidr};
+pub use node::{api_server, node_spec, pod_cidr};
 pub use ready::Wait;
 pub use resolvers::Resolvers;
 pub use system::HOST_NAME;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use kcl_driver_api::Driver;
+use kcl_driver_api::{Driver, Network};
 use kcl_node_spec::Role;
 
 use crate::artifacts::NodeArtifacts;
@@ -40,6 +40,8 @@ pub struct Bootstrap<'a> {
     pub pki: &'a Pki,
     /// What is about to be done.
     pub plan: &'a Plan,
+    /// What connects the machines.
+    pub network: &'a Network,
     /// What was made, for the way back.
     pub journal: &'a Journal,
     /// Where it is told.

@@ -141,12 +141,15 @@ impl Verb {
 
 /// Parses the command line, runs the verb and tells the exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error),
+    };
     let progress = progress::choose(cli.verb.json_events(), cli.verbose);
     // One crypto backend for everything; a second call would only find it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = runtime().and_then(|runtime| {
-        let store = Store::open(Paths::from_env()?)?;
+        let store = Store::open(Paths::from_env()?);
         let app = App { store, progress: progress.clone() };
         let result = runtime.block_on(cli.run(&app));
         // Nothing that is still being read or waited for on a thread is worth waiting for.
@@ -157,6 +160,31 @@ pub fn main() -> ExitCode {
         progress.error(&error);
         ExitCode::from(error.family.exit_code())
     })
+}
+
+/// Help and versions, which clap takes for errors, and command lines that are wrong. The exit code of these is that of
+/// all wrong input rather than clap's 2, which `kcl status` means something else by.
+fn misread(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody may be reading any more.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if asks_for_json(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned())) {
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        progress::choose(true, 0).error(&Error::new(Family::Usage, text));
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(Family::Usage.exit_code())
+}
+
+/// Whether a command line that cannot be read says that a program is to read the answer.
+fn asks_for_json(arguments: impl Iterator<Item = String>) -> bool {
+    let words: Vec<String> = arguments.take_while(|word| word != "--").collect();
+    let parted = words.windows(2).any(|pair| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json");
+    parted || words.iter().any(|word| matches!(word.as_str(), "-ojson" | "-o=json" | "--output=json"))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -174,5 +202,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn programs_are_recognized_also_in_wrong_command_lines() {
+        let asks = |line: &str| super::asks_for_json(line.split(' ').map(str::to_owned));
+        for line in ["start -o json --bogus", "--bogus start --output json", "start --output=json x", "start -ojson"] {
+            assert!(asks(line), "{line}");
+        }
+        for line in ["start --bogus", "start -o text json", "kubectl -- get nodes -o json"] {
+            assert!(!asks(line), "{line}");
+        }
     }
 }

@@ -122,8 +122,9 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
         Some(number) => (number, 1),
         None => (text, 1),
     };
-    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" is not a time; write 90, 90s, 6m or 1h"))?;
-    Ok(Duration::from_secs(number * factor))
+    let wrong = || format!("\"{text}\" is not a time: write 90, 90s, 6m or 1h");
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
 }
 
 /// Starts.

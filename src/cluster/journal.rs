@@ -13,7 +13,7 @@ pub enum Made {
     Network,
     /// A machine.
     Machine(String),
-    /// A machine was powered on.
+    /// A machine was told what it is and powered on.
     Powered(String),
 }
 

@@ -28,6 +28,10 @@ pub fn driver_of(app: &App, state: &ClusterState) -> Result<Box<dyn Driver>> {
 
 /// The artifacts of a cluster where they are cached.
 pub fn cached(app: &App, spec: &ClusterSpec) -> Result<Option<NodeArtifacts>> {
+    if !app.store.paths().cache.exists() {
+        // Only to look is no reason to make it.
+        return Ok(None);
+    }
     let artifacts = Artifacts::open(&app.store.paths().cache, Default::default())?;
     Ok(artifacts.cached(&Want::cluster(&spec.kubernetes_version)))
 }

@@ -150,8 +150,14 @@ fn allocate(
     let address = subnet.hosts().filter(|address| *address != gateway).find(|address| !address_taken(*address));
     let pods = (0..).map_while(|index| bootstrap::pod_cidr(spec.pod_cidr, index)).find(|cidr| !cidr_taken(*cidr));
     let full = |what: &str, cidr: Ipv4Net| {
-        Error::new(Family::Usage, format!("{what} {cidr} has no room for {} nodes", spec.nodes.len()))
-            .hint(format!("choose a larger one with --{what}"))
+        let error = Error::new(Family::Usage, format!("{what} {cidr} has no room for {} nodes", spec.nodes.len()));
+        match state {
+            None => error.hint(format!("choose a larger one with --{what}")),
+            Some(_) => error.hint(format!(
+                "the {what} of a cluster is chosen when it is made: ask for fewer nodes, or make another cluster beside it \
+                 with -p NAME and a larger --{what}"
+            )),
+        }
     };
     Ok((address.ok_or_else(|| full("subnet", subnet))?, pods.ok_or_else(|| full("pod-cidr", spec.pod_cidr))?))
 }

@@ -1,17 +1,19 @@
 //! `start`: makes a cluster, or what is missing of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kcl_driver_api::{Driver, Finding, PreflightRequest, Severity};
+use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Severity};
 
 use super::kubectl::{kubeconfig_entry, pki};
-use super::{Action, App, Journal, Made, Plan, delete, drivers, interruptible, observe, plan};
+use super::{Action, App, Journal, Made, Observed, Plan, delete, drivers, interruptible, observe, plan};
 use crate::artifacts::{self, Artifacts, NodeArtifacts, Want};
 use crate::bootstrap::{self, Bootstrap, Wait};
 use crate::config::{self, ClusterSpec, Overrides};
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
+use crate::kubernetes::Access;
 use crate::state::{ClusterLock, ClusterState, NodeRecord, Phase, SCHEMA};
 
 /// What the user asks of `start`.
@@ -42,25 +44,27 @@ pub struct Outcome {
     /// The cluster; none after a dry run.
     pub state: Option<ClusterState>,
     /// The kubeconfig that has the cluster now; none after a dry run.
-    pub kubeconfig: Option<std::path::PathBuf>,
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// What is wanted, what is there, and what follows.
+struct Prepared {
+    spec: ClusterSpec,
+    driver: Box<dyn Driver>,
+    observed: Observed,
+    plan: Plan,
 }
 
 /// Makes a cluster, or what is missing of it.
 pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     let name = config::profile_name(&options.overrides)?;
-    let mut lock = app.lock(&name).await?;
-    let existing = app.store.load(&name)?.filter(|state| state.phase != Phase::Deleting);
-    // A subnet that was found free is the cluster's own from then on.
-    let existing = existing.map(|state| ClusterSpec { subnet: Some(state.subnet), ..state.spec });
-    let mut spec = config::resolve(&options.overrides, existing.as_ref())?;
-    spec.kubernetes_version = artifacts::catalog::CATALOG.kubernetes_version(&spec.kubernetes_version)?;
-    let cached = observe::cached(app, &spec)?;
-    let driver = drivers::driver(spec.driver, app.store.paths(), cached.as_ref())?;
-    let observed = observe::observe(app, driver.as_ref(), &spec).await?;
-    let plan = plan(&spec, &observed)?;
     if options.dry_run {
+        // Only a look: it waits for nobody and leaves nothing behind.
+        let plan = prepare(app, options, &name).await?.plan;
         return Ok(Outcome { plan, state: None, kubeconfig: None });
     }
+    let mut lock = app.lock(&name).await?;
+    let Prepared { spec, driver, observed, mut plan } = prepare(app, options, &name).await?;
     preflight(app, driver.as_ref(), &plan, &spec).await?;
     let leftovers = plan.new && app.store.paths().cluster(&name).exists();
     if leftovers {
@@ -70,15 +74,41 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
         lock = app.lock(&name).await?;
     }
     let journal = Journal::default();
-    let mut state = planned_state(&plan, spec, observed.state.filter(|_| !plan.new));
-    let result = interruptible(carry_out(app, options, &plan, &mut state, &journal)).await;
-    let result = match result {
-        Ok(kubeconfig) => Ok(Outcome { plan, state: Some(state), kubeconfig: Some(kubeconfig) }),
+    let before = observed.state.filter(|_| !plan.new);
+    let mut state = planned_state(&plan, spec, before.as_ref());
+    match interruptible(carry_out(app, options, &mut plan, &mut state, &journal)).await {
+        Ok(access) => {
+            let kubeconfig = tell_kubectl(&name, &access, options.keep_context)?;
+            drop(lock);
+            Ok(Outcome { plan, state: Some(state), kubeconfig: Some(kubeconfig) })
+        }
         Err(error) if options.keep => Err(error),
-        Err(error) => return Err(undo(app, lock, &journal, &state, plan.new, error).await),
-    };
-    drop(lock);
-    result
+        Err(error) => Err(undo(app, lock, &journal, &state, before, error).await),
+    }
+}
+
+/// Looks and plans. Changes nothing.
+async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepared> {
+    let existing = app.store.load(name)?.filter(|state| state.phase != Phase::Deleting);
+    // A subnet that was found free is the cluster's own from then on.
+    let existing = existing.map(|state| ClusterSpec { subnet: Some(state.subnet), ..state.spec });
+    let mut spec = config::resolve(&options.overrides, existing.as_ref())?;
+    spec.kubernetes_version = artifacts::catalog::CATALOG.kubernetes_version(&spec.kubernetes_version)?;
+    let cached = observe::cached(app, &spec)?;
+    let driver = drivers::driver(spec.driver, app.store.paths(), cached.as_ref())?;
+    let observed = observe::observe(app, driver.as_ref(), &spec).await?;
+    let plan = plan(&spec, &observed)?;
+    Ok(Prepared { spec, driver, observed, plan })
+}
+
+/// Points kubectl at the cluster. The cluster is whole by then: trouble here is no reason to take it back.
+fn tell_kubectl(name: &str, access: &Access, keep_context: bool) -> Result<PathBuf> {
+    Kubeconfig::from_env()
+        .and_then(|kubeconfig| kubeconfig.merge(&kubeconfig_entry(name, access), keep_context))
+        .map_err(|error| {
+            let hint = format!("cluster \"{name}\" runs; once this is mended, point kubectl at it: kcl update-context -p {name}");
+            error.hint(hint).hint(format!("until then: kcl kubectl -p {name} -- get nodes"))
+        })
 }
 
 /// Everything that stands in the way, in one report, before anything is changed.
@@ -120,9 +150,9 @@ fn told(finding: &Finding) -> String {
 }
 
 /// The state as it is once the plan is carried out.
-fn planned_state(plan: &Plan, spec: ClusterSpec, existing: Option<ClusterState>) -> ClusterState {
+fn planned_state(plan: &Plan, spec: ClusterSpec, existing: Option<&ClusterState>) -> ClusterState {
     let configured = |name: &str| {
-        let nodes = existing.iter().flat_map(|state| &state.nodes);
+        let nodes = existing.into_iter().flat_map(|state| &state.nodes);
         nodes.filter(|node| node.name == name).find_map(|node| node.configured.clone())
     };
     let nodes = plan.nodes.iter().map(|node| NodeRecord {
@@ -136,9 +166,9 @@ fn planned_state(plan: &Plan, spec: ClusterSpec, existing: Option<ClusterState>)
         schema: SCHEMA,
         subnet: plan.subnet,
         nodes: nodes.collect(),
-        phase: existing.as_ref().map_or(Phase::Creating, |state| state.phase),
-        artifacts: existing.as_ref().and_then(|state| state.artifacts.clone()),
-        created: existing.as_ref().map_or_else(Timestamp::now, |state| state.created),
+        phase: existing.map_or(Phase::Creating, |state| state.phase),
+        artifacts: existing.and_then(|state| state.artifacts.clone()),
+        created: existing.map_or_else(Timestamp::now, |state| state.created),
         spec,
     }
 }
@@ -147,16 +177,17 @@ fn planned_state(plan: &Plan, spec: ClusterSpec, existing: Option<ClusterState>)
 async fn carry_out(
     app: &App,
     options: &StartOptions,
-    plan: &Plan,
+    plan: &mut Plan,
     state: &mut ClusterState,
     journal: &Journal,
-) -> Result<std::path::PathBuf> {
+) -> Result<Access> {
     let artifacts = artifacts(app, options, &state.spec).await?;
     state.artifacts = Some(artifacts.key.clone());
     journal.record(Made::State);
-    app.store.save(state)?;
+    remember(app, state)?;
     let pki = pki(app, &plan.cluster)?;
     let driver = drivers::driver(state.spec.driver, app.store.paths(), Some(&artifacts))?;
+    let network = network(app, driver.as_ref(), plan, state, journal).await?;
     for orphan in &plan.orphans {
         driver.delete(&plan.cluster, orphan).await?;
     }
@@ -165,6 +196,7 @@ async fn carry_out(
         artifacts: &artifacts,
         pki: &pki,
         plan,
+        network: &network,
         journal,
         progress: &app.progress,
         wait: options.wait,
@@ -173,7 +205,45 @@ async fn carry_out(
     let access = bootstrap.run(state).await?;
     state.phase = Phase::Created;
     app.store.save(state)?;
-    Kubeconfig::from_env()?.merge(&kubeconfig_entry(&plan.cluster, &access), options.keep_context)
+    Ok(access)
+}
+
+/// Keeps the state of a run that may be cut off. What nodes are told from here on may differ from what they were told
+/// before, so that is forgotten until the run is through: the start after a cut tells them anew.
+fn remember(app: &App, state: &ClusterState) -> Result<()> {
+    let mut kept = state.clone();
+    kept.nodes.iter_mut().for_each(|node| node.configured = None);
+    app.store.save(&kept)
+}
+
+/// Makes or mends the network. Where another cluster took the subnet that was free when a new one was planned, plans
+/// again with the one that is free now.
+async fn network(
+    app: &App,
+    driver: &dyn Driver,
+    plan: &mut Plan,
+    state: &mut ClusterState,
+    journal: &Journal,
+) -> Result<Network> {
+    if plan.new {
+        journal.record(Made::Network);
+    }
+    loop {
+        let wanted = NetworkSpec { cluster: plan.cluster.clone(), subnet: plan.subnet };
+        let conflict = match driver.ensure_network(&wanted).await {
+            Err(error) if error.kind == ErrorKind::Conflict && plan.new && state.spec.subnet.is_none() => error,
+            result => return Ok(result?),
+        };
+        let free_subnet = driver.propose_subnet(&plan.cluster).await?;
+        if free_subnet == plan.subnet {
+            return Err(conflict.into());
+        }
+        let observed = Observed { state: None, machines: Vec::new(), free_subnet };
+        *plan = super::plan(&state.spec, &observed)?;
+        let artifacts = state.artifacts.take();
+        *state = ClusterState { artifacts, ..planned_state(plan, state.spec.clone(), None) };
+        remember(app, state)?;
+    }
 }
 
 async fn artifacts(app: &App, options: &StartOptions, spec: &ClusterSpec) -> Result<NodeArtifacts> {
@@ -182,19 +252,32 @@ async fn artifacts(app: &App, options: &StartOptions, spec: &ClusterSpec) -> Res
     artifacts.ensure(&want, &app.progress).await
 }
 
-/// The way back: takes back what this run made, and tells the first cause.
-async fn undo(app: &App, lock: ClusterLock, journal: &Journal, state: &ClusterState, new: bool, error: Error) -> Error {
+/// The way back: takes back what this run made, and tells the first cause. A cluster that was there `before` is
+/// remembered as it was.
+async fn undo(
+    app: &App,
+    lock: ClusterLock,
+    journal: &Journal,
+    state: &ClusterState,
+    before: Option<ClusterState>,
+    error: Error,
+) -> Error {
     let cluster = &state.spec.name;
     if !journal.has(&Made::State) {
         return error;
     }
     app.progress.info("Taking back what was made");
+    let before = before.map(|before| untold(before, journal));
     let mut complaints = match observe::driver_of(app, state) {
         Ok(driver) => journal.undo(driver.as_ref(), cluster).await,
         Err(error) => vec![error.message],
     };
-    if new && complaints.is_empty() {
-        complaints.extend(app.store.remove(lock).err().map(|error| error.message));
+    if complaints.is_empty() {
+        let done = match before {
+            Some(before) => app.store.save(&before),
+            None => app.store.remove(lock),
+        };
+        complaints.extend(done.err().map(|error| error.message));
     }
     if complaints.is_empty() {
         return error;
@@ -204,4 +287,14 @@ async fn undo(app: &App, lock: ClusterLock, journal: &Journal, state: &ClusterSt
         complaints.join("; ")
     );
     error.hint(left)
+}
+
+/// The state with what this run told nodes forgotten: the next start tells them anew.
+fn untold(mut state: ClusterState, journal: &Journal) -> ClusterState {
+    for node in &mut state.nodes {
+        if journal.has(&Made::Powered(node.name.clone())) || journal.has(&Made::Machine(node.name.clone())) {
+            node.configured = None;
+        }
+    }
+    state
 }

@@ -11,7 +11,9 @@ use crate::state::ClusterState;
 
 /// Powers the machines off. True where any ran.
 pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
+    app.existing(cluster)?;
     let lock = app.lock(cluster).await?;
+    // Who was waited for may have deleted it.
     let state = app.existing(cluster)?;
     let driver = observe::driver_of(app, &state)?;
     let running = running(driver.as_ref(), &state).await?;

@@ -50,7 +50,7 @@ pub struct Overrides {
     pub apiserver_names: Vec<String>,
     /// `--apiserver-ips`, each may hold several with commas.
     pub apiserver_ips: Vec<String>,
-    /// `--manifests`, each a file.
+    /// `--manifest`, each a file.
     pub manifests: Vec<PathBuf>,
 }
 
@@ -180,7 +180,7 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
         spec.manifests = flags
             .manifests
             .iter()
-            .map(|path| nodes::manifest(path).map_err(said_by("--manifests")))
+            .map(|path| nodes::manifest(path).map_err(said_by("--manifest")))
             .collect::<Result<_>>()?;
     }
     Ok(())

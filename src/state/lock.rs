@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Family, Result};
 
-/// The right to change a cluster; dropping it gives it back.
+/// The right to change a cluster; dropping it gives it back, and removes its file where there is no cluster (any more).
 #[derive(Debug)]
 pub struct ClusterLock {
     cluster: String,
     path: PathBuf,
+    /// The cluster's directory.
+    dir: PathBuf,
     // Held for its lock.
     _file: File,
 }
@@ -22,8 +24,14 @@ impl ClusterLock {
         &self.cluster
     }
 
-    /// Takes the lock at `path`; `on_wait` hears once for each owner whom it waits for.
-    pub(super) async fn take(path: PathBuf, cluster: &str, mut on_wait: impl FnMut(&str)) -> Result<Self> {
+    /// Takes the lock at `path` of the cluster whose directory is `dir`; `on_wait` hears once for each owner whom it
+    /// waits for.
+    pub(super) async fn take(
+        path: PathBuf,
+        cluster: &str,
+        dir: PathBuf,
+        mut on_wait: impl FnMut(&str),
+    ) -> Result<Self> {
         let failed = |error: io::Error| {
             Error::new(Family::State, format!("the lock {} cannot be taken: {error}", path.display())).source(error)
         };
@@ -37,19 +45,22 @@ impl ClusterLock {
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            // A deletion removes the file while it holds the lock: then this lock is of a file that no one else finds.
+            // Who holds the lock may remove its file: then this lock is of a file that no one else finds.
             if same_file(&file, &path).map_err(failed)? {
                 sign(&mut file).map_err(failed)?;
-                return Ok(ClusterLock { cluster: cluster.to_owned(), path, _file: file });
+                return Ok(ClusterLock { cluster: cluster.to_owned(), path, dir, _file: file });
             }
         }
     }
+}
 
-    /// Gives it back and removes its file: the cluster is gone.
-    pub(super) fn discard(self) -> io::Result<()> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            done => done,
+impl Drop for ClusterLock {
+    fn drop(&mut self) {
+        // Before the lock itself is given back, which comes with the file's end.
+        if !self.dir.exists()
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::debug!("the lock {} stays: {error}", self.path.display());
         }
     }
 }

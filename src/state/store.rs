@@ -15,16 +15,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store below `paths.home`, made where it is missing.
-    pub fn open(paths: Paths) -> Result<Self> {
-        for dir in [paths.clusters(), paths.locks()] {
-            private_dir(&dir).map_err(|error| {
-                Error::new(Family::State, format!("the directory {} cannot be made: {error}", dir.display()))
-                    .hint("give another directory by KCL_HOME")
-                    .source(error)
-            })?;
-        }
-        Ok(Store { paths })
+    /// The store below `paths.home`. Touches nothing: directories are made by who first writes to them.
+    pub fn open(paths: Paths) -> Self {
+        Store { paths }
     }
 
     /// Where things are.
@@ -36,7 +29,15 @@ impl Store {
     /// and it is waited for; dropping the future ends the wait.
     pub async fn lock(&self, cluster: &str, on_wait: impl FnMut(&str)) -> Result<ClusterLock> {
         config::check_name(cluster)?;
-        ClusterLock::take(self.paths.locks().join(format!("{cluster}.lock")), cluster, on_wait).await
+        for dir in [self.paths.clusters(), self.paths.locks()] {
+            private_dir(&dir).map_err(|error| {
+                Error::new(Family::State, format!("the directory {} cannot be made: {error}", dir.display()))
+                    .hint("give another directory by KCL_HOME")
+                    .source(error)
+            })?;
+        }
+        let path = self.paths.locks().join(format!("{cluster}.lock"));
+        ClusterLock::take(path, cluster, self.paths.cluster(cluster), on_wait).await
     }
 
     /// What is known of a cluster; none where there is no state of it.
@@ -81,8 +82,7 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            sync_dir(&self.paths.clusters())?;
-            lock.discard()
+            sync_dir(&self.paths.clusters())
         };
         remove().map_err(|error| {
             Error::new(Family::State, format!("{}: cannot be removed: {error}", dir.display())).source(error)
@@ -92,13 +92,13 @@ impl Store {
     /// All clusters by name, those with damaged state and half-made ones without any as errors.
     pub fn list(&self) -> Result<Vec<(String, Result<ClusterState>)>> {
         let dir = self.paths.clusters();
-        let names = || {
-            std::fs::read_dir(&dir)?
-                .map(|entry| Ok(entry?.file_name().into_string().ok()))
-                .collect::<io::Result<Vec<_>>>()
+        let names = || match std::fs::read_dir(&dir) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.file_name().into_string().ok())).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
         };
         let mut names: Vec<String> = names()
-            .map_err(|error| {
+            .map_err(|error: io::Error| {
                 Error::new(Family::State, format!("{}: cannot be read: {error}", dir.display())).source(error)
             })?
             .into_iter()

@@ -15,7 +15,7 @@ struct Fixture {
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let paths = Paths { home: dir.path().join("home"), cache: dir.path().join("cache") };
-    Fixture { store: Store::open(paths).unwrap(), dir }
+    Fixture { store: Store::open(paths), dir }
 }
 
 fn state(name: &str) -> ClusterState {

@@ -1,0 +1,108 @@
+//! What a cluster refuses, and what it does not show.
+
+use std::path::PathBuf;
+
+use crate::support::{Output, TestCluster};
+
+/// kubectl towards any server, as no one or as the one of a kubeconfig.
+fn ask(cluster: &TestCluster<'_>, kubeconfig: &str, server: &str, arguments: &[&str]) -> Output {
+    let as_whom = [format!("--kubeconfig={kubeconfig}"), format!("--server={server}")];
+    let trust = (kubeconfig == NO_ONE).then_some("--insecure-skip-tls-verify=true");
+    let own = as_whom.iter().map(String::as_str).chain(trust);
+    cluster.kubectl_try(own.chain(arguments.iter().copied()))
+}
+
+/// A kubeconfig without anything in it.
+const NO_ONE: &str = "/dev/null";
+
+pub fn strangers_are_refused(cluster: &TestCluster<'_>) {
+    for node in cluster.node_names() {
+        let address = cluster.address(&node);
+        for path in ["/pods", "/metrics", "/configz", "/containerLogs/kube-system/x/y"] {
+            let answer = ask(cluster, NO_ONE, &format!("https://{address}:10250"), &["get", "--raw", path]);
+            assert!(answer.fails().contains("Unauthorized"), "the kubelet of {node}: {answer}");
+        }
+        // The kubelet's port without authentication, from times gone by.
+        let answer = ask(cluster, NO_ONE, &format!("http://{address}:10255"), &["get", "--raw", "/pods"]);
+        assert!(answer.fails().contains("refused"), "{answer}");
+    }
+    let control_plane = cluster.address("three");
+    let api = format!("https://{control_plane}:6443");
+    for what in ["secrets", "pods", "nodes"] {
+        let answer = ask(cluster, NO_ONE, &api, &["get", what, "-A"]);
+        let said = answer.fails();
+        assert!(said.contains("Forbidden") || said.contains("forbidden") || said.contains("Unauthorized"), "{answer}");
+    }
+    for port in [2379, 2380] {
+        let etcd = format!("https://{control_plane}:{port}");
+        let answer = ask(cluster, NO_ONE, &etcd, &["get", "--raw", "/health"]);
+        assert!(answer.fails().contains("certificate required"), "etcd, port {port}: {answer}");
+    }
+    for (component, port) in [("controller manager", 10257), ("scheduler", 10259), ("etcd's metrics", 2381)] {
+        let answer = ask(cluster, NO_ONE, &format!("https://{control_plane}:{port}"), &["get", "--raw", "/metrics"]);
+        assert!(answer.fails().contains("refused"), "the {component} listens outside of its node: {answer}");
+    }
+}
+
+pub fn a_kubelet_may_only_speak_for_its_own_node(cluster: &TestCluster<'_>) {
+    let credentials = |node: &str| -> PathBuf {
+        let conf = cluster.ssh(node, "cat /etc/kubernetes/kubelet.conf");
+        cluster.home.file(&format!("{node}.conf"), conf.ok())
+    };
+    let api = format!("https://{}:6443", cluster.address("three"));
+    let own = credentials("three-m02").display().to_string();
+    let as_kubelet = |arguments: &[&str]| ask(cluster, &own, &api, arguments);
+    let forbidden = |answer: Output| assert!(answer.fails().contains("forbidden"), "{answer}");
+
+    as_kubelet(&["get", "node", "three-m02"]).ok();
+    as_kubelet(&["label", "node", "three-m02", "example.org/mine=yes"]).ok();
+    forbidden(as_kubelet(&["label", "node", "three-m02", "node-restriction.kubernetes.io/x=y"]));
+    forbidden(as_kubelet(&["label", "node", "three-m03", "example.org/mine=yes"]));
+    forbidden(as_kubelet(&["delete", "node", "three-m03"]));
+
+    // A Secret is for the node that runs a pod with it, and for no other.
+    cluster.kubectl(["create", "secret", "generic", "of-m03", "--from-literal=word=sesame"]);
+    cluster.apply(SECRET_USER);
+    cluster.wait_for("condition=Ready", &["pod/secret-user"]);
+    forbidden(as_kubelet(&["get", "secret", "of-m03"]));
+    forbidden(as_kubelet(&["get", "secrets", "-A"]));
+    let other = credentials("three-m03").display().to_string();
+    ask(cluster, &other, &api, &["get", "secret", "of-m03"]).ok();
+    forbidden(as_kubelet(&["delete", "pod", "secret-user"]));
+    cluster.kubectl(["delete", "pod", "secret-user", "--now"]);
+}
+
+const SECRET_USER: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: secret-user, namespace: default}
+spec:
+  nodeName: three-m03
+  containers:
+    - name: user
+      image: IMAGE
+      command: [sleep, '3600']
+      envFrom: [{secretRef: {name: of-m03}}]
+";
+
+pub fn secrets_are_encrypted_at_rest(cluster: &TestCluster<'_>) {
+    // As text, and as etcd would hold it of a Secret that is not encrypted: the API's own bytes.
+    let (hidden, open) = ("plainly-hidden-from-etcd", "plainly-open-in-etcd");
+    cluster.kubectl(["create", "secret", "generic", "at-rest", &format!("--from-literal=word={hidden}")]);
+    cluster.kubectl(["create", "configmap", "at-rest", &format!("--from-literal=word={open}")]);
+    let find = |text: &str| cluster.ssh("three", &format!("grep -rlaF -e '{text}' /var/lib/etcd"));
+    assert!(!find(open).ok().is_empty(), "the search finds what is there");
+    find("/registry/secrets/default/at-rest").ok();
+    find("k8s:enc:").ok();
+    assert_eq!(find(hidden).fails_with(1), "");
+}
+
+pub fn nothing_listens_on_the_host(cluster: &TestCluster<'_>) {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let host = namespace("self");
+    let traces = cluster.traces();
+    assert!(!traces.processes.is_empty(), "{traces:#?}");
+    for (pid, what) in &traces.processes {
+        assert_ne!(namespace(&pid.to_string()), host, "{what} is in the host's network namespace");
+    }
+}

@@ -1,0 +1,150 @@
+//! Driver fake x situation: the plan, or why there is none.
+
+use std::time::Duration;
+
+use insta::{assert_json_snapshot, assert_snapshot};
+use kcl::state::Phase;
+use kcl_driver_api::{Driver, NetworkSpec};
+
+use crate::world::{World, net};
+
+#[tokio::test]
+async fn new_with_one_node() {
+    assert_json_snapshot!(World::new(1).plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn new_with_three_nodes() {
+    assert_json_snapshot!(World::new(3).plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn new_beside_another_cluster() {
+    let world = World::new(1);
+    let other = NetworkSpec { cluster: "other".to_owned(), subnet: net("10.89.0.0/24") };
+    world.driver.ensure_network(&other).await.unwrap();
+    assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn new_in_networks_that_were_asked_for() {
+    let mut world = World::new(2);
+    world.spec.subnet = Some(net("192.168.89.0/28"));
+    world.spec.pod_cidr = net("10.200.0.0/20");
+    assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn started_again_while_all_runs() {
+    let world = World::started(3).await;
+    let plan = world.plan().await.unwrap();
+    assert_eq!(plan.to_start(), 0);
+    assert_json_snapshot!(plan);
+}
+
+#[tokio::test]
+async fn after_a_stop() {
+    let world = World::started(3).await;
+    for name in ["kcl", "kcl-m02", "kcl-m03"] {
+        world.machine(name).await.power_off(Duration::ZERO).await.unwrap();
+    }
+    assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_worker_is_half_made() {
+    let world = World::started(3).await;
+    world.break_machine("kcl-m02").await;
+    assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_worker_is_missing() {
+    let world = World::started(3).await;
+    world.driver.delete("kcl", "kcl-m03").await.unwrap();
+    assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn the_control_plane_is_missing() {
+    let world = World::started(3).await;
+    world.driver.delete("kcl", "kcl").await.unwrap();
+    assert_snapshot!(world.refusal().await);
+}
+
+#[tokio::test]
+async fn the_control_plane_is_half_deleted() {
+    let world = World::started(1).await;
+    world.break_machine("kcl").await;
+    assert_snapshot!(world.refusal().await);
+}
+
+/// Before the first start has ended there is nothing to lose: a control plane is made again.
+#[tokio::test]
+async fn the_first_start_was_cut_off() {
+    let mut world = World::new(3);
+    world.start(Phase::Creating).await;
+    world.break_machine("kcl").await;
+    world.driver.delete("kcl", "kcl-m03").await.unwrap();
+    assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_delete_was_cut_off() {
+    let mut world = World::started(3).await;
+    world.remembered().phase = Phase::Deleting;
+    world.driver.delete("kcl", "kcl").await.unwrap();
+    world.want(1);
+    let plan = world.plan().await.unwrap();
+    assert!(plan.new && plan.finish_delete);
+    assert_json_snapshot!(plan);
+}
+
+#[tokio::test]
+async fn machines_without_a_node() {
+    let mut world = World::started(3).await;
+    world.want(1);
+    world.remembered().nodes.truncate(1);
+    assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn machines_without_a_memory() {
+    let mut world = World::started(1).await;
+    world.state = None;
+    assert_snapshot!(world.refusal().await);
+}
+
+#[tokio::test]
+async fn more_nodes_for_an_existing_cluster() {
+    let mut world = World::started(2).await;
+    world.want(4);
+    assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+/// Addresses of a node that was deleted are given out again, and nobody else's change.
+#[tokio::test]
+async fn a_gap_is_filled() {
+    let mut world = World::started(3).await;
+    world.driver.delete("kcl", "kcl-m02").await.unwrap();
+    world.remembered().nodes.remove(1);
+    assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+#[tokio::test]
+async fn the_subnet_is_full() {
+    let mut world = World::new(5);
+    world.spec.subnet = Some(net("192.168.89.0/29"));
+    world.start(Phase::Created).await;
+    world.want(6);
+    assert_snapshot!(world.refusal().await);
+}
+
+#[tokio::test]
+async fn the_pod_addresses_are_full() {
+    let mut world = World::new(2);
+    world.spec.pod_cidr = net("10.244.0.0/23");
+    world.start(Phase::Created).await;
+    world.want(3);
+    assert_snapshot!(world.refusal().await);
+}

@@ -1,0 +1,135 @@
+//! A cluster of the driver with machines in memory, and ways to bring it into a situation.
+
+use ipnet::Ipv4Net;
+use kcl::cluster::{Action, Observed, Plan, plan};
+use kcl::config::{ClusterSpec, NodeConfig};
+use kcl::error::{Error, Result};
+use kcl::state::{ClusterState, NodeRecord, Phase, SCHEMA};
+use kcl_driver_api::{Driver, DriverKind, MachineSpec, NetworkSpec};
+use kcl_driver_fake::FakeDriver;
+
+/// A cluster in some situation.
+pub struct World {
+    pub driver: FakeDriver,
+    pub spec: ClusterSpec,
+    pub state: Option<ClusterState>,
+}
+
+impl World {
+    /// Nothing is there yet, and so many nodes are wanted.
+    pub fn new(nodes: usize) -> Self {
+        let spec = ClusterSpec {
+            driver: DriverKind::Fake,
+            kubernetes_version: "v1.37.0".to_owned(),
+            ..ClusterSpec::with_defaults("kcl")
+        };
+        let mut world = World { driver: FakeDriver::new(), spec, state: None };
+        world.want(nodes);
+        world
+    }
+
+    /// So many nodes are wanted now.
+    pub fn want(&mut self, nodes: usize) {
+        self.spec.nodes = (0..nodes).map(|index| NodeConfig::new("kcl", index)).collect();
+    }
+
+    /// A cluster that was started and runs.
+    pub async fn started(nodes: usize) -> Self {
+        let mut world = World::new(nodes);
+        world.start(Phase::Created).await;
+        world
+    }
+
+    /// Carries the plan out, as far as machines and memory go.
+    pub async fn start(&mut self, phase: Phase) {
+        let plan = self.plan().await.expect("a plan");
+        let network = NetworkSpec { cluster: "kcl".to_owned(), subnet: plan.subnet };
+        self.driver.ensure_network(&network).await.expect("a network");
+        for node in &plan.nodes {
+            if node.action == Action::Create {
+                self.driver.create(&machine(&node.name, node.address)).await.expect("a machine");
+            }
+            self.machine(&node.name).await.power_on().await.expect("powered on");
+        }
+        self.state = Some(state(&plan, &self.spec, phase));
+    }
+
+    /// The plan of a `start` now.
+    pub async fn plan(&self) -> Result<Plan> {
+        let observed = Observed {
+            state: self.state.clone(),
+            machines: self.driver.list(Some("kcl")).await?,
+            free_subnet: self.driver.propose_subnet("kcl").await?,
+        };
+        plan(&self.spec, &observed)
+    }
+
+    /// The error that a `start` ends with now.
+    pub async fn refusal(&self) -> String {
+        text(&self.plan().await.expect_err("no plan is possible"))
+    }
+
+    /// The machine of a node.
+    pub async fn machine(&self, name: &str) -> Box<dyn kcl_driver_api::Machine> {
+        self.driver.machine("kcl", name).await.expect("a machine")
+    }
+
+    /// A machine whose creation was cut off.
+    pub async fn break_machine(&self, name: &str) {
+        self.driver.delete("kcl", name).await.expect("deleted");
+        self.driver.fail(&format!("create kcl/{name}"), "cut off");
+        let address = "10.89.0.99".parse().expect("an address");
+        assert!(self.driver.create(&machine(name, address)).await.is_err(), "it was to be cut off");
+    }
+
+    /// The memory that is there.
+    pub fn remembered(&mut self) -> &mut ClusterState {
+        self.state.as_mut().expect("a state")
+    }
+}
+
+/// An error as a user reads it.
+pub fn text(error: &Error) -> String {
+    let hints = error.hints.iter().map(|hint| format!("  -> {hint}\n"));
+    format!("{} (exit {})\n{error}\n{}", error.family.id(), error.family.exit_code(), hints.collect::<String>())
+}
+
+/// What is remembered of a cluster whose plan was carried out.
+pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
+    let nodes = plan.nodes.iter().map(|node| NodeRecord {
+        name: node.name.clone(),
+        role: node.role,
+        address: node.address,
+        pod_cidr: node.pod_cidr,
+        configured: Some("0123456789abcdef".to_owned()),
+    });
+    ClusterState {
+        schema: SCHEMA,
+        spec: spec.clone(),
+        subnet: plan.subnet,
+        nodes: nodes.collect(),
+        phase,
+        artifacts: None,
+        created: "2026-11-01T12:00:00Z".parse().expect("a time"),
+    }
+}
+
+/// A network of that name.
+pub fn net(text: &str) -> Ipv4Net {
+    text.parse().expect("a network")
+}
+
+fn machine(name: &str, address: std::net::Ipv4Addr) -> MachineSpec {
+    MachineSpec {
+        cluster: "kcl".to_owned(),
+        name: name.to_owned(),
+        address,
+        cpus: None,
+        memory: None,
+        rootfs: "/rootfs".into(),
+        trees: Vec::new(),
+        volumes: Vec::new(),
+        init: vec!["init".to_owned()],
+        labels: Default::default(),
+    }
+}

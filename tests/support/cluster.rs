@@ -1,0 +1,235 @@
+//! A cluster in a [`Home`].
+
+use std::ffi::OsStr;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{Home, LIMIT, Output, Traces, eventually};
+
+/// The image of the tests' pods: every node has it from the start.
+pub const IMAGE: &str = "kcl.local/busybox:1.35";
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its node's name.
+    pub node: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// What tells it from another one of the same name.
+    pub uid: String,
+    /// How often its containers were started again.
+    pub restarts: u64,
+}
+
+/// A cluster of a home by its profile.
+pub struct TestCluster<'h> {
+    /// Where it is.
+    pub home: &'h Home,
+    /// Its name.
+    pub profile: String,
+}
+
+impl<'h> TestCluster<'h> {
+    pub(super) fn new(home: &'h Home, profile: &str) -> Self {
+        TestCluster { home, profile: profile.to_owned() }
+    }
+
+    /// `kcl start` with these arguments, and without resolvers: tests send nothing outside.
+    pub fn start(&self, arguments: &[&str]) -> Output {
+        self.kcl(["start", "--nameservers", "none"].iter().chain(arguments))
+    }
+
+    /// kcl for this cluster, to be run.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = self.home.command(["-p", &self.profile]);
+        command.args(arguments);
+        command
+    }
+
+    /// Runs kcl for this cluster.
+    pub fn kcl<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        Output::of(&mut self.command(arguments))
+    }
+
+    /// `kcl kubectl`, to be run.
+    pub fn kubectl_command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = self.command(["kubectl", "--"]);
+        command.args(arguments);
+        command
+    }
+
+    /// Runs `kcl kubectl`.
+    pub fn kubectl_try<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        Output::of(&mut self.kubectl_command(arguments))
+    }
+
+    /// Runs `kcl kubectl`, which has to succeed: what it writes, trimmed.
+    #[track_caller]
+    pub fn kubectl<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
+        self.kubectl_try(arguments).ok().to_owned()
+    }
+
+    /// An object, or a list of them: `get(&["nodes"])`.
+    #[track_caller]
+    pub fn get(&self, arguments: &[&str]) -> Value {
+        self.kubectl_try(["get", "-o", "json"].iter().chain(arguments)).json()
+    }
+
+    /// `kubectl get` of one field by a JSONPath.
+    #[track_caller]
+    pub fn field(&self, arguments: &[&str], path: &str) -> String {
+        self.kubectl(["get", "-o", &format!("jsonpath={{{path}}}")].iter().chain(arguments))
+    }
+
+    /// Applies manifests; `IMAGE` in them becomes [`IMAGE`].
+    #[track_caller]
+    pub fn apply(&self, manifests: &str) {
+        let file = self.manifest(manifests);
+        self.kubectl([OsStr::new("apply"), "-f".as_ref(), file.as_ref()]);
+    }
+
+    /// Writes manifests to a file, as [`Self::apply`] would apply them.
+    pub fn manifest(&self, manifests: &str) -> PathBuf {
+        self.home.file("manifest.yaml", &manifests.replace("IMAGE", IMAGE))
+    }
+
+    /// Waits until all of a `deployment/x`, `daemonset/x` or `statefulset/x` is up.
+    #[track_caller]
+    pub fn rolled_out(&self, what: &str) {
+        self.kubectl(["rollout", "status", what, &limit()]);
+    }
+
+    /// `kubectl wait --for=<condition> <what>`.
+    #[track_caller]
+    pub fn wait_for(&self, condition: &str, what: &[&str]) {
+        let condition = format!("--for={condition}");
+        self.kubectl(["wait", &condition, &limit()].iter().copied().chain(what.iter().copied()));
+    }
+
+    /// Waits until all nodes are Ready and CoreDNS answers, as they are after a node was harmed.
+    #[track_caller]
+    pub fn settled(&self) {
+        eventually("all nodes are Ready and DNS is there", || {
+            let nodes = self.kubectl_try(["wait", "--for=condition=Ready", "--timeout=10s", "nodes", "--all"]);
+            let dns = ["rollout", "status", "-n", "kube-system", "deployment/coredns", "--timeout=10s"];
+            let dns = self.kubectl_try(dns);
+            if nodes.succeeded() && dns.succeeded() { Ok(()) } else { Err(format!("{nodes}\n{dns}")) }
+        });
+    }
+
+    /// The pods with this label, by their nodes' names.
+    #[track_caller]
+    pub fn pods(&self, label: &str) -> Vec<Pod> {
+        let list = self.get(&["pods", "-l", label]);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pod = |pod: &Value| Pod {
+            name: text(&pod["metadata"]["name"]),
+            node: text(&pod["spec"]["nodeName"]),
+            address: text(&pod["status"]["podIP"]).parse().unwrap_or_else(|_| panic!("no address: {pod:#}")),
+            uid: text(&pod["metadata"]["uid"]),
+            restarts: pod["status"]["containerStatuses"]
+                .as_array()
+                .map_or(0, |all| all.iter().map(|one| one["restartCount"].as_u64().unwrap_or(0)).sum()),
+        };
+        let mut pods: Vec<Pod> = list["items"].as_array().expect("a list of pods").iter().map(pod).collect();
+        pods.sort_by(|a, b| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
+        pods
+    }
+
+    /// Runs a pod to its end on a node, which proves that the node can; what it wrote.
+    #[track_caller]
+    pub fn run_on(&self, node: &str, name: &str, line: &str) -> String {
+        let overrides = format!(r#"{{"spec":{{"nodeName":"{node}","terminationGracePeriodSeconds":0}}}}"#);
+        let image = format!("--image={IMAGE}");
+        let overrides = format!("--overrides={overrides}");
+        self.kubectl(["run", name, &image, "--restart=Never", &overrides, "--", "sh", "-c", line]);
+        self.wait_for("jsonpath={.status.phase}=Succeeded", &["pod", name]);
+        let said = self.kubectl(["logs", name]);
+        self.kubectl(["delete", "pod", name, "--now"]);
+        said
+    }
+
+    /// Runs a shell line in a pod (`web-0`, `ds/web`).
+    pub fn exec(&self, pod: &str, line: &str) -> Output {
+        self.kubectl_try(["exec", pod, "--", "sh", "-c", line])
+    }
+
+    /// Runs a shell line in a node.
+    pub fn ssh(&self, node: &str, line: &str) -> Output {
+        self.kcl(["ssh", "-n", node, "--", line])
+    }
+
+    /// The address of a node.
+    #[track_caller]
+    pub fn address(&self, node: &str) -> Ipv4Addr {
+        let nodes = self.nodes();
+        let found = nodes.iter().find(|row| row["Name"] == node).unwrap_or_else(|| panic!("no node {node}: {nodes:?}"));
+        found["IP"].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address: {found}"))
+    }
+
+    /// The host's own address on the node network.
+    #[track_caller]
+    pub fn gateway(&self) -> Ipv4Addr {
+        let list = self.home.kcl(["profile", "list", "-o", "json"]).json();
+        let mut profiles = list["valid"].as_array().expect("a list of profiles").iter();
+        let profile = profiles.find(|row| row["Name"] == self.profile.as_str()).expect("this cluster");
+        let subnet: ipnet::Ipv4Net = profile["Subnet"].as_str().and_then(|text| text.parse().ok()).expect("a subnet");
+        subnet.hosts().next().expect("a first address")
+    }
+
+    /// What the agent of a node says.
+    #[track_caller]
+    pub fn agent(&self, node: &str) -> Value {
+        self.ssh(node, "/opt/kcl/agent/kcl-node status").json()
+    }
+
+    /// The processes of a node's components by their names, in the node's own numbers.
+    #[track_caller]
+    pub fn components(&self, node: &str) -> Vec<(String, u64)> {
+        let status = self.agent(node);
+        let components = status["components"].as_array().expect("components").iter();
+        components
+            .map(|one| {
+                let name = one["name"].as_str().expect("a name").to_owned();
+                (name, one["pid"].as_u64().unwrap_or_else(|| panic!("no process: {one}")))
+            })
+            .collect()
+    }
+
+    /// The nodes as `kcl node list` has them.
+    #[track_caller]
+    pub fn nodes(&self) -> Vec<Value> {
+        self.kcl(["node", "list", "-o", "json"]).json().as_array().expect("a list of nodes").clone()
+    }
+
+    /// The names of the nodes.
+    #[track_caller]
+    pub fn node_names(&self) -> Vec<String> {
+        self.nodes().iter().map(|node| node["Name"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// A client of the API, as the user's kubeconfig has it.
+    pub async fn client(&self) -> kube::Client {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.home.kubeconfig()).expect("the kubeconfig");
+        let context = kube::config::KubeConfigOptions { context: Some(self.profile.clone()), ..Default::default() };
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &context).await.expect("a configuration");
+        kube::Client::try_from(config).expect("a client")
+    }
+
+    /// What this cluster has on the machine now.
+    pub fn traces(&self) -> Traces {
+        Traces::find(self.home.path(), self.home.cache(), std::slice::from_ref(&self.profile))
+    }
+}
+
+fn limit() -> String {
+    format!("--timeout={}s", LIMIT.as_secs())
+}

@@ -1,0 +1,24 @@
+//! What tests with real clusters share: a home of their own, the real command, and a look at what is left afterwards.
+//!
+//! ```no_run
+//! let home = Home::new("stories");       // one test at a time; needs root
+//! let cluster = home.start("web", &["--nodes", "3"]);
+//! cluster.kubectl(["get", "nodes"]);
+//! // Dropping `home` deletes its clusters, and fails the test if anything of them is left.
+//! ```
+
+// Each test binary uses a part of it.
+#![allow(dead_code, unused_imports)]
+
+mod cluster;
+mod home;
+pub mod http;
+mod leftovers;
+mod output;
+mod wait;
+
+pub use cluster::{IMAGE, Pod, TestCluster};
+pub use home::Home;
+pub use leftovers::Traces;
+pub use output::Output;
+pub use wait::{LIMIT, eventually};

@@ -1,0 +1,76 @@
+//! What a command said and how it ended; its assertions show all of it.
+
+use std::process::Command;
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Output {
+    /// The command line.
+    pub command: String,
+    /// Its exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// All that it wrote there.
+    pub stdout: String,
+    /// All that it wrote there.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Runs a command to its end, without input.
+    pub fn of(command: &mut Command) -> Self {
+        let words: Vec<_> = std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        let words = words.join(" ");
+        let output = command
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("`{words}` does not run: {error}"));
+        Output {
+            command: words,
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// It succeeded.
+    pub fn succeeded(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// What it wrote on stdout, trimmed; it has to have succeeded.
+    #[track_caller]
+    pub fn ok(&self) -> &str {
+        assert!(self.succeeded(), "{self}");
+        self.stdout.trim()
+    }
+
+    /// [`Self::ok`] as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.ok()).unwrap_or_else(|error| panic!("no JSON: {error}\n{self}"))
+    }
+
+    /// What it wrote on stderr; it has to have ended with this exit code.
+    #[track_caller]
+    pub fn fails_with(&self, code: i32) -> &str {
+        assert_eq!(self.code, Some(code), "{self}");
+        self.stderr.trim()
+    }
+
+    /// What it wrote on stderr; it has to have failed.
+    #[track_caller]
+    pub fn fails(&self) -> &str {
+        assert!(!self.succeeded(), "{self}");
+        self.stderr.trim()
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = self.code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
+        write!(f, "`{}` ended with {code}\n--- stdout\n{}\n--- stderr\n{}", self.command, self.stdout, self.stderr)
+    }
+}

@@ -1,0 +1,22 @@
+//! Waiting for what cannot be watched.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. Not an expectation: machines differ.
+pub const LIMIT: Duration = Duration::from_secs(180);
+
+/// How often it is looked.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Looks until there is what is looked for; `Err` says what there is instead, and the last one is shown at the end.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(instead) if Instant::now() > end => panic!("not within {LIMIT:?}: {what}; last: {instead}"),
+            Err(_) => std::thread::sleep(INTERVAL),
+        }
+    }
+}
