@@ -110,19 +110,22 @@ fn processes(ours: &dyn Fn(&str) -> bool, home: &str) -> (Vec<(i32, String)>, Ve
     (found, mounts.into_iter().collect())
 }
 
-/// The tables of the packet filter: by the host's nft, or the one of a node root file system in the cache.
+/// The tables of the packet filter.
 fn tables(cache: &Path) -> Vec<String> {
+    super::Output::of(nft(cache).args(["list", "tables"])).ok().lines().map(str::to_owned).collect()
+}
+
+/// nft: the one of a node root file system in the cache, or the host's.
+pub(super) fn nft(cache: &Path) -> Command {
     let trees = names(&cache.join("artifacts")).into_iter().map(|name| cache.join("artifacts").join(name));
-    let tree = trees.flat_map(|entry| [entry.join("rootfs"), entry]).find(|tree| tree.join("usr/sbin/nft").exists());
-    let mut command = match tree {
+    match trees.map(|entry| entry.join("rootfs")).find(|tree| tree.join("usr/sbin/nft").exists()) {
         Some(tree) => {
             let mut command = Command::new("chroot");
             command.arg(tree).arg("/usr/sbin/nft");
             command
         }
         None => Command::new("nft"),
-    };
-    super::Output::of(command.args(["list", "tables"])).ok().lines().map(str::to_owned).collect()
+    }
 }
 
 /// The control groups that are theirs, in all hierarchies.
