@@ -61,11 +61,7 @@ fn nodes(count: usize) -> String {
 }
 
 /// Works out what each node is told: its spec, its certificates, its kubeconfigs.
-fn brief(
-    bootstrap: &Bootstrap<'_>,
-    state: &ClusterState,
-    resolvers: &Resolvers,
-) -> Result<Vec<Briefing>> {
+fn brief(bootstrap: &Bootstrap<'_>, state: &ClusterState, resolvers: &Resolvers) -> Result<Vec<Briefing>> {
     let spec = &state.spec;
     let cluster = ClusterIdentity {
         cluster: spec.name.clone(),
