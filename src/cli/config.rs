@@ -23,10 +23,10 @@ pub enum Verb {
 }
 
 /// Does it.
-pub fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
+pub fn run(app: &App, profile: Option<String>, verb: &Verb) -> Result<ExitCode> {
     let Verb::View { config, output } = verb;
-    let existing = app.store.load(profile)?.map(|state| state.spec);
-    let overrides = Overrides { profile: Some(profile.to_owned()), config: config.clone(), ..Overrides::default() };
+    let overrides = Overrides { profile, config: config.clone(), ..Overrides::default() };
+    let existing = app.store.load(&config::profile_name(&overrides)?)?.map(|state| state.spec);
     let spec: ClusterSpec = config::resolve(&overrides, existing.as_ref())?;
     match output {
         Output::Json => output::json(&spec)?,
