@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::output;
-use super::output;
 use crate::cluster::{self, App, LogRequest};
 use crate::error::Result;
 
