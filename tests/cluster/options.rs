@@ -123,7 +123,7 @@ fn labels_and_sizes_are_as_wanted(cluster: &TestCluster<'_>) {
     assert_eq!(second["metadata"]["labels"]["example.org/disk"], "fast");
     assert_eq!(second["metadata"]["labels"]["topology.kubernetes.io/zone"], "here");
     assert_eq!(second["status"]["capacity"]["cpu"], "1");
-    assert_eq!(second["status"]["capacity"]["memory"], format!("{}Ki", 1 << 20));
+    assert_eq!(second["status"]["capacity"]["memory"], "1Gi");
     for node in [first, second] {
         assert_eq!(node["status"]["capacity"]["pods"], "42");
     }

@@ -134,7 +134,7 @@ impl Home {
     /// What the clusters of this home have on the machine now.
     pub fn traces(&self) -> Traces {
         let profiles = self.profiles.lock().unwrap_or_else(PoisonError::into_inner);
-        Traces::find(&self.path, &self.cache, &profiles)
+        Traces::find(&self.path, &self.path, &self.cache, &profiles)
     }
 
     /// What kubeconfig and home still hold of clusters.
