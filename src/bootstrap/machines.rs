@@ -144,9 +144,10 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Br
     // Before its files: who takes this back has to know that they may have changed.
     bootstrap.journal.record(Made::Powered(name.clone()));
     match briefing.plan.action {
-        Action::Keep => driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?,
+        // Also where it is off: a stop that was cut off may not have ended yet.
+        Action::Keep | Action::PowerOn => driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?,
         Action::Replace => driver.delete(cluster, name).await?,
-        Action::PowerOn | Action::Create => {}
+        Action::Create => {}
     }
     // A machine that is there takes over what has changed in its spec.
     let machine: Box<dyn Machine> = driver.create(&machine_spec(bootstrap, state, &briefing.plan)).await?;

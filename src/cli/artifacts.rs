@@ -21,7 +21,7 @@ pub struct Source {
     binary_mirror: Option<String>,
 
     /// Certificates of authorities to trust besides the system's (PEM)
-    #[arg(long, value_name = "FILE", env = "SSL_CERT_FILE", help_heading = "Artifacts")]
+    #[arg(long, value_name = "FILE", env = "SSL_CERT_FILE", hide_env_values = true, help_heading = "Artifacts")]
     ca_file: Option<PathBuf>,
 }
 

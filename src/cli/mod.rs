@@ -42,7 +42,7 @@ First steps:
   kcl start --nodes 3 -p trial   a second cluster beside it, of three nodes
   kcl delete --all               remove every trace
 
-Every verb tells more with --help. Clusters are called profiles, as in minikube; the default is \"kcl\"."
+`kcl <COMMAND> --help` tells more. A cluster goes by the name of its profile; the default is \"kcl\"."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -52,7 +52,7 @@ struct Cli {
     #[arg(short, long, global = true, value_name = "NAME")]
     profile: Option<String>,
 
-    /// Tell more: once for what kcl does, twice for what its libraries do (RUST_LOG has the last word)
+    /// Say more about what goes on; twice for even more (the variable RUST_LOG wins)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -65,29 +65,29 @@ enum Verb {
     Stop(stop::Args),
     /// Delete a cluster and everything that belongs to it
     Delete(delete::Args),
-    /// Show how a cluster is; the exit code tells too
+    /// Show how a cluster is; the exit code says so too
     Status(status::Args),
-    /// The nodes of a cluster
+    /// List the nodes of a cluster
     #[command(subcommand)]
     Node(node::Verb),
-    /// All clusters
+    /// List all clusters
     #[command(subcommand)]
     Profile(profile::Verb),
-    /// Run the kubectl that fits the cluster
+    /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
     /// Open a shell in a node, or run a command there
     Ssh(ssh::Args),
-    /// Show what components say, or pack everything for a bug report
+    /// Show the logs of Kubernetes, or pack everything for a bug report
     Logs(logs::Args),
-    /// Write the cluster into the kubeconfig anew
+    /// Point kubectl at the cluster: write it into the kubeconfig again
     UpdateContext(update_context::Args),
-    /// What clusters are made from: binaries, the node root file system, images
+    /// Get, list and clean what clusters are made from: binaries and images
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
-    /// Everything that a machine without a network needs, in one file
+    /// Pack all that a machine without a network needs into one file
     #[command(subcommand)]
     Bundle(bundle::Verb),
-    /// The settings of a cluster
+    /// Show the settings of a cluster
     #[command(subcommand)]
     Config(config::Verb),
     /// Print a completion script for a shell

@@ -14,12 +14,12 @@ use crate::error::Result;
 /// What a cluster is to be, and how it is to be had.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How many nodes; the first is the control plane
-    #[arg(short, long, value_name = "COUNT", help_heading = "Cluster")]
+    /// How many nodes; the first is the control plane [default: 1]
+    #[arg(short, long, value_name = "COUNT", value_parser = number::<usize>, help_heading = "Cluster")]
     nodes: Option<usize>,
 
     /// What makes the machines [default: native]
-    #[arg(short, long, env = "KCL_DRIVER", value_name = "DRIVER", help_heading = "Cluster")]
+    #[arg(short, long, env = "KCL_DRIVER", hide_env_values = true, value_name = "DRIVER", help_heading = "Cluster")]
     driver: Option<String>,
 
     /// The version of Kubernetes, such as v1.37.0, 1.36 or latest
@@ -27,7 +27,7 @@ pub struct Args {
     kubernetes_version: Option<String>,
 
     /// Whole CPUs for each node; without it, all that there are
-    #[arg(long, value_name = "COUNT", help_heading = "Cluster")]
+    #[arg(long, value_name = "COUNT", value_parser = number::<u32>, help_heading = "Cluster")]
     cpus: Option<u32>,
 
     /// Memory for each node, such as 2g or 1500Mi; without a unit, MiB
@@ -101,7 +101,7 @@ pub struct Args {
     #[arg(long, help_heading = "This run")]
     pub dry_run: bool,
 
-    /// Leave what was made when the start fails
+    /// When the start fails, leave what was made for a look, rather than take it back
     #[arg(long, help_heading = "This run")]
     keep: bool,
 
@@ -112,6 +112,11 @@ pub struct Args {
     /// How progress is told
     #[arg(short, long, value_enum, default_value_t, help_heading = "This run")]
     pub output: Output,
+}
+
+/// A whole number.
+fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
+    text.parse().map_err(|_| format!("\"{text}\" is not a whole number, such as 3"))
 }
 
 /// A time like 90, 90s or 6m.

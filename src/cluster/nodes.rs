@@ -20,7 +20,7 @@ pub struct NodeRow {
     /// Its pods' addresses.
     #[serde(rename = "PodCIDR")]
     pub pod_cidr: String,
-    /// `Running`, `Stopped`, `Broken` or `Nonexistent`.
+    /// `Running`, `Stopping`, `Stopped`, `Broken` or `Nonexistent`.
     pub status: String,
 }
 
@@ -67,6 +67,7 @@ pub async fn nodes(app: &App, cluster: &str) -> Result<Vec<NodeRow>> {
 pub fn power(power: Option<Power>) -> &'static str {
     match power {
         Some(Power::Running) => "Running",
+        Some(Power::Stopping) => "Stopping",
         Some(Power::Stopped) => "Stopped",
         Some(Power::Broken) => "Broken",
         None => "Nonexistent",

@@ -29,7 +29,7 @@ pub struct Observed {
 pub enum Action {
     /// It runs.
     Keep,
-    /// It is there and off.
+    /// It is there and off, or about to be.
     PowerOn,
     /// It is not there.
     Create,
@@ -108,7 +108,7 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
         let power = machines.iter().find(|machine| machine.name == wanted.name).map(|machine| machine.power);
         let action = match power {
             Some(Power::Running) => Action::Keep,
-            Some(Power::Stopped) => Action::PowerOn,
+            Some(Power::Stopped | Power::Stopping) => Action::PowerOn,
             Some(Power::Broken) => Action::Replace,
             None => Action::Create,
         };

@@ -123,7 +123,8 @@ async fn preflight(app: &App, driver: &dyn Driver, plan: &Plan, spec: &ClusterSp
         cluster: plan.cluster.clone(),
         machines: plan.to_start(),
         inotify_instances: bootstrap::inotify_instances(starting),
-        subnet: Some(plan.subnet),
+        // One that was found free is no demand: another is found where it is taken by now.
+        subnet: (!plan.new || spec.subnet.is_some()).then_some(plan.subnet),
         cpus: spec.nodes.iter().filter_map(|node| node.cpus).max(),
         memory: spec.nodes.iter().filter_map(|node| node.memory).max(),
     };

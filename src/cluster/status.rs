@@ -17,7 +17,7 @@ use crate::state::{ClusterState, NodeRecord};
 pub struct NodeState {
     /// Its name.
     pub name: String,
-    /// Its machine: `Running`, `Stopped`, `Broken`, `Nonexistent`.
+    /// Its machine: `Running`, `Stopping`, `Stopped`, `Broken`, `Nonexistent`.
     pub host: String,
     /// `Running` or `Stopped`.
     pub kubelet: String,

@@ -31,8 +31,9 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
 async fn running(driver: &dyn Driver, state: &ClusterState) -> Result<Vec<String>> {
     let machines = driver.list(Some(&state.spec.name)).await?;
     let role = |name: &str| state.nodes.iter().find(|node| node.name == name).map(|node| node.role);
+    let runs = |power| matches!(power, Power::Running | Power::Stopping);
     let mut names: Vec<String> =
-        machines.into_iter().filter(|machine| machine.power == Power::Running).map(|machine| machine.name).collect();
+        machines.into_iter().filter(|machine| runs(machine.power)).map(|machine| machine.name).collect();
     names.sort_by_key(|name| role(name) == Some(Role::ControlPlane));
     Ok(names)
 }

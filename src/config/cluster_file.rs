@@ -195,7 +195,9 @@ fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
         None => path.display().to_string(),
     };
     let Some((found, known)) = unknown_word(error.message()) else {
-        return Error::new(Family::Usage, format!("{place}: {}", error.message()));
+        // In the words of TOML rather than of the library that reads it.
+        let message = error.message().replace("expected a sequence", "expected a list such as [\"a\", \"b\"]");
+        return Error::new(Family::Usage, format!("{place}: {message}"));
     };
     let key = error.message().starts_with("unknown field");
     // Machines in memory are for kcl's own tests.

@@ -5,6 +5,7 @@
 mod support;
 
 mod bounds;
+mod bundle;
 mod certificates;
 mod kept;
 mod options;

@@ -3,7 +3,6 @@
 use crate::support::Home;
 
 #[test]
-#[ignore = "builds Kubernetes v1.36 where the cache has none: minutes"]
 fn an_older_version_runs() {
     let home = Home::new("other-version");
     let cluster = home.start("older", &["--nodes", "2", "--kubernetes-version", "v1.36"]);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use insta::{assert_json_snapshot, assert_snapshot};
+use kcl::cluster::{Action, plan};
 use kcl::state::Phase;
-use kcl_driver_api::{Driver, NetworkSpec};
+use kcl_driver_api::{Driver, NetworkSpec, Power};
 
 use crate::world::{World, net};
 
@@ -49,6 +50,15 @@ async fn after_a_stop() {
         world.machine(name).await.power_off(Duration::ZERO).await.unwrap();
     }
     assert_json_snapshot!(world.plan().await.unwrap());
+}
+
+/// A stop was cut off: what was asked to end will, so it counts as off.
+#[tokio::test]
+async fn machines_are_about_to_end() {
+    let world = World::started(1).await;
+    let mut observed = world.observed().await.unwrap();
+    observed.machines[0].power = Power::Stopping;
+    assert_eq!(plan(&world.spec, &observed).unwrap().nodes[0].action, Action::PowerOn);
 }
 
 #[tokio::test]

@@ -56,12 +56,16 @@ impl World {
 
     /// The plan of a `start` now.
     pub async fn plan(&self) -> Result<Plan> {
-        let observed = Observed {
+        plan(&self.spec, &self.observed().await?)
+    }
+
+    /// What a `start` finds now.
+    pub async fn observed(&self) -> Result<Observed> {
+        Ok(Observed {
             state: self.state.clone(),
             machines: self.driver.list(Some("kcl")).await?,
             free_subnet: self.driver.propose_subnet("kcl").await?,
-        };
-        plan(&self.spec, &observed)
+        })
     }
 
     /// The error that a `start` ends with now.

@@ -71,6 +71,8 @@ pub struct MachineSpec {
 pub enum Power {
     /// It runs.
     Running,
+    /// It was asked to end and has not yet, and who asked may be gone: a power-off goes on with it.
+    Stopping,
     /// It is whole and does not run.
     Stopped,
     /// Its creation was cut off: it can only be deleted.

@@ -19,7 +19,7 @@ pub(crate) async fn create(context: &Arc<Context>, spec: &MachineSpec) -> Result
     let names = context.layout.machine(&spec.cluster, &spec.name)?;
     if names.dir.exists() && !names.spec_file().exists() {
         // Cut off half-way: nobody can tell what is missing.
-        delete::delete(context, &spec.cluster, &spec.name).await?;
+        delete::delete(context, &names).await?;
     }
     let spec = spec.clone();
     blocking(move || match disk::read::<MachineSpec>(&names.spec_file())? {

@@ -15,11 +15,11 @@ use crate::mounts;
 use crate::power;
 
 /// Kills the machine and removes all that belongs to it. Nothing of it needs to be whole, or there at all.
-pub(crate) async fn delete(context: &Arc<Context>, cluster: &str, name: &str) -> Result<()> {
-    let names = context.layout.machine(cluster, name)?;
+pub(crate) async fn delete(context: &Arc<Context>, names: &MachineNames) -> Result<()> {
     // First, so that what is left if this is cut off is seen as broken and not as a machine.
     disk::remove_file(&names.spec_file())?;
-    power::clear(context, &names).await?;
+    power::clear(context, names).await?;
+    let names = names.clone();
     blocking(move || {
         unmount_below(&names)?;
         disk::remove_tree(&names.dir)

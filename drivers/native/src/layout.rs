@@ -153,6 +153,11 @@ impl MachineNames {
         self.cluster.runc_root().join(&self.name)
     }
 
+    /// There while the machine is asked to end; on the tmpfs and removed with runc's state, so it ends with this run.
+    pub(crate) fn stopping(&self) -> PathBuf {
+        self.runc_state().join("kcl-stopping")
+    }
+
     /// The directory behind a volume; escaped as systemd escapes paths, so that no two meet.
     pub(crate) fn volume(&self, target: &Path) -> PathBuf {
         let target = target.to_string_lossy();

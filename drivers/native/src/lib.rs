@@ -27,6 +27,7 @@ mod probe;
 mod process;
 mod seed;
 mod subnet;
+mod turn;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -103,7 +104,9 @@ impl Driver for NativeDriver {
     }
 
     async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
-        create::create(&self.context, spec).await?;
+        let names = self.context.layout.machine(&spec.cluster, &spec.name)?;
+        let (context, wanted) = (self.context.clone(), spec.clone());
+        turn::in_turn(&names, async move { create::create(&context, &wanted).await }).await?;
         self.machine(&spec.cluster, &spec.name).await
     }
 
@@ -117,6 +120,8 @@ impl Driver for NativeDriver {
     }
 
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
-        delete::delete(&self.context, cluster, name).await
+        let names = self.context.layout.machine(cluster, name)?;
+        let (context, of_machine) = (self.context.clone(), names.clone());
+        turn::in_turn(&names, async move { delete::delete(&context, &of_machine).await }).await
     }
 }

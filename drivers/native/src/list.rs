@@ -34,6 +34,7 @@ pub(crate) fn info(names: &MachineNames) -> MachineInfo {
     let spec: Option<MachineSpec> = disk::read(&names.spec_file()).unwrap_or_default();
     let power = match (&spec, Process::init(names)) {
         (None, _) => Power::Broken,
+        (Some(_), Some(_)) if names.stopping().exists() => Power::Stopping,
         (Some(_), Some(_)) => Power::Running,
         (Some(_), None) => Power::Stopped,
     };

@@ -17,6 +17,7 @@ use crate::list;
 use crate::mounts;
 use crate::power;
 use crate::process::Process;
+use crate::turn::in_turn;
 
 /// A machine whose directory exists.
 pub(crate) struct NativeMachine {
@@ -67,11 +68,13 @@ impl Machine for NativeMachine {
     }
 
     async fn power_on(&self) -> Result<()> {
-        power::on(&self.context, &self.names, self.spec().await?).await
+        let (context, names, spec) = (self.context.clone(), self.names.clone(), self.spec().await?);
+        in_turn(&self.names, async move { power::on(&context, &names, spec).await }).await
     }
 
     async fn power_off(&self, grace: Duration) -> Result<()> {
-        power::off(&self.context, &self.names, grace).await
+        let (context, names) = (self.context.clone(), self.names.clone());
+        in_turn(&self.names, async move { power::off(&context, &names, grace).await }).await
     }
 
     async fn exec(&self, request: Exec) -> Result<ExecOutput> {
@@ -80,7 +83,8 @@ impl Machine for NativeMachine {
 
     async fn put(&self, files: &[File]) -> Result<()> {
         let (names, files) = (self.names.clone(), files.to_vec());
-        blocking(move || with_root(&names, |root| files.iter().try_for_each(|file| files::put(root, file)))).await
+        let put = move || with_root(&names, |root| files.iter().try_for_each(|file| files::put(root, file)));
+        in_turn(&self.names, blocking(put)).await
     }
 
     async fn get(&self, path: &Path) -> Result<Vec<u8>> {

@@ -54,7 +54,10 @@ pub(crate) async fn off(context: &Arc<Context>, names: &MachineNames, grace: Dur
     if let Some(init) = Process::init(names)
         && !grace.is_zero()
     {
+        let mark = names.stopping();
         blocking(move || {
+            // First: who comes after a kcl that is killed here must not take the machine for one that stays.
+            fs::write(&mark, "").doing(|| format!("write {}", mark.display()))?;
             init.signal(Signal::TERM)?;
             init.wait(grace).map(|_| ())
         })

@@ -60,7 +60,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
         true
     })
     .await
-    .map_err(|error| error.hint("it needs a Debian mirror, by default deb.debian.org; http_proxy is honoured"))?;
+    .map_err(|error| error.hint("it needs the Debian mirror that apt is set up with; http_proxy is honoured"))?;
     let archive = partial.join(&artifact.definition.provides[0]);
     job.say("compressing", None);
     blocking(move || {

@@ -1,0 +1,96 @@
+//! Help, versions, completion.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+
+use crate::home::Home;
+
+#[test]
+fn help_is_a_page() {
+    let told = Home::new().told(&["--help"]);
+    assert!(told.lines().count() <= 45, "it is to fit on a screen:\n{told}");
+    assert!(told.lines().all(|line| line.chars().count() <= 100), "{told}");
+    assert_snapshot!(told);
+}
+
+#[test]
+fn help_of_each_verb() {
+    let home = Home::new();
+    for verb in [
+        "start",
+        "stop",
+        "delete",
+        "status",
+        "node",
+        "profile",
+        "kubectl",
+        "ssh",
+        "logs",
+        "update-context",
+        "artifacts",
+        "bundle",
+        "config",
+        "completion",
+        "version",
+    ] {
+        assert_snapshot!(format!("help_{verb}"), home.told(&[verb, "--help"]));
+    }
+    for (verb, under) in [
+        ("node", "list"),
+        ("profile", "list"),
+        ("artifacts", "list"),
+        ("artifacts", "fetch"),
+        ("artifacts", "clean"),
+        ("bundle", "create"),
+        ("config", "view"),
+    ] {
+        assert_snapshot!(format!("help_{verb}_{under}"), home.told(&[verb, under, "--help"]));
+    }
+    assert!(home.files().is_empty(), "help leaves nothing behind: {:?}", home.files());
+}
+
+/// Every verb is in the test above.
+#[test]
+fn no_verb_is_forgotten() {
+    let told = Home::new().told(&["--help"]);
+    let verbs = told.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let known = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/snapshots")).expect("snapshots");
+    let known: Vec<String> = known.flatten().map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    for verb in verbs.filter_map(|line| line.split_whitespace().next()) {
+        assert!(known.contains(&format!("cli__help__help_{verb}.snap")), "there is no snapshot of {verb} --help");
+    }
+}
+
+#[test]
+fn versions() {
+    let home = Home::new();
+    home.kcl(&["--version"]).assert().success().stdout(format!("kcl {}\n", env!("CARGO_PKG_VERSION")));
+    let text = home.told(&["version"]);
+    assert!(text.contains("kcl ") && text.contains("Kubernetes v1."), "{text}");
+    let json = home.kcl(&["version", "-o", "json"]).assert().success().get_output().stdout.clone();
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert_eq!(json["kcl"], env!("CARGO_PKG_VERSION"));
+    assert!(json["kubernetes"][0].as_str().is_some_and(|version| version.starts_with("v1.")), "{json}");
+    assert!(home.files().is_empty(), "{:?}", home.files());
+}
+
+#[test]
+fn completion_is_read_by_its_shell() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = home.kcl(&["completion", shell]).assert().success().get_output().stdout.clone();
+        let text = String::from_utf8(script).expect("text");
+        for word in ["update-context", "dry-run", "kubernetes-version"] {
+            assert!(text.contains(word), "{shell}: there is no {word}");
+        }
+        // bash is everywhere; others are asked where they are.
+        let Ok(mut child) = Command::new(shell).arg("-n").stdin(Stdio::piped()).spawn() else {
+            assert_ne!(shell, "bash", "bash is not there");
+            continue;
+        };
+        child.stdin.take().expect("stdin").write_all(text.as_bytes()).expect("the shell reads");
+        assert!(child.wait().expect("it ends").success(), "{shell} cannot read its script");
+    }
+}

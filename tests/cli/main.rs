@@ -1,0 +1,8 @@
+//! The command line as a user meets it: texts, exit codes, streams. Needs neither root nor artifacts: each test has an
+//! empty home, and nothing here makes a cluster. `INSTA_UPDATE=always` writes the texts in `snapshots/` anew.
+
+mod config;
+mod help;
+mod home;
+mod nothing;
+mod wrong;
