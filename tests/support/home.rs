@@ -179,13 +179,14 @@ impl Drop for Home {
         if failed {
             self.keep_evidence();
         }
+        self.step("delete");
         let deleted = self.kcl(["delete", "--all"]);
         // A panic while another one unwinds would hide that one.
         let look = std::panic::AssertUnwindSafe(|| self.traces().lines());
         let mut left = std::panic::catch_unwind(look).unwrap_or_else(|_| vec!["what, cannot be told".to_owned()]);
         left.extend(self.remains());
         if deleted.succeeded() && left.is_empty() {
-            return;
+            return self.step("gone");
         }
         // Whatever still runs in it keeps its files.
         if let Some(dir) = self.dir.take() {

@@ -51,5 +51,4 @@ fn three_nodes() {
     crashes::every_component_comes_back(&cluster);
     home.step("etcd is killed under load");
     crashes::etcd_loses_nothing_that_was_acknowledged(&cluster);
-    home.step("the end");
 }
