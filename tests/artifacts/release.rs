@@ -253,7 +253,7 @@ async fn a_mirror_that_is_no_address_is_told() {
 /// The command itself, as the variables for proxies and `PATH` are a process's.
 fn kcl(home: &Path) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::cargo_bin("kcl").expect("kcl is built");
-    command.env("KCL_HOME", home.join("home")).env("XDG_CACHE_HOME", home.join("cache"));
+    command.env("KCL_HOME", home.join("home")).env("KCL_CACHE", home.join("cache"));
     for name in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"] {
         command.env_remove(name);
     }

@@ -234,6 +234,9 @@ fn memory(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
     warning("memory", message, Some("kcl start --nodes 1, or end other programs".into()))
 }
 
+/// Bytes of disk without which a node cannot even begin: etcd lays down its log in pieces of 64 MiB.
+const DISK_AT_LEAST: u64 = 128 << 20;
+
 fn disk_space(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
     let needed = DISK * request.machines as u64;
     if facts.disk_free >= needed {
@@ -246,7 +249,11 @@ fn disk_space(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
         request.machines,
         mib(needed)
     );
-    warning("disk-space", message, Some("free some, or set KCL_HOME to a directory on a larger disk".into()))
+    let fix = Some("free some, or set KCL_HOME to a directory on a larger disk".into());
+    if facts.disk_free < DISK_AT_LEAST * request.machines as u64 {
+        return error("disk-space", message, fix);
+    }
+    warning("disk-space", message, fix)
 }
 
 fn mib(bytes: u64) -> String {
