@@ -1,14 +1,21 @@
 # The two commands that a newcomer needs, and those of a day's work. `make start` on a fresh machine does everything.
 
 CARGO ?= cargo
-KCL := target/release/kcl
 NODES ?= 3
 
-.PHONY: start install deps test test-clusters bench lint clean
+target := $(or $(CARGO_TARGET_DIR),target)
+kcl := $(target)/release/kcl
+# Made along with the tests, which run it.
+test_kcl := $(target)/debug/kcl
+
+.PHONY: start build install deps test test-quick bench lint clean
 
 ## A cluster of three nodes, all set-up included.
-start: deps $(KCL)
-	$(KCL) start --nodes $(NODES)
+start: build
+	$(kcl) start --nodes $(NODES)
+
+build: deps
+	$(CARGO) build --locked --release
 
 ## kcl for daily use: one file.
 install: deps
@@ -18,12 +25,18 @@ install: deps
 deps:
 	sh images/deps.sh
 
-$(KCL): FORCE
-	$(CARGO) build --locked --release
+# Where an artifact of this name lies in the cache.
+artifact = $$($(test_kcl) artifacts list -o json | awk -F'"' '$$2 == "name" { name = $$4 } $$2 == "path" && name == "$(1)" { path = $$4 } END { print path }')
 
-## All tests, real clusters included (as root, with the artifacts built on first use).
+## All tests, real clusters included (as root). The artifacts of every version of Kubernetes are made on first use, before
+## the tests, so that one sees how far that is. Tests with real clusters take turns by themselves.
 test: deps
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-run
+	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
+		$(test_kcl) artifacts fetch --kubernetes-version "$$version"; \
+	done
+	KCL_TEST_RUNC="$(call artifact,runc)/bin/runc" KCL_TEST_ROOTFS="$(call artifact,node-rootfs)/rootfs" \
+		$(CARGO) test --locked --workspace
 
 ## Only what needs neither root nor artifacts.
 test-quick:
@@ -38,5 +51,5 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-.PHONY: FORCE
-FORCE:
+clean:
+	$(CARGO) clean

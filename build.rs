@@ -24,7 +24,8 @@ const OUTER: [&str; 6] =
 
 fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
-    for input in ["images/node", "Cargo.lock", "Cargo.toml", "build.rs"] {
+    // Those of the agent, and the directories that the crate embeds, which the compiler does not watch.
+    for input in ["images/node", "images/components", "images/oci", "Cargo.lock", "Cargo.toml", "build.rs"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     let out = PathBuf::from(variable("OUT_DIR"));

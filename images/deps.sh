@@ -5,11 +5,12 @@ set -eu
 
 # Package, and a file that shows that it is there.
 needed="
-mmdebstrap      /usr/bin/mmdebstrap
-libseccomp-dev  /usr/include/seccomp.h
-gcc             /usr/bin/gcc
-libc6-dev       /usr/include/stdio.h
-pkg-config      /usr/bin/pkg-config
+mmdebstrap              /usr/bin/mmdebstrap
+debian-archive-keyring  /usr/share/keyrings/debian-archive-keyring.gpg
+libseccomp-dev          /usr/include/seccomp.h
+gcc                     /usr/bin/gcc
+libc6-dev               /usr/include/stdio.h
+pkg-config              /usr/bin/pkg-config
 "
 
 missing=$(printf '%s\n' "$needed" | while read -r package file; do
@@ -18,7 +19,7 @@ done)
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
-    echo "Building kcl's artifacts on this system needs: $missing" >&2
+    echo "Building kcl's artifacts needs these, as Debian calls them: $missing" >&2
     exit 1
 fi
 if [ "$(id -u)" != 0 ]; then

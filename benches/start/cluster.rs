@@ -99,7 +99,7 @@ impl Cluster {
     /// What the cluster takes when it has nothing to do.
     pub fn idle(&self) -> Result<Idle, Box<dyn Error>> {
         std::thread::sleep(SETTLE);
-        Ok(processes::idle(LOOK)?)
+        Ok(processes::idle(&self.name, LOOK)?)
     }
 
     fn manifest(&self) -> PathBuf {
@@ -139,7 +139,8 @@ impl Cluster {
     fn kcl_events(&self, arguments: &[String]) -> Result<Vec<(String, Duration)>, Box<dyn Error>> {
         let mut child = self.command().args(arguments).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("no pipe")?;
-        let (mut parts, mut current): (Vec<(String, Duration)>, Option<(String, Instant)>) = Default::default();
+        let mut parts: Vec<(String, Duration)> = Vec::new();
+        let mut current: Option<(String, Instant)> = None;
         for line in BufReader::new(stdout).lines() {
             let event: serde_json::Value = serde_json::from_str(&line?)?;
             let Some(name) = event["data"]["name"].as_str().filter(|_| event["type"] == STEP) else { continue };

@@ -1,4 +1,4 @@
-//! What the processes of all nodes take: those in another PID namespace than this one's.
+//! What the processes of a cluster's nodes take: those whose control group names one of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,14 +16,14 @@ pub struct Idle {
     pub by_program: Vec<(String, f64)>,
 }
 
-/// Looks at all nodes of this machine for a while.
-pub fn idle(time: Duration) -> io::Result<Idle> {
-    let before = cpu_ticks()?;
+/// Looks at the nodes of a cluster for a while.
+pub fn idle(cluster: &str, time: Duration) -> io::Result<Idle> {
+    let before = cpu_ticks(cluster)?;
     std::thread::sleep(time);
-    let after = cpu_ticks()?;
+    let after = cpu_ticks(cluster)?;
     let ticks: u64 = after.iter().map(|(pid, ticks)| ticks - before.get(pid).copied().unwrap_or(0).min(*ticks)).sum();
     let mut by_program: BTreeMap<String, f64> = BTreeMap::new();
-    for process in processes()? {
+    for process in processes(cluster)? {
         let Ok(rollup) = fs::read_to_string(process.join("smaps_rollup")) else { continue };
         let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
         let kib: f64 = pss.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0.0);
@@ -40,20 +40,20 @@ fn ticks_per_second() -> f64 {
     nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as f64
 }
 
-/// The processes of nodes.
-fn processes() -> io::Result<Vec<PathBuf>> {
-    let own = fs::read_link("/proc/self/ns/pid")?;
+/// The processes of the nodes `<cluster>`, `<cluster>-m02`, …
+fn processes(cluster: &str) -> io::Result<Vec<PathBuf>> {
+    let node = format!("/{cluster}");
     let all = fs::read_dir("/proc")?.flatten().map(|entry| entry.path());
-    Ok(all.filter(|path| fs::read_link(path.join("ns/pid")).is_ok_and(|namespace| namespace != own)).collect())
+    Ok(all.filter(|path| fs::read_to_string(path.join("cgroup")).is_ok_and(|text| text.contains(&node))).collect())
 }
 
 /// User and system time of each, with that of its waited-for children (`man 5 proc`, stat, fields 14 to 17).
-fn cpu_ticks() -> io::Result<BTreeMap<PathBuf, u64>> {
+fn cpu_ticks(cluster: &str) -> io::Result<BTreeMap<PathBuf, u64>> {
     let ticks = |process: PathBuf| {
         let stat = fs::read_to_string(process.join("stat")).ok()?;
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let ticks = (11..15).filter_map(|index| fields.get(index)?.parse::<u64>().ok()).sum();
         Some((process, ticks))
     };
-    Ok(processes()?.into_iter().filter_map(ticks).collect())
+    Ok(processes(cluster)?.into_iter().filter_map(ticks).collect())
 }

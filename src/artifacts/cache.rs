@@ -306,8 +306,8 @@ impl Slot {
         Ok(Entry { path, manifest })
     }
 
-    /// Moves what is there aside, if anything is. It keeps working for who has it mounted.
-    fn put_aside(&self) -> Result<()> {
+    /// Moves what is there aside, if anything is. It keeps working for who has it mounted. The caller holds the lock.
+    pub fn put_aside(&self) -> Result<()> {
         let path = self.path();
         for number in 1.. {
             let aside = path.with_file_name(format!("{}{ASIDE}{number}", self.name));

@@ -263,11 +263,16 @@ impl Artifact {
     }
 
     /// The name of its entry in the cache: name, version and 12 digits of what it is made of. That is the same for
-    /// all ways, so where it comes from (the release part) is not in it.
+    /// all ways, so where it comes from (the release part) is not in it, nor is what a build needs of the host.
     pub fn entry_name(&self) -> Result<String> {
         let mut identity = self.definition.clone();
         identity.release = None;
         identity.versions = vec![self.version.clone()];
+        identity.title.clear();
+        if let Some(build) = &mut identity.build {
+            build.needs.clear();
+            build.disk_mib = 0;
+        }
         let mut inputs = vec![serde_json::to_vec(&(&identity, self.arch)).expect("a definition is plain data")];
         match identity.build.as_ref().map(|build| &build.recipe) {
             Some(Recipe::Go(go)) => {
@@ -349,6 +354,7 @@ mod tests {
         let name = artifact.entry_name().expect("a name");
         let mut other = artifact.clone();
         other.definition.release = None;
+        other.definition.build.as_mut().expect("a build").disk_mib += 1;
         assert_eq!(other.entry_name().expect("a name"), name);
         other.arch = "s390x";
         assert_ne!(other.entry_name().expect("a name"), name);

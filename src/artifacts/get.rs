@@ -110,6 +110,16 @@ impl Run<'_> {
         if let Found::Entry(entry) = slot.open(false)? {
             return Ok(*entry);
         }
+        let entry = self.provide(artifact, slot, rest, total).await;
+        if entry.is_err() {
+            slot.abandon()?;
+        }
+        entry
+    }
+
+    /// By the first way that leads there.
+    async fn provide(&self, artifact: &Artifact, slot: &Slot, rest: &[&Artifact], total: usize) -> Result<Entry> {
+        let title = artifact.title();
         let begun = Instant::now();
         let job = |verb| Job::new(self.progress, self.step, verb, &title, total - rest.len() + 1, total);
         let released = self.release(artifact, slot, &job).await?;
@@ -170,7 +180,9 @@ impl Run<'_> {
         }
         Err(Error::new(Family::Artifact, format!("{} could not be downloaded: {why}", artifact.title()))
             .hint("behind a proxy, set HTTPS_PROXY (and --ca-file if it has its own authority)")
-            .hint("or name a mirror with --binary-mirror, build instead with --artifacts build, or use a bundle"))
+            .hint(
+                "or name a mirror with --binary-mirror, build instead with --from build, or use a bundle with --bundle",
+            ))
     }
 
     /// Takes what is missing from a bundle.

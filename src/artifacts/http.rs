@@ -1,6 +1,6 @@
 //! Downloads over HTTP that can be taken up where they were cut, through proxies and with a private authority.
 
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -111,23 +111,16 @@ impl Http {
         tell: impl Fn(u64, Option<u64>),
     ) -> std::result::Result<(), Failure> {
         let failed = |error| Failure::Error(trouble("write", part, error));
-        let mut file = std::fs::File::options()
-            .append(true)
-            .create(true)
-            .open(part)
-            .map_err(|error| trouble("open", part, error))?;
         loop {
-            let before = file.seek(SeekFrom::End(0)).map_err(failed)?;
+            let before = std::fs::metadata(part).map_or(0, |metadata| metadata.len());
             let response = self.get(url, before).await?;
+            let mut file = std::fs::File::options().append(true).create(true).open(part).map_err(failed)?;
             let mut there = before;
             if before > 0 && !resumes(&response, before) {
                 // It is another file now, or the server cannot resume.
                 file.set_len(0).map_err(failed)?;
                 there = 0;
-                if !response.status().is_success() {
-                    continue;
-                }
-                if response.status() == StatusCode::PARTIAL_CONTENT {
+                if response.status() != StatusCode::OK {
                     continue;
                 }
             }

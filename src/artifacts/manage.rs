@@ -86,13 +86,17 @@ impl Artifacts {
         Ok(rows)
     }
 
-    /// Reads all entries and compares digests: the names of those that are damaged, and why. They are not used, and
+    /// Reads all entries and compares digests: the names of those that are damaged, and why. They are put aside, and
     /// made again when they are next needed.
     pub fn verify(&self) -> Result<Vec<(String, String)>> {
         let mut damaged = Vec::new();
         for kind in Kind::ALL {
             for slot in self.cache.slots(kind)? {
                 if let Found::Corrupt(why) = slot.open(true)? {
+                    // Bits that rot change no time: the quick look of `ensure` would not see it.
+                    if let Ok(_lock) = lock::try_exclusive(&slot.lock_path())? {
+                        slot.put_aside()?;
+                    }
                     damaged.push((slot.part(), why));
                 }
             }
@@ -210,4 +214,96 @@ fn row(slot: &Slot, current: bool) -> Result<Row> {
         made_at: manifest.map(|manifest| manifest.made_at.clone()),
         path: slot.path(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Options;
+    use super::super::cache::Manifest;
+    use super::*;
+
+    fn entry(artifacts: &Artifacts, part: &str, parts: &[&str]) {
+        let slot = artifacts.cache.slot_of(part).expect("a kind");
+        std::fs::write(slot.begin().expect("begin").join("file"), part).expect("write");
+        let parts = parts.iter().map(|&part| part.to_owned()).collect();
+        slot.commit(Manifest { way: "build".into(), parts, ..Manifest::default() }, &[], &[]).expect("commit");
+    }
+
+    /// A cluster's entries, a leftover, and what this kcl would use.
+    fn cache(directory: &Path) -> (Artifacts, String) {
+        let artifacts = Artifacts::open(directory, Options::default()).expect("open");
+        entry(&artifacts, "artifacts/kubernetes-1.30.0-aaaaaaaaaaaa", &[]);
+        entry(&artifacts, "image-stores/bbbbbbbbbbbb", &["artifacts/coredns-1.10.0-cccccccccccc"]);
+        entry(&artifacts, "artifacts/coredns-1.10.0-cccccccccccc", &[]);
+        let parts = ["artifacts/kubernetes-1.30.0-aaaaaaaaaaaa", "image-stores/bbbbbbbbbbbb"];
+        entry(&artifacts, "nodes/v1.30.0-dddddddddddd", &parts);
+        entry(&artifacts, "artifacts/etcd-3.4.0-eeeeeeeeeeee", &[]);
+        let runc = CATALOG.artifact("runc").and_then(|runc| runc.entry_name()).expect("runc");
+        entry(&artifacts, &format!("artifacts/{runc}"), &[]);
+        (artifacts, format!("artifacts/{runc}"))
+    }
+
+    #[test]
+    fn what_clusters_use_stays_and_so_does_what_comes_next() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (artifacts, runc) = cache(directory.path());
+        let in_use = ["v1.30.0-dddddddddddd".to_owned()];
+        let cleaned = artifacts.clean(Clean::Unused, &in_use).expect("clean");
+        assert_eq!(cleaned.removed, ["artifacts/etcd-3.4.0-eeeeeeeeeeee"]);
+        assert_eq!(cleaned.in_use.len(), 4);
+        assert!(cleaned.bytes > 0);
+        assert_eq!(artifacts.clean(Clean::All, &in_use).expect("clean").removed, [runc]);
+        let cleaned = artifacts.clean(Clean::Forced, &in_use).expect("clean");
+        assert_eq!(cleaned.removed.len(), 4);
+        assert!(Kind::ALL.iter().all(|kind| artifacts.cache.slots(*kind).expect("slots").is_empty()));
+    }
+
+    #[test]
+    fn rot_is_found_by_reading_and_put_aside() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (artifacts, runc) = cache(directory.path());
+        let file = artifacts.cache.slot_of(&runc).expect("runc").path().join("file");
+        let before = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).expect("a time");
+        let mut bytes = std::fs::read(&file).expect("read");
+        bytes[0] ^= 1;
+        std::fs::write(&file, bytes).expect("write");
+        std::fs::File::options().write(true).open(&file).and_then(|file| file.set_modified(before)).expect("the time");
+        let row = artifacts.list().expect("list").into_iter().find(|row| row.name == "runc").expect("runc");
+        assert!(row.cached, "the quick look sees nothing");
+        let damaged = artifacts.verify().expect("verify");
+        assert_eq!(damaged.len(), 1);
+        assert!(damaged[0].0 == runc && damaged[0].1.contains("sha256:"), "{damaged:?}");
+        let row = artifacts.list().expect("list").into_iter().find(|row| row.name == "runc").expect("runc");
+        assert!(!row.cached);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_cleaned_while_somebody_uses_the_cache() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (artifacts, _) = cache(directory.path());
+        let lease = lock::shared(&artifacts.lease_path(), |_| ()).await.expect("lease");
+        let error = artifacts.clean(Clean::All, &[]).expect_err("it is in use");
+        assert!(error.message.contains("in use"), "{error}");
+        drop(lease);
+        artifacts.clean(Clean::All, &[]).expect("clean");
+    }
+
+    #[test]
+    fn the_list_has_the_catalog_and_the_leftovers() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (artifacts, runc) = cache(directory.path());
+        let rows = artifacts.list().expect("list");
+        let runc = rows
+            .iter()
+            .find(|row| runc.ends_with(row.path.file_name().unwrap_or_default().to_str().unwrap_or_default()));
+        let runc = runc.expect("runc");
+        assert!(runc.cached && runc.current && runc.size > 0);
+        assert_eq!((runc.name.as_str(), &runc.ways[..]), ("runc", &["release", "build"][..]));
+        let rootfs = rows.iter().find(|row| row.name == "node-rootfs").expect("the root file system");
+        assert_eq!(rootfs.ways, ["build"], "only a mirror has it released");
+        let old = rows.iter().find(|row| row.name.starts_with("etcd-3.4.0")).expect("the leftover");
+        assert!(old.cached && !old.current);
+    }
 }

@@ -177,6 +177,18 @@ impl Artifacts {
         Ok(archives)
     }
 
+    /// Single artifacts of the catalog, by name, each in its default version: where each is.
+    pub async fn fetch(&self, names: &[String], way: &Way, progress: &Progress) -> Result<Vec<PathBuf>> {
+        let wanted: Result<Vec<_>> = names.iter().map(|name| catalog::CATALOG.artifact(name)).collect();
+        let wanted = wanted?;
+        let step = progress.step("artifacts", names.join(", "));
+        let _lease = self.lease(&step).await?;
+        let run = get::Run { artifacts: self, way, progress, step: &step };
+        let (entries, got) = run.artifacts(wanted).await?;
+        step.finish(format!("{} ({got} got)", names.join(", ")));
+        Ok(entries.into_iter().map(|(_, entry)| entry.path).collect())
+    }
+
     /// Writes all that is wanted into one file, for [`Way::Bundle`] on another machine. Returns its size in bytes.
     pub async fn bundle_create(&self, path: &Path, want: &Want, progress: &Progress) -> Result<u64> {
         let plan = compose::Plan::new(&self.cache, want)?;

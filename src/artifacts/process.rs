@@ -82,18 +82,13 @@ impl Drop for Running {
 
 /// Runs a command whose output goes to a log file, those lines of it that `line` is true for. Returns the error to give
 /// if it fails: with the last lines and the name of the log.
-pub async fn run_logged(
-    mut command: Command,
-    private_mounts: bool,
-    log: &Path,
-    mut line: impl FnMut(&str) -> bool,
-) -> Result<()> {
+pub async fn run_logged(mut command: Command, log: &Path, mut line: impl FnMut(&str) -> bool) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut file = File::options().append(true).create(true).open(log).map_err(|error| trouble("open", log, error))?;
     let shown = format!("{:?}", command.as_std());
     let mut write = |text: &str| writeln!(file, "{text}").map_err(|error| trouble("write", log, error));
     write(&format!("$ {shown}"))?;
-    let mut running = Running::spawn(command, private_mounts)?;
+    let mut running = Running::spawn(command, false)?;
     let mut out = lines(running.child.stdout.take());
     let mut err = lines(running.child.stderr.take());
     let mut tail = std::collections::VecDeque::new();
@@ -168,7 +163,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo out; echo cause >&2; exit 3"]);
         let mut seen = Vec::new();
-        let error = run_logged(command, false, &log, |line| {
+        let error = run_logged(command, &log, |line| {
             seen.push(line.to_owned());
             true
         })

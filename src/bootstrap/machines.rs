@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use kcl_driver_api::{File, Machine, MachineSpec, Tree, TreeUse};
+use kcl_driver_api::{Exec, File, Machine, MachineSpec, Tree, TreeUse};
 use kcl_node_spec::{Role, paths};
 
 use super::{Bootstrap, Resolvers, node};
 use crate::cluster::{Action, Made, NodePlan};
 use crate::error::{Error, Family, Result};
 use crate::pki::{ClusterIdentity, NodeIdentity};
-use crate::state::{ClusterState, NodeRecord};
+use crate::state::{ClusterState, Configured, NodeRecord};
 
 /// How long a node may take to stop its pods and components before it is cut off.
 pub const POWER_OFF_GRACE: Duration = Duration::from_secs(40);
@@ -22,25 +22,48 @@ pub const POWER_OFF_GRACE: Duration = Duration::from_secs(40);
 struct Briefing {
     plan: NodePlan,
     files: Vec<File>,
-    digest: String,
-    news: bool,
+    configured: Configured,
+    news: News,
 }
 
-/// Brings all machines of the plan up. True where any was started.
-pub async fn start(bootstrap: &Bootstrap<'_>, state: &mut ClusterState, resolvers: &Resolvers) -> Result<bool> {
+/// What of that is news to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// Nothing.
+    None,
+    /// The other nodes: its agent takes that over while it runs.
+    Others,
+    /// Something of its own: it has to be started again.
+    Own,
+}
+
+impl News {
+    fn to(record: &NodeRecord, configured: &Configured) -> Self {
+        match &record.configured {
+            Some(before) if before == configured => News::None,
+            Some(before) if before.own == configured.own => News::Others,
+            _ => News::Own,
+        }
+    }
+}
+
+/// Brings all machines of the plan up. Returns the names of those that were started.
+pub async fn start(bootstrap: &Bootstrap<'_>, state: &mut ClusterState, resolvers: &Resolvers) -> Result<Vec<String>> {
     let count = bootstrap.plan.to_start();
     let step = bootstrap.progress.step("machines", title(bootstrap));
     let briefings = brief(bootstrap, state, resolvers)?;
     let results = join_all(briefings.iter().map(|briefing| bring_up(bootstrap, state, briefing))).await;
-    let mut started = false;
+    let mut started = Vec::new();
     for (briefing, result) in briefings.iter().zip(results) {
-        started |= result?;
+        if result? {
+            started.push(briefing.plan.name.clone());
+        }
         if let Some(record) = state.nodes.iter_mut().find(|node| node.name == briefing.plan.name) {
-            record.configured = Some(briefing.digest.clone());
+            record.configured = Some(briefing.configured.clone());
         }
     }
     step.finish(match count {
-        0 if started => "Nodes restarted with their new configuration".to_owned(),
+        0 if !started.is_empty() => "Nodes restarted with their new configuration".to_owned(),
         0 => format!("{} running", nodes(bootstrap.plan.nodes.len())),
         count => format!("{} started", nodes(count)),
     });
@@ -61,11 +84,7 @@ fn nodes(count: usize) -> String {
 }
 
 /// Works out what each node is told: its spec, its certificates, its kubeconfigs.
-fn brief(
-    bootstrap: &Bootstrap<'_>,
-    state: &ClusterState,
-    resolvers: &Resolvers,
-) -> Result<Vec<Briefing>> {
+fn brief(bootstrap: &Bootstrap<'_>, state: &ClusterState, resolvers: &Resolvers) -> Result<Vec<Briefing>> {
     let spec = &state.spec;
     let cluster = ClusterIdentity {
         cluster: spec.name.clone(),
@@ -84,10 +103,13 @@ fn brief(
         let issued = bootstrap.pki.node_files(&identity, &cluster, Timestamp::now())?;
         renewed.extend(issued.renewed);
         let mut files = issued.files;
-        files.push(node::spec_file(&node::node_spec(state, record, bootstrap.network, resolvers, bounded))?);
-        let digest = node::digest(&files);
-        let news = record.configured.as_ref() != Some(&digest);
-        briefings.push(Briefing { plan: plan.clone(), files, digest, news });
+        let spec = node::node_spec(state, record, bootstrap.network, resolvers, bounded);
+        let alone = node::spec_file(&node::without_others(spec.clone()))?;
+        let own = node::digest(files.iter().chain([&alone]));
+        files.push(node::spec_file(&spec)?);
+        let configured = Configured { whole: node::digest(&files), own };
+        let news = News::to(record, &configured);
+        briefings.push(Briefing { plan: plan.clone(), files, configured, news });
     }
     if !renewed.is_empty() {
         bootstrap.progress.info(format!("Renewed certificates: {}", renewed.join(", ")));
@@ -107,8 +129,14 @@ fn record<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
 async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Briefing) -> Result<bool> {
     let (cluster, name) = (&bootstrap.plan.cluster, &briefing.plan.name);
     let driver = bootstrap.driver;
-    if briefing.plan.action == Action::Keep && !briefing.news {
-        return Ok(false);
+    match (briefing.plan.action, briefing.news) {
+        (Action::Keep, News::None) => return Ok(false),
+        (Action::Keep, News::Others) => {
+            let machine = driver.machine(cluster, name).await?;
+            machine.put(&briefing.files).await?;
+            return reload(machine.as_ref()).await.map(|()| false);
+        }
+        _ => {}
     }
     if matches!(briefing.plan.action, Action::Create | Action::Replace) {
         bootstrap.journal.record(Made::Machine(name.clone()));
@@ -129,6 +157,16 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Br
     Ok(true)
 }
 
+/// Has the agent take over what may change while the node runs.
+async fn reload(machine: &dyn Machine) -> Result<()> {
+    let output = machine.exec(Exec::new([paths::AGENT, "reload"])).await?;
+    if output.code == 0 {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(Family::Cluster, format!("{} does not take over its new spec: {}", machine.name(), said.trim_end())))
+}
+
 fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan) -> MachineSpec {
     let config = state.spec.nodes.iter().find(|node| node.name == plan.name);
     let artifacts = bootstrap.artifacts;
@@ -140,6 +178,11 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan
         name: plan.name.clone(),
         address: plan.address,
         cpus: config.and_then(|node| node.cpus),
+        cpu_weight: match plan.role {
+            // What all others wait for, at a start most of all, comes first.
+            Role::ControlPlane => 400,
+            Role::Worker => 100,
+        },
         memory: config.and_then(|node| node.memory),
         rootfs: artifacts.rootfs.clone(),
         trees: vec![

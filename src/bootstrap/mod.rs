@@ -25,7 +25,7 @@ use crate::artifacts::NodeArtifacts;
 use crate::cluster::{Journal, Plan};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
-use crate::kubernetes::{self, Access};
+use crate::kubernetes::{self, Access, Fresh};
 use crate::pki::Pki;
 use crate::progress::Progress;
 use crate::state::ClusterState;
@@ -63,9 +63,9 @@ impl Bootstrap<'_> {
         let bounded = async {
             control_plane::wait(self, state, &client).await?;
             system::apply(self, state, &resolvers, &client).await?;
-            // Reports of an earlier life do not count where a node was started.
-            let since = started.then(|| Timestamp::from_second(begun.as_second()).unwrap_or(begun));
-            ready::wait(self, state, &client, since).await
+            // Kubernetes tells time in whole seconds.
+            let since = Timestamp::from_second(begun.as_second()).unwrap_or(begun);
+            ready::wait(self, state, &client, &Fresh { started, since }).await
         };
         match tokio::time::timeout(self.wait_timeout, bounded).await {
             Ok(result) => result?,

@@ -74,9 +74,16 @@ pub fn spec_file(spec: &NodeSpec) -> Result<File> {
     Ok(File { path: paths::SPEC.into(), mode: 0o644, content })
 }
 
-/// A digest over all that a node is told: when it changes, the node has to be told again.
-pub fn digest(files: &[File]) -> String {
-    let mut sorted: Vec<&File> = files.iter().collect();
+/// A spec without the other nodes, which an agent takes over while it runs (`kcl-node reload`).
+pub fn without_others(mut spec: NodeSpec) -> NodeSpec {
+    spec.network.peers.clear();
+    spec.network.hosts.clear();
+    spec
+}
+
+/// A digest over what a node is told: when it changes, the node has to be told again.
+pub fn digest<'a>(files: impl IntoIterator<Item = &'a File>) -> String {
+    let mut sorted: Vec<&File> = files.into_iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
     let mut hash = Sha256::new();
     for file in sorted {

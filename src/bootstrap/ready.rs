@@ -1,14 +1,13 @@
 //! The end of the story: what the user waits for.
 
 use futures::future::{try_join, try_join_all};
-use jiff::Timestamp;
 use kcl_driver_api::Exec;
 use kcl_node_spec::{ComponentState, NodeStatus, paths};
 use kube::Client;
 
 use super::Bootstrap;
 use crate::error::{Error, Family, Result};
-use crate::kubernetes;
+use crate::kubernetes::{self, Fresh};
 use crate::state::ClusterState;
 
 /// What `--wait` names.
@@ -24,12 +23,7 @@ pub enum Wait {
 }
 
 /// Waits for it.
-pub async fn wait(
-    bootstrap: &Bootstrap<'_>,
-    state: &ClusterState,
-    client: &Client,
-    since: Option<Timestamp>,
-) -> Result<()> {
+pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Client, fresh: &Fresh) -> Result<()> {
     if bootstrap.wait == Wait::Api {
         return Ok(());
     }
@@ -37,7 +31,7 @@ pub async fn wait(
     let names: Vec<String> = state.nodes.iter().map(|node| node.name.clone()).collect();
     let total = names.len();
     let mut shown = None;
-    let nodes = kubernetes::nodes_ready(client, &names, since, |ready| {
+    let nodes = kubernetes::nodes_ready(client, &names, fresh, |ready| {
         if shown != Some(ready) {
             shown = Some(ready);
             step.position("nodes ready", ready as u64, total as u64);
@@ -46,7 +40,7 @@ pub async fn wait(
     if bootstrap.wait == Wait::Nodes {
         nodes.await?;
     } else {
-        let pods = try_join(kubernetes::dns_available(client, since), kubernetes::default_service_account(client));
+        let pods = try_join(kubernetes::dns_available(client, fresh), kubernetes::default_service_account(client));
         try_join(nodes, pods).await?;
     }
     step.finish(match total {

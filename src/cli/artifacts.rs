@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::output::{self, Output};
 use crate::artifacts::manage::Clean;
 use crate::artifacts::{Artifacts, Options, Want, Way};
-use crate::cluster::App;
+use crate::cluster::{self, App};
 use crate::error::Result;
 
 /// How artifacts are had that are not in the cache.
@@ -105,7 +105,7 @@ pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
                 }
             }
             let want = Want { way: source.way(bundle.as_deref()), ..Want::cluster(kubernetes_version) };
-            artifacts.ensure(&want, &app.progress).await?;
+            cluster::interruptible(artifacts.ensure(&want, &app.progress)).await?;
         }
         Verb::Clean { all, force, output } => {
             let what = match (all, force) {
@@ -151,12 +151,12 @@ fn clean(app: &App, what: Clean, output: Output) -> Result<()> {
         Output::Json => output::json(&cleaned),
         Output::Text => {
             for entry in &cleaned.removed {
-                println!("removed {entry}");
+                output::line(&format!("removed {entry}"));
             }
             for entry in &cleaned.in_use {
-                println!("kept {entry}: a cluster uses it");
+                output::line(&format!("kept {entry}: a cluster uses it"));
             }
-            println!("{} freed", mib(cleaned.bytes));
+            output::line(&format!("{} freed", mib(cleaned.bytes)));
             Ok(())
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::artifacts::Source;
 use crate::artifacts::{Artifacts, Want};
-use crate::cluster::App;
+use crate::cluster::{self, App};
 use crate::error::Result;
 
 /// What is done with bundles.
@@ -31,7 +31,7 @@ pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     let Verb::Create { file, kubernetes_version, source } = verb;
     let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
     let want = Want { way: source.way(None), ..Want::cluster(kubernetes_version) };
-    artifacts.bundle_create(file, &want, &app.progress).await?;
+    cluster::interruptible(artifacts.bundle_create(file, &want, &app.progress)).await?;
     app.progress.info(format!("On a machine without a network: kcl start --bundle {}", file.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -25,12 +25,13 @@ pub enum Verb {
 /// Does it.
 pub fn run(app: &App, profile: Option<String>, verb: &Verb) -> Result<ExitCode> {
     let Verb::View { config, output } = verb;
+    // The file may name the cluster too.
     let overrides = Overrides { profile, config: config.clone(), ..Overrides::default() };
     let existing = app.store.load(&config::profile_name(&overrides)?)?.map(|state| state.spec);
     let spec: ClusterSpec = config::resolve(&overrides, existing.as_ref())?;
     match output {
         Output::Json => output::json(&spec)?,
-        Output::Text => print!("{}", spec.to_toml()?),
+        Output::Text => output::line(spec.to_toml()?.trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }

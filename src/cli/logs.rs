@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::output;
 use crate::cluster::{self, App, LogRequest};
 use crate::error::Result;
 
@@ -41,6 +42,6 @@ pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     }
     let request =
         LogRequest { node: args.node.clone(), component: args.component.clone(), follow: args.follow, tail: args.tail };
-    cluster::logs(app, profile, &request).await?;
+    cluster::logs(app, profile, &request, output::line).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -96,19 +96,6 @@ enum Verb {
     Version(version::Args),
 }
 
-impl Cli {
-    async fn run(&self, app: &App) -> Result<ExitCode> {
-        // The cluster file may name the cluster too.
-        match &self.verb {
-            Verb::Start(args) => return start::run(app, self.profile.clone(), args).await,
-            Verb::Config(verb) => return config::run(app, self.profile.clone(), verb),
-            _ => {}
-        }
-        let profile = profile_name(&Overrides { profile: self.profile.clone(), ..Overrides::default() })?;
-        self.verb.run(app, &profile).await
-    }
-}
-
 impl Verb {
     /// Whether progress is to be told as JSON events.
     fn json_events(&self) -> bool {
@@ -120,9 +107,13 @@ impl Verb {
         }
     }
 
-    async fn run(&self, app: &App, profile: &str) -> Result<ExitCode> {
+    /// Runs it on the cluster that was `given`, or is meant without.
+    async fn run(&self, app: &App, given: Option<String>) -> Result<ExitCode> {
+        let profile = &profile_name(&Overrides { profile: given.clone(), ..Overrides::default() })?;
         match self {
-            Verb::Start(args) => start::run(app, Some(profile.to_owned()), args).await,
+            // For these two a cluster file may name the cluster too.
+            Verb::Start(args) => start::run(app, given, args).await,
+            Verb::Config(verb) => config::run(app, given, verb),
             Verb::Stop(_) => stop::run(app, profile).await,
             Verb::Delete(args) => delete::run(app, profile, args).await,
             Verb::Status(args) => status::run(app, profile, args).await,
@@ -134,7 +125,6 @@ impl Verb {
             Verb::UpdateContext(args) => update_context::run(app, profile, args).await,
             Verb::Artifacts(verb) => artifacts::run(app, verb).await,
             Verb::Bundle(verb) => bundle::run(app, verb).await,
-            Verb::Config(verb) => config::run(app, Some(profile.to_owned()), verb),
             Verb::Completion(args) => completion::run::<Cli>(args),
             Verb::Version(args) => version::run(args),
         }
@@ -153,7 +143,7 @@ pub fn main() -> ExitCode {
     let result = runtime().and_then(|runtime| {
         let store = Store::open(Paths::from_env()?);
         let app = App { store, progress: progress.clone() };
-        let result = runtime.block_on(cli.run(&app));
+        let result = runtime.block_on(cli.verb.run(&app, cli.profile.clone()));
         // Nothing that is still being read or waited for on a thread is worth waiting for.
         runtime.shutdown_background();
         result

@@ -1,5 +1,7 @@
 //! How data is printed: for people or as JSON. Data goes to stdout, everything else to stderr.
 
+use std::io::Write;
+
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
@@ -19,8 +21,16 @@ pub enum Output {
 pub fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::new(Family::Internal, format!("the output cannot be written as JSON: {error}")))?;
-    println!("{text}");
+    line(&text);
     Ok(())
+}
+
+/// Prints a line of data. Who has read enough, as `head` has, ends kcl in silence, as other programs do.
+pub fn line(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(0);
+    }
 }
 
 /// Prints a table.
@@ -30,7 +40,7 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
     for row in rows {
         table.add_row(row);
     }
-    for line in table.lines() {
-        println!("{}", line.trim());
+    for row in table.lines() {
+        line(row.trim());
     }
 }

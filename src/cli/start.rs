@@ -181,8 +181,11 @@ fn overrides(profile: Option<String>, args: &Args) -> Overrides {
 
 fn print_plan(plan: &Plan) {
     let what = if plan.new { "would be made" } else { "is there" };
-    println!("Cluster \"{}\" {what}: Kubernetes {} on {}", plan.cluster, plan.kubernetes_version, plan.driver);
-    println!("Node network {}", plan.subnet);
+    output::line(&format!(
+        "Cluster \"{}\" {what}: Kubernetes {} on {}",
+        plan.cluster, plan.kubernetes_version, plan.driver
+    ));
+    output::line(&format!("Node network {}", plan.subnet));
     output::table(
         ["NODE", "ROLE", "ADDRESS", "PODS", "ACTION"],
         plan.nodes.iter().map(|node| {
@@ -202,7 +205,7 @@ fn print_plan(plan: &Plan) {
         }),
     );
     for orphan in &plan.orphans {
-        println!("{orphan} is left of an earlier run and would be deleted");
+        output::line(&format!("{orphan} is left of an earlier run and would be deleted"));
     }
 }
 

@@ -23,8 +23,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     match args.output {
         Output::Json => output::json(&json!({"kcl": kcl, "kubernetes": versions}))?,
         Output::Text => {
-            println!("kcl {kcl}");
-            println!("Kubernetes {}", versions.join(", "));
+            output::line(&format!("kcl {kcl}"));
+            output::line(&format!("Kubernetes {}", versions.join(", ")));
         }
     }
     Ok(ExitCode::SUCCESS)

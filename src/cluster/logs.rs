@@ -40,13 +40,13 @@ pub struct LogRequest {
     pub tail: usize,
 }
 
-/// Shows logs on stdout.
-pub async fn logs(app: &App, cluster: &str, request: &LogRequest) -> Result<()> {
+/// Shows logs: lines of kcl's own by `line`, those of components straight to stdout.
+pub async fn logs(app: &App, cluster: &str, request: &LogRequest, line: fn(&str)) -> Result<()> {
     let machine = machine(app, cluster, request.node.as_deref()).await?;
     match request.component.as_deref() {
         None => {
             for component in COMPONENTS {
-                show(machine.as_ref(), component, request, true).await?;
+                show(machine.as_ref(), component, request, Some(line)).await?;
             }
             Ok(())
         }
@@ -54,27 +54,28 @@ pub async fn logs(app: &App, cluster: &str, request: &LogRequest) -> Result<()> 
             let console = machine.console().await?;
             let text = String::from_utf8_lossy(&console);
             let lines: Vec<&str> = text.lines().collect();
-            lines.iter().skip(lines.len().saturating_sub(request.tail)).for_each(|line| println!("{line}"));
+            lines.iter().skip(lines.len().saturating_sub(request.tail)).for_each(|text| line(text));
             Ok(())
         }
-        Some(component) if COMPONENTS.contains(&component) => show(machine.as_ref(), component, request, false).await,
+        Some(component) if COMPONENTS.contains(&component) => show(machine.as_ref(), component, request, None).await,
         Some(component) => Err(Error::new(Family::Usage, format!("there is no component \"{component}\""))
             .hint(format!("components are: {}, {AGENT}", COMPONENTS.join(", ")))),
     }
 }
 
-async fn show(machine: &dyn Machine, component: &str, request: &LogRequest, one_of_many: bool) -> Result<()> {
+/// Shows one log; one of many has its title told by `title` and may be missing.
+async fn show(machine: &dyn Machine, component: &str, request: &LogRequest, title: Option<fn(&str)>) -> Result<()> {
     let file = format!("{}/{component}.log", paths::LOGS);
     let exists = machine.exec(Exec::new(["test", "-e", &file])).await?;
     if exists.code != 0 {
-        if !one_of_many {
+        if title.is_none() {
             return Err(Error::new(Family::NotFound, format!("{component} has no log on {}", machine.name()))
                 .hint("control-plane components run on the first node only"));
         }
         return Ok(());
     }
-    if one_of_many {
-        println!("==> {component} on {}", machine.name());
+    if let Some(title) = title {
+        title(&format!("==> {component} on {}", machine.name()));
     }
     let lines = request.tail.to_string();
     let mut argv = vec!["tail", "-n", &lines];

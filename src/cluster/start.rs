@@ -106,7 +106,9 @@ fn tell_kubectl(name: &str, access: &Access, keep_context: bool) -> Result<PathB
     Kubeconfig::from_env()
         .and_then(|kubeconfig| kubeconfig.merge(&kubeconfig_entry(name, access), keep_context))
         .map_err(|error| {
-            let hint = format!("cluster \"{name}\" runs; once this is mended, point kubectl at it: kcl update-context -p {name}");
+            let hint = format!(
+                "cluster \"{name}\" runs; once this is mended, point kubectl at it: kcl update-context -p {name}"
+            );
             error.hint(hint).hint(format!("until then: kcl kubectl -p {name} -- get nodes"))
         })
 }

@@ -106,8 +106,8 @@ pub(super) fn check_change(existing: &ClusterSpec, wanted: &ClusterSpec) -> Resu
     let (is, wanted) = (existing.nodes.len(), wanted.nodes.len());
     if wanted < is {
         return Err(Error::new(Family::Usage, format!("the cluster {name} has {is} nodes, and {wanted} are wanted"))
-            .hint(format!("`kcl node delete NODE -p {name}` removes a node of your choice"))
-            .hint(format!("or `kcl delete -p {name}` first and start it anew")));
+            .hint("nodes are added to a cluster that is there, not taken away")
+            .hint(format!("`kcl delete -p {name}` first and start it anew, which loses all that is in it")));
     }
     Ok(())
 }

@@ -334,7 +334,7 @@ fn wrong_flags_are_named() {
         ),
         (Overrides { apiserver_names: vec!["a,".into()], ..none() }, "--apiserver-names: \"\" is not a DNS name"),
         (Overrides { apiserver_ips: vec!["a".into()], ..none() }, "--apiserver-ips: \"a\" is not an IP address"),
-        (Overrides { manifests: vec!["/none.yaml".into()], ..none() }, "--manifests: /none.yaml cannot be read"),
+        (Overrides { manifests: vec!["/none.yaml".into()], ..none() }, "--manifest: /none.yaml cannot be read"),
     ] {
         let error = wrong_flags(overrides);
         assert!(error.contains(right), "{error}\n  {right}");

@@ -85,7 +85,8 @@ pub(super) fn extra_config_component(component: &str) -> Checked<()> {
     if !EXTRA_CONFIG_COMPONENTS.contains(&component) {
         let known = EXTRA_CONFIG_COMPONENTS.join(", ");
         let meant = nearest(component, EXTRA_CONFIG_COMPONENTS.iter().copied());
-        let right = meant.map_or(format!("known are {known}"), |meant| format!("did you mean \"{meant}\"? Known are {known}"));
+        let right =
+            meant.map_or(format!("known are {known}"), |meant| format!("did you mean \"{meant}\"? Known are {known}"));
         return Err(format!("\"{component}\" is not a component: {right}"));
     }
     Ok(())

@@ -6,7 +6,7 @@ mod wait;
 
 pub use apply::{apply, documents};
 pub use client::{Access, connect, ready};
-pub use wait::{default_service_account, dns_available, nodes_ready};
+pub use wait::{Fresh, default_service_account, dns_available, nodes_ready};
 
 /// Under this name kcl owns fields of objects
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).

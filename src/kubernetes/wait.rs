@@ -1,7 +1,7 @@
 //! Waits: each is a watch that ends when what it waits for is seen. None has an end of its own; the caller bounds it.
 //!
-//! `since` tells a fresh report from one that is left of an earlier life of the cluster: after `kcl stop` and
-//! `kcl start`, etcd still says of every node and pod that it is ready.
+//! [`Fresh`] tells a fresh report from one that is left of an earlier life of a node: after `kcl stop` and `kcl start`,
+//! etcd still says of every node and pod that it is ready.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -16,15 +16,29 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Family, Result};
 
+/// Which reports count.
+#[derive(Clone, Debug, Default)]
+pub struct Fresh {
+    /// Nodes that this run started, and what is on them, have to be reported at or after `since`; others at any time.
+    pub started: Vec<String>,
+    /// When this run began.
+    pub since: Timestamp,
+}
+
+impl Fresh {
+    /// The time from which reports of a node count.
+    fn since(&self, node: &str) -> Option<Timestamp> {
+        self.started.iter().any(|started| started == node).then_some(self.since)
+    }
+}
+
 /// Waits until every one of `names` has a kubelet that reports Ready. `seen` is told how many do.
-pub async fn nodes_ready(
-    client: &Client,
-    names: &[String],
-    since: Option<Timestamp>,
-    mut seen: impl FnMut(usize),
-) -> Result<()> {
+pub async fn nodes_ready(client: &Client, names: &[String], fresh: &Fresh, mut seen: impl FnMut(usize)) -> Result<()> {
     watch_until(Api::<Node>::all(client.clone()), watcher::Config::default(), |nodes| {
-        let ready = names.iter().filter(|name| nodes.get(*name).is_some_and(|node| node_is_ready(node, since))).count();
+        let ready = names
+            .iter()
+            .filter(|name| nodes.get(*name).is_some_and(|node| node_is_ready(node, fresh.since(name))))
+            .count();
         seen(ready);
         ready == names.len()
     })
@@ -32,10 +46,13 @@ pub async fn nodes_ready(
 }
 
 /// Waits until a pod of CoreDNS is ready.
-pub async fn dns_available(client: &Client, since: Option<Timestamp>) -> Result<()> {
+pub async fn dns_available(client: &Client, fresh: &Fresh) -> Result<()> {
     let pods = watcher::Config::default().labels("k8s-app=kube-dns");
     watch_until(Api::<Pod>::namespaced(client.clone(), "kube-system"), pods, |pods| {
-        pods.values().any(|pod| pod_is_ready(pod, since))
+        pods.values().any(|pod| {
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+            pod_is_ready(pod, fresh.since(node))
+        })
     })
     .await
 }

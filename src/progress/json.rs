@@ -123,21 +123,9 @@ mod tests {
     use super::*;
     use crate::error::{Error, Family};
     use crate::progress::Progress;
+    use crate::progress::page::Page;
     use std::collections::BTreeSet;
     use std::sync::Arc;
-
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn a_run_reads_as_cloud_events() {
@@ -151,7 +139,7 @@ mod tests {
         progress.warn("little memory");
         progress.info("bye");
         progress.error(&Error::new(Family::Cluster, "no answer").hint("look").hint("think"));
-        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let text = page.text();
         let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
         let kind = |end: &str| format!("io.k8s.sigs.kcl.{end}");

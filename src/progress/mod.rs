@@ -1,6 +1,8 @@
 //! What is going on, as events; how it is shown (a terminal, a pipe, JSON) is a renderer's business.
 
 mod json;
+#[cfg(test)]
+mod page;
 mod plain;
 mod setup;
 mod terminal;

@@ -90,21 +90,8 @@ mod tests {
     use super::*;
     use crate::error::{Error, Family};
     use crate::progress::Progress;
+    use crate::progress::page::Page;
     use std::sync::Arc;
-
-    /// A place to write to that can be looked at.
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn a_run_reads_as_lines() {
@@ -118,7 +105,7 @@ mod tests {
         progress.warn("little memory");
         progress.info("bye");
         progress.error(&Error::new(Family::Cluster, "no answer").hint("look at the logs").source(std::fmt::Error));
-        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let text = page.text();
         // Times differ.
         let lines: Vec<_> = text.lines().map(|line| line.rsplit_once(" (").map_or(line, |(line, _)| line)).collect();
         assert_eq!(

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn rust_log_wins_over_v() {
         assert_eq!(filter(3, Some("off")), "off");
-        assert_eq!(filter(0, Some("")), "warn");
+        assert_eq!(filter(0, Some("")), "warn,kube_client=off");
         assert_eq!(filter(1, None), "warn,kube_client=off,kcl=info");
         for verbosity in 0..5 {
             assert!(EnvFilter::builder().parse(filter(verbosity, None)).is_ok());

@@ -52,8 +52,18 @@ pub struct NodeRecord {
     pub address: Ipv4Addr,
     /// Its pods.
     pub pod_cidr: Ipv4Net,
-    /// A digest of what the node was last told; none before its first start.
-    pub configured: Option<String>,
+    /// What the node was last told; none before its first start.
+    pub configured: Option<Configured>,
+}
+
+/// Digests of what a node was last told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Configured {
+    /// Of all of it.
+    pub whole: String,
+    /// Of what it takes over only when it is started: all but the other nodes.
+    pub own: String,
 }
 
 /// How far a cluster is in its life.

@@ -1,3 +1,6 @@
 //! The artifacts room against real tools and local servers.
 
+mod bundle;
 mod real;
+mod release;
+mod server;

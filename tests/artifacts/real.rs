@@ -77,6 +77,17 @@ async fn everything_is_built_and_works() {
     assert!(found.rootfs.join("usr/sbin/nft").is_file());
     assert!(found.rootfs_archive.is_file());
 
+    let bundle = cache.join("test-bundle.tar.zst");
+    artifacts.bundle_create(&bundle, &want, &progress()).await.expect("a bundle");
+    let other = tempfile::tempdir_in(&cache).expect("a directory");
+    let elsewhere = Artifacts::open(other.path(), Options::default()).expect("open");
+    let from_bundle = Want { way: Way::Bundle(bundle.clone()), ..want.clone() };
+    let there = elsewhere.ensure(&from_bundle, &progress()).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(there.key, found.key);
+    assert!(elsewhere.verify().expect("verify").is_empty());
+    drop(there);
+    std::fs::remove_file(&bundle).expect("remove");
+
     let again = Instant::now();
     let cached = artifacts.cached(&want).expect("all is cached");
     eprintln!("cached() in {:?}", again.elapsed());

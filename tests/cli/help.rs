@@ -19,8 +19,21 @@ fn help_is_a_page() {
 fn help_of_each_verb() {
     let home = Home::new();
     for verb in [
-        "start", "stop", "delete", "status", "node", "profile", "kubectl", "ssh", "logs", "update-context", "artifacts",
-        "bundle", "config", "completion", "version",
+        "start",
+        "stop",
+        "delete",
+        "status",
+        "node",
+        "profile",
+        "kubectl",
+        "ssh",
+        "logs",
+        "update-context",
+        "artifacts",
+        "bundle",
+        "config",
+        "completion",
+        "version",
     ] {
         assert_snapshot!(format!("help_{verb}"), home.told(&[verb, "--help"]));
     }

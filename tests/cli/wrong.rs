@@ -91,7 +91,8 @@ fn flags() {
 #[test]
 fn variables() {
     let home = Home::new();
-    for (variable, value, named) in [("KCL_PROFILE", "A B", "the variable KCL_PROFILE"), ("KCL_DRIVER", "x", "driver")] {
+    for (variable, value, named) in [("KCL_PROFILE", "A B", "the variable KCL_PROFILE"), ("KCL_DRIVER", "x", "driver")]
+    {
         let output = home.kcl(&["start", "--dry-run"]).env(variable, value).output().expect("kcl runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(64), "{said}");

@@ -4,5 +4,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bounds;
+mod bundle;
+mod certificates;
+mod kept;
+mod options;
+mod other_version;
+mod reboot;
+mod side_by_side;
 mod smoke;
+mod stop_start;
 mod three_nodes;

@@ -36,11 +36,9 @@ async fn specs_with_all_that_a_user_can_ask_for() {
     spec.dns_domain = "k8s.example".to_owned();
     spec.feature_gates = [("SomeGate".to_owned(), true)].into();
     let flags = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
-    spec.extra_config = [
-        ("apiserver".to_owned(), flags("v", "4")),
-        ("kube-proxy".to_owned(), flags("conntrack.maxPerCore", "0")),
-    ]
-    .into();
+    spec.extra_config =
+        [("apiserver".to_owned(), flags("v", "4")), ("kube-proxy".to_owned(), flags("conntrack.maxPerCore", "0"))]
+            .into();
     spec.nodes[1].cpus = Some(2);
     spec.nodes[1].memory = Some(parse_memory("2g").expect("a size"));
     assert_json_snapshot!(specs(&world, true).await);

@@ -4,7 +4,7 @@ use ipnet::Ipv4Net;
 use kcl::cluster::{Action, Observed, Plan, plan};
 use kcl::config::{ClusterSpec, NodeConfig};
 use kcl::error::{Error, Result};
-use kcl::state::{ClusterState, NodeRecord, Phase, SCHEMA};
+use kcl::state::{ClusterState, Configured, NodeRecord, Phase, SCHEMA};
 use kcl_driver_api::{Driver, DriverKind, MachineSpec, NetworkSpec};
 use kcl_driver_fake::FakeDriver;
 
@@ -105,7 +105,7 @@ pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
         role: node.role,
         address: node.address,
         pod_cidr: node.pod_cidr,
-        configured: Some("0123456789abcdef".to_owned()),
+        configured: Some(Configured { whole: "0123456789abcdef".to_owned(), own: "fedcba9876543210".to_owned() }),
     });
     ClusterState {
         schema: SCHEMA,
@@ -128,6 +128,7 @@ fn machine(name: &str, address: std::net::Ipv4Addr) -> MachineSpec {
         cluster: "kcl".to_owned(),
         name: name.to_owned(),
         address,
+        cpu_weight: 100,
         cpus: None,
         memory: None,
         rootfs: "/rootfs".into(),

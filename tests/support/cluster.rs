@@ -226,7 +226,8 @@ impl<'h> TestCluster<'h> {
 
     /// What this cluster has on the machine now.
     pub fn traces(&self) -> Traces {
-        Traces::find(self.home.path(), self.home.cache(), std::slice::from_ref(&self.profile))
+        let place = self.home.path().join("clusters").join(&self.profile);
+        Traces::find(self.home.path(), &place, self.home.cache(), std::slice::from_ref(&self.profile))
     }
 }
 

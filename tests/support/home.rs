@@ -80,7 +80,7 @@ impl Home {
     /// kcl in this home, to be run.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
-        for variable in ["KCL_PROFILE", "KCL_DRIVER", "RUST_LOG"] {
+        for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KCL_")) {
             command.env_remove(variable);
         }
         command
@@ -114,6 +114,18 @@ impl Home {
         cluster
     }
 
+    /// Runs a command of nft in the host's packet filter.
+    pub fn nft(&self, command: &str) -> Output {
+        Output::of(super::leftovers::nft(&self.cache).arg(command))
+    }
+
+    /// A YAML file's content.
+    #[track_caller]
+    pub fn yaml(&self, path: &Path) -> serde_json::Value {
+        let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", path.display()))
+    }
+
     /// Tells those who watch what comes next.
     pub fn step(&self, what: &str) {
         eprintln!("[{} {:7.2} s] {what}", self.story, self.begun.elapsed().as_secs_f64());
@@ -122,7 +134,7 @@ impl Home {
     /// What the clusters of this home have on the machine now.
     pub fn traces(&self) -> Traces {
         let profiles = self.profiles.lock().unwrap_or_else(PoisonError::into_inner);
-        Traces::find(&self.path, &self.cache, &profiles)
+        Traces::find(&self.path, &self.path, &self.cache, &profiles)
     }
 
     /// What kubeconfig and home still hold of clusters.

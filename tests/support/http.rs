@@ -24,6 +24,18 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     }
 }
 
+/// The status with which a server answers one who shows no certificate, no token and no name, and who trusts it blindly;
+/// or why there is no answer.
+pub fn status_for_a_stranger(url: &str) -> Result<u16, String> {
+    // Another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let client = reqwest::Client::builder().danger_accept_invalid_certs(true).no_proxy().timeout(ANSWER).build();
+    let client = client.expect("a client");
+    let answer = runtime.block_on(async { client.get(url).send().await });
+    answer.map(|answer| answer.status().as_u16()).map_err(|error| format!("{error:?}"))
+}
+
 /// Who asked for what.
 type Heard = (Mutex<Vec<(IpAddr, String)>>, Condvar);
 

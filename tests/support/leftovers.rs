@@ -15,7 +15,7 @@ const NODES: usize = 12;
 pub struct Traces {
     /// Processes: in their control groups, in their files, or with the home in their environment or command line.
     pub processes: Vec<(i32, String)>,
-    /// Mounts below the home, in whichever mount namespace.
+    /// Mounts of its files, in whichever mount namespace.
     pub mounts: Vec<String>,
     /// Bridges and links.
     pub links: Vec<String>,
@@ -30,16 +30,17 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Looks for what the clusters `profiles` of `home` have.
-    pub fn find(home: &Path, cache: &Path, profiles: &[String]) -> Self {
+    /// Looks for what the clusters `profiles` of `home` have, and for whoever uses files below `place`: the home, or a
+    /// part of it.
+    pub fn find(home: &Path, place: &Path, cache: &Path, profiles: &[String]) -> Self {
         let hashes: Vec<String> = profiles.iter().map(|profile| hash(home, &[profile])).collect();
         let machines: Vec<String> = profiles
             .iter()
             .flat_map(|profile| (0..NODES).map(move |index| hash(home, &[profile, &node_name(profile, index)])))
             .collect();
         let ours = |text: &str| hashes.iter().any(|hash| text.contains(hash.as_str()));
-        let home = home.to_string_lossy();
-        let (processes, mounts) = processes(&|text| text.contains(&*home) || ours(text), &home);
+        let place = place.to_string_lossy();
+        let (processes, mounts) = processes(&|text| text.contains(&*place) || ours(text), &place);
         let links = names(Path::new("/sys/class/net"));
         let link = |name: &String| ours(name) || machines.iter().any(|hash| name.contains(hash.as_str()));
         Traces {
@@ -86,8 +87,8 @@ fn node_name(profile: &str, index: usize) -> String {
     kcl::config::node_name(profile, index)
 }
 
-/// The processes that have to do with it, and the mounts below the home as any process sees them.
-fn processes(ours: &dyn Fn(&str) -> bool, home: &str) -> (Vec<(i32, String)>, Vec<String>) {
+/// The processes that have to do with it, and the mounts of what is below a directory as any process sees them.
+fn processes(ours: &dyn Fn(&str) -> bool, place: &str) -> (Vec<(i32, String)>, Vec<String>) {
     let (mut found, mut mounts) = (Vec::new(), std::collections::BTreeSet::new());
     let own = std::process::id() as i32;
     for pid in names(Path::new("/proc")).iter().filter_map(|name| name.parse::<i32>().ok()).filter(|pid| *pid != own) {
@@ -104,25 +105,28 @@ fn processes(ours: &dyn Fn(&str) -> bool, home: &str) -> (Vec<(i32, String)>, Ve
         if [&command, &group, &environment, &link("cwd"), &link("root")].into_iter().any(|text| ours(text)) {
             found.push((pid, if command.is_empty() { read("comm") } else { command }));
         }
-        let below = |line: &&str| line.contains(home);
+        let below = |line: &&str| line.contains(place);
         mounts.extend(read("mountinfo").lines().filter(below).map(str::to_owned));
     }
     (found, mounts.into_iter().collect())
 }
 
-/// The tables of the packet filter: by the host's nft, or the one of a node root file system in the cache.
+/// The tables of the packet filter.
 fn tables(cache: &Path) -> Vec<String> {
+    super::Output::of(nft(cache).args(["list", "tables"])).ok().lines().map(str::to_owned).collect()
+}
+
+/// nft: the one of a node root file system in the cache, or the host's.
+pub(super) fn nft(cache: &Path) -> Command {
     let trees = names(&cache.join("artifacts")).into_iter().map(|name| cache.join("artifacts").join(name));
-    let tree = trees.flat_map(|entry| [entry.join("rootfs"), entry]).find(|tree| tree.join("usr/sbin/nft").exists());
-    let mut command = match tree {
+    match trees.map(|entry| entry.join("rootfs")).find(|tree| tree.join("usr/sbin/nft").exists()) {
         Some(tree) => {
             let mut command = Command::new("chroot");
             command.arg(tree).arg("/usr/sbin/nft");
             command
         }
         None => Command::new("nft"),
-    };
-    super::Output::of(command.args(["list", "tables"])).ok().lines().map(str::to_owned).collect()
+    }
 }
 
 /// The control groups that are theirs, in all hierarchies.

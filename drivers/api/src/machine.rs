@@ -47,6 +47,9 @@ pub struct MachineSpec {
     pub address: Ipv4Addr,
     /// Whole CPUs it may use; none: all.
     pub cpus: Option<u32>,
+    /// Its share of the host's CPUs while others want them too, in the terms of cgroup v2's `cpu.weight`: 1 to 10000,
+    /// 100 is usual. A driver that cannot tell machines apart so leaves it.
+    pub cpu_weight: u32,
     /// Bytes of memory it may use; none: all.
     pub memory: Option<u64>,
     /// The root file system as an unpacked directory, shared and never written.

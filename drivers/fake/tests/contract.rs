@@ -13,6 +13,7 @@ fn spec(name: &str, address: Ipv4Addr) -> MachineSpec {
         name: name.into(),
         address,
         cpus: None,
+        cpu_weight: 100,
         memory: None,
         rootfs: "/rootfs".into(),
         trees: Vec::new(),

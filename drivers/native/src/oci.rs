@@ -100,9 +100,13 @@ fn mounts(names: &MachineNames, spec: &MachineSpec) -> Vec<Value> {
 fn resources(spec: &MachineSpec, lends: &Lends) -> Value {
     let mut resources = Map::new();
     resources.insert("devices".into(), json!([{ "allow": true, "access": "rwm" }]));
+    // Shares are the terms of cgroup v1, 1024 is usual; runc makes a weight of them on v2.
+    let mut cpu = json!({ "shares": u64::from(spec.cpu_weight) * 1024 / 100 });
     if let Some(cpus) = spec.cpus {
-        resources.insert("cpu".into(), json!({ "quota": u64::from(cpus) * CPU_PERIOD, "period": CPU_PERIOD }));
+        cpu["quota"] = json!(u64::from(cpus) * CPU_PERIOD);
+        cpu["period"] = json!(CPU_PERIOD);
     }
+    resources.insert("cpu".into(), cpu);
     if let Some(bytes) = spec.memory {
         // The limit of memory and swap together: no swap.
         let memory =

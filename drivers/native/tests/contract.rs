@@ -27,6 +27,7 @@ fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineS
         name: name.into(),
         address,
         cpus: None,
+        cpu_weight: 100,
         memory: None,
         rootfs: rootfs.into(),
         trees: Vec::new(),
@@ -82,6 +83,7 @@ fn a_machine_looks_like_a_computer() {
         let make = |address| MachineSpec {
             trees,
             cpus: Some(1),
+            cpu_weight: 100,
             memory: Some(256 << 20),
             ..spec("kn-looks", "kn-looks", address, &bench.rootfs)
         };

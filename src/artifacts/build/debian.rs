@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::super::cache::trouble;
+use super::super::cache::{remove, trouble};
 use super::super::catalog::Artifact;
 use super::super::job::{Job, blocking};
 use super::super::{embedded, process};
@@ -33,7 +33,7 @@ fn definition(name: &str) -> Result<Definition> {
 pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, job: &Job<'_>) -> Result<Vec<String>> {
     let definition = definition(name)?;
     let tar = partial.join(".rootfs.tar");
-    let mut command = Command::new("mmdebstrap");
+    let mut command = enclosed("mmdebstrap");
     command.arg(format!("--variant={}", definition.variant));
     command.arg(format!("--include={}", definition.packages.join(",")));
     command.arg(format!("--architectures={}", artifact.arch));
@@ -44,9 +44,10 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
         command.arg(format!("--customize-hook=find \"$1{path}\" -type f -delete"));
     }
     command.arg(&definition.suite).arg(&tar);
-    let root = nix::unistd::geteuid().is_root();
+    let scratch = Scratch::new(partial)?;
+    command.env("TMPDIR", &scratch.0);
     let mut packages = 0;
-    process::run_logged(command, root, log, |line| {
+    process::run_logged(command, log, |line| {
         match line.strip_prefix("I: ").map(|line| line.trim_end_matches("...")) {
             // Its own steps, but for the wiring inside.
             Some(what) if !what.contains('/') => job.say(what, None),
@@ -59,7 +60,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
         true
     })
     .await
-    .map_err(|error| error.hint("it needs a Debian mirror, by default deb.debian.org; http_proxy is honoured"))?;
+    .map_err(|error| error.hint("it needs the Debian mirror that apt is set up with; http_proxy is honoured"))?;
     let archive = partial.join(&artifact.definition.provides[0]);
     job.say("compressing", None);
     blocking(move || {
@@ -68,6 +69,38 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     })
     .await?;
     Ok(vec![format!("Debian {}", definition.suite)])
+}
+
+/// A command in namespaces of its own, so that nothing which it starts or mounts can outlive it: mmdebstrap's workers go
+/// on when it alone is killed. Without root it makes such namespaces itself.
+fn enclosed(program: &str) -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--fork", "--pid", "--mount", "--mount-proc", "--kill-child=SIGKILL", program]);
+    command
+}
+
+/// Where mmdebstrap makes its chroot: not in the cache, which apt's own user may not be able to enter. The name follows
+/// from the entry's, so that the next run finds what a killed one left.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(partial: &Path) -> Result<Scratch> {
+        let name = partial.file_stem().expect("an entry has a name").to_string_lossy();
+        let path = std::env::temp_dir().join(format!("kcl-{name}"));
+        remove(&path)?;
+        std::fs::create_dir(&path).map_err(|error| trouble("make", &path, error))?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is by the next build.
+        let _ = remove(&self.0);
+    }
 }
 
 fn compress(from: &Path, to: &Path) -> io::Result<()> {

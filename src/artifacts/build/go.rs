@@ -1,6 +1,6 @@
 //! Go programs, built from published modules.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
@@ -95,7 +95,7 @@ impl Work<'_> {
     }
 
     async fn run(&self, command: Command, line: impl FnMut(&str) -> bool) -> Result<()> {
-        process::run_logged(command, false, self.log, line).await.map_err(|error| registry_hint(error, self.artifact))
+        process::run_logged(command, self.log, line).await.map_err(|error| registry_hint(error, self.artifact))
     }
 }
 
@@ -106,6 +106,13 @@ fn go(module: &Path, recipe: &GoBuild) -> Command {
     command.env("GOWORK", "off").env("GO111MODULE", "on").env("GOOS", "linux").env_remove("GOARCH");
     command.env("CGO_ENABLED", if recipe.cgo { "1" } else { "0" });
     command
+}
+
+/// The directories that grow with a build.
+pub async fn caches() -> Result<Vec<PathBuf>> {
+    let mut command = Command::new("go");
+    command.args(["env", "GOCACHE", "GOMODCACHE"]).current_dir("/");
+    Ok(process::output(command).await?.lines().map(PathBuf::from).collect())
 }
 
 /// The version of Go, if it is new enough for the module.

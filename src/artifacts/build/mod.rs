@@ -17,6 +17,16 @@ pub async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'
     let build = artifact.definition.build.as_ref().ok_or_else(|| {
         Error::new(Family::Artifact, format!("{} cannot be built: nobody has written how", artifact.title()))
     })?;
+    let mut directories = vec![partial.to_owned()];
+    if matches!(build.recipe, Recipe::Go(_)) {
+        directories.extend(go::caches().await?);
+    }
+    for directory in directories {
+        if let Some(warning) = needs::space(&directory, build.disk_mib)? {
+            job.progress.warn(warning);
+            break;
+        }
+    }
     let log: PathBuf = logs.join(format!("build-{}-{}.log", artifact.name(), artifact.version));
     // The log of the last build only.
     if let Err(error) = std::fs::remove_file(&log)

@@ -24,6 +24,30 @@ pub async fn check(artifacts: &[&Artifact]) -> Result<()> {
     Err(error(go, &missing, process::find("apt-get").is_some()))
 }
 
+/// Whether a directory's file system has room for a build that takes `mib` with cold caches. With warm ones it takes a
+/// small part of that, so less than all of it is worth a warning only, which is returned.
+///
+/// # Errors
+/// `Host` where even that part is not there.
+pub fn space(directory: &Path, mib: u64) -> Result<Option<String>> {
+    let Some(existing) = directory.ancestors().find(|path| path.exists()) else { return Ok(None) };
+    let Ok(status) = nix::sys::statvfs::statvfs(existing) else { return Ok(None) };
+    judge(existing, (status.blocks_available() * status.fragment_size()) >> 20, mib)
+}
+
+fn judge(directory: &Path, free: u64, mib: u64) -> Result<Option<String>> {
+    let directory = directory.display();
+    if free >= mib {
+        return Ok(None);
+    }
+    let text = format!("{directory} has {free} MiB left; the build takes up to {mib} MiB");
+    if free >= mib / 10 {
+        return Ok(Some(text));
+    }
+    Err(Error::new(Family::Host, text)
+        .hint("free some space, or use another disk: XDG_CACHE_HOME, GOCACHE, GOMODCACHE"))
+}
+
 fn error(go: bool, missing: &[&Need], apt: bool) -> Error {
     let mut names: Vec<_> = missing.iter().filter_map(|need| name(need)).collect();
     if go {
@@ -86,6 +110,15 @@ mod tests {
         assert_eq!(error.message, "to build, this host lacks: go, gcc, mmdebstrap");
         assert_eq!(error.hints[1], "apt-get install -y gcc mmdebstrap");
         assert_eq!(error.family, Family::Host);
+    }
+
+    #[test]
+    fn little_space_is_a_warning_and_none_an_error() {
+        let directory = Path::new("/somewhere");
+        assert_eq!(judge(directory, 5000, 5000).expect("enough"), None);
+        assert!(judge(directory, 600, 5000).expect("enough for a warm cache").is_some());
+        let error = judge(directory, 400, 5000).expect_err("too little");
+        assert!(error.message.contains("/somewhere has 400 MiB left"), "{error}");
     }
 
     #[tokio::test]

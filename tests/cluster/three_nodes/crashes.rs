@@ -45,7 +45,7 @@ fn kill(cluster: &TestCluster<'_>, node: &str, component: &str) {
         if ready { Ok(one) } else { Err(status.to_string()) }
     });
     assert_eq!(after["restarts"].as_u64(), before["restarts"].as_u64().map(|count| count + 1), "{after}");
-    assert_eq!(after["last_exit"], "signal 9", "{after}");
+    assert!(after["last_exit"].as_str().is_some_and(|exit| exit.contains("SIGKILL")), "{after}");
     cluster.settled();
     assert_eq!(cluster.run_on(node, "after", "echo works"), "works", "after {component} was killed");
 }
@@ -71,9 +71,10 @@ pub fn etcd_loses_nothing_that_was_acknowledged(cluster: &TestCluster<'_>) {
                     ..ConfigMap::default()
                 };
                 let parameters = PostParams::default();
-                let create = tokio::time::timeout(Duration::from_secs(10), maps.create(&parameters, &map));
+                let create =
+                    async { tokio::time::timeout(Duration::from_secs(10), maps.create(&parameters, &map)).await };
                 // One that failed may be there or not.
-                if let Ok(Ok(_)) = runtime.block_on(async { create.await }) {
+                if let Ok(Ok(_)) = runtime.block_on(create) {
                     acknowledged.push(name);
                     count.fetch_add(1, Ordering::SeqCst);
                 }

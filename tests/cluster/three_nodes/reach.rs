@@ -134,8 +134,9 @@ impl<'c> Web<'c> {
         let mut command = self.cluster.kubectl_command(["port-forward", &format!("pod/{}", pod.name), ":80"]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("kubectl port-forward");
         let mut line = String::new();
-        let stdout = child.stdout.take().expect("its stdout");
-        BufReader::new(stdout).read_line(&mut line).expect("a line of it");
+        // Held until the end: kubectl goes on writing, and would die of a closed pipe.
+        let mut stdout = BufReader::new(child.stdout.take().expect("its stdout"));
+        stdout.read_line(&mut line).expect("a line of it");
         // Forwarding from 127.0.0.1:43210 -> 80
         let address = line.split_whitespace().nth(2).and_then(|address| address.parse().ok());
         let page = address.map(|address| http::get(address, "/"));

@@ -2,45 +2,46 @@
 
 use std::path::PathBuf;
 
+use crate::support::http::status_for_a_stranger;
 use crate::support::{Output, TestCluster};
 
-/// kubectl towards any server, as no one or as the one of a kubeconfig.
+/// kubectl as the one of a kubeconfig, towards a server that is not the one in it.
 fn ask(cluster: &TestCluster<'_>, kubeconfig: &str, server: &str, arguments: &[&str]) -> Output {
-    let as_whom = [format!("--kubeconfig={kubeconfig}"), format!("--server={server}")];
-    let trust = (kubeconfig == NO_ONE).then_some("--insecure-skip-tls-verify=true");
-    let own = as_whom.iter().map(String::as_str).chain(trust);
-    cluster.kubectl_try(own.chain(arguments.iter().copied()))
+    let own = [format!("--kubeconfig={kubeconfig}"), format!("--server={server}")];
+    cluster.kubectl_try(own.iter().map(String::as_str).chain(arguments.iter().copied()))
 }
 
-/// A kubeconfig without anything in it.
-const NO_ONE: &str = "/dev/null";
-
 pub fn strangers_are_refused(cluster: &TestCluster<'_>) {
+    const UNAUTHORIZED: u16 = 401;
+    const FORBIDDEN: u16 = 403;
     for node in cluster.node_names() {
         let address = cluster.address(&node);
-        for path in ["/pods", "/metrics", "/configz", "/containerLogs/kube-system/x/y"] {
-            let answer = ask(cluster, NO_ONE, &format!("https://{address}:10250"), &["get", "--raw", path]);
-            assert!(answer.fails().contains("Unauthorized"), "the kubelet of {node}: {answer}");
+        for path in ["/pods", "/metrics", "/configz", "/containerLogs/kube-system/x/y", "/run/default/x/y"] {
+            let url = format!("https://{address}:10250{path}");
+            assert_eq!(status_for_a_stranger(&url), Ok(UNAUTHORIZED), "{url}");
         }
-        // The kubelet's port without authentication, from times gone by.
-        let answer = ask(cluster, NO_ONE, &format!("http://{address}:10255"), &["get", "--raw", "/pods"]);
-        assert!(answer.fails().contains("refused"), "{answer}");
+        // Ports of old without authentication, and those for the node alone.
+        for port in [10248, 10249, 10255] {
+            let url = format!("http://{address}:{port}/metrics");
+            let answer = status_for_a_stranger(&url);
+            assert!(answer.as_ref().is_err_and(|error| error.contains("refused")), "{url}: {answer:?}");
+        }
     }
     let control_plane = cluster.address("three");
-    let api = format!("https://{control_plane}:6443");
-    for what in ["secrets", "pods", "nodes"] {
-        let answer = ask(cluster, NO_ONE, &api, &["get", what, "-A"]);
-        let said = answer.fails();
-        assert!(said.contains("Forbidden") || said.contains("forbidden") || said.contains("Unauthorized"), "{answer}");
+    for path in ["/api/v1/secrets", "/api/v1/nodes", "/metrics", "/logs/", "/debug/pprof/"] {
+        let url = format!("https://{control_plane}:6443{path}");
+        let answer = status_for_a_stranger(&url);
+        assert!(matches!(answer, Ok(UNAUTHORIZED | FORBIDDEN)), "{url}: {answer:?}");
     }
     for port in [2379, 2380] {
-        let etcd = format!("https://{control_plane}:{port}");
-        let answer = ask(cluster, NO_ONE, &etcd, &["get", "--raw", "/health"]);
-        assert!(answer.fails().contains("certificate required"), "etcd, port {port}: {answer}");
+        let answer = status_for_a_stranger(&format!("https://{control_plane}:{port}/health"));
+        assert!(answer.as_ref().is_err_and(|error| error.contains("CertificateRequired")), "etcd: {answer:?}");
     }
-    for (component, port) in [("controller manager", 10257), ("scheduler", 10259), ("etcd's metrics", 2381)] {
-        let answer = ask(cluster, NO_ONE, &format!("https://{control_plane}:{port}"), &["get", "--raw", "/metrics"]);
-        assert!(answer.fails().contains("refused"), "the {component} listens outside of its node: {answer}");
+    // The controller manager, the scheduler, etcd's metrics: for the control plane itself.
+    for (scheme, port) in [("https", 10257), ("https", 10259), ("http", 2381)] {
+        let url = format!("{scheme}://{control_plane}:{port}/metrics");
+        let answer = status_for_a_stranger(&url);
+        assert!(answer.as_ref().is_err_and(|error| error.contains("refused")), "{url}: {answer:?}");
     }
 }
 

@@ -16,6 +16,7 @@ fn spec() -> MachineSpec {
         name: "kcl-m02".into(),
         address: "10.89.0.11".parse().unwrap(),
         cpus: Some(2),
+        cpu_weight: 100,
         memory: Some(1 << 30),
         rootfs: "/cache/rootfs".into(),
         trees: vec![
@@ -100,12 +101,15 @@ fn capabilities_are_those_we_have() {
 #[test]
 fn limits() {
     let resources = config_for(&lends(Cgroups::V2))["linux"]["resources"].clone();
-    assert_eq!(resources["cpu"], json!({ "quota": 200_000, "period": 100_000 }));
+    assert_eq!(resources["cpu"], json!({ "shares": 1024, "quota": 200_000, "period": 100_000 }));
     assert_eq!(resources["memory"], json!({ "limit": 1 << 30, "swap": 1 << 30 }));
     let no_swap = config_for(&Lends { swap_limit: false, ..lends(Cgroups::V1) });
     assert_eq!(no_swap["linux"]["resources"]["memory"], json!({ "limit": 1 << 30 }));
     let free = config(&names(), &MachineSpec { cpus: None, memory: None, ..spec() }, &lends(Cgroups::V1));
-    assert_eq!(free["linux"]["resources"], json!({ "devices": [{ "allow": true, "access": "rwm" }] }));
+    let devices = json!([{ "allow": true, "access": "rwm" }]);
+    assert_eq!(free["linux"]["resources"], json!({ "devices": devices, "cpu": { "shares": 1024 } }));
+    let preferred = config(&names(), &MachineSpec { cpu_weight: 400, ..spec() }, &lends(Cgroups::V1));
+    assert_eq!(preferred["linux"]["resources"]["cpu"]["shares"], 4096);
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub fn process(facts: &Facts) -> Process {
         after: &[],
         grace: Duration::from_secs(3),
         bounded_view: false,
+        urgent: false,
     }
 }
 

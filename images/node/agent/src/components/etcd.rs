@@ -18,6 +18,7 @@ pub fn process(spec: &NodeSpec) -> Process {
         after: &[],
         grace: Duration::from_secs(5),
         bounded_view: false,
+        urgent: true,
     }
 }
 

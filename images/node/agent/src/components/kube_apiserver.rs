@@ -24,6 +24,7 @@ pub fn process(spec: &NodeSpec) -> Process {
         // fall idle, at which it looks again and again with pauses of up to 500 ms; its clients on this node are gone.
         grace: Duration::from_millis(600),
         bounded_view: false,
+        urgent: true,
     }
 }
 

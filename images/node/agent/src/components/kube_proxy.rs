@@ -22,6 +22,7 @@ pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
         after: &[After::Ready("containerd")],
         grace: Duration::from_secs(2),
         bounded_view: false,
+        urgent: false,
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Process {
     pub grace: Duration,
     /// It sees the machine as `capacity` bounds it.
     pub bounded_view: bool,
+    /// All others wait for it: it comes first where CPUs are scarce.
+    pub urgent: bool,
 }
 
 impl Process {

@@ -18,6 +18,7 @@ pub fn process(spec: &NodeSpec) -> Process {
         after: &[After::ApiServing],
         grace: Duration::from_secs(3),
         bounded_view: false,
+        urgent: false,
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use kcl_node_spec::NodeSpec;
 use nix::net::if_::if_nametoindex;
+use rtnetlink::packet_route::route::RouteType;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::error::{Doing, Result};
@@ -35,6 +36,14 @@ async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handl
     if let Some(gateway) = network.gateway {
         ensure(handle, index, anywhere, gateway).await?;
     }
+    // A pod has a route of its own. Without this one, what is sent to a pod that is gone, as endpoints of an earlier life
+    // are until their kubelet reports, would leave by the default route; so it is refused at once.
+    let own = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(spec.network.pod_cidr.network(), spec.network.pod_cidr.prefix_len())
+        .kind(RouteType::Unreachable)
+        .build();
+    let refused = handle.route().add(own).replace().execute().await;
+    refused.doing(|| format!("refuse what is for no pod of {}", spec.network.pod_cidr))?;
     let wanted: Vec<(Ipv4Net, Ipv4Addr)> = peer_routes(spec).collect();
     for (pods, address) in &wanted {
         ensure(handle, index, *pods, *address).await?;

@@ -14,6 +14,10 @@ const WANTED: &[(&str, &str, &[&str])] = &[
     // node ports. Loose is enough.
     ("net/ipv4/conf/all/rp_filter", "2", &["0"]),
     ("net/ipv4/conf/default/rp_filter", "2", &["0"]),
+    // Without a limit for "destination unreachable" (bit 3), which is among the limited types by default: it would send
+    // a pod six of these and then one a second, and a resolver that asks for a service without endpoints would hear
+    // "refused" a few times and then wait five seconds for nothing (`man 7 icmp`, icmp_ratemask; default 6168).
+    ("net/ipv4/icmp_ratemask", "6160", &[]),
     // Only present with br_netfilter, for network plugins with a bridge.
     ("net/bridge/bridge-nf-call-iptables", "1", &[]),
     ("net/bridge/bridge-nf-call-ip6tables", "1", &[]),
