@@ -4,7 +4,7 @@ use futures::future::join_all;
 use kcl_driver_api::{Driver, DriverKind};
 
 use super::{App, drivers, observe};
-use crate::error::{Error, Result};
+use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
 use crate::state::Phase;
 
@@ -20,20 +20,31 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
     };
     let there = app.store.list()?.iter().any(|(name, _)| name == cluster);
     let driver = match &state {
-        Some(state) => observe::driver_of(app, state)?,
+        // A damaged cache is no reason to keep a cluster.
+        Some(state) => {
+            let artifacts = observe::cached(app, &state.spec).unwrap_or_default();
+            drivers::driver(state.spec.driver, app.store.paths(), artifacts.as_ref())?
+        }
         None => drivers::driver(DriverKind::Native, app.store.paths(), None)?,
     };
     let machines = driver.list(Some(cluster)).await?;
     if there || !machines.is_empty() {
-        let step = app.progress.step("delete", format!("Deleting \"{cluster}\""));
-        if let Some(mut state) = state {
-            // From here on the cluster can only be deleted, whoever goes on with it.
-            state.phase = Phase::Deleting;
-            app.store.save(&state)?;
-        }
-        super::interruptible(remove(app, driver.as_ref(), cluster)).await?;
-        app.store.remove(lock)?;
-        step.finish(format!("\"{cluster}\" is deleted"));
+        super::interruptible(async {
+            let step = app.progress.step("delete", format!("Deleting \"{cluster}\""));
+            if let Some(mut state) = state {
+                // From here on the cluster can only be deleted, whoever goes on with it.
+                state.phase = Phase::Deleting;
+                if let Err(error) = app.store.save(&state) {
+                    // A disk that is full is mended by going on.
+                    app.progress.warn(error.to_string());
+                }
+            }
+            remove(app, driver.as_ref(), cluster).await?;
+            app.store.remove(lock)?;
+            step.finish(format!("\"{cluster}\" is deleted"));
+            Ok(())
+        })
+        .await?;
     } else {
         app.store.remove(lock)?;
     }
@@ -47,6 +58,7 @@ pub async fn delete_all(app: &App) -> Result<Vec<String>> {
     for (name, _) in app.store.list()? {
         match delete(app, &name).await {
             Ok(_) => deleted.push(name),
+            Err(error) if error.family == Family::Interrupted => return Err(error),
             Err(error) => first = first.or(Some(error)),
         }
     }

@@ -18,10 +18,13 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
     let driver = observe::driver_of(app, &state)?;
     let running = running(driver.as_ref(), &state).await?;
     if !running.is_empty() {
-        let step = app.progress.step("stop", format!("Stopping \"{cluster}\""));
-        let stopped = super::interruptible(power_off(driver.as_ref(), cluster, &running)).await;
-        stopped?;
-        step.finish(format!("\"{cluster}\" is stopped; its data, addresses and certificates are kept"));
+        super::interruptible(async {
+            let step = app.progress.step("stop", format!("Stopping \"{cluster}\""));
+            power_off(driver.as_ref(), cluster, &running).await?;
+            step.finish(format!("\"{cluster}\" is stopped; its data, addresses and certificates are kept"));
+            Ok(())
+        })
+        .await?;
     }
     drop(lock);
     Ok(!running.is_empty())
