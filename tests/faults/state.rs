@@ -3,6 +3,9 @@
 use crate::run::nothing_left;
 use crate::support::Home;
 
+/// What makes a damaged file of a whole one.
+type Damage<'a> = &'a dyn Fn(&str) -> String;
+
 #[test]
 fn a_damaged_memory() {
     let home = Home::new("damaged");
@@ -10,7 +13,7 @@ fn a_damaged_memory() {
     let file = home.path().join("clusters/damaged/state.json");
     let newer = |whole: &str| whole.replacen("\"schema\": 1", "\"schema\": 99", 1);
     let cut = |whole: &str| whole[..whole.len() / 2].to_owned();
-    let damages: [(&str, &dyn Fn(&str) -> String); 3] =
+    let damages: [(&str, Damage<'_>); 3] =
         [("is damaged", &cut), ("schema 99", &newer), ("is damaged", &|_| String::new())];
     for (said, damage) in damages {
         cluster.start(&["--wait", "api"]).ok();
