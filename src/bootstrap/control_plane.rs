@@ -5,7 +5,7 @@ use kcl_node_spec::{Role, paths};
 use kube::Client;
 
 use super::Bootstrap;
-use crate::error::{Error, Family, Result};
+use crate::error::Result;
 use crate::kubernetes;
 use crate::state::ClusterState;
 
@@ -19,17 +19,10 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Clie
             let wait = Exec { stdout: Stdout::Capture, ..Exec::new([paths::AGENT, "wait", "api"]) };
             let output = machine.exec(wait).await?;
             if output.code != 0 {
-                return Err(failed(&node.name, &output.stderr));
+                return Err(super::does_not_come_up(&format!("the control plane on {}", node.name), &output.stderr));
             }
         }
     }
     step.finish(format!("Kubernetes {version} answers"));
     Ok(())
-}
-
-fn failed(node: &str, stderr: &[u8]) -> Error {
-    let said = String::from_utf8_lossy(stderr);
-    Error::new(Family::Cluster, format!("the control plane on {node} does not come up:\n{}", said.trim_end()))
-        .hint("flags from --extra-config and --feature-gates are the usual cause")
-        .hint("with --keep the cluster is left for a look: kcl logs, kcl ssh")
 }

@@ -80,6 +80,14 @@ impl Bootstrap<'_> {
     }
 }
 
+/// What to say where components fail again and again; `said` is by the node's agent.
+fn does_not_come_up(what: &str, said: &[u8]) -> Error {
+    let said = String::from_utf8_lossy(said);
+    Error::new(Family::Cluster, format!("{what} does not come up:\n{}", said.trim_end()))
+        .hint("flags from --extra-config and --feature-gates are the usual cause")
+        .hint("with --keep the cluster is left for a look: kcl logs, kcl ssh")
+}
+
 /// The API of a cluster and its administrator's credentials.
 pub fn access(state: &ClusterState, pki: &Pki) -> Result<Access> {
     let control_plane =

@@ -1,6 +1,10 @@
 //! The end of the story: what the user waits for.
 
+use std::time::Duration;
+
+use futures::StreamExt;
 use futures::future::{try_join, try_join_all};
+use futures::stream::FuturesUnordered;
 use kcl_driver_api::Exec;
 use kcl_node_spec::{ComponentState, NodeStatus, paths};
 use kube::Client;
@@ -22,6 +26,9 @@ pub enum Wait {
     Api,
 }
 
+/// After that long of waiting it is worth asking why.
+const USUAL: Duration = Duration::from_secs(5);
+
 /// Waits for it.
 pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Client, fresh: &Fresh) -> Result<()> {
     if bootstrap.wait == Wait::Api {
@@ -37,17 +44,44 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Clie
             step.position("nodes ready", ready as u64, total as u64);
         }
     });
-    if bootstrap.wait == Wait::Nodes {
-        nodes.await?;
-    } else {
+    let all = async {
+        if bootstrap.wait == Wait::Nodes {
+            return nodes.await;
+        }
         let pods = try_join(kubernetes::dns_available(client, fresh), kubernetes::default_service_account(client));
-        try_join(nodes, pods).await?;
+        try_join(nodes, pods).await.map(|_| ())
+    };
+    tokio::select! {
+        result = all => result?,
+        error = hopeless(bootstrap, state) => return Err(error),
     }
     step.finish(match total {
         1 => "The node is ready".to_owned(),
         total => format!("{total} nodes are ready"),
     });
     Ok(())
+}
+
+/// Ends when a component of a node fails again and again, which the node's agent knows long before the user's time is
+/// up. It is asked only where the wait takes longer than usual: a start that goes well is not to pay for it.
+async fn hopeless(bootstrap: &Bootstrap<'_>, state: &ClusterState) -> Error {
+    tokio::time::sleep(USUAL).await;
+    let mut looks: FuturesUnordered<_> = state.nodes.iter().map(|node| fails(bootstrap, state, &node.name)).collect();
+    while let Some(found) = looks.next().await {
+        if let Some(said) = found {
+            return said;
+        }
+    }
+    // All of them run: then it is for the cluster to get ready, or for the user's time to be up.
+    std::future::pending().await
+}
+
+/// Waits until all components of a node run, or tells why they will not. Who cannot be asked tells nothing.
+async fn fails(bootstrap: &Bootstrap<'_>, state: &ClusterState, node: &str) -> Option<Error> {
+    let limit = bootstrap.wait_timeout.as_secs().saturating_add(1).to_string();
+    let machine = bootstrap.driver.machine(&state.spec.name, node).await.ok()?;
+    let output = machine.exec(Exec::new([paths::AGENT, "wait", "running", "--timeout", &limit])).await.ok()?;
+    (output.code != 0).then(|| super::does_not_come_up(&format!("node {node}"), &output.stderr))
 }
 
 /// What to say when the user's time is up: which node lacks which component.

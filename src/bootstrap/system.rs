@@ -1,6 +1,9 @@
 //! The system manifests: what every cluster has from kcl itself, besides what Kubernetes makes.
 
-use kube::api::DynamicObject;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta};
+use kube::ResourceExt;
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::json;
 
@@ -74,6 +77,22 @@ fn labels(spec: &ClusterSpec, name: &str, role: kcl_node_spec::Role) -> serde_js
     labels
 }
 
+/// Removes the Node objects that kcl made for nodes which are no more, such as those of a start that was taken back.
+/// Others, which a user may have made to try things out, are left alone.
+async fn forget_others(state: &ClusterState, client: &kube::Client) -> Result<()> {
+    let failed =
+        |error: kube::Error| Error::new(Family::Cluster, format!("old nodes cannot be removed: {error}")).source(error);
+    let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
+    for node in nodes.list_metadata(&ListParams::default()).await.map_err(failed)? {
+        let known = state.nodes.iter().any(|record| record.name == node.name_any());
+        let ours = |field: &ManagedFieldsEntry| field.manager.as_deref() == Some(kubernetes::FIELD_MANAGER);
+        if !known && node.managed_fields().iter().any(ours) {
+            nodes.delete(&node.name_any(), &DeleteParams::default()).await.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 /// Applies the system manifests and the user's own.
 pub async fn apply(
     bootstrap: &Bootstrap<'_>,
@@ -90,6 +109,7 @@ pub async fn apply(
         objects.extend(kubernetes::documents(&path.display().to_string(), &text)?);
     }
     kubernetes::apply(client, &objects).await?;
+    forget_others(state, client).await?;
     step.finish("System manifests applied");
     Ok(())
 }

@@ -4,6 +4,8 @@ use futures::future::join_all;
 use kcl_driver_api::{Driver, DriverKind};
 
 use super::{App, drivers, observe};
+use crate::artifacts::catalog::CATALOG;
+use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
 use crate::state::Phase;
@@ -25,7 +27,16 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
             let artifacts = observe::cached(app, &state.spec).unwrap_or_default();
             drivers::driver(state.spec.driver, app.store.paths(), artifacts.as_ref())?
         }
-        None => drivers::driver(DriverKind::Native, app.store.paths(), None)?,
+        // The tools of any version do, such as nft where the host has none.
+        None => {
+            let versions = CATALOG.kubernetes_versions()?.into_iter();
+            let specs = versions.map(|version| ClusterSpec {
+                kubernetes_version: version.to_string(),
+                ..ClusterSpec::with_defaults(cluster)
+            });
+            let artifacts = specs.filter_map(|spec| observe::cached(app, &spec).ok().flatten()).next();
+            drivers::driver(DriverKind::Native, app.store.paths(), artifacts.as_ref())?
+        }
     };
     let machines = driver.list(Some(cluster)).await?;
     if there || !machines.is_empty() {

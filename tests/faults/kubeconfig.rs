@@ -1,44 +1,75 @@
-//! A kubeconfig that cannot be read or written: the cluster is made and kept, the file is left as it is, and kcl says how
-//! to go on.
+//! A kubeconfig that cannot be changed: the cluster is whole and stays, nothing in the file is lost, and kcl says how to
+//! go on.
 
-use std::fs;
+use crate::mount::Tmpfs;
+use crate::run::nothing_left;
+use crate::support::{Home, Output, TestCluster};
 
-use crate::support::Home;
+const MINE: &str = "\
+apiVersion: v1
+kind: Config
+current-context: mine
+contexts: [{name: mine, context: {cluster: mine, user: mine}}]
+clusters: [{name: mine, cluster: {server: 'https://192.0.2.1:6443'}}]
+users: [{name: mine, user: {token: abc}}]
+";
 
 #[test]
-fn a_kubeconfig_that_cannot_be_used() {
+fn a_kubeconfig_that_cannot_be_changed() {
     let home = Home::new("kubeconfig");
-    let cluster = home.cluster("kubeconfig");
+    let cluster = home.cluster("config");
     let file = home.kubeconfig();
 
-    home.step("it is no YAML");
-    let damaged = "clusters: [\n  - this is\nno: kubeconfig";
-    fs::write(&file, damaged).expect("a file");
-    let said = cluster.start(&[]);
-    let error = said.fails_with(78);
-    assert!(error.contains(&file.display().to_string()), "it names the file: {said}");
-    assert!(error.contains("update-context"), "it says how to go on: {said}");
-    assert_eq!(fs::read_to_string(&file).expect("the file"), damaged, "it is left as it is");
-
-    home.step("the cluster works all the same");
-    cluster.settled();
-    assert_eq!(cluster.kcl(["status"]).code, Some(4));
-
-    home.step("it is a directory");
-    fs::remove_file(&file).expect("the file");
-    fs::create_dir(&file).expect("a directory");
+    home.step("no YAML");
+    let broken = format!("{MINE}  - [unclosed\n");
+    std::fs::write(&file, &broken).expect("a kubeconfig");
+    runs_all_the_same(&cluster, &cluster.start(&[]), &file.to_string_lossy());
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), broken);
+    assert_eq!(cluster.kcl(["status"]).code, Some(4), "all runs; only the kubeconfig is not set up");
     cluster.kcl(["update-context"]).fails_with(78);
-    fs::remove_dir(&file).expect("still empty");
 
-    home.step("another program works on it, and does not end");
-    let lock = file.with_extension("lock");
-    fs::write(&lock, "").expect("a lock as client-go makes it");
-    let said = cluster.kcl(["update-context"]);
-    assert!(said.fails_with(78).contains(&lock.display().to_string()), "{said}");
-    assert!(!file.exists(), "nothing is written without the lock");
-    fs::remove_file(&lock).expect("it is not kcl's to remove");
+    home.step("locked by another program");
+    let lock = home.scratch().join("kubeconfig.lock");
+    std::fs::write(&file, MINE).expect("mended");
+    std::fs::write(&lock, "").expect("a lock");
+    let output = cluster.start(&[]);
+    runs_all_the_same(&cluster, &output, &file.to_string_lossy());
+    assert!(output.stderr.contains("kubeconfig.lock"), "it names the lock: {output}");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), MINE);
+    assert!(lock.exists(), "it is not ours to remove");
+    std::fs::remove_file(&lock).expect("it is gone");
 
-    home.step("when it is mended, so is the cluster's entry");
-    cluster.kcl(["update-context"]).ok();
+    home.step("a directory that cannot be written to");
+    let disk = Tmpfs::new(home.scratch().join("read-only"), "1m");
+    let elsewhere = disk.path().join("config");
+    std::fs::write(&elsewhere, MINE).expect("a kubeconfig");
+    disk.read_only();
+    let start = ["start", "--nameservers", "none"];
+    let output = Output::of(cluster.command(start).env("KUBECONFIG", &elsewhere));
+    runs_all_the_same(&cluster, &output, &elsewhere.to_string_lossy());
+    assert_eq!(std::fs::read_to_string(&elsewhere).expect("it is there"), MINE);
+    drop(disk);
+
+    home.step("mended");
+    cluster.kcl(["update-context", "--keep-context"]).ok();
     assert_eq!(cluster.kcl(["status"]).code, Some(0));
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    assert!(text.contains("token: abc") && text.contains("current-context: mine"), "{text}");
+
+    home.step("a cluster goes although its entry cannot");
+    std::fs::write(&file, &broken).expect("broken again");
+    let output = cluster.kcl(["delete"]);
+    output.ok();
+    assert!(output.stderr.contains("warning: ") && output.stderr.contains(&*file.to_string_lossy()), "{output}");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), broken);
+    nothing_left(&home, &cluster);
+}
+
+/// The start told of the trouble, and the cluster works.
+#[track_caller]
+fn runs_all_the_same(cluster: &TestCluster<'_>, output: &Output, file: &str) {
+    let said = output.fails_with(78);
+    assert!(said.contains(file), "it names the file: {output}");
+    assert!(said.contains("kcl update-context -p config"), "it says how to go on: {output}");
+    cluster.settled();
 }

@@ -10,6 +10,7 @@ mod flags;
 mod killed;
 mod kubeconfig;
 mod machine;
+mod mount;
 mod run;
 mod signals;
 mod state;
