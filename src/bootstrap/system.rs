@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta};
 use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta};
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::json;
 
