@@ -44,8 +44,18 @@ pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Ipv
 pub(crate) async fn taken(context: &Arc<Context>, cluster: &str) -> Result<Vec<Taken>> {
     let mut taken = Netlink::connect()?.taken().await?;
     let (context, cluster) = (context.clone(), cluster.to_owned());
-    taken.extend(blocking(move || held_by_others(&context.layout, &cluster)).await?);
+    let look = move || Ok((own_ends(&context.layout, &cluster)?, held_by_others(&context.layout, &cluster)?));
+    let (own, held) = blocking(look).await?;
+    taken.retain(|taken| !taken.link.as_ref().is_some_and(|link| own.contains(link)));
+    taken.extend(held);
     Ok(taken)
+}
+
+/// The links of the cluster's machines. One end of each has its address on the host until runc moves it, and stays there
+/// where kcl was killed in between: no rival of the cluster that it is for.
+fn own_ends(layout: &Layout, cluster: &str) -> Result<Vec<String>> {
+    let machines = directories(&layout.cluster(cluster)?.nodes())?;
+    Ok(machines.iter().filter_map(|name| layout.machine(cluster, name).ok()).map(|names| names.peer).collect())
 }
 
 fn held_by_others(layout: &Layout, cluster: &str) -> Result<Vec<Taken>> {
