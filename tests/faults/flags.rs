@@ -111,7 +111,7 @@ impl Link {
         // A run that was killed may have left it.
         ip(&["link", "delete", name]).unwrap_or_default();
         let link = Link(name);
-        ip(&["link", "add", name, "type", "dummy"]).expect("a link");
+        ip(&["link", "add", name, "type", "bridge"]).expect("a link");
         ip(&["address", "add", address, "dev", name]).expect("an address");
         ip(&["link", "set", name, "up"]).expect("it is up");
         link
