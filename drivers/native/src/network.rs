@@ -133,6 +133,9 @@ pub(crate) async fn delete(context: &Arc<Context>, cluster: &str) -> Result<()> 
         disk::remove_tree(&names.run)?;
         disk::remove_file(&names.network_file())?;
         disk::remove_if_empty(&names.nodes())?;
+        if context.layout.home.is_dir() {
+            crate::probe::sweep(&context.layout.home).doing(|| "remove what a probe left")?;
+        }
         disk::remove_if_empty(&names.dir)
     })
     .await

@@ -15,12 +15,30 @@ use crate::netlink::Netlink;
 /// What failed, with why.
 pub(crate) type Problem = Option<String>;
 
+/// How the names of directories begin in which an overlay is tried.
+const PREFIX: &str = ".kcl-probe-";
+
+/// Removes what is left in `dir` of a probe that was cut off. One at a time tries and removes: the lock (flock(2)) is given back
+/// with the file.
+pub(crate) fn sweep(dir: &Path) -> std::io::Result<fs::File> {
+    let turn = fs::File::open(dir)?;
+    turn.lock()?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(turn)
+}
+
 /// Mounts an overlay on the file system of `$KCL_HOME`.
 pub(crate) fn overlay(home: &Path) -> Problem {
     problem(mounts::in_private_namespace(|| {
         let existing = home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
         let what = || format!("mount an overlay in {}", existing.display());
-        let probe = tempfile::Builder::new().prefix(".kcl-probe-").tempdir_in(existing).doing(what)?;
+        let _turn = sweep(existing).doing(what)?;
+        let probe = tempfile::Builder::new().prefix(PREFIX).tempdir_in(existing).doing(what)?;
         for name in ["lower", "upper", "work", "root"] {
             fs::create_dir(probe.path().join(name)).doing(what)?;
         }
