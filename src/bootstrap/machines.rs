@@ -13,7 +13,7 @@ use super::{Bootstrap, Resolvers, node};
 use crate::cluster::{Action, Made, NodePlan};
 use crate::error::{Error, Family, Result};
 use crate::pki::{ClusterIdentity, NodeIdentity};
-use crate::state::{ClusterState, Configured, NodeRecord};
+use crate::state::{ApiEndpoint, ClusterState, Configured, NodeRecord};
 
 /// How long a node may take to stop its pods and components before it is cut off.
 pub const POWER_OFF_GRACE: Duration = Duration::from_secs(40);
@@ -51,7 +51,7 @@ impl News {
 pub async fn start(bootstrap: &Bootstrap<'_>, state: &mut ClusterState, resolvers: &Resolvers) -> Result<Vec<String>> {
     let count = bootstrap.plan.to_start();
     let step = bootstrap.progress.step("machines", title(bootstrap));
-    let briefings = brief(bootstrap, state, resolvers)?;
+    let briefings = brief(bootstrap, state, resolvers).await?;
     let results = join_all(briefings.iter().map(|briefing| bring_up(bootstrap, state, briefing))).await;
     let mut started = Vec::new();
     for (briefing, result) in briefings.iter().zip(results) {
@@ -84,17 +84,16 @@ fn nodes(count: usize) -> String {
 }
 
 /// Works out what each node is told: its spec, its certificates, its kubeconfigs.
-fn brief(bootstrap: &Bootstrap<'_>, state: &ClusterState, resolvers: &Resolvers) -> Result<Vec<Briefing>> {
+async fn brief(bootstrap: &Bootstrap<'_>, state: &ClusterState, resolvers: &Resolvers) -> Result<Vec<Briefing>> {
     let spec = &state.spec;
     let cluster = ClusterIdentity {
         cluster: spec.name.clone(),
         dns_domain: spec.dns_domain.clone(),
         service_cidr: spec.service_cidr,
         apiserver_names: spec.apiserver_names.clone(),
-        apiserver_ips: spec.apiserver_ips.clone(),
+        apiserver_ips: spec.apiserver_ips.iter().copied().chain(state.api.map(|api| api.address.ip())).collect(),
         expiration: spec.cert_expiration,
     };
-    let bounded = bootstrap.driver.capabilities().limits_from_outside;
     let mut renewed = Vec::new();
     let mut briefings = Vec::new();
     for plan in &bootstrap.plan.nodes {
@@ -103,6 +102,7 @@ fn brief(bootstrap: &Bootstrap<'_>, state: &ClusterState, resolvers: &Resolvers)
         let issued = bootstrap.pki.node_files(&identity, &cluster, Timestamp::now())?;
         renewed.extend(issued.renewed);
         let mut files = issued.files;
+        let bounded = bootstrap.driver.capabilities(&record.name).await?.limits_from_outside;
         let spec = node::node_spec(state, record, bootstrap.network, resolvers, bounded);
         let alone = node::spec_file(&node::without_others(spec.clone()))?;
         let own = node::digest(files.iter().chain([&alone]));
@@ -192,6 +192,7 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan
             tree(&artifacts.image_store, paths::CONTAINERD_ROOT, TreeUse::Seed { copied: vec![".db".to_owned()] }),
         ],
         volumes: paths::VOLUMES.iter().map(PathBuf::from).collect(),
+        ports: state.api.iter().filter(|_| plan.role == Role::ControlPlane).map(ApiEndpoint::port).collect(),
         init: vec![paths::AGENT.to_owned(), "run".to_owned()],
         labels: labels(&bootstrap.plan.cluster, &plan.name, plan.role),
     }

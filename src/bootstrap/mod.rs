@@ -8,7 +8,7 @@ mod resolvers;
 mod system;
 
 pub use machines::{POWER_OFF_GRACE, labels};
-pub use node::{api_server, node_spec, pod_cidr};
+pub use node::{API_SERVER_PORT, api_server, node_spec, pod_cidr};
 pub use ready::Wait;
 pub use resolvers::Resolvers;
 pub use system::HOST_NAME;
@@ -95,7 +95,8 @@ pub fn access(state: &ClusterState, pki: &Pki) -> Result<Access> {
             Error::new(Family::State, format!("cluster \"{}\" has no control plane", state.spec.name))
         })?;
     let credentials = pki.admin_credentials(state.spec.cert_expiration, Timestamp::now())?;
-    Ok(Access { server: format!("https://{}", api_server(control_plane.address)), credentials })
+    let server = state.api.map_or_else(|| api_server(control_plane.address), |api| api.address);
+    Ok(Access { server: format!("https://{server}"), credentials })
 }
 
 /// inotify instances that nodes of these roles open, counted on running clusters, with room for a dozen pods each.

@@ -11,7 +11,7 @@ use kcl_node_spec::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Resolvers, cluster_dns, gateway, system::HOST_NAME};
+use super::{Resolvers, cluster_dns, system::HOST_NAME};
 use crate::error::{Error, Family, Result};
 use crate::state::{ClusterState, NodeRecord};
 
@@ -28,6 +28,7 @@ pub fn node_spec(
 ) -> NodeSpec {
     let spec = &state.spec;
     let config = spec.nodes.iter().find(|node| node.name == record.name);
+    let link = network.link(&record.name);
     let control_planes = || state.nodes.iter().filter(|node| node.role == Role::ControlPlane);
     let capacity = config.filter(|_| bounded_from_outside);
     NodeSpec {
@@ -37,13 +38,13 @@ pub fn node_spec(
         role: record.role,
         address: record.address,
         network: NodeNetwork {
-            interface: "eth0".to_owned(),
-            subnet: state.subnet,
-            gateway: Some(network.gateway),
-            mtu: network.mtu,
+            interface: link.interface.clone(),
+            subnet: link.subnet,
+            gateway: link.gateway,
+            mtu: link.mtu,
             nameservers: resolvers.nameservers.clone(),
             search: resolvers.search.clone(),
-            hosts: hosts(state),
+            hosts: hosts(state, network),
             pod_cidr: record.pod_cidr,
             cluster_cidr: spec.pod_cidr,
             service_cidr: spec.service_cidr,
@@ -100,9 +101,9 @@ pub fn api_server(address: Ipv4Addr) -> SocketAddr {
     SocketAddr::from((address, API_SERVER_PORT))
 }
 
-fn hosts(state: &ClusterState) -> Vec<HostEntry> {
+fn hosts(state: &ClusterState, network: &Network) -> Vec<HostEntry> {
     let entry = |address: Ipv4Addr, name: &str| HostEntry { address: address.into(), names: vec![name.to_owned()] };
-    let mut entries = vec![entry(gateway(state.subnet), HOST_NAME)];
+    let mut entries: Vec<_> = network.host.map(|host| entry(host, HOST_NAME)).into_iter().collect();
     entries.extend(state.nodes.iter().map(|node| entry(node.address, &node.name)));
     entries
 }

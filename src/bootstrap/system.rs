@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kcl_driver_api::Network;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta};
 use minijinja::{Environment, UndefinedBehavior, context};
@@ -24,7 +25,12 @@ const MANIFESTS: [(&str, &str); 2] = [
 pub const HOST_NAME: &str = "host.kcl.internal";
 
 /// All system objects of a cluster.
-pub fn objects(state: &ClusterState, resolvers: &Resolvers, coredns_image: &str) -> Result<Vec<DynamicObject>> {
+pub fn objects(
+    state: &ClusterState,
+    network: &Network,
+    resolvers: &Resolvers,
+    coredns_image: &str,
+) -> Result<Vec<DynamicObject>> {
     let spec = &state.spec;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -32,7 +38,7 @@ pub fn objects(state: &ClusterState, resolvers: &Resolvers, coredns_image: &str)
         cluster_dns => super::cluster_dns(spec).to_string(),
         dns_domain => spec.dns_domain.clone(),
         forward => resolvers.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        host_address => super::gateway(state.subnet).to_string(),
+        host_address => network.host.map(|host| host.to_string()),
         host_name => HOST_NAME,
         image => coredns_image,
     };
@@ -101,7 +107,7 @@ pub async fn apply(
     client: &kube::Client,
 ) -> Result<()> {
     let step = bootstrap.progress.step("system", "Applying system manifests");
-    let mut objects = objects(state, resolvers, &oci::reference("coredns")?)?;
+    let mut objects = objects(state, bootstrap.network, resolvers, &oci::reference("coredns")?)?;
     for path in &state.spec.manifests {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::new(Family::Usage, format!("manifest {} cannot be read: {error}", path.display()))

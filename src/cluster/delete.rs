@@ -1,7 +1,7 @@
 //! `delete`: nothing is left of a cluster. Works on one that is half made, half deleted, or whose state is damaged.
 
 use futures::future::join_all;
-use kcl_driver_api::{Driver, DriverKind};
+use kcl_driver_api::Driver;
 
 use super::{App, drivers, observe};
 use crate::artifacts::catalog::CATALOG;
@@ -25,7 +25,7 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
         // A damaged cache is no reason to keep a cluster.
         Some(state) => {
             let artifacts = observe::cached(app, &state.spec).unwrap_or_default();
-            drivers::driver(state.spec.driver, app.store.paths(), artifacts.as_ref())?
+            drivers::driver(&state.spec, app.store.paths(), artifacts.as_ref())?
         }
         // The tools of any version do, such as nft where the host has none.
         None => {
@@ -35,7 +35,7 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
                 ..ClusterSpec::with_defaults(cluster)
             });
             let artifacts = specs.filter_map(|spec| observe::cached(app, &spec).ok().flatten()).next();
-            drivers::driver(DriverKind::Native, app.store.paths(), artifacts.as_ref())?
+            drivers::driver(&ClusterSpec::with_defaults(cluster), app.store.paths(), artifacts.as_ref())?
         }
     };
     let machines = driver.list(Some(cluster)).await?;

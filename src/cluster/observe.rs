@@ -17,13 +17,14 @@ pub async fn observe(app: &App, driver: &dyn Driver, spec: &ClusterSpec) -> Resu
         (None, Some(subnet)) => subnet,
         (None, None) => driver.propose_subnet(&spec.name).await?,
     };
-    Ok(Observed { state, machines, free_subnet })
+    let addresses = driver.addresses().await?;
+    Ok(Observed { state, machines, free_subnet, addresses })
 }
 
 /// A driver for a cluster that is there, with the artifacts that it was made from where they are still cached.
 pub fn driver_of(app: &App, state: &ClusterState) -> Result<Box<dyn Driver>> {
     let artifacts = cached(app, &state.spec)?;
-    drivers::driver(state.spec.driver, app.store.paths(), artifacts.as_ref())
+    drivers::driver(&state.spec, app.store.paths(), artifacts.as_ref())
 }
 
 /// The artifacts of a cluster where they are cached.

@@ -1,6 +1,7 @@
 //! What `start` is about to do: pure data, from what is wanted and what is there. `--dry-run` prints it, golden tests
 //! compare it, and running `start` again is the same code with a smaller plan.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -21,6 +22,8 @@ pub struct Observed {
     pub machines: Vec<MachineInfo>,
     /// The subnet that a new cluster gets when none was asked for.
     pub free_subnet: Ipv4Net,
+    /// The addresses that machines have by themselves, by name.
+    pub addresses: BTreeMap<String, Ipv4Addr>,
 }
 
 /// What happens to a node's machine.
@@ -103,7 +106,7 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
         let record = state.and_then(|state| state.nodes.iter().find(|node| node.name == wanted.name));
         let (address, pod_cidr) = match record {
             Some(record) => (record.address, record.pod_cidr),
-            None => allocate(spec, subnet, state, &nodes)?,
+            None => allocate(spec, subnet, state, &nodes, observed.addresses.get(&wanted.name).copied())?,
         };
         let power = machines.iter().find(|machine| machine.name == wanted.name).map(|machine| machine.power);
         let action = match power {
@@ -132,12 +135,13 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
     })
 }
 
-/// The first address and the first share of pod addresses that no node has.
+/// The first address, where the machine has none of its `own`, and the first share of pod addresses that no node has.
 fn allocate(
     spec: &ClusterSpec,
     subnet: Ipv4Net,
     state: Option<&ClusterState>,
     planned: &[NodePlan],
+    own: Option<Ipv4Addr>,
 ) -> Result<(Ipv4Addr, Ipv4Net)> {
     let records = state.map(|state| state.nodes.as_slice()).unwrap_or_default();
     let address_taken = |address| {
@@ -147,7 +151,8 @@ fn allocate(
     let cidr_taken =
         |cidr| records.iter().any(|node| node.pod_cidr == cidr) || planned.iter().any(|node| node.pod_cidr == cidr);
     let gateway = bootstrap::gateway(subnet);
-    let address = subnet.hosts().filter(|address| *address != gateway).find(|address| !address_taken(*address));
+    let free = || subnet.hosts().filter(|address| *address != gateway).find(|address| !address_taken(*address));
+    let address = own.or_else(free);
     let pods = (0..).map_while(|index| bootstrap::pod_cidr(spec.pod_cidr, index)).find(|cidr| !cidr_taken(*cidr));
     let full = |what: &str, cidr: Ipv4Net| {
         let error = Error::new(Family::Usage, format!("{what} {cidr} has no room for {} nodes", spec.nodes.len()));

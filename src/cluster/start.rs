@@ -1,10 +1,11 @@
 //! `start`: makes a cluster, or what is missing of it.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Severity};
+use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Reach, Severity};
 
 use super::kubectl::{kubeconfig_entry, pki};
 use super::{Action, App, Journal, Made, Observed, Plan, delete, drivers, interruptible, observe, plan};
@@ -14,7 +15,7 @@ use crate::config::{self, ClusterSpec, Overrides};
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
 use crate::kubernetes::Access;
-use crate::state::{ClusterLock, ClusterState, NodeRecord, Phase, SCHEMA};
+use crate::state::{ApiEndpoint, ClusterLock, ClusterState, NodeRecord, Phase, SCHEMA};
 
 /// What the user asks of `start`.
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepar
     let mut spec = config::resolve(&options.overrides, existing.as_ref())?;
     spec.kubernetes_version = artifacts::catalog::CATALOG.kubernetes_version(&spec.kubernetes_version)?;
     let cached = observe::cached(app, &spec)?;
-    let driver = drivers::driver(spec.driver, app.store.paths(), cached.as_ref())?;
+    let driver = drivers::driver(&spec, app.store.paths(), cached.as_ref())?;
     let observed = observe::observe(app, driver.as_ref(), &spec).await?;
     let plan = plan(&spec, &observed)?;
     Ok(Prepared { spec, driver, observed, plan })
@@ -118,11 +119,11 @@ async fn preflight(app: &App, driver: &dyn Driver, plan: &Plan, spec: &ClusterSp
     if plan.to_start() == 0 {
         return Ok(());
     }
-    let starting = plan.nodes.iter().filter(|node| node.action != Action::Keep).map(|node| node.role);
+    let starting = plan.nodes.iter().filter(|node| node.action != Action::Keep);
     let request = PreflightRequest {
         cluster: plan.cluster.clone(),
-        machines: plan.to_start(),
-        inotify_instances: bootstrap::inotify_instances(starting),
+        machines: starting.clone().map(|node| node.name.clone()).collect(),
+        inotify_instances: bootstrap::inotify_instances(starting.map(|node| node.role)),
         // One that was found free is no demand: another is found where it is taken by now.
         subnet: (!plan.new || spec.subnet.is_some()).then_some(plan.subnet),
         cpus: spec.nodes.iter().filter_map(|node| node.cpus).max(),
@@ -169,6 +170,7 @@ fn planned_state(plan: &Plan, spec: ClusterSpec, existing: Option<&ClusterState>
         schema: SCHEMA,
         subnet: plan.subnet,
         nodes: nodes.collect(),
+        api: existing.and_then(|state| state.api),
         phase: existing.map_or(Phase::Creating, |state| state.phase),
         artifacts: existing.and_then(|state| state.artifacts.clone()),
         created: existing.map_or_else(Timestamp::now, |state| state.created),
@@ -189,8 +191,12 @@ async fn carry_out(
     journal.record(Made::State);
     remember(app, state)?;
     let pki = pki(app, &plan.cluster)?;
-    let driver = drivers::driver(state.spec.driver, app.store.paths(), Some(&artifacts))?;
+    let driver = drivers::driver(&state.spec, app.store.paths(), Some(&artifacts))?;
     let network = network(app, driver.as_ref(), plan, state, journal).await?;
+    if state.api.is_none() {
+        state.api = api_endpoint(driver.as_ref(), plan).await?;
+        remember(app, state)?;
+    }
     for orphan in &plan.orphans {
         driver.delete(&plan.cluster, orphan).await?;
     }
@@ -209,6 +215,18 @@ async fn carry_out(
     state.phase = Phase::Created;
     app.store.save(state)?;
     Ok(access)
+}
+
+/// Where the API is to be reached, if not by the address of its control plane: a port that is free now.
+async fn api_endpoint(driver: &dyn Driver, plan: &Plan) -> Result<Option<ApiEndpoint>> {
+    let Some(control_plane) = plan.control_planes().next() else { return Ok(None) };
+    let Reach::Published { bind, at } = driver.capabilities(&control_plane.name).await?.reach else { return Ok(None) };
+    // On another machine it may be taken all the same; the engine says so.
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let port = free.map_err(|error| {
+        Error::new(Family::Host, format!("no free port for the API was found on {}: {error}", Ipv4Addr::LOCALHOST))
+    })?;
+    Ok(Some(ApiEndpoint { address: SocketAddr::new(at, port.port()), bind }))
 }
 
 /// Keeps the state of a run that may be cut off. What nodes are told from here on may differ from what they were told
@@ -232,7 +250,7 @@ async fn network(
         journal.record(Made::Network);
     }
     loop {
-        let wanted = NetworkSpec { cluster: plan.cluster.clone(), subnet: plan.subnet };
+        let wanted = NetworkSpec::new(plan.cluster.clone(), plan.subnet);
         let conflict = match driver.ensure_network(&wanted).await {
             Err(error) if error.kind == ErrorKind::Conflict && plan.new && state.spec.subnet.is_none() => error,
             result => return Ok(result?),
@@ -241,7 +259,8 @@ async fn network(
         if free_subnet == plan.subnet {
             return Err(conflict.into());
         }
-        let observed = Observed { state: None, machines: Vec::new(), free_subnet };
+        let addresses = driver.addresses().await?;
+        let observed = Observed { state: None, machines: Vec::new(), free_subnet, addresses };
         *plan = super::plan(&state.spec, &observed)?;
         let artifacts = state.artifacts.take();
         *state = ClusterState { artifacts, ..planned_state(plan, state.spec.clone(), None) };

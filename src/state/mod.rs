@@ -9,12 +9,14 @@ pub use lock::ClusterLock;
 pub use paths::Paths;
 pub use store::Store;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
+use kcl_driver_api::{Protocol, PublishedPort};
 use kcl_node_spec::Role;
 use serde::{Deserialize, Serialize};
 
+use crate::bootstrap::API_SERVER_PORT;
 use crate::config::ClusterSpec;
 
 /// The schema of `state.json` that this code writes and reads.
@@ -32,12 +34,37 @@ pub struct ClusterState {
     pub subnet: Ipv4Net,
     /// Its nodes, with the addresses that they keep.
     pub nodes: Vec<NodeRecord>,
+    /// Where its API is reached from this host; none: at the address of its control plane.
+    #[serde(default)]
+    pub api: Option<ApiEndpoint>,
     /// How far it is.
     pub phase: Phase,
     /// The key of the composed tree of components in use.
     pub artifacts: Option<String>,
     /// When it was first made.
     pub created: jiff::Timestamp,
+}
+
+/// The API of a cluster whose machines this host does not reach by their addresses: a published port of the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ApiEndpoint {
+    /// Where it is reached from here; kept for the cluster's life, as kubeconfigs name it.
+    pub address: SocketAddr,
+    /// What the engine binds the port to, where it runs.
+    pub bind: IpAddr,
+}
+
+impl ApiEndpoint {
+    /// The port that the control plane's machine publishes.
+    pub fn port(&self) -> PublishedPort {
+        PublishedPort {
+            address: self.bind,
+            port: self.address.port(),
+            machine_port: API_SERVER_PORT,
+            protocol: Protocol::Tcp,
+        }
+    }
 }
 
 /// What a node keeps for its life.

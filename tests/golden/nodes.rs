@@ -1,11 +1,13 @@
 //! What the nodes of a cluster are told, and how what was made is taken back.
 
+use std::collections::BTreeMap;
+
 use insta::{assert_json_snapshot, assert_snapshot};
 use kcl::bootstrap::{Resolvers, node_spec};
 use kcl::cluster::{Journal, Made};
 use kcl::config::parse_memory;
 use kcl::state::Phase;
-use kcl_driver_api::Network;
+use kcl_driver_api::{Link, Network};
 
 use crate::world::{World, net, state};
 
@@ -13,7 +15,9 @@ use crate::world::{World, net, state};
 async fn specs(world: &World, bounded: bool) -> serde_json::Value {
     let plan = world.plan().await.expect("a plan");
     let state = state(&plan, &world.spec, Phase::Created);
-    let network = Network { subnet: plan.subnet, gateway: "10.89.0.1".parse().expect("an address"), mtu: 1400 };
+    let gateway = "10.89.0.1".parse().expect("an address");
+    let link = Link { interface: "eth0".to_owned(), subnet: plan.subnet, gateway: Some(gateway), mtu: 1400 };
+    let network = Network { subnet: plan.subnet, host: Some(gateway), bridge: None, link, links: BTreeMap::new() };
     let resolvers =
         Resolvers { nameservers: vec!["192.0.2.53".parse().expect("an address")], search: vec!["corp.example".into()] };
     let specs = state.nodes.iter().map(|record| {

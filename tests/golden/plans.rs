@@ -22,7 +22,7 @@ async fn new_with_three_nodes() {
 #[tokio::test]
 async fn new_beside_another_cluster() {
     let world = World::new(1);
-    let other = NetworkSpec { cluster: "other".to_owned(), subnet: net("10.89.0.0/24") };
+    let other = NetworkSpec::new("other", net("10.89.0.0/24"));
     world.driver.ensure_network(&other).await.unwrap();
     assert_json_snapshot!(world.plan().await.unwrap());
 }

@@ -43,7 +43,7 @@ impl World {
     /// Carries the plan out, as far as machines and memory go.
     pub async fn start(&mut self, phase: Phase) {
         let plan = self.plan().await.expect("a plan");
-        let network = NetworkSpec { cluster: "kcl".to_owned(), subnet: plan.subnet };
+        let network = NetworkSpec::new("kcl", plan.subnet);
         self.driver.ensure_network(&network).await.expect("a network");
         for node in &plan.nodes {
             if node.action == Action::Create {
@@ -65,6 +65,7 @@ impl World {
             state: self.state.clone(),
             machines: self.driver.list(Some("kcl")).await?,
             free_subnet: self.driver.propose_subnet("kcl").await?,
+            addresses: self.driver.addresses().await?,
         })
     }
 
@@ -112,6 +113,7 @@ pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
         spec: spec.clone(),
         subnet: plan.subnet,
         nodes: nodes.collect(),
+        api: None,
         phase,
         artifacts: None,
         created: "2026-11-01T12:00:00Z".parse().expect("a time"),
@@ -134,6 +136,7 @@ fn machine(name: &str, address: std::net::Ipv4Addr) -> MachineSpec {
         rootfs: "/rootfs".into(),
         trees: Vec::new(),
         volumes: Vec::new(),
+        ports: Vec::new(),
         init: vec!["init".to_owned()],
         labels: Default::default(),
     }

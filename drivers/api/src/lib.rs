@@ -14,19 +14,30 @@ mod preflight;
 
 pub use error::{Error, ErrorKind, Result};
 pub use exec::{Exec, ExecOutput, Stdin, Stdout};
-pub use machine::{File, Machine, MachineInfo, MachineSpec, Power, Tree, TreeUse};
-pub use network::{Network, NetworkSpec};
-pub use preflight::{Finding, PreflightRequest, Severity};
+pub use machine::{File, Machine, MachineInfo, MachineSpec, Power, Protocol, PublishedPort, Tree, TreeUse};
+pub use network::{Link, Network, NetworkSpec};
+pub use preflight::{Finding, Health, PreflightRequest, Severity};
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 /// The name of a driver, as in `--driver` and in the cluster file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DriverKind {
     /// Containers by the bundled runc, no daemon.
     Native,
+    /// Containers of a Docker or Podman daemon.
+    Docker,
+    /// Virtual machines by QEMU itself.
+    Qemu,
+    /// Virtual machines by libvirt.
+    Libvirt,
+    /// Hosts that exist already, over SSH.
+    Ssh,
     /// Machines in memory, for unit and golden tests.
     Fake,
 }
@@ -36,6 +47,10 @@ impl DriverKind {
     pub fn name(self) -> &'static str {
         match self {
             DriverKind::Native => "native",
+            DriverKind::Docker => "docker",
+            DriverKind::Qemu => "qemu",
+            DriverKind::Libvirt => "libvirt",
+            DriverKind::Ssh => "ssh",
             DriverKind::Fake => "fake",
         }
     }
@@ -47,15 +62,31 @@ impl std::fmt::Display for DriverKind {
     }
 }
 
-/// What a driver can do, so that nothing outside has to ask which driver it is.
+/// What a driver can do with a machine, so that nothing outside has to ask which driver it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
-    /// Node addresses are reachable from the process that runs kcl.
-    pub host_reaches_nodes: bool,
-    /// The machines run on the host's kernel, so the host's limits and sysctls are theirs.
+    /// How the process that runs kcl reaches the machine's ports.
+    pub reach: Reach,
+    /// The machine runs on the host's kernel, so the host's limits and sysctls are its own.
     pub shares_host_kernel: bool,
     /// CPU and memory limits are enforced from outside, while the machine itself still sees the whole host.
     pub limits_from_outside: bool,
+}
+
+/// How the process that runs kcl reaches the ports of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// By the machine's own address.
+    Address,
+    /// Only by ports that are published ([`MachineSpec::ports`]): bound to `bind` where the engine runs, and reached at
+    /// `at` from here. Both are loopback where the engine runs on this host.
+    Published {
+        /// What the engine binds published ports to.
+        bind: IpAddr,
+        /// By which address they are reached from here.
+        at: IpAddr,
+    },
 }
 
 /// Makes, lists and deletes machines and their network.
@@ -63,11 +94,12 @@ pub struct Capabilities {
 /// Every method is idempotent: making what is there and deleting what is not there both succeed.
 #[async_trait]
 pub trait Driver: Send + Sync {
-    /// Which driver this is; for messages and for the record, not for decisions.
-    fn kind(&self) -> DriverKind;
+    /// What it can do with the machine of that name, there or not.
+    async fn capabilities(&self, machine: &str) -> Result<Capabilities>;
 
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
+    /// Whether machines could be made here at all, quickly and without a change: what `kcl drivers` shows, and what the
+    /// choice among drivers goes by.
+    async fn health(&self) -> Result<Health>;
 
     /// Everything that stands in the way of `request`, all at once, each with the command that mends it.
     /// Nothing is changed.
@@ -76,6 +108,12 @@ pub trait Driver: Send + Sync {
     /// A free network of the host for a cluster without a `--subnet`: collides with no address, route or other
     /// cluster. The answer is a suggestion: [`Driver::ensure_network`] takes it.
     async fn propose_subnet(&self, cluster: &str) -> Result<ipnet::Ipv4Net>;
+
+    /// The addresses that machines have by themselves, by name: of a driver whose machines exist before kcl comes.
+    /// All others get the address that [`MachineSpec::address`] names.
+    async fn addresses(&self) -> Result<BTreeMap<String, Ipv4Addr>> {
+        Ok(BTreeMap::new())
+    }
 
     /// Makes the cluster's network, or mends it after a reboot.
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network>;

@@ -1,7 +1,7 @@
 //! A machine: what kcl asks for, and what it can do with one.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,10 +59,37 @@ pub struct MachineSpec {
     /// Directories of the machine (absolute) that live on a real file system and survive power cycles, as volumes.
     /// Everything else that the machine writes survives too, but may lie on an overlay.
     pub volumes: Vec<PathBuf>,
+    /// Ports of it that are reached on an address of the engine's host.
+    #[serde(default)]
+    pub ports: Vec<PublishedPort>,
     /// The first process.
     pub init: Vec<String>,
     /// Whose it is, for people and for other tools: `kcl.cluster`, `kcl.node`, `kcl.role`.
     pub labels: BTreeMap<String, String>,
+}
+
+/// A port of a machine that is reached on an address of the engine's host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PublishedPort {
+    /// The host's address.
+    pub address: IpAddr,
+    /// The host's port.
+    pub port: u16,
+    /// The machine's port.
+    pub machine_port: u16,
+    /// Of both.
+    pub protocol: Protocol,
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
 }
 
 /// Whether a machine runs.

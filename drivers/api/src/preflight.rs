@@ -4,12 +4,12 @@ use ipnet::Ipv4Net;
 use serde::Serialize;
 
 /// What is about to be made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PreflightRequest {
     /// The cluster.
     pub cluster: String,
-    /// How many machines will be made or powered on.
-    pub machines: usize,
+    /// The machines that will be made or powered on, by name.
+    pub machines: Vec<String>,
     /// inotify instances that their processes will open in all (`man 7 inotify`, max_user_instances): a driver whose
     /// machines share the host's kernel looks whether there are as many left.
     pub inotify_instances: u64,
@@ -42,4 +42,20 @@ pub struct Finding {
     pub message: String,
     /// The command that mends it, where there is one.
     pub fix: Option<String>,
+}
+
+/// Whether a driver works here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The engine and its version, such as `Docker 28.2.2`; none where it was not found.
+    pub engine: Option<String>,
+    /// What is missing, and what is worth knowing.
+    pub findings: Vec<Finding>,
+}
+
+impl Health {
+    /// Nothing stands in the way.
+    pub fn works(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+    }
 }

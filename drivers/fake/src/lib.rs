@@ -6,13 +6,14 @@
 //!
 //! let fake = FakeDriver::new();
 //! fake.fail("power-on kcl/kcl-m02", "no more memory");
-//! # let _ = fake.capabilities();
+//! # let _: &dyn Driver = &fake;
 //! assert_eq!(fake.calls(), [] as [&str; 0]);
 //! ```
 
 mod machine;
 mod world;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
-    Capabilities, Driver, DriverKind, Error, ErrorKind, Exec, ExecOutput, Finding, Machine, MachineInfo, MachineSpec,
-    Network, NetworkSpec, PreflightRequest, Result,
+    Capabilities, Driver, Error, ErrorKind, Exec, ExecOutput, Finding, Health, Link, Machine, MachineInfo, MachineSpec,
+    Network, NetworkSpec, PreflightRequest, Reach, Result,
 };
 
 use crate::machine::FakeMachine;
@@ -107,12 +108,12 @@ fn world(world: &Mutex<World>) -> MutexGuard<'_, World> {
 
 #[async_trait]
 impl Driver for FakeDriver {
-    fn kind(&self) -> DriverKind {
-        DriverKind::Fake
+    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
+        Ok(Capabilities { reach: Reach::Address, shares_host_kernel: true, limits_from_outside: true })
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { host_reaches_nodes: true, shares_host_kernel: true, limits_from_outside: true }
+    async fn health(&self) -> Result<Health> {
+        Ok(Health { engine: Some("memory".to_owned()), findings: self.world().findings.clone() })
     }
 
     async fn preflight(&self, _: &PreflightRequest) -> Result<Vec<Finding>> {
@@ -141,7 +142,8 @@ impl Driver for FakeDriver {
         }
         world.networks.insert(spec.cluster.clone(), spec.subnet);
         let gateway = spec.subnet.hosts().next().unwrap_or(spec.subnet.network());
-        Ok(Network { subnet: spec.subnet, gateway, mtu: 1500 })
+        let link = Link { interface: "eth0".to_owned(), subnet: spec.subnet, gateway: Some(gateway), mtu: 1500 };
+        Ok(Network { subnet: spec.subnet, host: Some(gateway), bridge: None, link, links: BTreeMap::new() })
     }
 
     async fn delete_network(&self, cluster: &str) -> Result<()> {

@@ -18,6 +18,7 @@ fn spec(name: &str, address: Ipv4Addr) -> MachineSpec {
         rootfs: "/rootfs".into(),
         trees: Vec::new(),
         volumes: vec![VOLUME.into()],
+        ports: Vec::new(),
         init: vec!["/init".into()],
         labels: [("kcl.cluster".into(), "fake".into())].into(),
     }
@@ -58,7 +59,7 @@ fn records_and_fails_as_told() {
     block_on(async {
         let driver = FakeDriver::new();
         let subnet = driver.propose_subnet("fake").await.unwrap();
-        driver.ensure_network(&NetworkSpec { cluster: "fake".into(), subnet }).await.unwrap();
+        driver.ensure_network(&NetworkSpec::new("fake", subnet)).await.unwrap();
         driver.fail("create fake/fake-m02", "no room");
         driver.fail("exec fake/fake kcl-node", "runc died");
         let machine = driver.create(&spec("fake", Ipv4Addr::new(10, 89, 0, 10))).await.unwrap();

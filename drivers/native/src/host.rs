@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use kcl_driver_api::Result;
 use nix::sys::resource::{Resource, getrlimit};
@@ -156,6 +157,12 @@ pub(crate) fn cgroups() -> Cgroups {
 pub(crate) fn bounding_set(status: &str) -> u64 {
     let field = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     field.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// What a runc says of itself: `runc version 1.4.0`.
+pub(crate) fn version(runc: &Path) -> Option<String> {
+    let output = Command::new(runc).arg("--version").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
 }
 
 #[cfg(test)]

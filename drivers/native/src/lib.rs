@@ -35,8 +35,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
-    Capabilities, Driver, DriverKind, Finding, Machine, MachineInfo, MachineSpec, Network, NetworkSpec,
-    PreflightRequest, Result,
+    Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec, PreflightRequest,
+    Reach, Result,
 };
 
 use crate::layout::Layout;
@@ -78,12 +78,14 @@ impl NativeDriver {
 
 #[async_trait]
 impl Driver for NativeDriver {
-    fn kind(&self) -> DriverKind {
-        DriverKind::Native
+    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
+        Ok(Capabilities { reach: Reach::Address, shares_host_kernel: true, limits_from_outside: true })
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { host_reaches_nodes: true, shares_host_kernel: true, limits_from_outside: true }
+    async fn health(&self) -> Result<Health> {
+        let request = PreflightRequest { cluster: "kcl".to_owned(), ..PreflightRequest::default() };
+        let engine = self.context.runc.as_ref().and_then(|runc| host::version(runc));
+        Ok(Health { engine, findings: self.preflight(&request).await? })
     }
 
     async fn preflight(&self, request: &PreflightRequest) -> Result<Vec<Finding>> {

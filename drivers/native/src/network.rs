@@ -1,11 +1,12 @@
 //! A cluster's network: a bridge with the host's address on it, forwarding and masquerading.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, MachineSpec, Network, NetworkSpec, Result};
+use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Result};
 
 use crate::Context;
 use crate::cgroup;
@@ -99,7 +100,8 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
         // Left by a cluster of this name whose network was another.
         netlink.remove_address(&bridge, old).await?;
     }
-    let (context, document) = (context.clone(), NetworkSpec { cluster: spec.cluster.clone(), subnet });
+    let bridge_name = names.bridge.clone();
+    let (context, document) = (context.clone(), NetworkSpec::new(spec.cluster.clone(), subnet));
     blocking(move || {
         let _lock = lock;
         firewall::ensure(&names, subnet, context.rootfs.as_deref())?;
@@ -112,7 +114,9 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
         Ok(())
     })
     .await?;
-    Ok(Network { subnet, gateway: address.addr(), mtu })
+    let gateway = address.addr();
+    let link = Link { interface: "eth0".to_owned(), subnet, gateway: Some(gateway), mtu };
+    Ok(Network { subnet, host: Some(gateway), bridge: Some(bridge_name), link, links: BTreeMap::new() })
 }
 
 /// Removes the network with all that no machine needs any more.

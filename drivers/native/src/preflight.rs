@@ -159,7 +159,7 @@ fn inotify_instances(facts: &Facts, request: &PreflightRequest) -> Option<Findin
 }
 
 fn inotify_watches(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
-    let needed = WATCHES * request.machines as u64;
+    let needed = WATCHES * request.machines.len() as u64;
     inotify(facts.inotify_watches, needed, request, "inotify-watches", "fs.inotify.max_user_watches", 1_048_576)
 }
 
@@ -176,7 +176,9 @@ fn inotify(
     }
     let message = format!(
         "{sysctl} is {}, of which {} are used; {} machines need about {needed} more, or fail with \"too many open files\"",
-        usage.limit, usage.used, request.machines
+        usage.limit,
+        usage.used,
+        request.machines.len()
     );
     let value = enough.max((usage.used + needed).next_power_of_two());
     error(id, message, Some(format!("sysctl -w {sysctl}={value}")))
@@ -206,13 +208,13 @@ fn memory_limit(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
             Some(format!("kcl start --memory {}", mib(facts.memory_total / 2).replace(' ', ""))),
         );
     }
-    let all = wanted.saturating_mul(request.machines as u64);
+    let all = wanted.saturating_mul(request.machines.len() as u64);
     if all <= facts.memory_total {
         return None;
     }
     let message = format!(
         "{} machines of {} may use {}; the host has {}",
-        request.machines,
+        request.machines.len(),
         mib(wanted),
         mib(all),
         mib(facts.memory_total)
@@ -221,14 +223,14 @@ fn memory_limit(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
 }
 
 fn memory(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
-    let needed = MEMORY * request.machines as u64;
+    let needed = MEMORY * request.machines.len() as u64;
     if facts.memory_available >= needed {
         return None;
     }
     let message = format!(
         "{} of memory are available; {} machines need about {}",
         mib(facts.memory_available),
-        request.machines,
+        request.machines.len(),
         mib(needed)
     );
     warning("memory", message, Some("kcl start --nodes 1, or end other programs".into()))
@@ -238,7 +240,7 @@ fn memory(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
 const DISK_AT_LEAST: u64 = 128 << 20;
 
 fn disk_space(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
-    let needed = DISK * request.machines as u64;
+    let needed = DISK * request.machines.len() as u64;
     if facts.disk_free >= needed {
         return None;
     }
@@ -246,11 +248,11 @@ fn disk_space(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
     let message = format!(
         "{} are free in {home}; {} machines need about {}",
         mib(facts.disk_free),
-        request.machines,
+        request.machines.len(),
         mib(needed)
     );
     let fix = Some("free some, or set KCL_HOME to a directory on a larger disk".into());
-    if facts.disk_free < DISK_AT_LEAST * request.machines as u64 {
+    if facts.disk_free < DISK_AT_LEAST * request.machines.len() as u64 {
         return error("disk-space", message, fix);
     }
     warning("disk-space", message, fix)

@@ -32,6 +32,7 @@ fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineS
         rootfs: rootfs.into(),
         trees: Vec::new(),
         volumes: vec![VOLUME.into(), "/var/log".into()],
+        ports: Vec::new(),
         init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
         labels: [("kcl.cluster".into(), cluster.into())].into(),
     }
@@ -45,7 +46,7 @@ fn fixture(cluster: &'static str, rootfs: &Path) -> Fixture {
 /// One machine on a network, powered on.
 async fn one(driver: &dyn Driver, spec: impl FnOnce(Ipv4Addr) -> MachineSpec, cluster: &str) -> Box<dyn Machine> {
     let subnet = driver.propose_subnet(cluster).await.unwrap();
-    let network = driver.ensure_network(&NetworkSpec { cluster: cluster.into(), subnet }).await.unwrap();
+    let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap();
     let address = network.subnet.hosts().nth(9).unwrap();
     let machine = driver.create(&spec(address)).await.unwrap();
     machine.power_on().await.unwrap();
@@ -194,7 +195,7 @@ fn comes_back_after_a_reboot() {
         }
         std::fs::remove_dir_all(bench.base.join("run")).unwrap();
         let subnet = first.propose_subnet("kn-reboot").await.unwrap();
-        first.ensure_network(&NetworkSpec { cluster: "kn-reboot".into(), subnet }).await.unwrap();
+        first.ensure_network(&NetworkSpec::new("kn-reboot", subnet)).await.unwrap();
         machine.power_on().await.unwrap();
         assert_eq!(machine.info().await.unwrap().address, address);
         assert_eq!(output(&*machine, "hostname").await, "kn-reboot");
@@ -210,7 +211,7 @@ fn what_fails_to_start_leaves_nothing_and_says_why() {
     bench::run("kn-fails", async |bench| {
         let driver = bench.driver();
         let subnet = driver.propose_subnet("kn-fails").await.unwrap();
-        driver.ensure_network(&NetworkSpec { cluster: "kn-fails".into(), subnet }).await.unwrap();
+        driver.ensure_network(&NetworkSpec::new("kn-fails", subnet)).await.unwrap();
         let address = subnet.hosts().nth(9).unwrap();
         let wrong =
             MachineSpec { init: vec!["/no/such/init".into()], ..spec("kn-fails", "kn-fails", address, &bench.rootfs) };
@@ -258,11 +259,11 @@ fn preflight_finds_a_colliding_subnet_and_changes_nothing() {
     bench::run("kn-pre", async |bench| {
         let driver = bench.driver();
         let subnet = driver.propose_subnet("kn-pre-other").await.unwrap();
-        driver.ensure_network(&NetworkSpec { cluster: "kn-pre-other".into(), subnet }).await.unwrap();
+        driver.ensure_network(&NetworkSpec::new("kn-pre-other", subnet)).await.unwrap();
         assert_ne!(driver.propose_subnet("kn-pre").await.unwrap(), subnet);
         let request = PreflightRequest {
             cluster: "kn-pre".into(),
-            machines: 1,
+            machines: vec!["a".to_owned(); 1],
             inotify_instances: 40,
             subnet: Some(subnet),
             cpus: None,
@@ -278,7 +279,7 @@ fn preflight_finds_a_colliding_subnet_and_changes_nothing() {
         for id in ["root", "overlayfs", "bridge", "nf-tables", "cgroup-controllers"] {
             assert!(findings.iter().all(|finding| finding.id != id), "{findings:#?}");
         }
-        let spec = NetworkSpec { cluster: "kn-pre".into(), subnet };
+        let spec = NetworkSpec::new("kn-pre", subnet);
         assert_eq!(driver.ensure_network(&spec).await.unwrap_err().kind, kcl_driver_api::ErrorKind::Conflict);
         driver.delete_network("kn-pre-other").await.unwrap();
     });
@@ -317,7 +318,7 @@ async fn the_victim() {
     let (home, run) = (Path::new(&base).join("home"), Path::new(&base).join("run"));
     let driver = NativeDriver::new(NativeConfig { home, run, runc: Some(runc), rootfs: Some(rootfs.clone()) });
     let subnet = driver.propose_subnet("kn-victim").await.unwrap();
-    driver.ensure_network(&NetworkSpec { cluster: "kn-victim".into(), subnet }).await.unwrap();
+    driver.ensure_network(&NetworkSpec::new("kn-victim", subnet)).await.unwrap();
     let make = async |index: usize| {
         let name = format!("kn-victim-m{index:02}");
         let spec = spec("kn-victim", &name, subnet.hosts().nth(9 + index).unwrap(), &rootfs);
@@ -391,7 +392,7 @@ fn durations() {
                 line += &format!(" {what} {:.1} ms,", since.elapsed().as_secs_f64() * 1000.0);
                 since = Instant::now();
             };
-            driver.ensure_network(&NetworkSpec { cluster: bench.cluster.into(), subnet }).await.unwrap();
+            driver.ensure_network(&NetworkSpec::new(bench.cluster, subnet)).await.unwrap();
             lap("ensure_network");
             let machines = try_join_all(specs.iter().map(|spec| driver.create(spec))).await.unwrap();
             lap("create");
@@ -418,7 +419,7 @@ fn durations() {
             lap("delete_network");
             let request = PreflightRequest {
                 cluster: "kn-pre".into(),
-                machines: 3,
+                machines: vec!["a".to_owned(); 3],
                 inotify_instances: 120,
                 subnet: None,
                 cpus: None,

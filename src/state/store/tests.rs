@@ -31,6 +31,7 @@ fn state(name: &str) -> ClusterState {
         }],
         spec,
         subnet: "10.1.0.0/24".parse().unwrap(),
+        api: None,
         phase: Phase::Creating,
         artifacts: Some("v1.37.0-abc".to_owned()),
         created: "2026-11-21T12:00:00Z".parse().unwrap(),

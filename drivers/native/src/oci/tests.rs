@@ -24,6 +24,7 @@ fn spec() -> MachineSpec {
             tree("/var/lib/containerd", TreeUse::Seed { copied: vec![".db".into()] }),
         ],
         volumes: vec!["/var/lib/containerd".into(), "/var/log".into()],
+        ports: Vec::new(),
         init: vec!["/opt/kcl/agent/kcl-node".into()],
         labels: [("kcl.cluster".into(), "kcl".into())].into(),
     }

@@ -31,7 +31,7 @@ fn facts() -> Facts {
 fn request() -> PreflightRequest {
     PreflightRequest {
         cluster: "kcl".into(),
-        machines: 3,
+        machines: ["a", "b", "c"].map(str::to_owned).to_vec(),
         inotify_instances: 120,
         subnet: None,
         cpus: None,

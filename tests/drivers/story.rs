@@ -1,0 +1,65 @@
+//! What a cluster does on the machines of any driver.
+
+use serde_json::Value;
+
+use crate::support::{Home, Pod, TestCluster, eventually};
+
+/// Three nodes whose pods reach each other; stopped and started with all they have; deleted. `flags` are those of
+/// `kcl start` that name the driver and what it needs.
+pub fn three_nodes<'h>(home: &'h Home, profile: &str, flags: &[&str]) -> TestCluster<'h> {
+    let cluster = home.start(profile, &[&["--nodes", "3"], flags].concat());
+    home.step("pods reach each other");
+    cluster.apply(include_str!("../cluster/manifests/web.yaml"));
+    pods_reach_each_other(&cluster);
+    commands_in_nodes(&cluster);
+
+    home.step("a second start changes nothing");
+    let uids = |cluster: &TestCluster<'_>| cluster.pods("app=web").into_iter().map(|pod| pod.uid).collect::<Vec<_>>();
+    let before = (cluster.nodes(), uids(&cluster));
+    cluster.start(&[]).ok();
+    assert_eq!((cluster.nodes(), uids(&cluster)), before);
+
+    home.step("stop and start");
+    cluster.kcl(["stop"]).ok();
+    assert!(cluster.nodes().iter().all(|node| node["Status"] == "Stopped"));
+    cluster.start(&[]).ok();
+    assert_eq!(addresses(&cluster.nodes()), addresses(&before.0));
+    cluster.settled();
+    pods_reach_each_other(&cluster);
+    cluster
+}
+
+fn addresses(nodes: &[Value]) -> Vec<(Value, Value)> {
+    nodes.iter().map(|node| (node["Name"].clone(), node["IP"].clone())).collect()
+}
+
+/// A web server on every node answers every other one, by its address and by the name of its service.
+pub fn pods_reach_each_other(cluster: &TestCluster<'_>) {
+    cluster.rolled_out("daemonset/web");
+    let pods = cluster.pods("app=web");
+    let nodes: Vec<&str> = pods.iter().map(|pod| pod.node.as_str()).collect();
+    assert_eq!(nodes, cluster.node_names(), "one pod on each node");
+    for from in &pods {
+        for to in &pods {
+            assert_eq!(page(cluster, from, &to.address.to_string()), to.node, "from {} to {}", from.node, to.node);
+        }
+        let answer = page(cluster, from, "web.default.svc.cluster.local");
+        assert!(nodes.contains(&answer.as_str()), "{answer}");
+    }
+}
+
+fn page(cluster: &TestCluster<'_>, from: &Pod, host: &str) -> String {
+    eventually(&format!("{} gets http://{host}/", from.name), || {
+        let output = cluster.exec(&from.name, &format!("wget -q -O - http://{host}/"));
+        if output.succeeded() { Ok(output.ok().to_owned()) } else { Err(output.to_string()) }
+    })
+}
+
+/// Commands run in nodes, with their exit codes, and components tell their logs.
+pub fn commands_in_nodes(cluster: &TestCluster<'_>) {
+    for node in cluster.node_names() {
+        assert_eq!(cluster.agent(&node)["name"], node.as_str());
+        assert_eq!(cluster.ssh(&node, "exit 7").code, Some(7));
+    }
+    cluster.kcl(["logs", "kubelet"]).ok();
+}
