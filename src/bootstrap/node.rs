@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use kcl_driver_api::{File, Network};
 use kcl_node_spec::{
     Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role,
-    SCHEMA, paths,
+    Route, SCHEMA, paths,
 };
 use sha2::{Digest, Sha256};
 
@@ -44,13 +44,15 @@ pub fn node_spec(
             mtu: link.mtu,
             nameservers: resolvers.nameservers.clone(),
             search: resolvers.search.clone(),
-            hosts: hosts(state, network),
+            hosts: hosts(state, network, &record.name),
             pod_cidr: record.pod_cidr,
             cluster_cidr: spec.pod_cidr,
             service_cidr: spec.service_cidr,
             cluster_dns: cluster_dns(spec),
             dns_domain: spec.dns_domain.clone(),
-            peers: peers(state, &record.name),
+            peers: peers(state, network, &record.name),
+            routes: routes(state, network, &record.name),
+            vni: vni(state),
         },
         capacity: Capacity { cpus: capacity.and_then(|node| node.cpus), memory: capacity.and_then(|node| node.memory) },
         kubernetes: KubernetesSpec {
@@ -101,16 +103,39 @@ pub fn api_server(address: Ipv4Addr) -> SocketAddr {
     SocketAddr::from((address, API_SERVER_PORT))
 }
 
-fn hosts(state: &ClusterState, network: &Network) -> Vec<HostEntry> {
+fn hosts(state: &ClusterState, network: &Network, own: &str) -> Vec<HostEntry> {
     let entry = |address: Ipv4Addr, name: &str| HostEntry { address: address.into(), names: vec![name.to_owned()] };
-    let mut entries: Vec<_> = network.host.map(|host| entry(host, HOST_NAME)).into_iter().collect();
+    let host = network.link(own).host.or(network.host);
+    let mut entries: Vec<_> = host.map(|host| entry(host, HOST_NAME)).into_iter().collect();
     entries.extend(state.nodes.iter().map(|node| entry(node.address, &node.name)));
     entries
 }
 
-fn peers(state: &ClusterState, own: &str) -> Vec<Peer> {
-    let peer = |node: &NodeRecord| Peer { name: node.name.clone(), address: node.address, pod_cidr: node.pod_cidr };
+fn peers(state: &ClusterState, network: &Network, own: &str) -> Vec<Peer> {
+    let link = network.link(own);
+    let peer = |node: &NodeRecord| Peer {
+        name: node.name.clone(),
+        address: node.address,
+        pod_cidr: node.pod_cidr,
+        overlay: network.link(&node.name).subnet != link.subnet,
+    };
     state.nodes.iter().filter(|node| node.name != own).map(peer).collect()
+}
+
+/// Nodes that are beside this host rather than on the network that it made find that network through it.
+fn routes(state: &ClusterState, network: &Network, own: &str) -> Vec<Route> {
+    let link = network.link(own);
+    let beside = link.host.filter(|host| link.subnet.contains(host) && link.subnet != network.subnet);
+    let behind = state.nodes.iter().any(|node| network.link(&node.name).subnet == network.subnet);
+    beside.filter(|_| behind).map(|via| Route { to: network.subnet, via }).into_iter().collect()
+}
+
+/// The number of the cluster's VXLAN, which tells it from those of other clusters on the same segments.
+fn vni(state: &ClusterState) -> u32 {
+    let seed = format!("{} {}", state.spec.name, state.created);
+    let digest = Sha256::digest(seed.as_bytes());
+    // 0 is not a number that the kernel takes.
+    u32::from_be_bytes([0, digest[0], digest[1], digest[2]]).max(1)
 }
 
 /// The `index`-th share of the pod addresses, a /24.

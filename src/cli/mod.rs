@@ -5,6 +5,7 @@ mod bundle;
 mod completion;
 mod config;
 mod delete;
+mod drivers;
 mod kubectl;
 mod logs;
 mod node;
@@ -81,6 +82,8 @@ enum Verb {
     Logs(logs::Args),
     /// Point kubectl at the cluster: write it into the kubeconfig again
     UpdateContext(update_context::Args),
+    /// List the drivers, whether they work here, and what is missing
+    Drivers(drivers::Args),
     /// Get, list and clean what clusters are made from: binaries and images
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
@@ -123,6 +126,7 @@ impl Verb {
             Verb::Ssh(args) => ssh::run(app, profile, args).await,
             Verb::Logs(args) => logs::run(app, profile, args).await,
             Verb::UpdateContext(args) => update_context::run(app, profile, args).await,
+            Verb::Drivers(args) => drivers::run(app, args).await,
             Verb::Artifacts(verb) => artifacts::run(app, verb).await,
             Verb::Bundle(verb) => bundle::run(app, verb).await,
             Verb::Completion(args) => completion::run::<Cli>(args),

@@ -24,8 +24,8 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     match output {
         Output::Json => output::json(&nodes)?,
         Output::Text => output::table(
-            ["NAME", "ROLE", "IP", "PODS", "STATUS"],
-            nodes.into_iter().map(|node| [node.name, node.role, node.address, node.pod_cidr, node.status]),
+            ["NAME", "ROLE", "DRIVER", "IP", "PODS", "STATUS"],
+            nodes.into_iter().map(|node| [node.name, node.role, node.driver, node.address, node.pod_cidr, node.status]),
         ),
     }
     Ok(ExitCode::SUCCESS)

@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(short, long, value_name = "COUNT", value_parser = number::<usize>, help_heading = "Cluster")]
     nodes: Option<usize>,
 
-    /// What makes the machines [default: native]
+    /// What makes the machines, of those that `kcl drivers` lists [default: the best that works here]
     #[arg(short, long, env = "KCL_DRIVER", hide_env_values = true, value_name = "DRIVER", help_heading = "Cluster")]
     driver: Option<String>,
 

@@ -35,7 +35,7 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
                 ..ClusterSpec::with_defaults(cluster)
             });
             let artifacts = specs.filter_map(|spec| observe::cached(app, &spec).ok().flatten()).next();
-            drivers::driver(&ClusterSpec::with_defaults(cluster), app.store.paths(), artifacts.as_ref())?
+            drivers::any(&ClusterSpec::with_defaults(cluster), app.store.paths(), artifacts.as_ref()).await?
         }
     };
     let machines = driver.list(Some(cluster)).await?;

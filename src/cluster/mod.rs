@@ -14,6 +14,7 @@ mod status;
 mod stop;
 
 pub use delete::{delete, delete_all};
+pub use drivers::{DriverRow, Mixed, rows as drivers};
 pub use interrupt::interruptible;
 pub use journal::{Journal, Made};
 pub use kubectl::{Kubectl, access, kubeconfig_entry, kubectl};

@@ -3,7 +3,7 @@
 use kcl_driver_api::{Machine, Power};
 use serde::Serialize;
 
-use super::{App, observe};
+use super::{App, observe, plan};
 use crate::error::{Error, Family, Result};
 
 /// A row of `kcl node list`.
@@ -17,6 +17,8 @@ pub struct NodeRow {
     /// Its address on the node network.
     #[serde(rename = "IP")]
     pub address: String,
+    /// Who makes its machine.
+    pub driver: String,
     /// Its pods' addresses.
     #[serde(rename = "PodCIDR")]
     pub pod_cidr: String,
@@ -50,6 +52,11 @@ pub async fn nodes(app: &App, cluster: &str) -> Result<Vec<NodeRow>> {
     let state = app.existing(cluster)?;
     let machines = observe::driver_of(app, &state)?.list(Some(cluster)).await?;
     let status = |name: &str| machines.iter().find(|machine| machine.name == name).map(|machine| machine.power);
+    let config = |name: &str| state.spec.nodes.iter().find(|node| node.name == name);
+    let driver = |name: &str| {
+        let kind = config(name).and_then(|node| state.spec.driver_of(node).ok());
+        kind.map(|kind| kind.name().to_owned()).unwrap_or_default()
+    };
     Ok(state
         .nodes
         .iter()
@@ -57,6 +64,7 @@ pub async fn nodes(app: &App, cluster: &str) -> Result<Vec<NodeRow>> {
             name: node.name.clone(),
             role: node.role.name().to_owned(),
             address: node.address.to_string(),
+            driver: driver(&node.name),
             pod_cidr: node.pod_cidr.to_string(),
             status: power(status(&node.name)).to_owned(),
         })
@@ -89,7 +97,7 @@ pub async fn profiles(app: &App) -> Result<Vec<ProfileRow>> {
                 };
                 ProfileRow {
                     status: status.to_owned(),
-                    driver: state.spec.driver.name().to_owned(),
+                    driver: plan::drivers(&state.spec).unwrap_or_default(),
                     kubernetes_version: state.spec.kubernetes_version.clone(),
                     nodes: nodes.len(),
                     subnet: state.subnet.to_string(),

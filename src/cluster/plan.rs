@@ -125,7 +125,7 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
     let known = |machine: &&MachineInfo| spec.nodes.iter().any(|node| node.name == machine.name);
     Ok(Plan {
         cluster: spec.name.clone(),
-        driver: spec.driver.name().to_owned(),
+        driver: drivers(spec)?,
         kubernetes_version: spec.kubernetes_version.clone(),
         new: state.is_none(),
         finish_delete,
@@ -133,6 +133,18 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
         orphans: machines.iter().filter(|machine| !known(machine)).map(|machine| machine.name.clone()).collect(),
         nodes,
     })
+}
+
+/// The names of the drivers that make the cluster's machines, in the order of its nodes.
+pub fn drivers(spec: &ClusterSpec) -> Result<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for node in &spec.nodes {
+        let name = spec.driver_of(node)?.name();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names.join(", "))
 }
 
 /// The first address, where the machine has none of its `own`, and the first share of pod addresses that no node has.

@@ -95,6 +95,15 @@ async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepar
     let existing = existing.map(|state| ClusterSpec { subnet: Some(state.subnet), ..state.spec });
     let mut spec = config::resolve(&options.overrides, existing.as_ref())?;
     spec.kubernetes_version = artifacts::catalog::CATALOG.kubernetes_version(&spec.kubernetes_version)?;
+    if spec.nodes.iter().any(|node| node.driver.is_none()) && spec.driver.is_none() {
+        spec.driver = Some(match drivers::choose(app).await {
+            Err(error) if options.dry_run => {
+                app.progress.warn(error.to_string());
+                drivers::KINDS[0]
+            }
+            choice => choice?,
+        });
+    }
     let cached = observe::cached(app, &spec)?;
     let driver = drivers::driver(&spec, app.store.paths(), cached.as_ref())?;
     let observed = observe::observe(app, driver.as_ref(), &spec).await?;

@@ -90,6 +90,8 @@ pub(super) struct NodeEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<DriverKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
@@ -158,7 +160,7 @@ impl From<&ClusterSpec> for ClusterFile {
         let (nodes, cpus, memory) = super::nodes::write(&spec.nodes);
         ClusterFile {
             name: Some(spec.name),
-            driver: Some(spec.driver),
+            driver: spec.driver,
             kubernetes_version: Some(spec.kubernetes_version),
             cpus,
             memory,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use kcl_driver_api::DriverKind;
 
 use crate::config::{ClusterSpec, MAX_NODES, format_lifetime, format_memory, words};
 use crate::error::{Error, Family, Result};
@@ -82,8 +83,9 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
 /// Checks that an existing cluster can become `wanted`.
 pub(super) fn check_change(existing: &ClusterSpec, wanted: &ClusterSpec) -> Result<()> {
     let text = |subnet: Option<Ipv4Net>| subnet.map_or("one that the driver chose".to_owned(), |net| net.to_string());
+    let kind = |driver: Option<DriverKind>| driver.map_or("one that is not chosen yet", DriverKind::name).to_owned();
     let fixed = [
-        ("driver", existing.driver.to_string(), wanted.driver.to_string()),
+        ("driver", kind(existing.driver), kind(wanted.driver)),
         ("kubernetes-version", existing.kubernetes_version.clone(), wanted.kubernetes_version.clone()),
         ("subnet", text(existing.subnet), text(wanted.subnet)),
         ("pod-cidr", existing.pod_cidr.to_string(), wanted.pod_cidr.to_string()),
@@ -101,6 +103,16 @@ pub(super) fn check_change(existing: &ClusterSpec, wanted: &ClusterSpec) -> Resu
             .hint(format!("leave out what says so (--{key}, a variable or the cluster file) to start it as it is"))
             .hint(format!("or `kcl delete -p {name}` first and start it anew, which loses all that is in it"))
             .hint("or start another cluster beside it with -p NAME"));
+        }
+    }
+    for (node, wanted_node) in existing.nodes.iter().zip(&wanted.nodes) {
+        let (is, asked) = (node.driver.or(existing.driver), wanted_node.driver.or(wanted.driver));
+        if is != asked {
+            return Err(Error::new(
+                Family::Usage,
+                format!("the node {} is made by {}, which cannot be changed to {}", node.name, kind(is), kind(asked)),
+            )
+            .hint("leave `driver` out of that entry of [[nodes]], or put the new entry after those that are there"));
         }
     }
     let (is, wanted) = (existing.nodes.len(), wanted.nodes.len());

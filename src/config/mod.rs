@@ -40,8 +40,8 @@ pub const EXTRA_CONFIG_COMPONENTS: &[&str] =
 pub struct ClusterSpec {
     /// Its name, a DNS label: the profile.
     pub name: String,
-    /// Who makes its machines.
-    pub driver: DriverKind,
+    /// Who makes the machines of nodes that name none; none: that is for `start` to choose.
+    pub driver: Option<DriverKind>,
     /// `v1.37.0`; or, as far as the user said it, `v1.37`, `stable` or `latest`, which `artifacts` makes exact.
     pub kubernetes_version: String,
     /// Its nodes; the first is a control plane.
@@ -79,6 +79,9 @@ pub struct NodeConfig {
     pub name: String,
     /// What it is for.
     pub role: Role,
+    /// Who makes its machine, where it is another than the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<DriverKind>,
     /// Whole CPUs; none: all of the host.
     pub cpus: Option<u32>,
     /// Bytes of memory; none: all of the host.
@@ -92,7 +95,7 @@ impl ClusterSpec {
     pub fn with_defaults(name: &str) -> Self {
         ClusterSpec {
             name: name.to_owned(),
-            driver: DriverKind::Native,
+            driver: None,
             kubernetes_version: "stable".to_owned(),
             nodes: vec![NodeConfig::new(name, 0)],
             subnet: None,
@@ -111,6 +114,13 @@ impl ClusterSpec {
 }
 
 impl ClusterSpec {
+    /// Who makes the machine of a node.
+    pub fn driver_of(&self, node: &NodeConfig) -> Result<DriverKind> {
+        node.driver.or(self.driver).ok_or_else(|| {
+            Error::new(Family::Internal, format!("no driver was chosen for the node {} of {}", node.name, self.name))
+        })
+    }
+
     /// The cluster file that makes this cluster.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(&cluster_file::ClusterFile::from(self))
@@ -124,6 +134,7 @@ impl NodeConfig {
         NodeConfig {
             name: node_name(profile, index),
             role: if index == 0 { Role::ControlPlane } else { Role::Worker },
+            driver: None,
             cpus: None,
             memory: None,
             labels: BTreeMap::new(),

@@ -54,6 +54,7 @@ pub(super) fn apply(spec: &mut ClusterSpec, nodes: &Nodes, cpus: Option<u32>, me
                 if index == 0 { ": the first node always is" } else { " and keeps its role" },
             ));
         }
+        node.driver = entry.driver.or(node.driver);
         node.cpus = entry.cpus.or(cpus).or(node.cpus);
         node.memory = entry.memory.or(memory).map(|memory| memory.0).or(node.memory);
         if let Some(labels) = &entry.labels {
@@ -68,6 +69,7 @@ pub(super) fn write(nodes: &[NodeConfig]) -> (Nodes, Option<u32>, Option<Memory>
     let entry = |node: &NodeConfig| NodeEntry {
         role: Some(node.role),
         count: None,
+        driver: node.driver,
         cpus: node.cpus,
         memory: node.memory.map(Memory),
         labels: Some(node.labels.clone()).filter(|labels| !labels.is_empty()),
@@ -76,6 +78,7 @@ pub(super) fn write(nodes: &[NodeConfig]) -> (Nodes, Option<u32>, Option<Memory>
         let first = &nodes[0];
         node.role == NodeConfig::new("", index).role
             && (node.cpus, node.memory) == (first.cpus, first.memory)
+            && node.driver.is_none()
             && node.labels.is_empty()
     };
     if nodes.iter().enumerate().all(plain) {

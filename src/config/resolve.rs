@@ -88,7 +88,7 @@ pub(super) fn resolve_with(overrides: &Overrides, existing: Option<&ClusterSpec>
             .map_err(|problem| Error::new(Family::Usage, format!("{}: {problem}", path.display())))?;
     }
     if let Some(value) = var("KCL_DRIVER").filter(|value| !value.is_empty()) {
-        spec.driver = driver(&value).map_err(said_by("the variable KCL_DRIVER"))?;
+        spec.driver = Some(driver(&value).map_err(said_by("the variable KCL_DRIVER"))?);
     }
     apply_flags(&mut spec, overrides)?;
     limits::check(&spec)?;
@@ -118,7 +118,7 @@ fn apply_file(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
     let file = file.clone();
     let NetworkTable { subnet, pod_cidr, service_cidr, dns_domain, nameservers } = file.network;
     let ApiServerTable { names, ips } = file.apiserver;
-    set(&mut spec.driver, file.driver);
+    spec.driver = file.driver.or(spec.driver);
     if let Some(version) = file.kubernetes_version {
         set_version(spec, version);
     }
@@ -145,7 +145,7 @@ fn apply_file(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
 }
 
 fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
-    set(&mut spec.driver, read(flags.driver.as_deref(), "--driver", driver)?);
+    spec.driver = read(flags.driver.as_deref(), "--driver", driver)?.or(spec.driver);
     if let Some(version) = read(flags.kubernetes_version.as_deref(), "--kubernetes-version", words::version)? {
         set_version(spec, version);
     }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use kcl_driver_api::DriverKind;
 use kcl_node_spec::Role;
 
 use super::resolve::resolve_with;
@@ -66,7 +65,7 @@ fn some(text: &str) -> Option<String> {
 fn nothing_said_is_one_control_plane() {
     let spec = flags(Overrides::default(), None).unwrap();
     assert_eq!(spec, ClusterSpec::with_defaults("kcl"));
-    assert_eq!(spec.driver, DriverKind::Native);
+    assert_eq!(spec.driver, None);
     assert_eq!((spec.nodes.len(), spec.nodes[0].role), (1, Role::ControlPlane));
 }
 
@@ -204,7 +203,8 @@ fn what_is_not_said_of_an_existing_cluster_stays() {
 
 #[test]
 fn changes_that_an_existing_cluster_cannot_take() {
-    let existing = ClusterSpec { kubernetes_version: "v1.37.0".into(), ..flags(nodes(3), None).unwrap() };
+    let driver = Some(DriverKind::Native);
+    let existing = ClusterSpec { kubernetes_version: "v1.37.0".into(), driver, ..flags(nodes(3), None).unwrap() };
     let refused = |overrides: Overrides| text(&flags(overrides, Some(&existing)).unwrap_err());
     let none = Overrides::default;
     for (overrides, is, wanted) in [
@@ -222,6 +222,8 @@ fn changes_that_an_existing_cluster_cannot_take() {
     }
     let error = text(&file("[[nodes]]\n[[nodes]]\nrole = \"control-plane\"\n[[nodes]]", Some(&existing)).unwrap_err());
     assert!(error.contains("the node kcl-m02 is a worker and keeps its role"), "{error}");
+    let error = text(&file("[[nodes]]\n[[nodes]]\ndriver = \"fake\"\n[[nodes]]", Some(&existing)).unwrap_err());
+    assert!(error.contains("the node kcl-m02 is made by native, which cannot be changed to fake"), "{error}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn help_of_each_verb() {
         "ssh",
         "logs",
         "update-context",
+        "drivers",
         "artifacts",
         "bundle",
         "config",

@@ -96,3 +96,19 @@ fn nothing_in_a_pipe_has_colours() {
         }
     }
 }
+
+#[test]
+fn drivers_are_looked_at_and_nothing_is_left() {
+    let home = Home::new();
+    let json = home.kcl(&["drivers", "-o", "json"]).assert().success().get_output().stdout.clone();
+    let rows: Value = serde_json::from_slice(&json).expect("JSON");
+    let rows = rows.as_array().expect("a list");
+    assert_eq!(rows[0]["Name"], "native");
+    assert!(rows.iter().filter(|row| row["Default"] == true).count() <= 1, "{rows:#?}");
+    for row in rows.iter().filter(|row| row["Works"] == false) {
+        let errors = row["Findings"].as_array().expect("a list").iter().filter(|one| one["severity"] == "error");
+        assert_ne!(errors.count(), 0, "why is to be said: {row:#}");
+    }
+    assert!(home.told(&["drivers"]).contains("native"));
+    assert!(home.files().is_empty(), "{:?}", home.files());
+}

@@ -19,7 +19,7 @@ impl World {
     /// Nothing is there yet, and so many nodes are wanted.
     pub fn new(nodes: usize) -> Self {
         let spec = ClusterSpec {
-            driver: DriverKind::Fake,
+            driver: Some(DriverKind::Fake),
             kubernetes_version: "v1.37.0".to_owned(),
             ..ClusterSpec::with_defaults("kcl")
         };
@@ -125,7 +125,8 @@ pub fn net(text: &str) -> Ipv4Net {
     text.parse().expect("a network")
 }
 
-fn machine(name: &str, address: std::net::Ipv4Addr) -> MachineSpec {
+/// A machine of a small cluster.
+pub fn machine(name: &str, address: std::net::Ipv4Addr) -> MachineSpec {
     MachineSpec {
         cluster: "kcl".to_owned(),
         name: name.to_owned(),

@@ -59,4 +59,6 @@ pub struct Link {
     pub gateway: Option<Ipv4Addr>,
     /// The largest packet that fits, in bytes.
     pub mtu: u32,
+    /// By which address the machine reaches the host that runs kcl, where it is another than the network's.
+    pub host: Option<Ipv4Addr>,
 }

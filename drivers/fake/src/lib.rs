@@ -132,7 +132,8 @@ impl Driver for FakeDriver {
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
         let mut world = self.world();
-        world.call(format!("ensure-network {} {}", spec.cluster, spec.subnet))?;
+        let on = spec.bridge.as_ref().map(|bridge| format!(" on {bridge}")).unwrap_or_default();
+        world.call(format!("ensure-network {} {}{on}", spec.cluster, spec.subnet))?;
         let rival = world.networks.iter().find(|(cluster, net)| {
             **cluster != spec.cluster && (net.contains(&spec.subnet) || spec.subnet.contains(*net))
         });
@@ -142,8 +143,15 @@ impl Driver for FakeDriver {
         }
         world.networks.insert(spec.cluster.clone(), spec.subnet);
         let gateway = spec.subnet.hosts().next().unwrap_or(spec.subnet.network());
-        let link = Link { interface: "eth0".to_owned(), subnet: spec.subnet, gateway: Some(gateway), mtu: 1500 };
-        Ok(Network { subnet: spec.subnet, host: Some(gateway), bridge: None, link, links: BTreeMap::new() })
+        let link =
+            Link { interface: "eth0".to_owned(), subnet: spec.subnet, gateway: Some(gateway), mtu: 1500, host: None };
+        Ok(Network {
+            subnet: spec.subnet,
+            host: Some(gateway),
+            bridge: Some("fake".to_owned()),
+            link,
+            links: BTreeMap::new(),
+        })
     }
 
     async fn delete_network(&self, cluster: &str) -> Result<()> {

@@ -115,7 +115,7 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
     })
     .await?;
     let gateway = address.addr();
-    let link = Link { interface: "eth0".to_owned(), subnet, gateway: Some(gateway), mtu };
+    let link = Link { interface: "eth0".to_owned(), subnet, gateway: Some(gateway), mtu, host: None };
     Ok(Network { subnet, host: Some(gateway), bridge: Some(bridge_name), link, links: BTreeMap::new() })
 }
 

@@ -35,7 +35,10 @@ pub fn spec() -> NodeSpec {
                 name: "kcl-m02".to_owned(),
                 address: [10, 111, 0, 3].into(),
                 pod_cidr: "10.244.2.0/24".parse().unwrap(),
+                overlay: false,
             }],
+            routes: Vec::new(),
+            vni: 4711,
         },
         capacity: Capacity::default(),
         kubernetes: KubernetesSpec {

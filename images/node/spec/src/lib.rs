@@ -110,6 +110,21 @@ pub struct NodeNetwork {
     pub dns_domain: String,
     /// The other nodes, for routes to their pods.
     pub peers: Vec<Peer>,
+    /// Ways to networks that peers are on and that the way out does not lead to.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// The number of the cluster's VXLAN (RFC 7348), by which peers on other segments are reached: 24 bits.
+    #[serde(default)]
+    pub vni: u32,
+}
+
+/// A way to a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The network.
+    pub to: Ipv4Net,
+    /// The router, on the node's own segment.
+    pub via: Ipv4Addr,
 }
 
 /// A line of `/etc/hosts`.
@@ -130,6 +145,9 @@ pub struct Peer {
     pub address: Ipv4Addr,
     /// Its pods.
     pub pod_cidr: Ipv4Net,
+    /// It is on another segment: its pods are reached through the cluster's VXLAN rather than by its address alone.
+    #[serde(default)]
+    pub overlay: bool,
 }
 
 /// Kubernetes itself. Certificates, keys and kubeconfigs are files at the places in [`paths`].

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::files;
+use crate::prepare::overlay;
 
 /// Where containerd finds it. Written before containerd starts: it reloads on a write, not on a create.
 const CONFLIST: &str = "/etc/cni/net.d/10-kcl.conflist";
@@ -27,7 +28,7 @@ fn conflist(spec: &NodeSpec) -> Value {
             {
                 "type": "ptp",
                 "ipMasq": false,
-                "mtu": spec.network.mtu,
+                "mtu": overlay::pod_mtu(spec),
                 "ipam": {
                     "type": "host-local",
                     "dataDir": "/run/kcl/cni",
@@ -50,5 +51,8 @@ mod tests {
         let found = conflist(&spec());
         assert_eq!(found["plugins"][0]["ipam"]["ranges"][0][0]["subnet"], "10.244.1.0/24");
         assert_eq!(found["plugins"][0]["mtu"], 1500);
+        let mut spec = spec();
+        spec.network.peers[0].overlay = true;
+        assert_eq!(conflist(&spec)["plugins"][0]["mtu"], 1450);
     }
 }

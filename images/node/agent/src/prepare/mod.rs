@@ -7,6 +7,7 @@ mod identity;
 mod modules;
 mod mounts;
 mod network;
+mod overlay;
 mod packets;
 mod sysctl;
 

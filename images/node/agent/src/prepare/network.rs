@@ -10,6 +10,7 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::error::{Doing, Result};
 use crate::facts::Facts;
+use crate::prepare::overlay;
 
 /// Brings links up and sets the routes of `spec`; those to the peers of `before` that are no more are taken away.
 pub async fn apply(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts) -> Result<()> {
@@ -44,10 +45,14 @@ async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handl
         .build();
     let refused = handle.route().add(own).replace().execute().await;
     refused.doing(|| format!("refuse what is for no pod of {}", spec.network.pod_cidr))?;
+    for route in &spec.network.routes {
+        ensure(handle, index, route.to, route.via).await?;
+    }
     let wanted: Vec<(Ipv4Net, Ipv4Addr)> = peer_routes(spec).collect();
     for (pods, address) in &wanted {
         ensure(handle, index, *pods, *address).await?;
     }
+    overlay::apply(spec, index, handle).await?;
     for (pods, address) in before.into_iter().flat_map(peer_routes) {
         if !wanted.iter().any(|(kept, _)| *kept == pods) {
             // A route that is gone already is as good.
@@ -57,10 +62,9 @@ async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handl
     Ok(())
 }
 
-/// The way to the pods of each peer on our network; one that is not on it has no direct way.
+/// The way to the pods of each peer on our segment; to the others leads the [`overlay`].
 fn peer_routes(spec: &NodeSpec) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
-    let on_link = |address: &Ipv4Addr| spec.network.subnet.contains(address);
-    spec.network.peers.iter().filter(move |peer| on_link(&peer.address)).map(|peer| (peer.pod_cidr, peer.address))
+    spec.network.peers.iter().filter(|peer| !peer.overlay).map(|peer| (peer.pod_cidr, peer.address))
 }
 
 async fn ensure(handle: &Handle, index: u32, to: Ipv4Net, via: Ipv4Addr) -> Result<()> {

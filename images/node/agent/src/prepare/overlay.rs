@@ -1,0 +1,97 @@
+//! The way to pods of nodes on other segments: a VXLAN (RFC 7348) between the nodes' own addresses.
+//!
+//! Nothing is learned or flooded. Of each peer three facts are laid down: its pods are behind a gateway, the first address
+//! of its share, which lies on the tunnel; the gateway has a hardware address, which follows from the peer's own; and that
+//! hardware address is at the peer.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures::TryStreamExt;
+use kcl_node_spec::{NodeSpec, Peer};
+use rtnetlink::packet_route::neighbour::NeighbourFlags;
+use rtnetlink::packet_route::route::RouteScope;
+use rtnetlink::{Handle, LinkUnspec, LinkVxlan, RouteMessageBuilder};
+
+use crate::error::{Doing, Result};
+
+/// The tunnel's name.
+const LINK: &str = "kcl-vxlan";
+
+/// The UDP port. IANA's for VXLAN; Linux's own default is older than it.
+const PORT: u16 = 4789;
+
+/// What a frame in the tunnel has around it: Ethernet 14, IP 20, UDP 8, VXLAN 8 bytes.
+const OVERHEAD: u32 = 50;
+
+/// The largest packet of a pod, in bytes.
+pub fn pod_mtu(spec: &NodeSpec) -> u32 {
+    spec.network.mtu - if needed(spec) { OVERHEAD } else { 0 }
+}
+
+fn needed(spec: &NodeSpec) -> bool {
+    spec.network.peers.iter().any(|peer| peer.overlay)
+}
+
+/// Lays the tunnel over the interface `index`, or takes it away where no peer is behind it.
+pub async fn apply(spec: &NodeSpec, index: u32, handle: &Handle) -> Result<()> {
+    let there = find(handle).await?;
+    // What an earlier spec said of peers goes with it: a tunnel is quickly made.
+    if let Some(old) = there {
+        handle.link().del(old).execute().await.doing(|| format!("remove the link {LINK}"))?;
+    }
+    if !needed(spec) {
+        return Ok(());
+    }
+    let mtu = spec.network.mtu - OVERHEAD;
+    let link = LinkVxlan::new(LINK, spec.network.vni)
+        .dev(index)
+        .local(spec.address)
+        .port(PORT)
+        .learning(false)
+        .address(hardware(spec.address).to_vec())
+        .mtu(mtu)
+        .up()
+        .build();
+    handle.link().add(link).execute().await.doing(|| format!("make the link {LINK}"))?;
+    let Some(tunnel) = find(handle).await? else { return Ok(()) };
+    let own = IpAddr::V4(spec.network.pod_cidr.network());
+    handle.address().add(tunnel, own, 32).execute().await.doing(|| format!("give {own} to {LINK}"))?;
+    let up = LinkUnspec::new_with_index(tunnel).up().build();
+    handle.link().set(up).execute().await.doing(|| format!("bring {LINK} up"))?;
+    for peer in spec.network.peers.iter().filter(|peer| peer.overlay) {
+        reach(handle, tunnel, peer).await?;
+    }
+    Ok(())
+}
+
+async fn find(handle: &Handle) -> Result<Option<u32>> {
+    let mut links = handle.link().get().match_name(LINK.to_owned()).execute();
+    // The kernel says that there is none by an error.
+    Ok(links.try_next().await.ok().flatten().map(|link| link.header.index))
+}
+
+async fn reach(handle: &Handle, tunnel: u32, peer: &Peer) -> Result<()> {
+    let what = || format!("reach the pods of {} through {LINK}", peer.name);
+    let gateway = peer.pod_cidr.network();
+    let mac = hardware(peer.address);
+    let neighbours = handle.neighbours();
+    let at = neighbours.add_bridge(tunnel, &mac).destination(IpAddr::V4(peer.address)).flags(NeighbourFlags::Own);
+    at.replace().execute().await.doing(what)?;
+    let neighbours = handle.neighbours();
+    let address = neighbours.add(tunnel, IpAddr::V4(gateway)).link_layer_address(&mac);
+    address.replace().execute().await.doing(what)?;
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(gateway, peer.pod_cidr.prefix_len())
+        .gateway(gateway)
+        .output_interface(tunnel)
+        .scope(RouteScope::Universe)
+        .onlink()
+        .build();
+    handle.route().add(route).replace().execute().await.doing(what)
+}
+
+/// The hardware address on the tunnel of the node with this address: locally administered, the rest is the address.
+fn hardware(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x6b, a, b, c, d]
+}

@@ -1,0 +1,74 @@
+//! The factory: the one place that knows which drivers there are.
+
+mod choice;
+mod mixed;
+
+pub use choice::{DriverRow, choose, rows};
+pub use mixed::Mixed;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use kcl_driver_api::{Driver, DriverKind};
+use kcl_driver_native::{NativeConfig, NativeDriver};
+
+use crate::artifacts::NodeArtifacts;
+use crate::config::ClusterSpec;
+use crate::error::{Error, Family, Result};
+use crate::state::Paths;
+
+/// All drivers that a user can name, the best first.
+pub const KINDS: [DriverKind; 1] = [DriverKind::Native];
+
+/// Where what a reboot removes is kept.
+const RUN: &str = "/run/kcl";
+
+/// The driver of a cluster: that of all its nodes, or one that goes by theirs. Without artifacts it can still look, and
+/// delete.
+pub fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> Result<Box<dyn Driver>> {
+    let nodes: BTreeMap<String, DriverKind> =
+        spec.nodes.iter().map(|node| Ok((node.name.clone(), spec.driver_of(node)?))).collect::<Result<_>>()?;
+    let kinds: BTreeSet<DriverKind> = nodes.values().copied().collect();
+    let make = |kind| Ok((kind, one(kind, spec, paths, artifacts)?));
+    match Vec::from_iter(kinds).as_slice() {
+        [kind] => Ok(make(*kind)?.1),
+        kinds => {
+            let drivers = kinds.iter().copied().map(make).collect::<Result<_>>()?;
+            Ok(Box::new(Mixed::new(drivers, nodes)))
+        }
+    }
+}
+
+/// All drivers that answer, as one: for a cluster of which nothing is known but its name. What an engine has that does not
+/// run cannot be seen or deleted now.
+pub async fn any(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> Result<Box<dyn Driver>> {
+    let mut drivers = BTreeMap::new();
+    for kind in KINDS {
+        let driver = one(kind, spec, paths, artifacts)?;
+        match driver.list(Some(&spec.name)).await {
+            Ok(_) => drop(drivers.insert(kind, driver)),
+            Err(error) => tracing::debug!("{kind} is left out: {error}"),
+        }
+    }
+    Ok(Box::new(Mixed::new(drivers, BTreeMap::new())))
+}
+
+/// The driver of a kind. `spec` is of the cluster that it is for; of a cluster of which nothing is known it has only the
+/// name.
+pub fn one(
+    kind: DriverKind,
+    _spec: &ClusterSpec,
+    paths: &Paths,
+    artifacts: Option<&NodeArtifacts>,
+) -> Result<Box<dyn Driver>> {
+    match kind {
+        DriverKind::Native => Ok(Box::new(NativeDriver::new(NativeConfig {
+            home: paths.home.clone(),
+            run: PathBuf::from(RUN),
+            runc: artifacts.map(|artifacts| artifacts.runc.clone()),
+            rootfs: artifacts.map(|artifacts| artifacts.rootfs.clone()),
+        }))),
+        kind => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
+            .hint("see those that are: kcl drivers")),
+    }
+}
