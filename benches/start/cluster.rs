@@ -11,6 +11,7 @@ use kcl::state::Paths;
 
 use crate::listener::Listener;
 use crate::processes::{self, Idle};
+use crate::subject::Subject;
 
 /// How long something took, and its parts in order.
 pub struct Timing {
@@ -24,6 +25,7 @@ pub struct Timing {
 pub struct Cluster {
     name: String,
     nodes: usize,
+    flags: Vec<String>,
     home: tempfile::TempDir,
     cache: PathBuf,
     listener: Listener,
@@ -38,11 +40,18 @@ const LOOK: Duration = Duration::from_secs(20);
 
 impl Cluster {
     /// Nothing is made yet. Its home lies beside the cache: node data wants a real file system, and hard links.
-    pub fn new(name: &str, nodes: usize) -> Result<Self, Box<dyn Error>> {
+    pub fn new(name: &str, subject: &Subject, nodes: usize) -> Result<Self, Box<dyn Error>> {
         let cache = Paths::from_env()?.cache;
         std::fs::create_dir_all(&cache)?;
         let home = tempfile::Builder::new().prefix("bench-").tempdir_in(&cache)?;
-        let cluster = Cluster { name: name.to_owned(), nodes, home, cache, listener: Listener::bind()? };
+        let cluster = Cluster {
+            name: name.to_owned(),
+            nodes,
+            flags: subject.flags.clone(),
+            home,
+            cache,
+            listener: Listener::bind()?,
+        };
         let manifest =
             include_str!("app.yaml").replace("IMAGE", IMAGE).replace("HOST_PORT", &cluster.listener.port().to_string());
         std::fs::write(cluster.manifest(), manifest)?;
@@ -110,8 +119,10 @@ impl Cluster {
         let nodes = self.nodes.to_string();
         let manifest = self.manifest().display().to_string();
         ["start", "--nodes", &nodes, "--nameservers", "none", "--manifest", &manifest, "-o", "json"]
+            .into_iter()
             .map(str::to_owned)
-            .to_vec()
+            .chain(self.flags.iter().cloned())
+            .collect()
     }
 
     fn timed(&self, arguments: &[&str]) -> Result<Timing, Box<dyn Error>> {

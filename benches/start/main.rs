@@ -4,15 +4,19 @@
 //! "Started" means: `kcl start` has returned (all nodes Ready, CoreDNS available), and a pod on each node has resolved a
 //! Service, got its answer and told the host so by the host's name. The pods' manifest is given to `kcl start`.
 //!
-//! `KCL_BENCH_RUNS` (default 3) is how often each is measured; medians are printed.
+//! `KCL_BENCH_RUNS` (default 3) is how often each is measured; medians are printed. `KCL_BENCH_DRIVERS` (default native)
+//! names the drivers, as in `native,docker`; what one needs besides is in `KCL_BENCH_<DRIVER>_FLAGS`, as in
+//! `KCL_BENCH_SSH_FLAGS="--host root@10.0.0.2 --host root@10.0.0.3 --host root@10.0.0.4"`.
 
 mod cluster;
 mod floor;
 mod listener;
 mod processes;
+mod subject;
 mod table;
 
 use cluster::Cluster;
+use subject::Subject;
 use table::Table;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,23 +25,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let runs = std::env::var("KCL_BENCH_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
-    let warm = Cluster::new("bench-warm", 1)?;
+    let subjects = Subject::from_env();
+    let warm = Cluster::new("bench-warm", &subjects[0], 1)?;
     eprintln!("artifacts: at hand, or made now");
     warm.fetch()?;
     let mut table = Table::default();
     for run in 1..=runs {
         eprintln!("run {run} of {runs}");
         table.floor(floor::measure(&warm)?);
-        for nodes in [1, 3] {
-            let cluster = Cluster::new(&format!("bench-{nodes}"), nodes)?;
-            table.add(nodes, "start", cluster.start()?);
-            if nodes == 3 {
-                table.idle(cluster.idle()?);
+        for subject in &subjects {
+            for nodes in [1, 3] {
+                let mut add = |what, timing| table.add(&subject.driver, nodes, what, timing);
+                let cluster = Cluster::new(&format!("bench-{}-{nodes}", subject.driver), subject, nodes)?;
+                add("start", cluster.start()?);
+                let idle = (nodes == 3 && subject.driver == "native").then(|| cluster.idle()).transpose()?;
+                add("stop", cluster.stop()?);
+                add("start after stop", cluster.start()?);
+                add("second start", cluster.start_again()?);
+                add("delete", cluster.delete()?);
+                table.idle(idle);
             }
-            table.add(nodes, "stop", cluster.stop()?);
-            table.add(nodes, "start after stop", cluster.start()?);
-            table.add(nodes, "second start", cluster.start_again()?);
-            table.add(nodes, "delete", cluster.delete()?);
         }
     }
     table.print();

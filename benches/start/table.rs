@@ -5,8 +5,16 @@ use std::time::Duration;
 use crate::cluster::Timing;
 use crate::processes::Idle;
 
-/// What is to be reached at least: nodes, what, floors.
-const AIMS: [(usize, &str, f64); 4] = [(1, "start", 2.5), (3, "start", 3.5), (3, "stop", 1.0), (3, "delete", 1.0)];
+/// What is to be reached at least: driver, nodes, what, floors.
+const AIMS: [(&str, usize, &str, f64); 7] = [
+    ("native", 1, "start", 2.5),
+    ("native", 3, "start", 3.5),
+    ("native", 3, "stop", 1.0),
+    ("native", 3, "delete", 1.0),
+    ("docker", 1, "start", 3.0),
+    ("docker", 3, "start", 4.5),
+    ("ssh", 3, "start", 4.0),
+];
 
 /// And of an idle cluster of three nodes: MiB and busy cores.
 const IDLE_AIM: (f64, f64) = (800.0, 0.1);
@@ -20,6 +28,7 @@ pub struct Table {
 }
 
 struct Row {
+    driver: String,
     nodes: usize,
     what: &'static str,
     timings: Vec<Timing>,
@@ -32,35 +41,42 @@ impl Table {
     }
 
     /// Adds what something took.
-    pub fn add(&mut self, nodes: usize, what: &'static str, timing: Timing) {
-        match self.rows.iter_mut().find(|row| row.nodes == nodes && row.what == what) {
+    pub fn add(&mut self, driver: &str, nodes: usize, what: &'static str, timing: Timing) {
+        let same = |row: &&mut Row| row.driver == driver && row.nodes == nodes && row.what == what;
+        match self.rows.iter_mut().find(same) {
             Some(row) => row.timings.push(timing),
-            None => self.rows.push(Row { nodes, what, timings: vec![timing] }),
+            None => self.rows.push(Row { driver: driver.to_owned(), nodes, what, timings: vec![timing] }),
         }
     }
 
-    /// Adds what an idle cluster took.
-    pub fn idle(&mut self, idle: Idle) {
-        self.idles.push(idle);
+    /// Adds what an idle cluster took, where it was looked at.
+    pub fn idle(&mut self, idle: Option<Idle>) {
+        self.idles.extend(idle);
     }
 
     /// Prints everything.
     pub fn print(&self) {
         let floor = median(self.floors.iter().map(Duration::as_secs_f64));
         println!("\nfloor (etcd and kube-apiserver alone, to /readyz): 1.00 = {floor:.2} s");
-        println!("{:<34} {:>8} {:>8} {:>8}", "", "floors", "seconds", "aim");
+        println!("{:<42} {:>8} {:>8} {:>8}", "", "floors", "seconds", "aim");
         for row in &self.rows {
             let seconds = median(row.timings.iter().map(|timing| timing.total.as_secs_f64()));
-            let aim = AIMS.iter().find(|(nodes, what, _)| (*nodes, *what) == (row.nodes, row.what));
-            let aim = aim.map(|(_, _, floors)| format!("<= {floors}")).unwrap_or_default();
-            let label = format!("{} node{}: {}", row.nodes, if row.nodes == 1 { "" } else { "s" }, row.what);
-            println!("{label:<34} {:>8.2} {seconds:>8.2} {aim:>8}", seconds / floor);
+            let aim = AIMS
+                .iter()
+                .find(|(driver, nodes, what, _)| (*driver, *nodes, *what) == (&row.driver, row.nodes, row.what));
+            let aim = aim.map(|(_, _, _, floors)| format!("<= {floors}")).unwrap_or_default();
+            let label =
+                format!("{}, {} node{}: {}", row.driver, row.nodes, if row.nodes == 1 { "" } else { "s" }, row.what);
+            println!("{label:<42} {:>8.2} {seconds:>8.2} {aim:>8}", seconds / floor);
             for (name, share) in row.parts() {
-                println!("    {name:<30} {:>8.2} {share:>8.2}", share / floor);
+                println!("    {name:<38} {:>8.2} {share:>8.2}", share / floor);
             }
         }
+        if self.idles.is_empty() {
+            return;
+        }
         let (memory, cores) = IDLE_AIM;
-        println!("3 nodes, idle:");
+        println!("native, 3 nodes, idle:");
         let pss = median(self.idles.iter().map(|idle| idle.memory_mib));
         let busy = median(self.idles.iter().map(|idle| idle.cores));
         println!("    memory, PSS of all processes   {pss:>8.0} MiB      <= {memory}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use kcl_driver_api::{Exec, File, Machine, MachineSpec, Tree, TreeUse};
+use kcl_driver_api::{Exec, File, Machine, MachineSpec, PublishedPort, Tree, TreeUse};
 use kcl_node_spec::{Role, paths};
 
 use super::{Bootstrap, Resolvers, node};
@@ -192,10 +192,17 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan
             tree(&artifacts.image_store, paths::CONTAINERD_ROOT, TreeUse::Seed { copied: vec![".db".to_owned()] }),
         ],
         volumes: paths::VOLUMES.iter().map(PathBuf::from).collect(),
-        ports: state.api.iter().filter(|_| plan.role == Role::ControlPlane).map(ApiEndpoint::port).collect(),
+        ports: ports(state, plan),
         init: vec![paths::AGENT.to_owned(), "run".to_owned()],
         labels: labels(&bootstrap.plan.cluster, &plan.name, plan.role),
     }
+}
+
+/// What the machine publishes: the first node what the user asked for, and a control plane its API where need be.
+fn ports(state: &ClusterState, plan: &NodePlan) -> Vec<PublishedPort> {
+    let first = state.nodes.first().is_some_and(|node| node.name == plan.name);
+    let own = state.spec.ports.iter().copied().filter(|_| first);
+    own.chain(state.api.iter().filter(|_| plan.role == Role::ControlPlane).map(ApiEndpoint::port)).collect()
 }
 
 /// Whose a machine is.

@@ -66,6 +66,10 @@ pub struct Args {
     #[arg(long, value_name = "CIDR", help_heading = "Network")]
     subnet: Option<String>,
 
+    /// Ports of the first node on this host: [ADDRESS:]PORT:NODE_PORT[/udp], as 8080:80
+    #[arg(long, value_name = "PORTS", value_delimiter = ',', help_heading = "Network")]
+    ports: Vec<String>,
+
     /// The addresses of pods [default: 10.244.0.0/16]
     #[arg(long, value_name = "CIDR", help_heading = "Network")]
     pod_cidr: Option<String>,
@@ -174,6 +178,7 @@ fn overrides(profile: Option<String>, args: &Args) -> Overrides {
         cert_expiration: args.cert_expiration.clone(),
         apiserver_names: args.apiserver_names.clone(),
         apiserver_ips: args.apiserver_ips.clone(),
+        ports: args.ports.clone(),
         manifests: args.manifests.clone(),
         config: args.config.clone(),
     }

@@ -4,7 +4,6 @@ use futures::future::join_all;
 use kcl_driver_api::Driver;
 
 use super::{App, drivers, observe};
-use crate::artifacts::catalog::CATALOG;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
@@ -27,14 +26,8 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
             let artifacts = observe::cached(app, &state.spec).unwrap_or_default();
             drivers::driver(&state.spec, app.store.paths(), artifacts.as_ref())?
         }
-        // The tools of any version do, such as nft where the host has none.
         None => {
-            let versions = CATALOG.kubernetes_versions()?.into_iter();
-            let specs = versions.map(|version| ClusterSpec {
-                kubernetes_version: version.to_string(),
-                ..ClusterSpec::with_defaults(cluster)
-            });
-            let artifacts = specs.filter_map(|spec| observe::cached(app, &spec).ok().flatten()).next();
+            let artifacts = observe::any_cached(app);
             drivers::any(&ClusterSpec::with_defaults(cluster), app.store.paths(), artifacts.as_ref()).await?
         }
     };

@@ -3,8 +3,9 @@
 use kcl_driver_api::Driver;
 
 use super::{App, Observed, drivers};
+use crate::artifacts::catalog::CATALOG;
 use crate::artifacts::{Artifacts, NodeArtifacts, Want};
-use crate::config::ClusterSpec;
+use crate::config::{ClusterSpec, DEFAULT_NAME};
 use crate::error::Result;
 use crate::state::ClusterState;
 
@@ -25,6 +26,17 @@ pub async fn observe(app: &App, driver: &dyn Driver, spec: &ClusterSpec) -> Resu
 pub fn driver_of(app: &App, state: &ClusterState) -> Result<Box<dyn Driver>> {
     let artifacts = cached(app, &state.spec)?;
     drivers::driver(&state.spec, app.store.paths(), artifacts.as_ref())
+}
+
+/// The artifacts of any version that are cached: tools of them, such as nft and runc, do for what needs no cluster.
+pub fn any_cached(app: &App) -> Option<NodeArtifacts> {
+    let versions = CATALOG.kubernetes_versions().unwrap_or_default().into_iter();
+    let specs = versions.map(|version| ClusterSpec {
+        kubernetes_version: version.to_string(),
+        ..ClusterSpec::with_defaults(DEFAULT_NAME)
+    });
+    // A damaged cache is as good as none here.
+    specs.filter_map(|spec| cached(app, &spec).ok().flatten()).next()
 }
 
 /// The artifacts of a cluster where they are cached.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::DriverKind;
+use kcl_driver_api::{DriverKind, PublishedPort};
 use kcl_node_spec::Role;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
@@ -33,6 +33,8 @@ pub(super) struct ClusterFile {
     pub cert_expiration: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifests: Option<Vec<PathBuf>>,
+    #[serde(deserialize_with = "ports", serialize_with = "ports_text", skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Vec<PublishedPort>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Nodes>,
     #[serde(skip_serializing_if = "is_default")]
@@ -165,6 +167,7 @@ impl From<&ClusterSpec> for ClusterFile {
             cpus,
             memory,
             cert_expiration: Some(spec.cert_expiration),
+            ports: Some(spec.ports).filter(|list| !list.is_empty()),
             manifests: Some(spec.manifests).filter(|list| !list.is_empty()),
             nodes: Some(nodes),
             network: NetworkTable {
@@ -287,6 +290,18 @@ fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<O
 
 fn lifetime_text<S: Serializer>(lifetime: &Option<Duration>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_some(&lifetime.map(units::format_lifetime))
+}
+
+fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Vec<PublishedPort>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| words::port(text)).collect::<words::Checked<_>>().map(Some).map_err(D::Error::custom)
+}
+
+fn ports_text<S: Serializer>(
+    ports: &Option<Vec<PublishedPort>>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(ports.iter().flatten().map(ToString::to_string))
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::DriverKind;
+use kcl_driver_api::{DriverKind, PublishedPort};
 
 use crate::config::{ClusterSpec, MAX_NODES, format_lifetime, format_memory, words};
 use crate::error::{Error, Family, Result};
@@ -76,6 +76,12 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
     {
         return wrong(format!("subnet {subnet} is too small for {count} nodes and a gateway: give a /24"));
     }
+    for (index, port) in spec.ports.iter().enumerate() {
+        let same = |other: &&PublishedPort| (other.port, other.protocol) == (port.port, port.protocol);
+        if let Some(other) = spec.ports[..index].iter().find(same) {
+            return wrong(format!("ports: {port} and {other} are the same port of this host"));
+        }
+    }
     debug_assert!((1..=MAX_NODES).contains(&count) && words::check_name(&spec.name).is_ok());
     Ok(())
 }
@@ -84,12 +90,17 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
 pub(super) fn check_change(existing: &ClusterSpec, wanted: &ClusterSpec) -> Result<()> {
     let text = |subnet: Option<Ipv4Net>| subnet.map_or("one that the driver chose".to_owned(), |net| net.to_string());
     let kind = |driver: Option<DriverKind>| driver.map_or("one that is not chosen yet", DriverKind::name).to_owned();
+    let ports = |spec: &ClusterSpec| match spec.ports.iter().map(ToString::to_string).collect::<Vec<_>>() {
+        none if none.is_empty() => "none".to_owned(),
+        ports => ports.join(","),
+    };
     let fixed = [
         ("driver", kind(existing.driver), kind(wanted.driver)),
         ("kubernetes-version", existing.kubernetes_version.clone(), wanted.kubernetes_version.clone()),
         ("subnet", text(existing.subnet), text(wanted.subnet)),
         ("pod-cidr", existing.pod_cidr.to_string(), wanted.pod_cidr.to_string()),
         ("service-cidr", existing.service_cidr.to_string(), wanted.service_cidr.to_string()),
+        ("ports", ports(existing), ports(wanted)),
         ("dns-domain", existing.dns_domain.clone(), wanted.dns_domain.clone()),
     ];
     let name = &existing.name;

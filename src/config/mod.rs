@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::DriverKind;
+use kcl_driver_api::{DriverKind, PublishedPort};
 use kcl_node_spec::Role;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,9 @@ pub struct ClusterSpec {
     pub apiserver_names: Vec<String>,
     /// Further addresses of the API server.
     pub apiserver_ips: Vec<IpAddr>,
+    /// Ports of the first node that are reached on this host.
+    #[serde(default)]
+    pub ports: Vec<PublishedPort>,
     /// Files with manifests that are applied after those of the system; absolute.
     pub manifests: Vec<PathBuf>,
 }
@@ -108,6 +111,7 @@ impl ClusterSpec {
             cert_expiration: Duration::from_secs(26_280 * 3600),
             apiserver_names: Vec::new(),
             apiserver_ips: Vec::new(),
+            ports: Vec::new(),
             manifests: Vec::new(),
         }
     }

@@ -50,6 +50,8 @@ pub struct Overrides {
     pub apiserver_names: Vec<String>,
     /// `--apiserver-ips`, each may hold several with commas.
     pub apiserver_ips: Vec<String>,
+    /// `--ports`, each may hold several with commas, as [`PublishedPort`](kcl_driver_api::PublishedPort) is written.
+    pub ports: Vec<String>,
     /// `--manifest`, each a file.
     pub manifests: Vec<PathBuf>,
 }
@@ -140,6 +142,7 @@ fn apply_file(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
     set(&mut spec.cert_expiration, file.cert_expiration);
     set(&mut spec.apiserver_names, names);
     set(&mut spec.apiserver_ips, ips);
+    set(&mut spec.ports, file.ports);
     set(&mut spec.manifests, file.manifests);
     Ok(())
 }
@@ -176,6 +179,8 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
         text.parse().map_err(|_| format!("\"{text}\" is not an IP address"))
     })?;
     set(&mut spec.apiserver_ips, Some(ips).filter(|ips| !ips.is_empty()));
+    let ports = read_list(&flags.ports, "--ports", words::port)?;
+    set(&mut spec.ports, Some(ports).filter(|ports| !ports.is_empty()));
     if !flags.manifests.is_empty() {
         spec.manifests = flags
             .manifests

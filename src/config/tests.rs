@@ -94,6 +94,7 @@ cpus = 2
 memory = "2g"
 cert-expiration = "1y"
 manifests = ["app.yaml"]
+ports = ["8080:30080", "0.0.0.0:5353:53/udp"]
 
 [[nodes]]
 memory = 4096
@@ -134,6 +135,8 @@ fn a_whole_file_is_read() {
     assert_eq!(spec.apiserver_ips.len(), 2);
     assert!(spec.feature_gates["Foo"]);
     assert_eq!(spec.extra_config["kubelet"]["max-pods"], "50");
+    let ports: Vec<String> = spec.ports.iter().map(ToString::to_string).collect();
+    assert_eq!(ports, ["127.0.0.1:8080:30080/tcp", "0.0.0.0:5353:53/udp"]);
     assert!(spec.manifests[0].is_absolute() && spec.manifests[0].ends_with("app.yaml"));
 }
 
@@ -214,6 +217,7 @@ fn changes_that_an_existing_cluster_cannot_take() {
         (Overrides { subnet: some("10.1.0.0/24"), ..none() }, "subnet one that the driver chose", "to 10.1.0.0/24"),
         (Overrides { pod_cidr: some("10.1.0.0/16"), ..none() }, "pod-cidr 10.244.0.0/16", "to 10.1.0.0/16"),
         (Overrides { service_cidr: some("10.1.0.0/16"), ..none() }, "service-cidr 10.96.0.0/16", "to 10.1.0.0/16"),
+        (Overrides { ports: vec!["1:2".into()], ..none() }, "ports none", "to 127.0.0.1:1:2/tcp"),
         (Overrides { dns_domain: some("x.y"), ..none() }, "dns-domain cluster.local", "to x.y"),
         (nodes(2), "has 3 nodes", "2 are wanted"),
     ] {

@@ -1,8 +1,10 @@
 //! Rules for single words of the user: names, domains, versions, networks, labels. Errors say what is right.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use kcl_driver_api::{Protocol, PublishedPort};
 
 use crate::config::EXTRA_CONFIG_COMPONENTS;
 use crate::config::suggest::nearest;
@@ -69,6 +71,29 @@ pub(super) fn certificate_name(text: &str) -> Checked<String> {
     domain(text.strip_prefix("*.").unwrap_or(text))
         .map(|_| text.to_owned())
         .map_err(|_| format!("\"{text}\" is not a DNS name: write it as \"api.example.org\" or \"*.example.org\""))
+}
+
+/// A port of the first node on this host, as Docker writes them: `[ADDRESS:]PORT:NODE_PORT[/tcp|/udp]`.
+pub(super) fn port(text: &str) -> Checked<PublishedPort> {
+    let wrong = || {
+        format!(
+            "\"{text}\" is not a port mapping: write HOST_PORT:NODE_PORT, such as 8080:80, 5353:53/udp or 0.0.0.0:80:80"
+        )
+    };
+    let (rest, protocol) = match text.split_once('/') {
+        None => (text, Protocol::Tcp),
+        Some((rest, "tcp")) => (rest, Protocol::Tcp),
+        Some((rest, "udp")) => (rest, Protocol::Udp),
+        Some(_) => return Err(wrong()),
+    };
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong);
+    let parts: Vec<&str> = rest.split(':').collect();
+    let (address, port, machine_port) = match parts.as_slice() {
+        [port, machine_port] => (Ipv4Addr::LOCALHOST, port, machine_port),
+        [address, port, machine_port] => (address.parse().map_err(|_| wrong())?, port, machine_port),
+        _ => return Err(wrong()),
+    };
+    Ok(PublishedPort { address: address.into(), port: number(port)?, machine_port: number(machine_port)?, protocol })
 }
 
 /// The name of a feature gate.

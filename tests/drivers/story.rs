@@ -1,8 +1,10 @@
 //! What a cluster does on the machines of any driver.
 
+use std::net::TcpListener;
+
 use serde_json::Value;
 
-use crate::support::{Home, Pod, TestCluster, eventually};
+use crate::support::{Home, Pod, TestCluster, eventually, http};
 
 /// Three nodes whose pods reach each other; stopped and started with all they have; deleted. `flags` are those of
 /// `kcl start` that name the driver and what it needs.
@@ -53,6 +55,19 @@ fn page(cluster: &TestCluster<'_>, from: &Pod, host: &str) -> String {
         let output = cluster.exec(&from.name, &format!("wget -q -O - http://{host}/"));
         if output.succeeded() { Ok(output.ok().to_owned()) } else { Err(output.to_string()) }
     })
+}
+
+/// A port of this host that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// The first node's host port answers on a published port of this host.
+pub fn published_port_answers(cluster: &TestCluster<'_>, port: u16) {
+    let page = eventually("the published port answers", || {
+        http::get(([127, 0, 0, 1], port).into(), "/").map_err(|error| error.to_string())
+    });
+    assert_eq!(page.trim(), cluster.node_names()[0]);
 }
 
 /// Commands run in nodes, with their exit codes, and components tell their logs.

@@ -82,6 +82,13 @@ pub struct PublishedPort {
     pub protocol: Protocol,
 }
 
+/// As Docker writes them: `127.0.0.1:8080:80/tcp`.
+impl std::fmt::Display for PublishedPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}/{}", self.address, self.port, self.machine_port, self.protocol.name())
+    }
+}
+
 /// A transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +97,16 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+}
+
+impl Protocol {
+    /// Its name in nftables, Docker and everywhere else.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
 }
 
 /// Whether a machine runs.

@@ -1,16 +1,18 @@
 //! Making a machine: its directory with all that it is, powered off.
 
 use std::fs;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
+use kcl_driver_api::{Error, ErrorKind, MachineSpec, Protocol, Result, TreeUse};
 
 use crate::Context;
 use crate::delete;
 use crate::disk;
 use crate::doing::{Doing, blocking};
 use crate::layout::MachineNames;
+use crate::network;
 use crate::seed::{self, Copied};
 
 /// Makes the machine, or takes over changes to the specification of one that is there.
@@ -21,13 +23,35 @@ pub(crate) async fn create(context: &Arc<Context>, spec: &MachineSpec) -> Result
         // Cut off half-way: nobody can tell what is missing.
         delete::delete(context, &names).await?;
     }
+    let (cluster, wanted) = (spec.cluster.clone(), spec.ports.clone());
     let spec = spec.clone();
-    blocking(move || match disk::read::<MachineSpec>(&names.spec_file())? {
-        Some(there) if there == spec => Ok(()),
-        Some(there) => change(&names, &there, &spec),
-        None => make(&names, &spec),
+    let published = blocking(move || match disk::read::<MachineSpec>(&names.spec_file())? {
+        Some(there) if there == spec => Ok(there.ports),
+        Some(there) => change(&names, &there, &spec).map(|()| there.ports),
+        None => {
+            free(&spec)?;
+            make(&names, &spec).map(|()| Vec::new())
+        }
     })
-    .await
+    .await?;
+    // Those that were there are led to it with its network.
+    if wanted != published { network::publish(context, &cluster).await } else { Ok(()) }
+}
+
+/// A port that somebody else listens on would be taken from him without a word.
+fn free(spec: &MachineSpec) -> Result<()> {
+    for port in &spec.ports {
+        let address = (port.address, port.port);
+        let bound = match port.protocol {
+            Protocol::Tcp => TcpListener::bind(address).map(drop),
+            Protocol::Udp => UdpSocket::bind(address).map(drop),
+        };
+        bound.map_err(|error| {
+            Error::new(ErrorKind::Conflict, format!("the port {port} cannot be published on this host: {error}"))
+                .hint("choose another with --ports, or end who uses it")
+        })?;
+    }
+    Ok(())
 }
 
 /// What cannot be made is refused before anything is.

@@ -1,12 +1,13 @@
 //! Packet filter rules of a cluster's network: masquerading, and a way through others' rules.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_driver_api::{Error, ErrorKind, PublishedPort, Result};
 
 use crate::doing::Doing;
 use crate::layout::ClusterNames;
@@ -14,10 +15,22 @@ use crate::layout::ClusterNames;
 /// Where nft is in the directory tree that kcl brings.
 const NFT: &str = "usr/sbin/nft";
 
-/// Masquerades what leaves the cluster's network, by a table of ours that is replaced as a whole.
-/// What stays on the bridge is left alone, also where br_netfilter shows bridged packets to this chain.
-fn table(names: &ClusterNames, subnet: Ipv4Net) -> String {
+/// Masquerades what leaves the cluster's network, and leads published ports to their machines, by a table of ours that is
+/// replaced as a whole. What stays on the bridge is left alone, also where br_netfilter shows bridged packets to this
+/// chain.
+fn table(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published]) -> String {
     let (table, bridge) = (&names.table, &names.bridge);
+    let rules: String = ports.iter().map(Published::rule).collect();
+    let published = match ports {
+        [] => String::new(),
+        // What this host sends itself passes `output`; its answers find back because of the masquerading.
+        _ => format!(
+            "\tchain prerouting {{\n\t\ttype nat hook prerouting priority -100; policy accept;\n{rules}\t}}\n\
+             \tchain output {{\n\t\ttype nat hook output priority -100; policy accept;\n{rules}\t}}\n\
+             \tchain local {{\n\t\ttype nat hook postrouting priority 99; policy accept;\n\
+             \t\tip saddr 127.0.0.0/8 oifname \"{bridge}\" masquerade\n\t}}\n"
+        ),
+    };
     format!(
         "table ip {table}\n\
          delete table ip {table}\n\
@@ -26,13 +39,37 @@ fn table(names: &ClusterNames, subnet: Ipv4Net) -> String {
          \t\ttype nat hook postrouting priority 100; policy accept;\n\
          \t\tip saddr {subnet} ip daddr != {subnet} oifname != \"{bridge}\" masquerade\n\
          \t}}\n\
+         {published}\
          }}\n"
     )
 }
 
+/// A port of a machine that is reached on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// The machine's address.
+    pub machine: Ipv4Addr,
+    /// The ports.
+    pub port: PublishedPort,
+}
+
+impl Published {
+    fn rule(&self) -> String {
+        let PublishedPort { address, port, machine_port, protocol } = self.port;
+        let to =
+            if address.is_unspecified() { "fib daddr type local".to_owned() } else { format!("ip daddr {address}") };
+        format!("\t\t{to} {} dport {port} dnat to {}:{machine_port}\n", protocol.name(), self.machine)
+    }
+}
+
 /// Puts the rules in place.
-pub(crate) fn ensure(names: &ClusterNames, subnet: Ipv4Net, rootfs: Option<&Path>) -> Result<()> {
-    nft(rootfs, &table(names, subnet))?;
+pub(crate) fn ensure(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published], rootfs: Option<&Path>) -> Result<()> {
+    nft(rootfs, &table(names, subnet, ports))?;
+    if !ports.is_empty() {
+        // Else the kernel refuses to send from 127.0.0.1 over the bridge, before its address is changed (ip-sysctl.rst).
+        let path = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", names.bridge);
+        std::fs::write(&path, "1").doing(|| format!("write {path}"))?;
+    }
     let Some(iptables) = iptables() else { return Ok(()) };
     if !drops_forwarded(&iptables)? {
         return Ok(());
@@ -139,13 +176,15 @@ fn check(output: &Output, what: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use kcl_driver_api::Protocol;
+
     use super::*;
     use crate::layout::Layout;
 
     #[test]
     fn a_table_of_our_own_replaced_as_a_whole() {
         let names = Layout::new(Path::new("/nonexistent/home"), Path::new("/run/kcl")).cluster("kcl").unwrap();
-        let script = table(&names, "10.89.0.0/24".parse().unwrap());
+        let script = table(&names, "10.89.0.0/24".parse().unwrap(), &[]);
         let name = format!("kcl_{}", names.hash);
         let lines: Vec<&str> = script.lines().map(str::trim).collect();
         assert_eq!(
@@ -158,5 +197,23 @@ mod tests {
                     .as_str()
             )
         );
+    }
+
+    #[test]
+    fn published_ports_lead_to_their_machine() {
+        let names = Layout::new(Path::new("/nonexistent/home"), Path::new("/run/kcl")).cluster("kcl").unwrap();
+        let published = |address: &str, protocol| Published {
+            machine: Ipv4Addr::new(10, 89, 0, 2),
+            port: PublishedPort { address: address.parse().unwrap(), port: 8080, machine_port: 80, protocol },
+        };
+        let ports = [published("127.0.0.1", Protocol::Tcp), published("0.0.0.0", Protocol::Udp)];
+        let script = table(&names, "10.89.0.0/24".parse().unwrap(), &ports);
+        for rule in [
+            "ip daddr 127.0.0.1 tcp dport 8080 dnat to 10.89.0.2:80",
+            "fib daddr type local udp dport 8080 dnat to 10.89.0.2:80",
+        ] {
+            // From outside, and from this host itself.
+            assert_eq!(script.matches(rule).count(), 2, "{script}");
+        }
     }
 }

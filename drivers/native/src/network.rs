@@ -12,7 +12,7 @@ use crate::Context;
 use crate::cgroup;
 use crate::disk;
 use crate::doing::{Doing, blocking};
-use crate::firewall;
+use crate::firewall::{self, Published};
 use crate::layout::Layout;
 use crate::list::directories;
 use crate::netlink::{Netlink, Taken};
@@ -104,7 +104,7 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
     let (context, document) = (context.clone(), NetworkSpec::new(spec.cluster.clone(), subnet));
     blocking(move || {
         let _lock = lock;
-        firewall::ensure(&names, subnet, context.rootfs.as_deref())?;
+        firewall::ensure(&names, subnet, &published(&context, &document.cluster)?, context.rootfs.as_deref())?;
         forward(&context.layout.run)?;
         disk::make_private_directory(&names.runc_root())?;
         disk::make_private_directory(&names.dir)?;
@@ -117,6 +117,31 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
     let gateway = address.addr();
     let link = Link { interface: "eth0".to_owned(), subnet, gateway: Some(gateway), mtu, host: None };
     Ok(Network { subnet, host: Some(gateway), bridge: Some(bridge_name), link, links: BTreeMap::new() })
+}
+
+/// Leads the ports of a machine that was just made to it.
+pub(crate) async fn publish(context: &Arc<Context>, cluster: &str) -> Result<()> {
+    let names = context.layout.cluster(cluster)?;
+    let lock = lock(context).await?;
+    let (context, cluster) = (context.clone(), cluster.to_owned());
+    blocking(move || {
+        let _lock = lock;
+        let Some(spec) = disk::read::<NetworkSpec>(&names.network_file())? else { return Ok(()) };
+        firewall::ensure(&names, spec.subnet, &published(&context, &cluster)?, context.rootfs.as_deref())
+    })
+    .await
+}
+
+/// The ports that the cluster's machines publish.
+fn published(context: &Context, cluster: &str) -> Result<Vec<Published>> {
+    let mut all = Vec::new();
+    for name in directories(&context.layout.cluster(cluster)?.nodes())? {
+        // A broken machine has none.
+        let Ok(machine) = context.layout.machine(cluster, &name) else { continue };
+        let Ok(Some(spec)) = disk::read::<MachineSpec>(&machine.spec_file()) else { continue };
+        all.extend(spec.ports.iter().map(|port| Published { machine: spec.address, port: *port }));
+    }
+    Ok(all)
 }
 
 /// Removes the network with all that no machine needs any more.
