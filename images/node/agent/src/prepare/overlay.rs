@@ -95,3 +95,112 @@ fn hardware(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0x6b, a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use nix::net::if_::if_nametoindex;
+    use nix::sched::{CloneFlags, setns};
+
+    use super::*;
+    use crate::testing::spec;
+
+    /// A network namespace with a link to another one.
+    struct Place {
+        name: String,
+    }
+
+    impl Place {
+        fn make(name: &str) -> Place {
+            let name = format!("kcl-overlay-{}-{name}", std::process::id());
+            ip(&["netns", "add", &name]);
+            Place { name }
+        }
+
+        /// Runs in the namespace, on a thread of its own.
+        fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+            let namespace = std::fs::File::open(format!("/run/netns/{}", self.name)).unwrap();
+            std::thread::scope(|scope| {
+                let inside = scope.spawn(move || {
+                    setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                    work()
+                });
+                inside.join().unwrap()
+            })
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            ip(&["netns", "del", &self.name]);
+        }
+    }
+
+    fn ip(arguments: &[&str]) {
+        let output = Command::new("ip").args(arguments).output().unwrap();
+        assert!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A node with one peer on another segment.
+    fn node(address: Ipv4Addr, pods: &str, peer: Ipv4Addr, peers_pods: &str) -> NodeSpec {
+        let mut spec = spec();
+        spec.address = address;
+        spec.network.pod_cidr = pods.parse().unwrap();
+        let peer = Peer {
+            address: peer,
+            pod_cidr: peers_pods.parse().unwrap(),
+            overlay: true,
+            ..spec.network.peers[0].clone()
+        };
+        spec.network.peers = vec![peer];
+        spec
+    }
+
+    fn lay(spec: &NodeSpec) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+            tokio::spawn(connection);
+            apply(spec, if_nametoindex("eth0").unwrap(), &handle).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn nodes_on_two_segments_reach_each_others_pods() {
+        if !nix::unistd::geteuid().is_root() {
+            return eprintln!("skipped: only root makes network namespaces");
+        }
+        let (here, there) = (Place::make("a"), Place::make("b"));
+        ip(&["-n", &here.name, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", &there.name]);
+        let (a, b) = (Ipv4Addr::new(10, 1, 0, 2), Ipv4Addr::new(10, 2, 0, 2));
+        for (place, own, other) in [(&here, a, b), (&there, b, a)] {
+            ip(&["-n", &place.name, "link", "set", "eth0", "up"]);
+            ip(&["-n", &place.name, "address", "add", &format!("{own}/32"), "dev", "eth0"]);
+            // What routers between the segments would do.
+            ip(&["-n", &place.name, "route", "add", &other.to_string(), "dev", "eth0", "src", &own.to_string()]);
+        }
+        let (pods, others) = ("10.244.1.0/24", "10.244.2.0/24");
+        // Twice: a node that is told anew keeps its way.
+        for _ in 0..2 {
+            here.within(|| lay(&node(a, pods, b, others)));
+            there.within(|| lay(&node(b, others, a, pods)));
+        }
+        let server = there.within(|| UdpSocket::bind("10.244.2.0:0").unwrap());
+        let client = here.within(|| UdpSocket::bind("10.244.1.0:0").unwrap());
+        for (from, to) in [(&client, &server), (&server, &client)] {
+            to.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            from.send_to(b"hello", to.local_addr().unwrap()).unwrap();
+            let mut buffer = [0; 16];
+            let (length, seen) = to.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..length], seen), (&b"hello"[..], from.local_addr().unwrap()));
+        }
+        // Without peers elsewhere there is no tunnel.
+        let mut alone = node(a, pods, b, others);
+        alone.network.peers.clear();
+        here.within(|| lay(&alone));
+        assert!(here.within(|| if_nametoindex(LINK).is_err()));
+    }
+}
