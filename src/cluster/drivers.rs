@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kcl_driver_api::{Driver, DriverKind};
+use kcl_driver_docker::{DockerConfig, DockerDriver};
 use kcl_driver_native::{NativeConfig, NativeDriver};
 
 use crate::artifacts::NodeArtifacts;
@@ -22,7 +23,10 @@ pub fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifact
             runc: artifacts.map(|artifacts| artifacts.runc.clone()),
             rootfs: artifacts.map(|artifacts| artifacts.rootfs.clone()),
         }))),
+        DriverKind::Docker => {
+            Ok(Box::new(DockerDriver::new(DockerConfig { home: paths.home.clone(), host: None })))
+        }
         kind => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
-            .hint("choose one with --driver native")),
+            .hint("choose one with --driver native or --driver docker")),
     }
 }
