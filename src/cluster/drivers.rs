@@ -23,9 +23,7 @@ pub fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifact
             runc: artifacts.map(|artifacts| artifacts.runc.clone()),
             rootfs: artifacts.map(|artifacts| artifacts.rootfs.clone()),
         }))),
-        DriverKind::Docker => {
-            Ok(Box::new(DockerDriver::new(DockerConfig { home: paths.home.clone(), host: None })))
-        }
+        DriverKind::Docker => Ok(Box::new(DockerDriver::new(DockerConfig { home: paths.home.clone(), host: None }))),
         kind => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
             .hint("choose one with --driver native or --driver docker")),
     }

@@ -76,6 +76,13 @@ impl Dockerd {
         self.child = spawn(&self.dir, &self.group, &self.flags);
     }
 
+    /// Runs a command in its PID namespace.
+    pub fn inside(&self, line: &[&str]) {
+        let pid = self.pid().expect("it runs").to_string();
+        let status = Command::new("nsenter").args(["--target", &pid, "--pid", "--mount", "--"]).args(line).status();
+        assert!(status.expect("nsenter, of util-linux").success(), "{line:?}");
+    }
+
     /// All that it has besides what every daemon has, and node images.
     pub fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
@@ -148,7 +155,9 @@ fn spawn(dir: &Path, group: &str, flags: &[String]) -> Child {
     let log = fs::File::options().create(true).append(true).open(dir.join("dockerd.log")).expect("a log");
     let place = |name: &str| dir.join(name).display().to_string();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "dockerd"]);
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+    // Sockets of its shims, plugins and locks are in /run, whatever it is told.
+    command.args(["sh", "-c", "mount -t tmpfs tmpfs /run && exec dockerd \"$@\"", "dockerd"]);
     command.args(["--data-root", &place("data"), "--exec-root", &place("exec"), "--pidfile", &place("dockerd.pid")]);
     command.args(["--host", &format!("unix://{}", place("docker.sock")), "--bridge", "none"]);
     // Its own default would have a right to its score that a sandbox may withhold.

@@ -246,7 +246,10 @@ mod tests {
         fs::set_permissions(tree.path().join("bin/tool"), fs::Permissions::from_mode(0o750)).unwrap();
         symlink("tool", tree.path().join("bin/link")).unwrap();
         let found = entries(tree.path(), "/opt/kcl", Which::Plain);
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["opt", "opt/kcl", "opt/kcl/bin", "opt/kcl/bin/link", "opt/kcl/bin/tool"]);
+        assert_eq!(
+            found.keys().collect::<Vec<_>>(),
+            ["opt", "opt/kcl", "opt/kcl/bin", "opt/kcl/bin/link", "opt/kcl/bin/tool"]
+        );
         assert_eq!(found["opt/kcl/bin/link"], tar::EntryType::Symlink);
         let layer = Layer { source: tree.path().into(), target: "/opt/kcl".into() };
         let (once, twice) = (layer.measure().unwrap(), layer.measure().unwrap());

@@ -20,7 +20,8 @@ use crate::names::{MachineNames, SPEC};
 pub(crate) const INTERFACE: &str = "eth0";
 
 /// File systems in memory: emptied by each power-on.
-const IN_MEMORY: [(&str, &str); 2] = [("/run", "rw,exec,nosuid,nodev,mode=755"), ("/tmp", "rw,exec,nosuid,nodev,mode=1777")];
+const IN_MEMORY: [(&str, &str); 2] =
+    [("/run", "rw,exec,nosuid,nodev,mode=755"), ("/tmp", "rw,exec,nosuid,nodev,mode=1777")];
 
 /// How many files a process may have open, where the engine may raise that.
 const OPEN_FILES: i64 = 1 << 20;
@@ -56,15 +57,10 @@ pub(crate) fn config(names: &MachineNames, spec: &MachineSpec, image: &Image, sw
     }
 }
 
-fn host_config(
-    names: &MachineNames,
-    spec: &MachineSpec,
-    image: &Image,
-    swap_limit: bool,
-    network: &str,
-) -> HostConfig {
+fn host_config(names: &MachineNames, spec: &MachineSpec, image: &Image, swap_limit: bool, network: &str) -> HostConfig {
     let privileged = image.bounds.all();
-    let texts = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let texts =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let limits = limits(spec, swap_limit);
     HostConfig {
         privileged: Some(privileged),
@@ -74,11 +70,7 @@ fn host_config(
         device_cgroup_rules: (!privileged).then(|| vec!["a *:* rwm".to_owned()]),
         // Only who has all capabilities may raise a limit.
         ulimits: privileged.then(|| {
-            vec![ResourcesUlimits {
-                name: Some("nofile".to_owned()),
-                soft: Some(OPEN_FILES),
-                hard: Some(OPEN_FILES),
-            }]
+            vec![ResourcesUlimits { name: Some("nofile".to_owned()), soft: Some(OPEN_FILES), hard: Some(OPEN_FILES) }]
         }),
         security_opt: Some(["seccomp=unconfined", "apparmor=unconfined", "label=disable"].map(str::to_owned).to_vec()),
         masked_paths: Some(Vec::new()),

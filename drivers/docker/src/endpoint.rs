@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn what_docker_host_may_be() {
-        let of = |host: &str| resolve(&[("DOCKER_HOST", host), ("DOCKER_CONTEXT", "other")], &[]).map(|one| one.address);
+        let of =
+            |host: &str| resolve(&[("DOCKER_HOST", host), ("DOCKER_CONTEXT", "other")], &[]).map(|one| one.address);
         assert_eq!(of("unix:///a/b").unwrap(), Address::Unix("/a/b".into()));
         assert_eq!(of("tcp://10.0.0.1").unwrap(), Address::Tcp("10.0.0.1:2375".into(), None));
         let ssh = SshHost { user: Some("me".into()), host: "far".into(), port: 2222, socket: SOCKETS[0].into() };

@@ -51,7 +51,9 @@ pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -
     let started = StartExecOptions { tty: request.tty, ..StartExecOptions::default() };
     let (output, input) = match engine.docker.start_exec(&made.id, Some(started)).await {
         Ok(StartExecResults::Attached { output, input }) => (output, input),
-        Ok(StartExecResults::Detached) => return Err(Error::engine(format!("could not {}: it was not attached", what()))),
+        Ok(StartExecResults::Detached) => {
+            return Err(Error::engine(format!("could not {}: it was not attached", what())));
+        }
         Err(error) if status(&error) == Some(409) && !power::running(engine, names).await? => {
             return Err(not_running(names));
         }
@@ -190,7 +192,10 @@ mod tests {
     fn a_program_that_is_not_there_is_told_from_one_that_failed() {
         let output = |stdout: &str| ExecOutput { code: 126, stdout: stdout.into(), stderr: Vec::new() };
         let runtime = "OCI runtime exec failed: exec failed: unable to start container process: ";
-        assert_eq!(not_runnable(&output(&format!("{runtime}exec: \"x\": executable file not found in $PATH\r\n"))), 127);
+        assert_eq!(
+            not_runnable(&output(&format!("{runtime}exec: \"x\": executable file not found in $PATH\r\n"))),
+            127
+        );
         assert_eq!(not_runnable(&output(&format!("{runtime}exec: \"/etc/passwd\": permission denied\r\n"))), 126);
         assert_eq!(not_runnable(&output("no such file or directory")), 126, "the command's own words and code");
     }

@@ -72,7 +72,8 @@ pub(crate) async fn get(engine: &Engine, names: &MachineNames, path: &Path) -> R
     if !power::running(engine, names).await? {
         return get_stopped(engine, &names.container(), path).await;
     }
-    let line = ["/bin/sh", "-c", GET, "get"].map(str::to_owned).into_iter().chain([path.to_string_lossy().into_owned()]);
+    let line =
+        ["/bin/sh", "-c", GET, "get"].map(str::to_owned).into_iter().chain([path.to_string_lossy().into_owned()]);
     let output = exec::exec(engine, names, Exec::new(line)).await?;
     match output.code {
         0 => Ok(output.stdout),

@@ -117,7 +117,11 @@ async fn load(engine: &Engine, reference: &str, layers: Vec<Layer>, home: &str) 
         Ok(archive::pieces(move |out| write_image(out, &name, &layers, &measured, &config)))
     })
     .await?;
-    let answers = engine.docker.import_image(ImportImageOptionsBuilder::default().quiet(true).build(), bollard::body_try_stream(body), None);
+    let answers = engine.docker.import_image(
+        ImportImageOptionsBuilder::default().quiet(true).build(),
+        bollard::body_try_stream(body),
+        None,
+    );
     let answers: Vec<_> = answers.try_collect().await.doing(|| "load the node image into the engine")?;
     tracing::debug!("{answers:?}");
     Ok(())
@@ -238,13 +242,13 @@ async fn try_out(engine: &Engine, raw: &str, tag: &str) -> Result<Bounds> {
     docker.create_container(Some(options), probe).await.doing(what)?;
     let tried = async {
         docker.start_container(&name, None).await.doing(what)?;
-        let ended: Vec<_> = docker.wait_container(&name, None::<WaitContainerOptions>).try_collect().await.doing(what)?;
+        let ended: Vec<_> =
+            docker.wait_container(&name, None::<WaitContainerOptions>).try_collect().await.doing(what)?;
         let logs = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
         let said: Vec<_> = docker.logs(&name, Some(logs)).try_collect().await.doing(what)?;
         let said: String = said.iter().map(ToString::to_string).collect();
-        let bounds = Bounds::of_status(&said).ok_or_else(|| {
-            Error::engine(format!("could not {}: it ended with {ended:?} and said {said:?}", what()))
-        })?;
+        let bounds = Bounds::of_status(&said)
+            .ok_or_else(|| Error::engine(format!("could not {}: it ended with {ended:?} and said {said:?}", what())))?;
         let changes = format!("LABEL {CAPABILITIES}={bounds}");
         let options = CommitContainerOptionsBuilder::default();
         let options = options.container(&name).repo(REPOSITORY).tag(tag).pause(false).changes(&changes).build();

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, RestartPolicyNameEnum};
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListVolumesOptionsBuilder, WaitContainerOptionsBuilder,
-};
+use bollard::query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder, WaitContainerOptionsBuilder};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use kcl_driver_api::{MachineInfo, MachineSpec, Power, Result};

@@ -153,7 +153,8 @@ fn mtu(engine: &Engine, bridge: Option<&str>) -> u32 {
     }
     let table = route_table();
     let interface = bridge.or_else(|| subnet::default_interface(&table));
-    let read = |interface: &str| fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?.trim().parse().ok();
+    let read =
+        |interface: &str| fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?.trim().parse().ok();
     interface.and_then(read).unwrap_or(DEFAULT_MTU)
 }
 
@@ -169,7 +170,8 @@ async fn remove(engine: &Engine, name: &str) -> Result<()> {
     match engine.docker.remove_network(name).await {
         // "has active endpoints"
         Err(error) if status(&error) == Some(403) => {
-            let message = format!("the network {name} is in use by containers that are no machines of the cluster: {error}");
+            let message =
+                format!("the network {name} is in use by containers that are no machines of the cluster: {error}");
             Err(Error::new(ErrorKind::Conflict, message).hint(format!("see which with: docker network inspect {name}")))
         }
         result => result.if_there(|| format!("remove the network {name}")).map(|_| ()),

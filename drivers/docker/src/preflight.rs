@@ -146,12 +146,12 @@ fn request_findings(facts: &Facts, host: &Host, taken: &[Taken], request: &Prefl
         let fix = format!("kcl start --memory {}", mib(facts.memory / 2).replace(' ', ""));
         findings.push(error("memory-limit", message, Some(fix)));
     }
-    for (asked, can, what) in [
-        (request.memory.is_some(), facts.limits.0, "memory"),
-        (request.cpus.is_some(), facts.limits.1, "CPUs"),
-    ] {
+    for (asked, can, what) in
+        [(request.memory.is_some(), facts.limits.0, "memory"), (request.cpus.is_some(), facts.limits.1, "CPUs")]
+    {
         if asked && !can {
-            let message = format!("the engine cannot limit the {what} of containers: a control group controller is missing");
+            let message =
+                format!("the engine cannot limit the {what} of containers: a control group controller is missing");
             findings.push(error("limits", message, Some(format!("leave the limit of {what} away"))));
         }
     }
