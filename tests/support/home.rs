@@ -24,6 +24,7 @@ pub struct Home {
     scratch: tempfile::TempDir,
     cache: PathBuf,
     profiles: Mutex<Vec<String>>,
+    environment: Vec<(String, String)>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -46,8 +47,15 @@ impl Home {
             scratch: temporary("kcl-scratch-"),
             cache,
             profiles: Mutex::default(),
+            environment: Vec::new(),
             _turn: turn,
         }
+    }
+
+    /// With a variable in kcl's environment, such as `DOCKER_HOST`.
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// `KCL_HOME`.
@@ -88,6 +96,7 @@ impl Home {
             .env("KCL_HOME", &self.path)
             .env("KCL_CACHE", &self.cache)
             .env("KUBECONFIG", self.kubeconfig())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.scratch());
         command
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use kcl_driver_api::{Driver, DriverKind};
+use kcl_driver_docker::{DockerConfig, DockerDriver};
 use kcl_driver_native::{NativeConfig, NativeDriver};
 
 use crate::artifacts::NodeArtifacts;
@@ -18,7 +19,7 @@ use crate::error::{Error, Family, Result};
 use crate::state::Paths;
 
 /// All drivers that a user can name, the best first.
-pub const KINDS: [DriverKind; 1] = [DriverKind::Native];
+pub const KINDS: [DriverKind; 2] = [DriverKind::Native, DriverKind::Docker];
 
 /// Where what a reboot removes is kept.
 const RUN: &str = "/run/kcl";
@@ -68,6 +69,7 @@ pub fn one(
             runc: artifacts.map(|artifacts| artifacts.runc.clone()),
             rootfs: artifacts.map(|artifacts| artifacts.rootfs.clone()),
         }))),
+        DriverKind::Docker => Ok(Box::new(DockerDriver::new(DockerConfig { home: paths.home.clone(), host: None }))),
         kind => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
             .hint("see those that are: kcl drivers")),
     }
