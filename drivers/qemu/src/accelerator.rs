@@ -44,8 +44,10 @@ pub(crate) fn known(run: &Path) -> Option<Accelerator> {
     }
 }
 
+/// The file of the answer, by the boot's id (random(4)).
 fn answer(run: &Path) -> std::path::PathBuf {
-    run.join("accelerator")
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    run.join(format!("accelerator-{}", boot.trim()))
 }
 
 /// Finds out, and remembers it.

@@ -62,7 +62,7 @@ impl Bench {
             .iter()
             .flat_map(|name| std::fs::read_dir(self.base().join(name)).into_iter().flatten())
             .map(|entry| entry.unwrap().path())
-            .filter(|path| !path.ends_with("accelerator"))
+            .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with("accelerator-"))
             .collect();
         assert_eq!(left, [] as [PathBuf; 0], "files are left");
         let images = std::fs::read_dir(self.base().join("images")).into_iter().flatten();

@@ -1,7 +1,8 @@
 //! A serial port of virtio as a stream of lines.
 //!
 //! The kernel tells that the host has gone by reads of nothing and by a hang-up that stays until it is back; so the port
-//! is waited for by edges (`EPOLLET` of epoll(7)), which come with each change.
+//! is waited for by edges (`EPOLLET` of epoll(7)), which come with each change. That comes on another queue than the
+//! data, and so may a moment after the first lines of the host that came next: only one that stays away has gone.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -9,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kcl_node_spec::guest::Reply;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -17,11 +19,14 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 /// How many lines may wait for the host.
 const WAITING: usize = 16;
 
+/// How long a host is away that has gone.
+const AWAY: Duration = Duration::from_secs(3);
+
 /// What came of the host.
 pub enum Incoming {
     /// A line, without its end.
     Line(Vec<u8>),
-    /// The host closed the port, or has not opened it yet.
+    /// The host closed the port and has not opened it again.
     Gone,
 }
 
@@ -34,7 +39,9 @@ pub struct Port {
     waiting: Arc<Waiting>,
     pending: Vec<u8>,
     incoming: Vec<u8>,
-    connected: bool,
+    /// Since when the host is away, until that is told.
+    away: Option<Instant>,
+    told: bool,
 }
 
 /// Where replies go from any thread.
@@ -86,7 +93,7 @@ impl Port {
         let waiting = Arc::new(Waiting::default());
         let replies = Replies { sender, waiting: waiting.clone(), wake: wake.clone() };
         let (pending, incoming) = (Vec::new(), Vec::new());
-        Ok((Port { file, epoll, wake, outgoing, waiting, pending, incoming, connected: false }, replies))
+        Ok((Port { file, epoll, wake, outgoing, waiting, pending, incoming, away: None, told: true }, replies))
     }
 
     /// Moves lines both ways for ever.
@@ -94,12 +101,26 @@ impl Port {
         loop {
             self.read(&mut take)?;
             self.write()?;
+            let left = self.away.map(|since| AWAY.saturating_sub(since.elapsed()));
+            // Rounded up: a rest of less than a millisecond would spin.
+            let timeout = left.and_then(|left| EpollTimeout::try_from(left + Duration::from_millis(1)).ok());
             let mut events = [EpollEvent::empty(); 2];
-            match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            match self.epoll.wait(&mut events, timeout.unwrap_or(EpollTimeout::NONE)) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
             let _ = self.wake.read();
+        }
+    }
+
+    /// There is no host.
+    fn nobody(&mut self, take: &mut impl FnMut(Incoming)) {
+        if self.told {
+            return;
+        }
+        if self.away.get_or_insert_with(Instant::now).elapsed() >= AWAY {
+            (self.away, self.told) = (None, true);
+            take(Incoming::Gone);
         }
     }
 
@@ -108,14 +129,11 @@ impl Port {
         loop {
             match self.file.read(&mut buffer) {
                 Ok(0) => {
-                    if std::mem::take(&mut self.connected) {
-                        take(Incoming::Gone);
-                    }
-                    self.incoming.clear();
+                    self.nobody(take);
                     return Ok(());
                 }
                 Ok(count) => {
-                    self.connected = true;
+                    self.told = false;
                     self.incoming.extend_from_slice(&buffer[..count]);
                     while let Some(end) = self.incoming.iter().position(|byte| *byte == b'\n') {
                         let mut line: Vec<u8> = self.incoming.drain(..=end).collect();
@@ -123,13 +141,17 @@ impl Port {
                         take(Incoming::Line(line));
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.away = None;
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
+    /// While the host is away nothing can be written; what waits then goes to the next one, which passes over it.
     fn write(&mut self) -> io::Result<()> {
         loop {
             if self.pending.is_empty() {
@@ -141,11 +163,6 @@ impl Port {
                     }
                     Err(_) => return Ok(()),
                 }
-            }
-            if !self.connected {
-                // For a host that has gone.
-                self.pending.clear();
-                continue;
             }
             match self.file.write(&self.pending) {
                 Ok(count) => drop(self.pending.drain(..count)),
