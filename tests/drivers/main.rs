@@ -6,3 +6,4 @@ mod support;
 
 mod story;
 mod native;
+mod qemu;

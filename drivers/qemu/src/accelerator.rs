@@ -15,8 +15,8 @@ use crate::command::{self, QEMU};
 
 const DEVICE: &str = "/dev/kvm";
 
-/// How long the probe may take: it takes well under a second where KVM works.
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long the probe may take: it takes about a second where KVM works.
+const LIMIT: Duration = Duration::from_secs(6);
 
 /// Who runs the guest's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,11 +12,8 @@ use crate::accelerator::Accelerator;
 use crate::network::Segment;
 use crate::{process, qmp};
 
-/// The program for the architecture that kcl was built for.
-pub(crate) const QEMU: &str = match std::env::consts::ARCH.as_bytes() {
-    b"aarch64" => "qemu-system-aarch64",
-    _ => "qemu-system-x86_64",
-};
+/// The program.
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
 
 /// The options of all guests: nothing of a computer but what is named, and no second boot.
 pub(crate) fn base(guest: &Guest, accelerator: Accelerator, append: &str) -> Vec<String> {
@@ -65,10 +62,19 @@ pub(crate) fn machine(
         options.add(&["-chardev", &format!("socket,id=port{number},path={path},server=on,wait=off")]);
         options.add(&["-device", &format!("virtserialport,chardev=port{number},name={PORT}{number}")]);
     }
-    options.add(&["-netdev", &segment.netdev("segment")]);
+    options.add(&["-netdev", &segment.netdev("segment", names)]);
     options.add(&["-device", &format!("virtio-net-pci,netdev=segment,romfile=,mac={}", names.mac(0))]);
-    options.add(&["-netdev", &user(spec, segment, "user")?]);
-    options.add(&["-device", &format!("virtio-net-pci,netdev=user,romfile=,mac={}", names.mac(1))]);
+    match &segment.bridge {
+        Some(bridge) if !spec.ports.is_empty() => {
+            let message = format!("{} is on the bridge {bridge}, where QEMU publishes no ports", spec.name);
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        Some(_) => {}
+        None => {
+            options.add(&["-netdev", &user(spec, segment, "user")?]);
+            options.add(&["-device", &format!("virtio-net-pci,netdev=user,romfile=,mac={}", names.mac(1))]);
+        }
+    }
     Ok(options.0)
 }
 
@@ -116,7 +122,7 @@ fn value(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kcl_driver_api::PublishedPort;
+    use kcl_driver_api::{NetworkSpec, PublishedPort};
     use kcl_driver_vm::{Disk, Layout};
 
     use super::*;
@@ -148,7 +154,8 @@ mod tests {
         let names = Layout::new(Path::new("/nonexistent/a,b"), Path::new("/run/kcl")).machine("kcl", "kcl").unwrap();
         let disks = vec![Disk { path: names.data(), serial: "data".into(), read_only: false }];
         let guest = Guest { kernel: "/k".into(), initrd: "/i".into(), disks, cpus: 2, memory: 1 << 30 };
-        let segment = Segment::new(&names.cluster, "10.89.0.0/24".parse().unwrap()).unwrap();
+        let segment = Segment::new(&names.cluster, &NetworkSpec::new("kcl", "10.89.0.0/24".parse().unwrap()));
+        let segment = segment.unwrap();
         let line = machine(&names, &spec(), &guest, &segment, Accelerator::Emulation).unwrap().join(" ");
         for part in [
             "-accel tcg,thread=multi -cpu max -smp 2 -m 1024M -kernel /k -initrd /i",

@@ -16,6 +16,7 @@ mod qmp;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
@@ -43,6 +44,8 @@ pub struct QemuConfig {
 /// Makes machines as processes of QEMU.
 pub struct QemuDriver {
     context: Arc<Context>,
+    /// The network that was ensured last is a bridge: machines are reached by their addresses.
+    bridged: AtomicBool,
 }
 
 /// What every part of the driver needs to know.
@@ -58,6 +61,7 @@ impl QemuDriver {
     /// A driver for the machines below `config.home`. Touches nothing.
     pub fn new(config: QemuConfig) -> Self {
         QemuDriver {
+            bridged: AtomicBool::new(false),
             context: Arc::new(Context {
                 layout: Layout::new(&config.home, &config.run),
                 run: config.run,
@@ -73,7 +77,10 @@ impl QemuDriver {
 impl Driver for QemuDriver {
     async fn capabilities(&self, _: &str) -> Result<Capabilities> {
         let loopback = Ipv4Addr::LOCALHOST.into();
-        let reach = Reach::Published { bind: loopback, at: loopback };
+        let reach = match self.bridged.load(Ordering::Relaxed) {
+            true => Reach::Address,
+            false => Reach::Published { bind: loopback, at: loopback },
+        };
         Ok(Capabilities { reach, shares_host_kernel: false, limits_from_outside: false })
     }
 
@@ -93,6 +100,7 @@ impl Driver for QemuDriver {
     }
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
+        self.bridged.store(spec.bridge.is_some(), Ordering::Relaxed);
         let (context, spec) = (self.context.clone(), spec.clone());
         blocking(move || network::ensure(&context.layout, &spec)).await
     }

@@ -1,4 +1,5 @@
-//! A cluster's network without root: a segment that its machines share, and each one's own way to the host.
+//! A cluster's network: a segment that its machines share, and each one's own way to the host. Or, with root, a bridge
+//! that another driver made for the same cluster.
 //!
 //! The segment is QEMU's multicast socket on loopback, whose members come and go as they like. Each machine has a
 //! second interface, to QEMU's user-mode network, in which QEMU is the subnet's first address: the host to the machine,
@@ -9,8 +10,9 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Result};
-use kcl_driver_vm::{ClusterNames, Interfaces, Layout, directories, document};
+use kcl_driver_vm::{ClusterNames, Doing, Interfaces, Layout, MachineNames, directories, document};
 use kcl_node_spec::guest::{GuestInterface, GuestRoute};
+use rtnetlink::LinkUnspec;
 
 /// Where networks of clusters are taken from, in this order: a private range that few others use.
 const POOLS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(10, 89, 0, 0), 16), (Ipv4Addr::new(172, 29, 0, 0), 16)];
@@ -28,24 +30,29 @@ pub(crate) struct Segment {
     pub subnet: Ipv4Net,
     /// The host's, as machines see it.
     pub host: Ipv4Addr,
+    /// The bridge of the host that it is, if it is one.
+    pub bridge: Option<String>,
     group: Ipv4Addr,
     port: u16,
 }
 
 impl Segment {
     /// The segment of a cluster: its group and port follow from the cluster's hash (the range is RFC 2365's for sites).
-    pub(crate) fn new(names: &ClusterNames, subnet: Ipv4Net) -> Result<Segment> {
-        let subnet = subnet.trunc();
+    pub(crate) fn new(names: &ClusterNames, spec: &NetworkSpec) -> Result<Segment> {
+        let (subnet, bridge) = (spec.subnet.trunc(), spec.bridge.clone());
         let no_room = || Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines"));
         let host = subnet.hosts().next().filter(|_| subnet.prefix_len() <= 30).ok_or_else(no_room)?;
         let hash = u32::from_str_radix(&names.hash, 16).unwrap_or_default();
         let [a, b, c, d] = hash.to_be_bytes();
         let group = Ipv4Addr::new(239, 192 | (a & 3), b, c);
-        Ok(Segment { subnet, host, group, port: 20_000 + u16::from(d) * 64 + u16::from(a >> 2) })
+        Ok(Segment { subnet, host, bridge, group, port: 20_000 + u16::from(d) * 64 + u16::from(a >> 2) })
     }
 
-    /// As QEMU is told.
-    pub(crate) fn netdev(&self, id: &str) -> String {
+    /// As QEMU is told. A tap is QEMU's own and goes with it.
+    pub(crate) fn netdev(&self, id: &str, names: &MachineNames) -> String {
+        if self.bridge.is_some() {
+            return format!("tap,id={id},ifname={},script=no,downscript=no", tap(names));
+        }
         format!("socket,id={id},mcast={}:{},localaddr=127.0.0.1", self.group, self.port)
     }
 
@@ -62,11 +69,16 @@ impl Segment {
             );
             return Err(Error::new(ErrorKind::Conflict, message));
         }
+        let mtu = self.mtu()?;
         let interface = |name: &str, prefix| GuestInterface {
             name: name.to_owned(),
             address: Ipv4Net::new_assert(address, prefix),
-            mtu: MTU,
+            mtu,
         };
+        if self.bridge.is_some() {
+            // The node agent sets the way out.
+            return Ok(Interfaces { interfaces: vec![interface("eth0", subnet.prefix_len())], routes: Vec::new() });
+        }
         let out = "eth1".to_owned();
         Ok(Interfaces {
             interfaces: vec![interface("eth0", subnet.prefix_len()), interface(&out, 32)],
@@ -76,6 +88,45 @@ impl Segment {
             ],
         })
     }
+}
+
+impl Segment {
+    /// The largest packet, in bytes.
+    ///
+    /// # Errors
+    /// `State` where the bridge is not there.
+    fn mtu(&self) -> Result<u32> {
+        let Some(bridge) = &self.bridge else { return Ok(MTU) };
+        let path = format!("/sys/class/net/{bridge}/mtu");
+        let found = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::State, format!("the bridge {bridge} of the cluster's network is not there"))
+                .hint("mend the network with: kcl start")
+        })
+    }
+
+    /// Puts the machine's tap into the bridge. QEMU has made it by then.
+    ///
+    /// # Errors
+    /// `Host` where that needs root.
+    pub(crate) async fn plug_in(&self, names: &MachineNames) -> Result<()> {
+        let Some(bridge) = &self.bridge else { return Ok(()) };
+        let tap = tap(names);
+        let what = || format!("put {tap} into the bridge {bridge}");
+        let mtu = self.mtu()?;
+        let index = |name: &str| nix::net::if_::if_nametoindex(name).doing(what);
+        let link = LinkUnspec::new_with_index(index(&tap)?).controller(index(bridge)?).mtu(mtu).up().build();
+        let (connection, handle, _) = rtnetlink::new_connection().doing(what)?;
+        let connection = tokio::spawn(connection);
+        let result = handle.link().set(link).execute().await.doing(what);
+        connection.abort();
+        result
+    }
+}
+
+/// The host's end of a machine's interface on a bridge.
+fn tap(names: &MachineNames) -> String {
+    format!("kq{}", names.hash)
 }
 
 /// A free network; the one that the cluster has already, if any.
@@ -135,24 +186,25 @@ pub(crate) fn segment(names: &ClusterNames) -> Result<Segment> {
     let spec = document::read::<NetworkSpec>(&names.network_file())?.ok_or_else(|| {
         Error::new(ErrorKind::State, format!("cluster {} has no network yet", names.name))
     })?;
-    Segment::new(names, spec.subnet)
+    Segment::new(names, &spec)
 }
 
 /// Remembers the network. Each machine brings its own part of it.
 pub(crate) fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
     let names = layout.cluster(&spec.cluster)?;
-    let segment = Segment::new(&names, spec.subnet)?;
-    let document = NetworkSpec::new(spec.cluster.clone(), segment.subnet);
+    let segment = Segment::new(&names, spec)?;
+    let document = NetworkSpec { subnet: segment.subnet, ..spec.clone() };
     document::make_private_directory(&names.dir)?;
     if document::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
         document::write(&names.network_file(), &document)?;
     }
-    // The initrd sets the way out.
-    let link = Link { interface: "eth0".to_owned(), subnet: segment.subnet, gateway: None, mtu: MTU };
+    // Without a bridge, the initrd sets the way out.
+    let gateway = segment.bridge.as_ref().map(|_| segment.host);
+    let link = Link { interface: "eth0".to_owned(), subnet: segment.subnet, gateway, mtu: segment.mtu()? };
     Ok(Network {
         subnet: segment.subnet,
         host: Some(segment.host),
-        bridge: None,
+        bridge: segment.bridge,
         link,
         links: Default::default(),
     })
@@ -182,11 +234,15 @@ mod tests {
     #[test]
     fn clusters_have_segments_of_their_own() {
         let layout = Layout::new(std::path::Path::new("/nonexistent"), std::path::Path::new("/run/kcl"));
-        let net = "10.89.0.0/24".parse().unwrap();
-        let [a, b] = ["a", "b"].map(|name| Segment::new(&layout.cluster(name).unwrap(), net).unwrap());
-        assert_ne!(a.netdev("x"), b.netdev("x"));
+        let new = |cluster: &str, net: &str| {
+            Segment::new(&layout.cluster(cluster).unwrap(), &NetworkSpec::new(cluster, net.parse().unwrap()))
+        };
+        let [a, b] = ["a", "b"].map(|name| new(name, "10.89.0.0/24").unwrap());
+        let names = layout.machine("a", "a").unwrap();
+        assert_ne!(a.netdev("x", &names), b.netdev("x", &names));
         assert!(a.group.is_multicast() && a.port >= 20_000);
-        let tiny = Segment::new(&layout.cluster("a").unwrap(), "10.0.0.0/31".parse().unwrap());
+        assert!(tap(&names).len() <= 15, "as the kernel wants it");
+        let tiny = new("a", "10.0.0.0/31");
         assert_eq!(tiny.unwrap_err().kind, ErrorKind::Conflict);
     }
 }

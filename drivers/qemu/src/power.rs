@@ -11,8 +11,9 @@ use kcl_driver_vm::{Doing, Guest, GuestFiles, MachineNames, blocking, channel, d
 use crate::Context;
 use crate::accelerator::{self, Accelerator};
 use crate::command::{self, QEMU};
+use crate::network::{self, Segment};
 use crate::process::Process;
-use crate::{network, qmp};
+use crate::qmp;
 
 /// How long a guest may take to its first process, on a busy host and emulated: it takes a few seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
@@ -28,12 +29,21 @@ const TAIL: usize = 1500;
 
 /// Starts the machine and returns when its first process runs.
 pub(crate) async fn on(context: &Arc<Context>, names: &MachineNames, spec: MachineSpec) -> Result<()> {
-    if Process::of(names).is_none() {
-        let (context, of_machine) = (context.clone(), names.clone());
-        blocking(move || start(&context, &of_machine, &spec)).await?;
-    }
+    let (context, of_machine) = (context.clone(), names.clone());
+    let segment = blocking(move || {
+        let segment = network::segment(&of_machine.cluster)?;
+        if Process::of(&of_machine).is_none() {
+            start(&context, &of_machine, &spec, &segment)?;
+        }
+        Ok(segment)
+    })
+    .await?;
+    let booted = async {
+        segment.plug_in(names).await?;
+        booted(names).await
+    };
     // Also of one that runs: who started it may be gone before its first process came.
-    if let Err(error) = booted(names).await {
+    if let Err(error) = booted.await {
         let error = with_logs(names, error);
         clear(names).await.unwrap_or_else(|error| tracing::warn!("after a failed power-on: {error}"));
         return Err(error);
@@ -42,19 +52,18 @@ pub(crate) async fn on(context: &Arc<Context>, names: &MachineNames, spec: Machi
     blocking(move || spool::forget(&names, None)).await
 }
 
-fn start(context: &Context, names: &MachineNames, spec: &MachineSpec) -> Result<()> {
+fn start(context: &Context, names: &MachineNames, spec: &MachineSpec, segment: &Segment) -> Result<()> {
     let files = files(context)?;
-    let segment = network::segment(&names.cluster)?;
     let interfaces = segment.interfaces(spec)?;
     let accelerator = accelerator::find(&context.run, files)?;
     if accelerator == Accelerator::Emulation {
-        tracing::debug!("{} is emulated", names.name);
+        tracing::info!(machine = names.name, "no KVM: the machine is emulated");
     }
     document::remove_tree(&names.run)?;
     document::make_private_directory(&names.run)?;
     let guest = Guest::prepare(names, spec, files, &context.images, interfaces)?;
     let mut command = Command::new(QEMU);
-    command.args(command::machine(names, spec, &guest, &segment, accelerator)?);
+    command.args(command::machine(names, spec, &guest, segment, accelerator)?);
     // The parent ends when the machine's process is all set up, or says why it is not.
     let output = command.stdin(Stdio::null()).output().doing(|| format!("run {QEMU}"))?;
     if output.status.success() {

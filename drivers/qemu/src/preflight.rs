@@ -20,12 +20,28 @@ const DISK: u64 = 1 << 30;
 
 /// Whether machines could be made here.
 pub(crate) fn health(context: &Context) -> Health {
-    Health { engine: version(), findings: findings(context, &PreflightRequest::default()) }
+    let engine = version();
+    let findings = [architecture(), qemu(engine.as_deref()), tools(), kvm(accelerator::known(&context.run))];
+    Health { engine, findings: findings.into_iter().flatten().collect() }
 }
 
-/// What is found, the gravest first.
+/// What is found, the gravest first. Where KVM was not tried yet in this run of the host, it is.
 pub(crate) fn findings(context: &Context, request: &PreflightRequest) -> Vec<Finding> {
-    [qemu(version()), tools(), kvm(context), memory(request), disk(context, request)].into_iter().flatten().collect()
+    let engine = version();
+    let mut findings: Vec<Finding> =
+        [architecture(), qemu(engine.as_deref()), tools()].into_iter().flatten().collect();
+    let accelerator = match &context.files {
+        Some(files) if findings.is_empty() => accelerator::find(&context.run, files).ok(),
+        _ => accelerator::known(&context.run),
+    };
+    findings.extend([kvm(accelerator), memory(request), disk(context, request)].into_iter().flatten());
+    findings
+}
+
+fn architecture() -> Option<Finding> {
+    let found = std::env::consts::ARCH;
+    let message = format!("this is {found}; the qemu driver makes machines of x86_64 only");
+    if found == "x86_64" { None } else { finding(Severity::Error, "architecture", message, None) }
 }
 
 fn version() -> Option<String> {
@@ -50,7 +66,7 @@ fn install(debian: &str, fedora: &str) -> Option<String> {
     }
 }
 
-fn qemu(version: Option<String>) -> Option<Finding> {
+fn qemu(version: Option<&str>) -> Option<Finding> {
     let Some(version) = version else {
         let message = format!("{QEMU} was not found");
         return finding(Severity::Error, "qemu", message, install("qemu-system-x86", "qemu-system-x86-core").as_deref());
@@ -75,8 +91,8 @@ fn tools() -> Option<Finding> {
     finding(Severity::Error, "e2fsprogs", message, install("e2fsprogs", "e2fsprogs").as_deref())
 }
 
-fn kvm(context: &Context) -> Option<Finding> {
-    let (why, fix) = match (accelerator::hopeless(), accelerator::known(&context.run)) {
+fn kvm(known: Option<Accelerator>) -> Option<Finding> {
+    let (why, fix) = match (accelerator::hopeless(), known) {
         (Some(why), _) => {
             let not_allowed = Path::new("/dev/kvm").exists();
             (why, not_allowed.then_some("sudo usermod -aG kvm $USER, and log in anew"))
@@ -131,8 +147,8 @@ mod tests {
     #[test]
     fn what_is_missing_or_old_is_told() {
         assert_eq!(qemu(None).unwrap().id, "qemu");
-        assert_eq!(qemu(Some("QEMU 5.2.0".into())).unwrap().id, "qemu-version");
-        assert_eq!(qemu(Some("QEMU 7.2.22".into())), None);
+        assert_eq!(qemu(Some("QEMU 5.2.0")).unwrap().id, "qemu-version");
+        assert_eq!(qemu(Some("QEMU 7.2.22")), None);
         let request = PreflightRequest { machines: vec!["a".into()], memory: Some(1 << 60), ..Default::default() };
         assert_eq!(memory(&request).unwrap().severity, Severity::Warning);
     }
