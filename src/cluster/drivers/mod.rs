@@ -12,17 +12,23 @@ use std::path::PathBuf;
 use kcl_driver_api::{Driver, DriverKind};
 use kcl_driver_docker::{DockerConfig, DockerDriver};
 use kcl_driver_native::{NativeConfig, NativeDriver};
+use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
 
-use crate::artifacts::NodeArtifacts;
+use crate::artifacts::{NodeArtifacts, VM_IMAGES};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::state::Paths;
 
 /// All drivers that a user can name, the best first.
-pub const KINDS: [DriverKind; 2] = [DriverKind::Native, DriverKind::Docker];
+pub const KINDS: [DriverKind; 3] = [DriverKind::Native, DriverKind::Docker, DriverKind::Qemu];
 
 /// Where what a reboot removes is kept.
 const RUN: &str = "/run/kcl";
+
+/// Whether machines of the cluster need a kernel of their own.
+pub fn wants_kernel(spec: &ClusterSpec) -> bool {
+    spec.nodes.iter().any(|node| node.driver.or(spec.driver) == Some(DriverKind::Qemu))
+}
 
 /// The driver of a cluster: that of all its nodes, or one that goes by theirs. Without artifacts it can still look, and
 /// delete.
@@ -70,7 +76,30 @@ pub fn one(
             rootfs: artifacts.map(|artifacts| artifacts.rootfs.clone()),
         }))),
         DriverKind::Docker => Ok(Box::new(DockerDriver::new(DockerConfig { home: paths.home.clone(), host: None }))),
+        DriverKind::Qemu => Ok(Box::new(QemuDriver::new(QemuConfig {
+            home: paths.home.clone(),
+            run: user_run(paths),
+            images: paths.cache.join(VM_IMAGES),
+            files: artifacts.and_then(guest_files),
+        }))),
         kind => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
             .hint("see those that are: kcl drivers")),
+    }
+}
+
+/// What virtual machines are made from, where their kernel is there.
+fn guest_files(artifacts: &NodeArtifacts) -> Option<GuestFiles> {
+    let kernel = artifacts.kernel.as_ref()?;
+    let agent = artifacts.agent.join("kcl-node");
+    Some(GuestFiles { kernel: kernel.join("vmlinuz"), modules: kernel.join("modules"), agent })
+}
+
+/// Where what a reboot removes is kept, with or without root.
+fn user_run(paths: &Paths) -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+        _ if nix::unistd::geteuid().is_root() => PathBuf::from(RUN),
+        Some(directory) => PathBuf::from(directory).join("kcl"),
+        // A reboot leaves it, which does no harm.
+        None => paths.home.join("run"),
     }
 }

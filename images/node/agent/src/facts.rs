@@ -29,8 +29,6 @@ pub enum Cgroup {
 pub struct Facts {
     /// The agent is process 1: it reaps orphans and owns the whole system.
     pub init: bool,
-    /// The kernel is the node's own: a VM or a host, not a container.
-    pub own_kernel: bool,
     /// The hierarchy of control groups.
     pub cgroup: Cgroup,
     /// CAP_SYS_RESOURCE may be had.
@@ -47,7 +45,6 @@ impl Facts {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Facts {
             init: std::process::id() == 1,
-            own_kernel: fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST_PID_NAMESPACE),
             cgroup: match statfs("/sys/fs/cgroup") {
                 Ok(found) if found.filesystem_type() == CGROUP2_SUPER_MAGIC => Cgroup::V2,
                 _ => Cgroup::V1,
@@ -57,6 +54,11 @@ impl Facts {
             resolv_conf: resolv_conf(spec),
         }
     }
+}
+
+/// Whether the kernel is the node's own: a VM or a host, not a container.
+pub fn own_kernel() -> bool {
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST_PID_NAMESPACE)
 }
 
 /// The capabilities that a process of this system can ever have, from `/proc/self/status`.
