@@ -8,7 +8,7 @@ kcl := $(target)/release/kcl
 # Made along with the tests, which run it.
 test_kcl := $(target)/debug/kcl
 
-.PHONY: start build install deps test test-quick bench lint clean
+.PHONY: start build install deps test-deps test test-quick bench lint clean
 
 ## A cluster of three nodes, all set-up included.
 start: build
@@ -25,12 +25,16 @@ install: deps
 deps:
 	sh images/deps.sh
 
+## The engines that tests run machines on, besides.
+test-deps:
+	sh images/deps.sh tests
+
 # Where an artifact of this name lies in the cache.
 artifact = $$($(test_kcl) artifacts list -o json | awk -F'"' '$$2 == "name" { name = $$4 } $$2 == "path" && name == "$(1)" { path = $$4 } END { print path }')
 
 ## All tests, real clusters included (as root). The artifacts of every version of Kubernetes are made on first use, before
 ## the tests, so that one sees how far that is. Tests with real clusters take turns by themselves.
-test: deps
+test: test-deps
 	$(CARGO) test --locked --workspace --no-run
 	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
 		$(test_kcl) artifacts fetch --kubernetes-version "$$version"; \

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod docker;
 mod native;
 mod qemu;
 mod story;

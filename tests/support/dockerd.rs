@@ -56,6 +56,11 @@ impl Dockerd {
         format!("unix://{}", self.dir.join("docker.sock").display())
     }
 
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// What it said.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("dockerd.log")).unwrap_or_default()

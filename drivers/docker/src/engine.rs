@@ -12,6 +12,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use kcl_driver_api::{Error, ErrorKind, Reach, Result};
 
 use crate::endpoint::{Address, Endpoint};
+use crate::ssh;
 
 /// The oldest version of the API: that of Docker 20.10.
 pub(crate) const OLDEST_API: (u32, u32) = (1, 41);
@@ -67,8 +68,8 @@ impl Engine {
     /// Finds the engine, connects and asks what it is.
     pub(crate) async fn connect(host: Option<&str>) -> Result<Engine> {
         let endpoint = Endpoint::find(host)?;
-        let docker = connect(&endpoint)?;
-        let greeted = tokio::time::timeout(GREETING, greet(docker, &endpoint)).await;
+        let greeted = async { greet(connect(&endpoint).await?, &endpoint).await };
+        let greeted = tokio::time::timeout(GREETING, greeted).await;
         let (docker, version, info) = greeted.unwrap_or_else(|_| {
             let message = format!("{} does not answer within {} s", endpoint.address, GREETING.as_secs());
             Err(Error::new(ErrorKind::Host, message).hint(chosen_by(&endpoint)))
@@ -97,7 +98,7 @@ impl Engine {
     }
 }
 
-fn connect(endpoint: &Endpoint) -> Result<Docker> {
+async fn connect(endpoint: &Endpoint) -> Result<Docker> {
     let connected = match &endpoint.address {
         Address::Unix(path) => {
             reachable(path, endpoint)?;
@@ -115,7 +116,7 @@ fn connect(endpoint: &Endpoint) -> Result<Docker> {
             }
             Docker::connect_with_ssl(address, &key, &cert, &ca, ANSWER, API_DEFAULT_VERSION)
         }
-        Address::Ssh(_) => return Err(Error::new(ErrorKind::Host, "not yet")),
+        Address::Ssh(host) => return ssh::connect(host, ANSWER).await,
     };
     connected.map_err(|error| refused(endpoint, &error))
 }

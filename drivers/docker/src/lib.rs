@@ -21,6 +21,7 @@ mod names;
 mod network;
 mod power;
 mod preflight;
+mod ssh;
 mod subnet;
 mod terminal;
 mod turn;

@@ -94,7 +94,9 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
         .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines")))?;
     let bridge = spec.bridge.clone().unwrap_or_else(|| names.bridge());
     let found = find(engine, &names).await?;
-    let right = |there: &NetworkInspect| subnet_of(there) == Some(subnet) && option(there, BRIDGE) == Some(&bridge);
+    // Podman keeps the bridge's name elsewhere.
+    let same_bridge = |there: &NetworkInspect| option(there, BRIDGE).is_none_or(|name| name == bridge);
+    let right = |there: &NetworkInspect| subnet_of(there) == Some(subnet) && same_bridge(there);
     let mtu = match found.filter(right) {
         // What its machines have.
         Some(there) => option(&there, MTU).and_then(|mtu| mtu.parse().ok()).unwrap_or(DEFAULT_MTU),
