@@ -24,6 +24,9 @@ const DEFAULT_MTU: u32 = 1500;
 /// How names of bridges of ours begin, of whatever `$KCL_HOME`.
 const BRIDGE_PREFIX: &str = "kcl-";
 
+/// The machine's interface on the cluster's network.
+pub(crate) const INTERFACE: &str = "eth0";
+
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// A free network; the one that the cluster has already, if any.
