@@ -32,10 +32,10 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
             let versions = CATALOG.kubernetes_versions()?.into_iter();
             let specs = versions.map(|version| ClusterSpec {
                 kubernetes_version: version.to_string(),
-                ..ClusterSpec::with_defaults(cluster)
+                ..drivers::remembered(cluster, app.store.paths())
             });
             let artifacts = specs.filter_map(|spec| observe::cached(app, &spec).ok().flatten()).next();
-            drivers::driver(&ClusterSpec::with_defaults(cluster), app.store.paths(), artifacts.as_ref())?
+            drivers::driver(&drivers::remembered(cluster, app.store.paths()), app.store.paths(), artifacts.as_ref())?
         }
     };
     let machines = driver.list(Some(cluster)).await?;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use kcl_driver_api::{Driver, DriverKind};
 use kcl_driver_native::{NativeConfig, NativeDriver};
+use kcl_driver_ssh::{SshConfig, SshDriver, hosts_of};
 
-use crate::artifacts::NodeArtifacts;
+use crate::artifacts::{NodeArtifacts, agent_bytes};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::state::Paths;
@@ -22,7 +23,31 @@ pub fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifact
             runc: artifacts.map(|artifacts| artifacts.runc.clone()),
             rootfs: artifacts.map(|artifacts| artifacts.rootfs.clone()),
         }))),
+        DriverKind::Ssh => Ok(Box::new(SshDriver::new(ssh(spec, paths, artifacts)))),
         kind => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
             .hint("choose one with --driver native")),
+    }
+}
+
+/// The spec of a cluster of which nothing is remembered but what a driver itself keeps.
+pub fn remembered(cluster: &str, paths: &Paths) -> ClusterSpec {
+    let spec = ClusterSpec::with_defaults(cluster);
+    match hosts_of(&paths.home, cluster) {
+        Ok(hosts) if !hosts.is_empty() => ClusterSpec { driver: DriverKind::Ssh, ..spec },
+        _ => spec,
+    }
+}
+
+fn ssh(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> SshConfig {
+    let hosts = spec.nodes.iter().filter_map(|node| Some((node.name.clone(), node.host.clone()?)));
+    SshConfig {
+        home: paths.home.clone(),
+        hosts: hosts.collect(),
+        agent: agent_bytes().to_vec(),
+        runc: artifacts.map(|artifacts| artifacts.runc.clone()),
+        user_home: std::env::home_dir(),
+        ssh_agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+        user: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+        accept_host_keys: spec.accept_host_key,
     }
 }

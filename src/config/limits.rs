@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use kcl_driver_api::DriverKind;
 
 use crate::config::{ClusterSpec, MAX_NODES, format_lifetime, format_memory, words};
 use crate::error::{Error, Family, Result};
@@ -32,6 +33,11 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
                 format_memory(MIN_MEMORY)
             ));
         }
+    }
+    if let Some(node) = spec.nodes.iter().find(|node| spec.driver == DriverKind::Ssh && node.host.is_none()) {
+        return Err(Error::new(Family::Usage, format!("no host is named for the node {}", node.name)).hint(
+            "name one for each node: --host USER@ADDRESS, or host = \"USER@ADDRESS\" in its entry of [[nodes]]",
+        ));
     }
     if !(MIN_LIFETIME..=MAX_LIFETIME).contains(&spec.cert_expiration) {
         return wrong(format!(

@@ -1,9 +1,10 @@
 //! Defaults < cluster file < environment < flags; of an existing cluster, what is not said stays as it is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kcl_driver_api::DriverKind;
+use kcl_driver_ssh::Place;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
@@ -52,6 +53,14 @@ pub struct Overrides {
     pub apiserver_ips: Vec<String>,
     /// `--manifest`, each a file.
     pub manifests: Vec<PathBuf>,
+    /// `--host`, each a node.
+    pub hosts: Vec<String>,
+    /// `--ssh-key`: for all hosts.
+    pub ssh_key: Option<PathBuf>,
+    /// `--ssh-jump`: for all hosts.
+    pub ssh_jump: Option<String>,
+    /// `--accept-host-key`.
+    pub accept_host_key: bool,
 }
 
 /// Reads a variable of the environment.
@@ -91,6 +100,11 @@ pub(super) fn resolve_with(overrides: &Overrides, existing: Option<&ClusterSpec>
         spec.driver = driver(&value).map_err(said_by("the variable KCL_DRIVER"))?;
     }
     apply_flags(&mut spec, overrides)?;
+    let said = overrides.driver.is_some() || var("KCL_DRIVER").is_some_and(|value| !value.is_empty());
+    let said = said || file.as_ref().is_some_and(|file| file.driver.is_some());
+    if !said && existing.is_none() && spec.nodes.iter().any(|node| node.host.is_some()) {
+        spec.driver = DriverKind::Ssh;
+    }
     limits::check(&spec)?;
     if let Some(existing) = existing {
         limits::check_change(existing, &spec)?;
@@ -149,6 +163,7 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
     if let Some(version) = read(flags.kubernetes_version.as_deref(), "--kubernetes-version", words::version)? {
         set_version(spec, version);
     }
+    hosts(spec, flags)?;
     if let Some(count) = flags.nodes {
         nodes::resize(spec, count).map_err(said_by("--nodes"))?;
     }
@@ -184,6 +199,25 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
             .collect::<Result<_>>()?;
     }
     Ok(())
+}
+
+/// Hosts that are the nodes.
+fn hosts(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
+    let place = |text: &str| text.parse::<Place>().map_err(|error| error.message);
+    let hosts: Vec<Place> =
+        flags.hosts.iter().map(|text| place(text).map_err(said_by("--host"))).collect::<Result<_>>()?;
+    if let Some(count) = flags.nodes.filter(|count| !hosts.is_empty() && *count != hosts.len()) {
+        let message = format!("--nodes is {count}, and {} hosts are named: each host is a node", hosts.len());
+        return Err(Error::new(Family::Usage, message).hint("leave --nodes out, or name as many hosts with --host"));
+    }
+    let key = flags
+        .ssh_key
+        .as_deref()
+        .map(|path| nodes::key(Path::new(""), path).map_err(said_by("--ssh-key")))
+        .transpose()?;
+    let jump = read(flags.ssh_jump.as_deref(), "--ssh-jump", place)?;
+    spec.accept_host_key = flags.accept_host_key;
+    nodes::hosts(spec, &hosts, key.as_ref(), jump.as_ref()).map_err(said_by("--host"))
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {
