@@ -4,5 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../drivers/ssh/tests/hosts/mod.rs"]
+mod hosts;
+
 mod native;
+mod ssh;
 mod story;

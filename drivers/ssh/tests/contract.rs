@@ -5,8 +5,9 @@
 mod bench;
 mod hosts;
 
-use kcl_driver_api::MachineSpec;
 use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
+use kcl_driver_api::{Driver, Exec, MachineSpec, NetworkSpec, PreflightRequest};
+use kcl_driver_ssh::{SshConfig, SshDriver, Target};
 
 use bench::Bench;
 use hosts::Kind;
@@ -41,5 +42,95 @@ fn keeps_the_contract() {
     bench::run("ks-contract", &[Kind::Bare; 3], async |bench| {
         let driver = bench.driver();
         contract::all(&driver, &fixture(bench)).await;
+    });
+}
+
+/// A machine that is made and deleted, by a driver with this configuration.
+async fn one_machine(bench: &Bench, config: SshConfig) {
+    let driver = SshDriver::new(config);
+    let subnet = driver.propose_subnet(bench.cluster).await.unwrap();
+    let network = driver.ensure_network(&NetworkSpec::new(bench.cluster, subnet)).await.unwrap();
+    let address = driver.addresses().await.unwrap()[bench.cluster];
+    let link = network.link(bench.cluster);
+    assert_eq!((link.interface.as_str(), link.subnet, link.gateway), ("eth0", subnet, None));
+    assert!(subnet.contains(&address));
+    let machine = driver.create(&(fixture(bench).spec)(bench.cluster, address)).await.unwrap();
+    machine.power_on().await.unwrap();
+    let output = machine.exec(Exec::new(["hostname"])).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), bench.cluster);
+    driver.delete(bench.cluster, bench.cluster).await.unwrap();
+    driver.delete_network(bench.cluster).await.unwrap();
+}
+
+/// The driver's configuration with another way to the first host.
+fn with_target(bench: &Bench, change: impl FnOnce(&mut Target)) -> SshConfig {
+    let mut config = bench.config();
+    change(config.hosts.get_mut(bench.cluster).unwrap());
+    config
+}
+
+#[test]
+fn a_user_with_sudo_and_a_jump_host() {
+    bench::run("ks-sudo", &[Kind::Bare; 2], async |bench| {
+        let user = |name: &str, rule: &str| {
+            format!(
+                "useradd -m {name} && echo {name}:secret | chpasswd && mkdir -p /home/{name}/.ssh && \
+                 cp /root/.ssh/authorized_keys /home/{name}/.ssh && chown -R {name}: /home/{name} && \
+                 echo '{name} ALL=(ALL) {rule}' > /etc/sudoers.d/{name}"
+            )
+        };
+        bench.hosts.shell(0, &user("free", "NOPASSWD: ALL")).await;
+        bench.hosts.shell(0, &user("locked", "ALL")).await;
+        one_machine(bench, with_target(bench, |target| target.host.user = Some("free".to_owned()))).await;
+        let through = bench.hosts.targets[1].host.clone();
+        one_machine(bench, with_target(bench, |target| target.jump = Some(through))).await;
+        // Nobody can be asked for the password here.
+        let locked = with_target(bench, |target| target.host.user = Some("locked".to_owned()));
+        let request = PreflightRequest { machines: vec![bench.cluster.to_owned()], ..PreflightRequest::default() };
+        let found = SshDriver::new(locked).preflight(&request).await.unwrap();
+        assert!(found[0].message.contains("wants a password"), "{found:#?}");
+        assert!(found[0].fix.as_ref().unwrap().contains("KCL_SUDO_PASSWORD"), "{found:#?}");
+        for name in ["free", "locked"] {
+            bench.hosts.shell(0, &format!("userdel -r {name} 2>/dev/null; rm -f /etc/sudoers.d/{name} /run/sudo/ts/{name}; rm -f /etc/*- /var/lib/sudo/lectured/{name}")).await;
+        }
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_of_all_hosts_and_nothing_is_changed() {
+    bench::run("ks-pre", &[Kind::Bare; 2], async |bench| {
+        let mut config = bench.config();
+        let mut gone = bench.hosts.targets[1].clone();
+        gone.host.port = Some(1);
+        config.hosts.insert(format!("{}-m02", bench.cluster), gone);
+        bench.hosts.shell(0, "setsid sh -c 'exec perl -MIO::Socket::INET -e \"IO::Socket::INET->new(LocalPort => 10250, Listen => 1); sleep 1000\"' >/dev/null 2>&1 & sleep 1").await;
+        let driver = SshDriver::new(config);
+        let machines = vec![bench.cluster.to_owned(), format!("{}-m02", bench.cluster), "nobody".to_owned()];
+        let request = PreflightRequest { cluster: bench.cluster.to_owned(), machines, ..PreflightRequest::default() };
+        let found = driver.preflight(&request).await.unwrap();
+        let ids: Vec<_> = found.iter().map(|finding| finding.id).collect();
+        assert_eq!(ids, ["host", "port", "unreachable"], "{found:#?}");
+        assert!(found[1].message.contains("port 10250") && found[1].message.contains("perl"), "{found:#?}");
+        bench.hosts.shell(0, "pkill -x perl").await;
+        // A host that is not known, and one whose key has changed.
+        let strict = SshConfig { accept_host_keys: false, ..bench.config() };
+        let known = bench.hosts.user_home.join(".ssh/known_hosts");
+        let text = std::fs::read_to_string(&known).unwrap();
+        let other = "AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G2sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+        let host = &bench.hosts.targets[0].host.address;
+        std::fs::write(&known, format!("{host} ssh-ed25519 {other}\n")).unwrap();
+        let fresh = |user: &str| {
+            let mut config = strict.clone();
+            config.hosts.retain(|name, _| name == bench.cluster);
+            // Another way to the host, so that no connection is there yet.
+            config.hosts.get_mut(bench.cluster).unwrap().key = Some(bench.hosts.user_home.join(user));
+            SshDriver::new(config)
+        };
+        let changed = fresh(".ssh/id_ed25519").list(Some(bench.cluster)).await.unwrap_err();
+        assert!(changed.message.contains("has changed") && changed.message.contains("line 1"), "{changed}");
+        std::fs::write(&known, "").unwrap();
+        let unknown = fresh(".ssh/../.ssh/id_ed25519").list(Some(bench.cluster)).await.unwrap_err();
+        assert!(unknown.hint.as_ref().unwrap().contains("--accept-host-key"), "{unknown}");
+        std::fs::write(&known, text).unwrap();
     });
 }

@@ -50,11 +50,9 @@ pub fn run(cluster: &'static str, kinds: &[Kind], test: impl AsyncFnOnce(&Bench)
         let bench = runtime.block_on(all);
         let result = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
-                let before = traces(&bench).await;
+                let before = bench.hosts.all_traces().await;
                 test(&bench).await;
-                for (index, (before, after)) in before.iter().zip(traces(&bench).await).enumerate() {
-                    assert_same(index, before, &after);
-                }
+                bench.hosts.assert_as_before(&before).await;
             });
         }));
         runtime.block_on(bench.hosts.end());
@@ -65,24 +63,6 @@ pub fn run(cluster: &'static str, kinds: &[Kind], test: impl AsyncFnOnce(&Bench)
     if let Err(panic) = std::thread::scope(|scope| scope.spawn(body).join()) {
         resume_unwind(panic);
     }
-}
-
-async fn traces(bench: &Bench) -> Vec<String> {
-    let mut all = Vec::new();
-    for index in 0..bench.hosts.machines.len() {
-        all.push(bench.hosts.traces(index).await);
-    }
-    all
-}
-
-/// Shows what differs, and nothing else of the thousands of lines.
-fn assert_same(host: usize, before: &str, after: &str) {
-    let missing = |from: &str, of: &str| -> Vec<String> {
-        let there: std::collections::BTreeSet<&str> = of.lines().collect();
-        from.lines().filter(|line| !there.contains(line)).map(str::to_owned).collect()
-    };
-    let (gone, left) = (missing(before, after), missing(after, before));
-    assert!(gone.is_empty() && left.is_empty(), "host {host} is not as it was found\ngone: {gone:#?}\nleft: {left:#?}");
 }
 
 fn given() -> Option<(PathBuf, PathBuf, PathBuf)> {

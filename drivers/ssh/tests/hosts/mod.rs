@@ -127,14 +127,43 @@ impl Hosts {
              cut -d' ' -f5,9- /proc/self/mountinfo | grep -v ' cgroup' | sort; \
              ps -e -o comm= | grep -v -e ^ps -e ^sh$ -e ^sort -e ^sshd -e ^find -e ^cut -e ^grep -e ^kworker | sort; \
              find /sys/fs/cgroup -type d -path '*kcl*'; \
-             nft list ruleset; ip -o -d link | sed 's/ *promiscuity.*//'; ip -o addr | sed 's/valid_lft.*//'; \
-             ip route show table all; ip rule; \
+             nft list ruleset; ip -o -d link | sed 's/ *promiscuity.*//'; ip -o addr | grep -v fe80: | sed 's/valid_lft.*//'; \
+             ip route show table all | grep -v fe80:; ip rule; \
              find /proc/sys/net /proc/sys/vm/overcommit_memory /proc/sys/vm/panic_on_oom /proc/sys/kernel/panic \
                /proc/sys/kernel/panic_on_oops -type f -perm /u=r ! -name '*stable_secret' ! -name flush \
                ! -path '*/neigh/*' ! -name '*nf_conntrack_count' ! -name 'nf_conntrack_generic*' \
                -exec sh -c 'for f; do printf \"%s \" $f; cat $f 2>/dev/null; done' _ {} + | sort",
         )
         .await
+    }
+
+    /// What `kcl start` is told of them.
+    pub fn flags(&self) -> Vec<String> {
+        let mut flags = vec!["--accept-host-key".to_owned()];
+        flags.extend(self.targets.iter().flat_map(|target| ["--host".to_owned(), target.host.to_string()]));
+        flags
+    }
+
+    /// Panics where a host is not as it was: shows what differs, and nothing else of the thousands of lines.
+    pub async fn assert_as_before(&self, before: &[String]) {
+        let missing = |from: &str, of: &str| -> Vec<String> {
+            let there: std::collections::BTreeSet<&str> = of.lines().collect();
+            from.lines().filter(|line| !there.contains(line)).map(str::to_owned).collect()
+        };
+        for (host, (before, after)) in before.iter().zip(self.all_traces().await).enumerate() {
+            let (gone, left) = (missing(before, &after), missing(&after, before));
+            let same = gone.is_empty() && left.is_empty();
+            assert!(same, "host {host} is not as it was found\ngone: {gone:#?}\nleft: {left:#?}");
+        }
+    }
+
+    /// The traces of all hosts.
+    pub async fn all_traces(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for index in 0..self.machines.len() {
+            all.push(self.traces(index).await);
+        }
+        all
     }
 
     /// Removes the hosts.
