@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use kcl_driver_api::{Driver, DriverKind};
 use kcl_driver_native::{NativeConfig, NativeDriver};
-use kcl_driver_ssh::{SshConfig, SshDriver, hosts_of};
+use kcl_driver_ssh::{SUDO_PASSWORD, SshConfig, SshDriver, hosts_of};
 
 use crate::artifacts::{NodeArtifacts, agent_bytes};
 use crate::config::ClusterSpec;
@@ -48,6 +48,7 @@ fn ssh(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> 
         user_home: std::env::home_dir(),
         ssh_agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
         user: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+        sudo_password: std::env::var(SUDO_PASSWORD).ok(),
         accept_host_keys: spec.accept_host_key,
     }
 }

@@ -48,8 +48,9 @@ fn three_nodes() {
     // Dropped first: its clusters are deleted while their hosts are there.
     let home = home;
     let before = bed.runtime.block_on(bed.hosts().all_traces());
-    let flags = bed.hosts().flags();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let hosts: Vec<String> = bed.hosts().targets.iter().map(|target| target.host.to_string()).collect();
+    let mut flags = vec!["--accept-host-key"];
+    flags.extend(hosts.iter().flat_map(|host| ["--host", host]));
     let cluster = story::three_nodes(&home, "ssh", &flags);
     home.step("delete");
     cluster.kcl(["delete"]).ok();

@@ -25,7 +25,7 @@ const KEEPALIVES: usize = 3;
 const USUAL_KEYS: &[&str] = &["id_ed25519", "id_ecdsa", "id_rsa"];
 
 /// Who logs in, and how it is known who answers.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Identity {
     /// `~/.ssh`.
     pub ssh: Option<PathBuf>,
@@ -33,6 +33,8 @@ pub(crate) struct Identity {
     pub agent: Option<PathBuf>,
     /// Who logs in where nothing else is said.
     pub user: String,
+    /// What sudo asks for; none: who sits at the terminal is asked.
+    pub sudo_password: Option<String>,
     /// Keys of hosts.
     pub known_hosts: KnownHosts,
 }

@@ -156,13 +156,16 @@ impl Host {
                 let message = format!("host {} has no sudo, and its user is not root", self.name());
                 return Err(Error::new(ErrorKind::Host, message).hint("log in as root, or install sudo there"));
             }
-            _ => self.with_password(&connection).await?,
+            _ => self.with_password(&connection, identity).await?,
         };
         Ok(connection)
     }
 
-    async fn with_password(&self, connection: &Connection) -> Result<Sudo> {
-        let sudo = Sudo::Password(sudo::password(&self.name()).await?);
+    async fn with_password(&self, connection: &Connection, identity: &Identity) -> Result<Sudo> {
+        let sudo = Sudo::Password(match &identity.sudo_password {
+            Some(password) => password.clone(),
+            None => sudo::ask_for_password(&self.name()).await?,
+        });
         let tried = connection.command(&sudo.command("true"), &sudo.input()).await.map_err(|error| self.at(error))?;
         if tried.code == Some(0) {
             return Ok(sudo);

@@ -17,6 +17,7 @@ mod sudo;
 mod target;
 
 pub use record::{Hosts, read as hosts_of};
+pub use sudo::VARIABLE as SUDO_PASSWORD;
 pub use target::{PORT, Place, Target};
 
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ use crate::host::{Absent, Host, Program, With};
 use crate::known_hosts::KnownHosts;
 
 /// What the driver is given.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SshConfig {
     /// `$KCL_HOME`: the hosts of a cluster are remembered below it.
     pub home: PathBuf,
@@ -54,6 +55,8 @@ pub struct SshConfig {
     pub ssh_agent: Option<PathBuf>,
     /// Who logs in where a host does not say.
     pub user: String,
+    /// What sudo asks for, from [`SUDO_PASSWORD`]; none: who sits at the terminal is asked.
+    pub sudo_password: Option<String>,
     /// Keys of hosts that are not known are taken without a question.
     pub accept_host_keys: bool,
 }
@@ -80,6 +83,7 @@ impl SshDriver {
             ssh,
             agent: config.ssh_agent,
             user: config.user,
+            sudo_password: config.sudo_password,
             known_hosts: KnownHosts { file: known, accept: config.accept_host_keys },
         };
         let with = With { identity, program: Program::new(config.agent) };

@@ -29,7 +29,10 @@ pub(crate) struct Local {
 }
 
 /// Trees by where they are: all hosts of a start get the same.
-static LOCAL: LazyLock<Mutex<HashMap<PathBuf, Arc<OnceCell<Arc<Local>>>>>> = LazyLock::new(Mutex::default);
+static LOCAL: LazyLock<Mutex<HashMap<PathBuf, Once>>> = LazyLock::new(Mutex::default);
+
+/// A tree that is looked at once, by whoever comes first.
+type Once = Arc<OnceCell<Arc<Local>>>;
 
 async fn local(source: &Path) -> Result<Arc<Local>> {
     let cell = LOCAL.lock().unwrap_or_else(PoisonError::into_inner).entry(source.to_owned()).or_default().clone();

@@ -6,8 +6,8 @@ use kcl_driver_api::{Error, ErrorKind, Result};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use tokio::sync::OnceCell;
 
-/// The variable that holds the password of sudo where nobody can be asked.
-pub(crate) const VARIABLE: &str = "KCL_SUDO_PASSWORD";
+/// The variable that holds the password of sudo where nobody can be asked ([`crate::SshConfig::sudo_password`]).
+pub const VARIABLE: &str = "KCL_SUDO_PASSWORD";
 
 /// Asked for once, for all hosts.
 static PASSWORD: OnceCell<String> = OnceCell::const_new();
@@ -49,12 +49,9 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The password: from the variable, or from who sits at the terminal.
-pub(crate) async fn password(host: &str) -> Result<String> {
+/// The password, from who sits at the terminal.
+pub(crate) async fn ask_for_password(host: &str) -> Result<String> {
     let asked = PASSWORD.get_or_try_init(|| async {
-        if let Ok(password) = std::env::var(VARIABLE) {
-            return Ok(password);
-        }
         let question = format!("Password for sudo on {host}, and on all hosts that want one: ");
         let asked = tokio::task::spawn_blocking(move || ask(&question)).await;
         asked.map_err(|error| Error::engine(format!("a task died: {error}")))?.map_err(|error| {

@@ -72,15 +72,6 @@ fn with_target(bench: &Bench, change: impl FnOnce(&mut Target)) -> SshConfig {
 #[test]
 fn a_user_with_sudo_and_a_jump_host() {
     bench::run("ks-sudo", &[Kind::Bare; 2], async |bench| {
-        let user = |name: &str, rule: &str| {
-            format!(
-                "useradd -m {name} && echo {name}:secret | chpasswd && mkdir -p /home/{name}/.ssh && \
-                 cp /root/.ssh/authorized_keys /home/{name}/.ssh && chown -R {name}: /home/{name} && \
-                 echo '{name} ALL=(ALL) {rule}' > /etc/sudoers.d/{name}"
-            )
-        };
-        bench.hosts.shell(0, &user("free", "NOPASSWD: ALL")).await;
-        bench.hosts.shell(0, &user("locked", "ALL")).await;
         one_machine(bench, with_target(bench, |target| target.host.user = Some("free".to_owned()))).await;
         let through = bench.hosts.targets[1].host.clone();
         one_machine(bench, with_target(bench, |target| target.jump = Some(through))).await;
@@ -90,9 +81,14 @@ fn a_user_with_sudo_and_a_jump_host() {
         let found = SshDriver::new(locked).preflight(&request).await.unwrap();
         assert!(found[0].message.contains("wants a password"), "{found:#?}");
         assert!(found[0].fix.as_ref().unwrap().contains("KCL_SUDO_PASSWORD"), "{found:#?}");
-        for name in ["free", "locked"] {
-            bench.hosts.shell(0, &format!("userdel -r {name} 2>/dev/null; rm -f /etc/sudoers.d/{name} /run/sudo/ts/{name}; rm -f /etc/*- /var/lib/sudo/lectured/{name}")).await;
-        }
+        // Another way to the host, so that no connection is there yet.
+        let key = bench.hosts.user_home.join(".ssh/../.ssh/id_ed25519");
+        let mut told = with_target(bench, |target| {
+            target.host.user = Some("locked".to_owned());
+            target.key = Some(key);
+        });
+        told.sudo_password = Some("secret".to_owned());
+        one_machine(bench, told).await;
     });
 }
 
@@ -132,5 +128,29 @@ fn what_stands_in_the_way_is_told_of_all_hosts_and_nothing_is_changed() {
         let unknown = fresh(".ssh/../.ssh/id_ed25519").list(Some(bench.cluster)).await.unwrap_err();
         assert!(unknown.hint.as_ref().unwrap().contains("--accept-host-key"), "{unknown}");
         std::fs::write(&known, text).unwrap();
+    });
+}
+
+#[test]
+fn systemd_keeps_a_machine_running() {
+    bench::run("ks-systemd", &[Kind::Systemd], async |bench| {
+        let driver = bench.driver();
+        let subnet = driver.propose_subnet(bench.cluster).await.unwrap();
+        driver.ensure_network(&NetworkSpec::new(bench.cluster, subnet)).await.unwrap();
+        let address = driver.addresses().await.unwrap()[bench.cluster];
+        let machine = driver.create(&(fixture(bench).spec)(bench.cluster, address)).await.unwrap();
+        machine.power_on().await.unwrap();
+        let unit = "kcl-ks-systemd-ks-systemd.service";
+        assert_eq!(bench.hosts.shell(0, &format!("systemctl is-enabled {unit}")).await, "enabled");
+        // It ends by itself, and is started again.
+        let boot = async || machine.exec(Exec::new(["cat", "/run/boot"])).await;
+        machine.exec(Exec::new(["sh", "-c", "echo first > /run/boot"])).await.unwrap();
+        bench.hosts.shell(0, &format!("systemctl is-active {unit}")).await;
+        let _ = machine.exec(Exec::new(["sh", "-c", "kill -TERM 1"])).await;
+        while boot().await.is_err() || boot().await.is_ok_and(|output| output.code == 0) {}
+        machine.power_off(std::time::Duration::from_secs(60)).await.unwrap();
+        assert_ne!(bench.hosts.try_shell(0, &format!("systemctl is-enabled {unit}")).await.code, 0);
+        driver.delete(bench.cluster, bench.cluster).await.unwrap();
+        driver.delete_network(bench.cluster).await.unwrap();
     });
 }

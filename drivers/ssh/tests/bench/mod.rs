@@ -101,6 +101,7 @@ impl Bench {
             user_home: Some(self.hosts.user_home.clone()),
             ssh_agent: None,
             user: "root".to_owned(),
+            sudo_password: None,
             accept_host_keys: true,
         }
     }

@@ -19,10 +19,12 @@ pub enum Kind {
     /// Nothing but sshd.
     Bare,
     /// systemd.
+    #[allow(dead_code)]
     Systemd,
 }
 
-/// Some hosts on one network, and a key that root of all of them takes.
+/// Some hosts on one network, and a key that root takes on all of them; and so do `free`, for whom sudo asks nothing,
+/// and `locked`, whom it asks for the password "secret".
 pub struct Hosts {
     /// Makes the hosts.
     pub driver: NativeDriver,
@@ -60,7 +62,7 @@ impl Hosts {
         let user_home = base.join("user");
         std::fs::create_dir_all(user_home.join(".ssh")).expect("a home");
         let key = PrivateKey::random(&mut rand_core(), Algorithm::Ed25519).expect("a key");
-        key.write_openssh_file(&user_home.join(".ssh/id_ed25519"), LineEnding::LF).expect("a key");
+        key.write_openssh_file(user_home.join(".ssh/id_ed25519"), LineEnding::LF).expect("a key");
         let public = key.public_key().to_openssh().expect("a key");
         let make = kinds.iter().enumerate().map(|(index, kind)| {
             let address = subnet.hosts().nth(9 + index).expect("an address");
@@ -89,6 +91,14 @@ impl Hosts {
                     ])
                     .await?;
                 machine.power_on().await?;
+                for (user, rule) in [("free", "NOPASSWD: ALL"), ("locked", "ALL")] {
+                    let line = format!(
+                        "useradd -m {user} && echo {user}:secret | chpasswd && cp -r /root/.ssh /home/{user} && \
+                         chown -R {user}: /home/{user} && echo '{user} ALL=(ALL) {rule}' > /etc/sudoers.d/{user}"
+                    );
+                    let done = machine.exec(Exec::new(["sh", "-c", &line])).await?;
+                    assert_eq!(done.code, 0, "{}", String::from_utf8_lossy(&done.stderr));
+                }
                 listening(&*machine).await;
                 Ok::<_, kcl_driver_api::Error>((machine, address))
             }
@@ -135,13 +145,6 @@ impl Hosts {
                -exec sh -c 'for f; do printf \"%s \" $f; cat $f 2>/dev/null; done' _ {} + | sort",
         )
         .await
-    }
-
-    /// What `kcl start` is told of them.
-    pub fn flags(&self) -> Vec<String> {
-        let mut flags = vec!["--accept-host-key".to_owned()];
-        flags.extend(self.targets.iter().flat_map(|target| ["--host".to_owned(), target.host.to_string()]));
-        flags
     }
 
     /// Panics where a host is not as it was: shows what differs, and nothing else of the thousands of lines.
