@@ -7,8 +7,10 @@ target := $(or $(CARGO_TARGET_DIR),target)
 kcl := $(target)/release/kcl
 # Made along with the tests, which run it.
 test_kcl := $(target)/debug/kcl
+# The root file system of hosts that tests log in to.
+test_host := $(abspath $(target))/test-ssh-host
 
-.PHONY: start build install deps test-deps test test-quick bench lint clean
+.PHONY: start build install deps test-deps test test-hosts test-quick bench lint clean
 
 ## A cluster of three nodes, all set-up included.
 start: build
@@ -39,8 +41,19 @@ test: test-deps
 	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
 		$(test_kcl) artifacts fetch --kubernetes-version "$$version"; \
 	done
+	$(MAKE) test-hosts
 	KCL_TEST_RUNC="$(call artifact,runc)/bin/runc" KCL_TEST_ROOTFS="$(call artifact,node-rootfs)/rootfs" \
+		KCL_TEST_SSH_HOST="$(test_host)" KCL_TEST_AGENT="$$(ls $(abspath $(target))/node-agent/*/node/kcl-node)" \
 		$(CARGO) test --locked --workspace
+
+## A Debian with sshd, sudo and systemd, unpacked: what the tests of the ssh driver log in to. Made once.
+test-hosts: $(test_host)
+
+$(test_host):
+	rm -rf $@.new
+	mmdebstrap --variant=essential --include=openssh-server,sudo,systemd-sysv,dbus,iproute2,nftables,procps,kmod \
+		bookworm $@.new
+	mv $@.new $@
 
 ## Only what needs neither root nor artifacts.
 test-quick:

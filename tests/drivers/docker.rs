@@ -9,10 +9,12 @@ use crate::support::{Home, eventually};
 /// Runs a test in a home with a daemon of its own. Nothing is left in the daemon but the node image.
 fn with_daemon(story: &str, test: impl FnOnce(&Home, &mut Dockerd) + Send) {
     own_network(|| {
-        let dir = tempfile::Builder::new().prefix("dockerd-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let dir =
+            tempfile::Builder::new().prefix("dockerd-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let mut daemon = Dockerd::start(dir.path(), &[]);
         {
-            let home = Home::new(story).with_variable("DOCKER_HOST", &daemon.host());
+            let home = Home::new(story);
+            home.set("DOCKER_HOST", daemon.host());
             test(&home, &mut daemon);
         }
         assert_eq!(daemon.left(), [""; 0]);

@@ -4,7 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../drivers/ssh/tests/hosts/mod.rs"]
+mod hosts;
+
 mod docker;
 mod native;
 mod qemu;
+mod ssh;
 mod story;

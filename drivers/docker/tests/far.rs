@@ -91,7 +91,7 @@ fn over_tls() {
         let ca = params.self_signed(&ca_key).unwrap();
         let ca_file = write("ca.pem", ca.pem());
         let issuer = Issuer::new(params, ca_key);
-        let mut issue = |prefix: &str, usage| {
+        let issue = |prefix: &str, usage| {
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
             params.extended_key_usages = vec![usage];

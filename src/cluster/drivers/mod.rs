@@ -13,14 +13,15 @@ use kcl_driver_api::{Driver, DriverKind};
 use kcl_driver_docker::{DockerConfig, DockerDriver};
 use kcl_driver_native::{NativeConfig, NativeDriver};
 use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
+use kcl_driver_ssh::{SUDO_PASSWORD, SshConfig, SshDriver, hosts_of};
 
-use crate::artifacts::{NodeArtifacts, VM_IMAGES};
+use crate::artifacts::{NodeArtifacts, VM_IMAGES, agent_bytes};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::state::Paths;
 
 /// All drivers that a user can name, the best first.
-pub const KINDS: [DriverKind; 3] = [DriverKind::Native, DriverKind::Docker, DriverKind::Qemu];
+pub const KINDS: [DriverKind; 4] = [DriverKind::Native, DriverKind::Docker, DriverKind::Qemu, DriverKind::Ssh];
 
 /// Where what a reboot removes is kept.
 const RUN: &str = "/run/kcl";
@@ -64,7 +65,7 @@ pub async fn any(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtif
 /// name.
 pub fn one(
     kind: DriverKind,
-    _spec: &ClusterSpec,
+    spec: &ClusterSpec,
     paths: &Paths,
     artifacts: Option<&NodeArtifacts>,
 ) -> Result<Box<dyn Driver>> {
@@ -82,6 +83,7 @@ pub fn one(
             images: paths.cache.join(VM_IMAGES),
             files: artifacts.and_then(guest_files),
         }))),
+        DriverKind::Ssh => Ok(Box::new(SshDriver::new(ssh(spec, paths, artifacts)))),
         kind => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
             .hint("see those that are: kcl drivers")),
     }
@@ -101,5 +103,29 @@ fn user_run(paths: &Paths) -> PathBuf {
         Some(directory) => PathBuf::from(directory).join("kcl"),
         // A reboot leaves it, which does no harm.
         None => paths.home.join("run"),
+    }
+}
+
+/// The spec of a cluster of which nothing is remembered but what a driver itself keeps.
+pub fn remembered(cluster: &str, paths: &Paths) -> ClusterSpec {
+    let spec = ClusterSpec::with_defaults(cluster);
+    match hosts_of(&paths.home, cluster) {
+        Ok(hosts) if !hosts.is_empty() => ClusterSpec { driver: Some(DriverKind::Ssh), ..spec },
+        _ => spec,
+    }
+}
+
+fn ssh(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> SshConfig {
+    let hosts = spec.nodes.iter().filter_map(|node| Some((node.name.clone(), node.host.clone()?)));
+    SshConfig {
+        home: paths.home.clone(),
+        hosts: hosts.collect(),
+        agent: agent_bytes().to_vec(),
+        runc: artifacts.map(|artifacts| artifacts.runc.clone()),
+        user_home: std::env::home_dir(),
+        ssh_agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+        user: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+        sudo_password: std::env::var(SUDO_PASSWORD).ok(),
+        accept_host_keys: spec.accept_host_key,
     }
 }

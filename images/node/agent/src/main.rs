@@ -34,6 +34,7 @@ const USAGE: &str = "usage: kcl-node run
        kcl-node restart COMPONENT
        kcl-node reload
        kcl-node stop
+       kcl-node host
        kcl-node version";
 
 fn main() -> ExitCode {
@@ -59,6 +60,7 @@ fn dispatch(arguments: &[&str]) -> Result<ExitCode> {
         ["restart", component] => cli::order(&Request::Restart { component: (*component).to_owned() }),
         ["reload"] => cli::order(&Request::Reload),
         ["stop"] => cli::stop(),
+        ["host", rest @ ..] => Ok(kcl_ssh_host::main(rest)),
         ["version"] => {
             println!("{}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
