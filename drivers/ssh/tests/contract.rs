@@ -99,15 +99,15 @@ fn what_stands_in_the_way_is_told_of_all_hosts_and_nothing_is_changed() {
         let mut gone = bench.hosts.targets[1].clone();
         gone.host.port = Some(1);
         config.hosts.insert(format!("{}-m02", bench.cluster), gone);
-        bench.hosts.shell(0, "setsid sh -c 'exec perl -MIO::Socket::INET -e \"IO::Socket::INET->new(LocalPort => 10250, Listen => 1); sleep 1000\"' >/dev/null 2>&1 & sleep 1").await;
+        bench.hosts.shell(0, "/usr/sbin/sshd -p 10250 -o PidFile=/run/other.pid").await;
         let driver = SshDriver::new(config);
         let machines = vec![bench.cluster.to_owned(), format!("{}-m02", bench.cluster), "nobody".to_owned()];
         let request = PreflightRequest { cluster: bench.cluster.to_owned(), machines, ..PreflightRequest::default() };
         let found = driver.preflight(&request).await.unwrap();
         let ids: Vec<_> = found.iter().map(|finding| finding.id).collect();
         assert_eq!(ids, ["host", "port", "unreachable"], "{found:#?}");
-        assert!(found[1].message.contains("port 10250") && found[1].message.contains("perl"), "{found:#?}");
-        bench.hosts.shell(0, "pkill -x perl").await;
+        assert!(found[1].message.contains("port 10250") && found[1].message.contains("sshd"), "{found:#?}");
+        bench.hosts.shell(0, "kill $(cat /run/other.pid)").await;
         // A host that is not known, and one whose key has changed.
         let strict = SshConfig { accept_host_keys: false, ..bench.config() };
         let known = bench.hosts.user_home.join(".ssh/known_hosts");

@@ -79,7 +79,9 @@ pub(crate) fn forget(names: &MachineNames) -> Result<()> {
     if !path.exists() || !systemd() {
         return Ok(());
     }
-    systemctl(&["disable", "--quiet", "--now", &unit(names)])?;
+    // Stopped before it is forgotten; one that ended with its machine need not be known any more.
+    systemctl(&["stop", &unit(names)]).or_else(|error| if is_loaded(names)? { Err(error) } else { Ok(()) })?;
+    systemctl(&["disable", "--quiet", &unit(names)])?;
     fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
     systemctl(&["daemon-reload"])?;
     // One that is not known any more is no failure.
@@ -111,6 +113,12 @@ fn service(program: &Path, names: &MachineNames) -> String {
         cluster = names.cluster_name,
         program = program.display(),
     )
+}
+
+fn is_loaded(names: &MachineNames) -> Result<bool> {
+    let output = Command::new("systemctl").args(["show", "--property=LoadState", "--value", &unit(names)]).output();
+    let output = output.doing(|| "run systemctl")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim() == "loaded")
 }
 
 fn systemctl(arguments: &[&str]) -> Result<()> {
