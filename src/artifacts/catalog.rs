@@ -288,7 +288,9 @@ impl Artifact {
                     inputs.push(embedded::component(&self.fill(source))?.to_vec());
                 }
             }
-            Some(Recipe::Debian { definition } | Recipe::Kernel { definition }) => inputs.push(embedded::node(definition)?.as_bytes().to_vec()),
+            Some(Recipe::Debian { definition } | Recipe::Kernel { definition }) => {
+                inputs.push(embedded::node(definition)?.as_bytes().to_vec())
+            }
             None => {}
         }
         let key = super::digest::of_parts(inputs.iter().map(Vec::as_slice));

@@ -4,6 +4,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod story;
 mod native;
 mod qemu;
+mod story;

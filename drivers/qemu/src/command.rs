@@ -46,7 +46,12 @@ pub(crate) fn machine(
     options.add(&["-name", &format!("{}/{}", names.cluster.name, names.name), "-daemonize"]);
     options.add(&["-pidfile", &text(&process::pid_file(names))]);
     options.add(&["-qmp", &format!("unix:{},server=on,wait=off", value(&qmp::socket(names)))]);
-    options.add(&["-chardev", &format!("file,id=kernel,path={}", value(&names.kernel_log())), "-serial", "chardev:kernel"]);
+    options.add(&[
+        "-chardev",
+        &format!("file,id=kernel,path={}", value(&names.kernel_log())),
+        "-serial",
+        "chardev:kernel",
+    ]);
     for (number, disk) in guest.disks.iter().enumerate() {
         let read_only = if disk.read_only { "on" } else { "off" };
         let path = value(&disk.path);
@@ -83,8 +88,7 @@ fn user(spec: &MachineSpec, segment: &Segment, id: &str) -> Result<String> {
     let (subnet, address) = (segment.subnet, spec.address);
     // QEMU wants addresses for services that nobody uses.
     let dns = subnet.broadcast();
-    let mut text =
-        format!("user,id={id},ipv6=off,net={subnet},host={},dns={dns},dhcpstart={address}", segment.host);
+    let mut text = format!("user,id={id},ipv6=off,net={subnet},host={},dns={dns},dhcpstart={address}", segment.host);
     for port in &spec.ports {
         let protocol = match port.protocol {
             Protocol::Tcp => "tcp",

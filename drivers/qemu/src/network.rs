@@ -183,9 +183,8 @@ fn routes(table: &str) -> Vec<Ipv4Net> {
 /// # Errors
 /// `State` where there is none.
 pub(crate) fn segment(names: &ClusterNames) -> Result<Segment> {
-    let spec = document::read::<NetworkSpec>(&names.network_file())?.ok_or_else(|| {
-        Error::new(ErrorKind::State, format!("cluster {} has no network yet", names.name))
-    })?;
+    let spec = document::read::<NetworkSpec>(&names.network_file())?
+        .ok_or_else(|| Error::new(ErrorKind::State, format!("cluster {} has no network yet", names.name)))?;
     Segment::new(names, &spec)
 }
 

@@ -28,8 +28,7 @@ pub(crate) fn health(context: &Context) -> Health {
 /// What is found, the gravest first. Where KVM was not tried yet in this run of the host, it is.
 pub(crate) fn findings(context: &Context, request: &PreflightRequest) -> Vec<Finding> {
     let engine = version();
-    let mut findings: Vec<Finding> =
-        [architecture(), qemu(engine.as_deref()), tools()].into_iter().flatten().collect();
+    let mut findings: Vec<Finding> = [architecture(), qemu(engine.as_deref()), tools()].into_iter().flatten().collect();
     let accelerator = match &context.files {
         Some(files) if findings.is_empty() => accelerator::find(&context.run, files).ok(),
         _ => accelerator::known(&context.run),
@@ -69,7 +68,12 @@ fn install(debian: &str, fedora: &str) -> Option<String> {
 fn qemu(version: Option<&str>) -> Option<Finding> {
     let Some(version) = version else {
         let message = format!("{QEMU} was not found");
-        return finding(Severity::Error, "qemu", message, install("qemu-system-x86", "qemu-system-x86-core").as_deref());
+        return finding(
+            Severity::Error,
+            "qemu",
+            message,
+            install("qemu-system-x86", "qemu-system-x86-core").as_deref(),
+        );
     };
     let major: u32 = version.trim_start_matches("QEMU ").split('.').next()?.parse().ok()?;
     if major >= VERSION {

@@ -155,11 +155,7 @@ async fn a_machine_looks_like_a_computer() {
         machine_port: 8080,
         protocol: Protocol::Tcp,
     };
-    let make = |address| MachineSpec {
-        trees,
-        ports: vec![port],
-        ..spec(cluster, cluster, address, &bench.rootfs)
-    };
+    let make = |address| MachineSpec { trees, ports: vec![port], ..spec(cluster, cluster, address, &bench.rootfs) };
     let machine = one(&driver, cluster, make).await;
     let m = &*machine;
     let address = m.info().await.unwrap().address.unwrap();
@@ -182,8 +178,8 @@ async fn a_machine_looks_like_a_computer() {
     output(m, "ip link add v0 type veth peer name v1 && ip link del v0 && test -d /sys/module/veth").await;
 
     // The host reaches a published port, and the machine reaches the host.
-    let gateway = driver.ensure_network(&NetworkSpec::new(cluster, driver.propose_subnet(cluster).await.unwrap()));
-    let host = gateway.await.unwrap().host.unwrap();
+    let subnet = driver.propose_subnet(cluster).await.unwrap();
+    let host = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap().host.unwrap();
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let hello = async {
@@ -242,7 +238,8 @@ async fn machines_reach_each_other_and_outlive_members() {
         names.iter().enumerate().map(|(index, name)| spec(cluster, name, address(index), &bench.rootfs)).collect();
     let machines = try_join_all(specs.iter().map(|spec| driver.create(spec))).await.unwrap();
     try_join_all(machines.iter().map(|machine| machine.power_on())).await.unwrap();
-    let serve = |machine: usize| machines[machine].exec(Exec::new(["socat", "TCP-LISTEN:8080,reuseaddr", "SYSTEM:hostname"]));
+    let serve =
+        |machine: usize| machines[machine].exec(Exec::new(["socat", "TCP-LISTEN:8080,reuseaddr", "SYSTEM:hostname"]));
     let ask = |machine: usize, to: usize| {
         let to = address(to);
         // The other one may not listen yet.

@@ -143,7 +143,11 @@ fn stage(spec: &MachineSpec, staging: &Path) -> Result<()> {
         let (directory, below) = (volumes.join(volume(&target.to_string_lossy())), inside(&spec.rootfs, target));
         match fs::symlink_metadata(&below) {
             Ok(meta) if meta.is_dir() => laying::lay(&below, &directory)?,
-            _ => laying::make_parents(Path::new("/nonexistent"), &volumes, Path::new(directory.file_name().expect("it has a name")))?,
+            _ => laying::make_parents(
+                Path::new("/nonexistent"),
+                &volumes,
+                Path::new(directory.file_name().expect("it has a name")),
+            )?,
         }
     }
     for tree in seeds(spec) {

@@ -24,8 +24,11 @@ pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Resu
             let is_new = |target: &Path| there.trees.iter().all(|old| old.target != target);
             let seed = spec.trees.iter().find(|tree| tree.usage != TreeUse::ReadOnly && is_new(&tree.target));
             if let Some(tree) = seed {
-                let message =
-                    format!("the machine {} is there; nothing can be laid down in it at {}", spec.name, tree.target.display());
+                let message = format!(
+                    "the machine {} is there; nothing can be laid down in it at {}",
+                    spec.name,
+                    tree.target.display()
+                );
                 return Err(Error::new(ErrorKind::State, message).hint("delete it first"));
             }
         }

@@ -50,7 +50,8 @@ pub fn put(names: &MachineNames, files: &[File]) -> Result<()> {
         document::make_private_directory(parent)?;
         // Beside the spool, where no file of the machine is.
         let temporary = names.dir.join("spool.new");
-        let mut out = fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary).doing(what)?;
+        let mut out =
+            fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary).doing(what)?;
         out.write_all(&file.content).doing(what)?;
         out.set_permissions(fs::Permissions::from_mode(file.mode)).doing(what)?;
         out.sync_all().doing(what)?;

@@ -55,7 +55,10 @@ pub fn get(names: &MachineNames, spec: &MachineSpec, path: &Path) -> Result<Vec<
             Found::Link(target) => {
                 links += 1;
                 if links > LINKS {
-                    return Err(Error::new(ErrorKind::State, format!("{} has too many symbolic links", path.display())));
+                    return Err(Error::new(
+                        ErrorKind::State,
+                        format!("{} has too many symbolic links", path.display()),
+                    ));
                 }
                 if target.is_absolute() {
                     resolved = PathBuf::from("/");

@@ -34,7 +34,10 @@ fn definition(name: &str) -> Result<Definition> {
 pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, job: &Job<'_>) -> Result<Vec<String>> {
     let definition = definition(name)?;
     let package = definition.package.get(artifact.arch).ok_or_else(|| {
-        Error::new(Family::Artifact, format!("{} is not known for the architecture {}", artifact.title(), artifact.arch))
+        Error::new(
+            Family::Artifact,
+            format!("{} is not known for the architecture {}", artifact.title(), artifact.arch),
+        )
     })?;
     let tar = partial.join(".kernel.tar");
     let mut command = enclosed("mmdebstrap");
@@ -70,7 +73,9 @@ fn take(tar: &Path, partial: &Path) -> io::Result<String> {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
         let path = path.strip_prefix(".").unwrap_or(&path).to_owned();
-        if path.starts_with("boot") && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"vmlinuz-")) {
+        if path.starts_with("boot")
+            && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"vmlinuz-"))
+        {
             io::copy(&mut entry, &mut File::create(partial.join("vmlinuz"))?)?;
             kernel = path.file_name().map(|name| name.to_string_lossy().into_owned());
         } else if path.starts_with("lib/modules") {
@@ -94,9 +99,12 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let tar = directory.path().join("all.tar");
         let mut builder = tar::Builder::new(File::create(&tar).expect("a file"));
-        for (path, text) in
-            [("./boot/vmlinuz-6.1", "kernel"), ("./boot/config-6.1", "x"), ("./lib/modules/6.1/a.ko", "a"), ("./bin/sh", "x")]
-        {
+        for (path, text) in [
+            ("./boot/vmlinuz-6.1", "kernel"),
+            ("./boot/config-6.1", "x"),
+            ("./lib/modules/6.1/a.ko", "a"),
+            ("./bin/sh", "x"),
+        ] {
             let mut header = tar::Header::new_gnu();
             header.set_size(text.len() as u64);
             header.set_mode(0o644);
@@ -107,7 +115,8 @@ mod tests {
         assert_eq!(std::fs::read(directory.path().join("vmlinuz")).expect("the kernel"), b"kernel");
         let modules = File::open(directory.path().join("modules.tar.zst")).expect("the modules");
         let mut modules = tar::Archive::new(zstd::Decoder::new(modules).expect("an archive"));
-        let names: Vec<_> = modules.entries().expect("entries").map(|one| one.unwrap().path().unwrap().into_owned()).collect();
+        let names: Vec<_> =
+            modules.entries().expect("entries").map(|one| one.unwrap().path().unwrap().into_owned()).collect();
         assert_eq!(names, [Path::new("lib/modules/6.1/a.ko")]);
     }
 

@@ -14,8 +14,8 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use super::exec::{self, Running};
-use super::port::{Incoming, Port, Replies};
 use super::files;
+use super::port::{Incoming, Port, Replies};
 
 /// Where the kernel lists the ports, with their names.
 const PORTS: &str = "/sys/class/virtio-ports";
@@ -55,10 +55,7 @@ fn uptime_ms() -> u64 {
 fn ports() -> Vec<PathBuf> {
     let entries = fs::read_dir(PORTS).into_iter().flatten().flatten();
     let ours = |path: &Path| fs::read_to_string(path.join("name")).is_ok_and(|name| name.starts_with(PORT));
-    entries
-        .filter(|entry| ours(&entry.path()))
-        .map(|entry| Path::new("/dev").join(entry.file_name()))
-        .collect()
+    entries.filter(|entry| ours(&entry.path())).map(|entry| Path::new("/dev").join(entry.file_name())).collect()
 }
 
 /// What a session is about.
@@ -159,10 +156,13 @@ fn go_on(task: Task, session: &str, request: Request, replies: &Replies) -> Opti
         }
         (Task::File { path, mode, content }, Request::InputEnd) => {
             let result = files::put(&path, mode, &content);
-            replies.at_once(session, &result.map_or_else(
-                |error| Reply::Failed { reason: Reason::Failed, message: error.to_string() },
-                |()| Reply::Done,
-            ));
+            replies.at_once(
+                session,
+                &result.map_or_else(
+                    |error| Reply::Failed { reason: Reason::Failed, message: error.to_string() },
+                    |()| Reply::Done,
+                ),
+            );
             None
         }
         (task, _) => Some(task),
