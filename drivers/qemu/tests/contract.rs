@@ -208,7 +208,7 @@ async fn a_machine_looks_like_a_computer() {
     // A command goes with who asked for it.
     let sleeping = m.exec(Exec::new(["sleep", "987654"]));
     let _ = tokio::time::timeout(Duration::from_secs(1), sleeping).await;
-    while output(m, "pgrep -fx 'sleep 987654' || true").await != "" {}
+    while !output(m, "pgrep -fx 'sleep 987654' || true").await.is_empty() {}
 
     // Files of a stopped machine: through links, deleted ones, of the root file system, of a tree.
     output(m, "ln -s /opt/own/seed /root/link && rm /etc/debian_version && sync").await;
