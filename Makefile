@@ -39,11 +39,12 @@ artifact = $$($(test_kcl) artifacts list -o json | awk -F'"' '$$2 == "name" { na
 test: test-deps
 	$(CARGO) test --locked --workspace --no-run
 	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
-		$(test_kcl) artifacts fetch --kubernetes-version "$$version"; \
+		$(test_kcl) artifacts fetch --vm --kubernetes-version "$$version"; \
 	done
 	$(MAKE) test-hosts
 	KCL_TEST_RUNC="$(call artifact,runc)/bin/runc" KCL_TEST_ROOTFS="$(call artifact,node-rootfs)/rootfs" \
-		KCL_TEST_SSH_HOST="$(test_host)" KCL_TEST_AGENT="$$(ls $(abspath $(target))/node-agent/*/node/kcl-node)" \
+		KCL_TEST_SSH_HOST="$(test_host)" KCL_TEST_KERNEL="$(call artifact,node-kernel)" \
+		KCL_TEST_AGENT="$$(ls "$(abspath $(target))"/node-agent/*/node/kcl-node)" \
 		$(CARGO) test --locked --workspace
 
 ## A Debian with sshd, sudo and systemd, unpacked: what the tests of the ssh driver log in to. Made once.

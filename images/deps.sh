@@ -18,6 +18,9 @@ docker.io               /usr/sbin/dockerd
 iproute2                /sbin/ip
 openssh-server          /usr/sbin/sshd
 openssh-client          /usr/bin/ssh-keygen
+qemu-system-x86         /usr/bin/qemu-system-x86_64
+e2fsprogs               /usr/sbin/mke2fs
+ruby                    /usr/bin/ruby
 "
 fi
 

@@ -178,8 +178,8 @@ async fn a_machine_looks_like_a_computer() {
     output(m, "ip link add v0 type veth peer name v1 && ip link del v0 && test -d /sys/module/veth").await;
 
     // The host reaches a published port, and the machine reaches the host.
-    let network = NetworkSpec::new(cluster, driver.propose_subnet(cluster).await.unwrap());
-    let host = driver.ensure_network(&network).await.unwrap().host.unwrap();
+    let subnet = driver.propose_subnet(cluster).await.unwrap();
+    let host = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap().host.unwrap();
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let hello = async {
@@ -208,7 +208,7 @@ async fn a_machine_looks_like_a_computer() {
     // A command goes with who asked for it.
     let sleeping = m.exec(Exec::new(["sleep", "987654"]));
     let _ = tokio::time::timeout(Duration::from_secs(1), sleeping).await;
-    while output(m, "pgrep -fx 'sleep 987654' || true").await != "" {}
+    while !output(m, "pgrep -fx 'sleep 987654' || true").await.is_empty() {}
 
     // Files of a stopped machine: through links, deleted ones, of the root file system, of a tree.
     output(m, "ln -s /opt/own/seed /root/link && rm /etc/debian_version && sync").await;

@@ -22,7 +22,7 @@ use crate::laying;
 use crate::layout::hex;
 
 /// Changes with how disks are made, so that old ones are not used.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// The size of the disk that a machine writes to. It takes what was written of it.
 const DATA_SIZE: u64 = 20 << 30;

@@ -1,4 +1,5 @@
-//! Laying directories of the host out as a disk will have them: by hard links where that can be done.
+//! Laying directories of the host out as a disk will have them. By true copies: what were two links to one file of the host
+//! would be so on the disk too, and a change of the one a change of the other.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -12,8 +13,8 @@ use walkdir::WalkDir;
 
 use crate::doing::Doing;
 
-/// Lays `source` out at `target`, whose files it replaces. The result is only read, so files may be the source's own.
-/// Without root, devices are left out and what cannot be linked is the user's: a disk gets its owners later.
+/// Lays `source` out at `target`, whose files it replaces. Without root, devices are left out and the rest is the user's:
+/// a disk gets its owners later.
 pub(crate) fn lay(source: &Path, target: &Path) -> Result<()> {
     for entry in WalkDir::new(source).sort_by_file_name() {
         let entry = entry.doing(|| format!("read {}", source.display()))?;
@@ -40,9 +41,6 @@ fn file(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     let kind = meta.file_type();
     if kind.is_socket() {
         // Of a process that is not here.
-        return Ok(());
-    }
-    if kind.is_file() && fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
     if kind.is_symlink() {
