@@ -7,7 +7,9 @@ mod support;
 #[path = "../../drivers/ssh/tests/hosts/mod.rs"]
 mod hosts;
 
+mod bed;
 mod docker;
+mod mixed;
 mod native;
 mod qemu;
 mod ssh;
