@@ -10,7 +10,8 @@ use crate::support::dockerd::{Dockerd, own_network};
 #[test]
 fn nodes_of_three_drivers() {
     own_network(|| {
-        let dir = tempfile::Builder::new().prefix("dockerd-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let dir =
+            tempfile::Builder::new().prefix("dockerd-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let daemon = Dockerd::start(dir.path(), &[]);
         {
             let home = Home::new("mixed");
