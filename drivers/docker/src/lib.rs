@@ -24,7 +24,6 @@ mod preflight;
 mod ssh;
 mod subnet;
 mod terminal;
-mod turn;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +34,7 @@ use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec, PreflightRequest,
     Result,
 };
+use kcl_driver_local::turn::in_turn;
 use tokio::sync::OnceCell;
 
 use crate::engine::Engine;
@@ -110,7 +110,7 @@ impl Driver for DockerDriver {
     async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
         let names = self.context.names().await?.machine(&spec.cluster, &spec.name)?;
         let (context, wanted) = (self.context.clone(), spec.clone());
-        turn::in_turn(&names, async move { create::create(&context, &wanted).await }).await?;
+        in_turn(names.container(), async move { create::create(&context, &wanted).await }).await?;
         self.machine(&spec.cluster, &spec.name).await
     }
 
@@ -125,6 +125,6 @@ impl Driver for DockerDriver {
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
         let names = self.context.names().await?.machine(cluster, name)?;
         let (context, of_machine) = (self.context.clone(), names.clone());
-        turn::in_turn(&names, async move { delete::delete(&context, &of_machine).await }).await
+        in_turn(names.container(), async move { delete::delete(&context, &of_machine).await }).await
     }
 }

@@ -14,7 +14,7 @@ use crate::files;
 use crate::list;
 use crate::names::MachineNames;
 use crate::power;
-use crate::turn::in_turn;
+use kcl_driver_local::turn::in_turn;
 
 /// A machine of which there is something.
 pub(crate) struct DockerMachine {
@@ -46,12 +46,12 @@ impl Machine for DockerMachine {
 
     async fn power_on(&self) -> Result<()> {
         let (context, names) = (self.context.clone(), self.names.clone());
-        in_turn(&self.names, async move { power::on(context.engine().await?, &names).await }).await
+        in_turn(self.names.container(), async move { power::on(context.engine().await?, &names).await }).await
     }
 
     async fn power_off(&self, grace: Duration) -> Result<()> {
         let (context, names) = (self.context.clone(), self.names.clone());
-        in_turn(&self.names, async move { power::off(context.engine().await?, &names, grace).await }).await
+        in_turn(self.names.container(), async move { power::off(context.engine().await?, &names, grace).await }).await
     }
 
     async fn exec(&self, request: Exec) -> Result<ExecOutput> {
@@ -60,7 +60,7 @@ impl Machine for DockerMachine {
 
     async fn put(&self, files: &[File]) -> Result<()> {
         let (context, names, files) = (self.context.clone(), self.names.clone(), files.to_vec());
-        in_turn(&self.names, async move { files::put(context.engine().await?, &names, &files).await }).await
+        in_turn(self.names.container(), async move { files::put(context.engine().await?, &names, &files).await }).await
     }
 
     async fn get(&self, path: &Path) -> Result<Vec<u8>> {

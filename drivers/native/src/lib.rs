@@ -111,7 +111,7 @@ impl Driver for NativeDriver {
             })
             .await
         };
-        let published = turn::in_turn(&names, make).await?;
+        let published = turn::in_turn(names.dir.display(), make).await?;
         // Those that were there are led to it with its network.
         if published != spec.ports {
             network::publish(&self.context, &spec.cluster).await?;
@@ -131,7 +131,7 @@ impl Driver for NativeDriver {
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
         let names = self.context.layout.machine(cluster, name)?;
         let (context, of_machine) = (self.context.clone(), names.clone());
-        turn::in_turn(&names, async move { remove(&context, &of_machine).await }).await
+        turn::in_turn(names.dir.display(), async move { remove(&context, &of_machine).await }).await
     }
 }
 

@@ -57,12 +57,12 @@ impl Machine for NativeMachine {
 
     async fn power_on(&self) -> Result<()> {
         let (context, names, spec) = (self.context.clone(), self.names.clone(), self.spec().await?);
-        in_turn(&self.names, async move { power::on(&context, &names, spec).await }).await
+        in_turn(self.names.dir.display(), async move { power::on(&context, &names, spec).await }).await
     }
 
     async fn power_off(&self, grace: Duration) -> Result<()> {
         let (context, names) = (self.context.clone(), self.names.clone());
-        in_turn(&self.names, async move { power::off(&context, &names, grace).await }).await
+        in_turn(self.names.dir.display(), async move { power::off(&context, &names, grace).await }).await
     }
 
     async fn exec(&self, request: Exec) -> Result<ExecOutput> {
@@ -71,7 +71,7 @@ impl Machine for NativeMachine {
 
     async fn put(&self, files: &[File]) -> Result<()> {
         let (names, files) = (self.names.clone(), files.to_vec());
-        in_turn(&self.names, blocking(move || access::put(&names, &files))).await
+        in_turn(self.names.dir.display(), blocking(move || access::put(&names, &files))).await
     }
 
     async fn get(&self, path: &Path) -> Result<Vec<u8>> {

@@ -13,8 +13,6 @@ pub mod cgroup;
 pub mod config;
 pub mod create;
 pub mod delete;
-pub mod disk;
-pub mod doing;
 pub mod exec;
 pub mod files;
 pub mod host;
@@ -28,4 +26,5 @@ pub mod process;
 pub mod run;
 pub mod seed;
 pub mod try_out;
-pub mod turn;
+
+pub use kcl_driver_local::{disk, doing, turn};

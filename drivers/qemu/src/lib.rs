@@ -114,7 +114,7 @@ impl Driver for QemuDriver {
         let names = self.context.layout.machine(&spec.cluster, &spec.name)?;
         let (context, of_machine, wanted) = (self.context.clone(), names.clone(), spec.clone());
         let make = move || kcl_driver_vm::create(&of_machine, &context.images, &wanted);
-        in_turn(&names, blocking(make)).await?;
+        in_turn(names.dir.display(), blocking(make)).await?;
         self.machine(&spec.cluster, &spec.name).await
     }
 
@@ -137,6 +137,6 @@ impl Driver for QemuDriver {
             power::clear(&of_machine).await?;
             blocking(move || kcl_driver_vm::remove(&of_machine)).await
         };
-        in_turn(&names, delete).await
+        in_turn(names.dir.display(), delete).await
     }
 }

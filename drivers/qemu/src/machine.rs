@@ -92,12 +92,12 @@ impl Machine for QemuMachine {
 
     async fn power_on(&self) -> Result<()> {
         let (context, names, spec) = (self.context.clone(), self.names.clone(), self.spec().await?);
-        in_turn(&self.names, async move { power::on(&context, &names, spec).await }).await
+        in_turn(self.names.dir.display(), async move { power::on(&context, &names, spec).await }).await
     }
 
     async fn power_off(&self, grace: Duration) -> Result<()> {
         let names = self.names.clone();
-        in_turn(&self.names, async move { power::off(&names, grace).await }).await
+        in_turn(self.names.dir.display(), async move { power::off(&names, grace).await }).await
     }
 
     async fn exec(&self, request: Exec) -> Result<ExecOutput> {
@@ -120,7 +120,7 @@ impl Machine for QemuMachine {
             // Older ones, of a boot whose kcl was killed.
             blocking(move || spool::forget(&names, Some(&files))).await
         };
-        in_turn(&self.names, put).await
+        in_turn(self.names.dir.display(), put).await
     }
 
     async fn get(&self, path: &Path) -> Result<Vec<u8>> {

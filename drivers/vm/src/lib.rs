@@ -6,8 +6,6 @@
 //! of virtio ([`channel`]), or wait in a [`spool`] until the machine is powered on.
 
 pub mod channel;
-pub mod document;
-mod doing;
 mod guest;
 pub mod images;
 mod initrd;
@@ -17,12 +15,13 @@ mod machine;
 pub mod spool;
 mod stopped;
 mod terminal;
-mod turn;
 
-pub use doing::{Doing, blocking};
 pub use guest::{Disk, Guest, GuestFiles, Interfaces, command_line};
+pub use kcl_driver_local::disk as document;
+use kcl_driver_local::doing;
+pub use kcl_driver_local::doing::{Doing, blocking};
+pub use kcl_driver_local::turn::in_turn;
 pub use layout::{ClusterNames, Layout, MachineNames};
 pub use machine::{console, create, directories, read_spec, remove};
 pub use spool::spooled;
 pub use stopped::get as get_stopped;
-pub use turn::in_turn;

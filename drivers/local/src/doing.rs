@@ -25,5 +25,5 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send
 /// no other thread. The caller waits.
 pub fn in_own_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| scope.spawn(work).join())
-        .unwrap_or_else(|_| Err(Error::engine("a thread of the native driver panicked")))
+        .unwrap_or_else(|_| Err(Error::engine("a thread of the driver panicked")))
 }

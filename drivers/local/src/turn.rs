@@ -1,27 +1,26 @@
 //! One change of a machine at a time, each carried through.
 //!
-//! Most of a change is blocking work on another thread, which goes on when its future is dropped, as Ctrl-C does. Who
-//! then takes back what was made must not meet it half-way: the next change of the machine waits for its end.
+//! Most of a change is blocking work on another thread, or of an engine, which goes on when its future is dropped, as
+//! Ctrl-C does. Who then takes back what was made must not meet it half-way: the next change of the machine waits for its end.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use kcl_driver_api::{Error, Result};
 
-use crate::layout::MachineNames;
-
-/// A turn for each machine, by its directory. Of the process rather than of a driver: the way back may have a driver of
+/// A turn for each machine, by what tells it from all others. Of the process rather than of a driver: the way back may have a driver of
 /// its own. Other processes are kept away by kcl's lock of the cluster.
-static TURNS: LazyLock<Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>> = LazyLock::new(Mutex::default);
+static TURNS: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>> = LazyLock::new(Mutex::default);
 
-/// Waits for the machine's turn and carries `change` through, also where nobody waits for it any more.
+/// Waits for the turn of `machine`, by a word that tells it from all others, and carries `change` through, also where
+/// nobody waits for it any more.
 pub async fn in_turn<T: Send + 'static>(
-    names: &MachineNames,
+    machine: impl Display,
     change: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let turn = TURNS.lock().unwrap_or_else(PoisonError::into_inner).entry(names.dir.clone()).or_default().clone();
+    let turn = TURNS.lock().unwrap_or_else(PoisonError::into_inner).entry(machine.to_string()).or_default().clone();
     let turn = turn.lock_owned().await;
     let carried = tokio::spawn(async move {
         let _turn = turn;
@@ -32,20 +31,17 @@ pub async fn in_turn<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::doing::blocking;
-    use crate::layout::Layout;
 
     #[tokio::test]
     async fn a_change_that_is_given_up_ends_before_the_next_begins() {
-        let names = Layout::new(Path::new("/nonexistent"), Path::new("/nonexistent")).machine("kcl", "kcl").unwrap();
         let (begun, begins) = tokio::sync::oneshot::channel();
         let (go, goes) = std::sync::mpsc::channel();
         let ended = Arc::new(AtomicBool::new(false));
-        let change = in_turn(&names, {
+        let change = in_turn("kcl", {
             let ended = ended.clone();
             blocking(move || {
                 begun.send(()).expect("the test waits");
@@ -59,7 +55,7 @@ mod tests {
             begun = begins => begun.expect("it begins"),
         }
         go.send(()).expect("it still waits");
-        let ended = in_turn(&names, async move { Ok(ended.load(Ordering::SeqCst)) }).await;
+        let ended = in_turn("kcl", async move { Ok(ended.load(Ordering::SeqCst)) }).await;
         assert!(ended.expect("no error"), "the next one came too early");
     }
 }
