@@ -7,8 +7,10 @@ target := $(or $(CARGO_TARGET_DIR),target)
 kcl := $(target)/release/kcl
 # Made along with the tests, which run it.
 test_kcl := $(target)/debug/kcl
+# The root file system of hosts that tests log in to.
+test_host := $(abspath $(target))/test-ssh-host
 
-.PHONY: start build install deps test test-quick bench lint clean
+.PHONY: start build install deps test-deps test test-hosts test-quick bench lint clean
 
 ## A cluster of three nodes, all set-up included.
 start: build
@@ -25,18 +27,34 @@ install: deps
 deps:
 	sh images/deps.sh
 
+## The engines that tests run machines on, besides.
+test-deps:
+	sh images/deps.sh tests
+
 # Where an artifact of this name lies in the cache.
 artifact = $$($(test_kcl) artifacts list -o json | awk -F'"' '$$2 == "name" { name = $$4 } $$2 == "path" && name == "$(1)" { path = $$4 } END { print path }')
 
 ## All tests, real clusters included (as root). The artifacts of every version of Kubernetes are made on first use, before
 ## the tests, so that one sees how far that is. Tests with real clusters take turns by themselves.
-test: deps
+test: test-deps
 	$(CARGO) test --locked --workspace --no-run
 	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
-		$(test_kcl) artifacts fetch --kubernetes-version "$$version"; \
+		$(test_kcl) artifacts fetch --vm --kubernetes-version "$$version"; \
 	done
+	$(MAKE) test-hosts
 	KCL_TEST_RUNC="$(call artifact,runc)/bin/runc" KCL_TEST_ROOTFS="$(call artifact,node-rootfs)/rootfs" \
+		KCL_TEST_SSH_HOST="$(test_host)" KCL_TEST_KERNEL="$(call artifact,node-kernel)" \
+		KCL_TEST_AGENT="$$(ls "$(abspath $(target))"/node-agent/*/node/kcl-node)" \
 		$(CARGO) test --locked --workspace
+
+## A Debian with sshd, sudo and systemd, unpacked: what the tests of the ssh driver log in to. Made once.
+test-hosts: $(test_host)
+
+$(test_host):
+	rm -rf $@.new
+	mmdebstrap --variant=essential --include=openssh-server,sudo,systemd-sysv,dbus,iproute2,nftables,procps,kmod \
+		bookworm $@.new
+	mv $@.new $@
 
 ## Only what needs neither root nor artifacts.
 test-quick:

@@ -25,7 +25,9 @@ const OUTER: [&str; 6] =
 fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     // Those of the agent, and the directories that the crate embeds, which the compiler does not watch.
-    for input in ["images/node", "images/components", "images/oci", "Cargo.lock", "Cargo.toml", "build.rs"] {
+    let code = ["images/node", "drivers/api", "drivers/oci", "drivers/ssh/host"];
+    let data = ["images/components", "images/oci", "Cargo.lock", "Cargo.toml", "build.rs"];
+    for input in code.iter().chain(&data) {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     let out = PathBuf::from(variable("OUT_DIR"));

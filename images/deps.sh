@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building artifacts here needs and Debian's packages have: the maker of the node root file system, and
-# what runc links against. Does nothing where all is there.
+# what runc links against. With "tests" also the engines that tests run machines on. Does nothing where all is there.
 set -eu
 
 # Package, and a file that shows that it is there.
@@ -12,6 +12,17 @@ gcc                     /usr/bin/gcc
 libc6-dev               /usr/include/stdio.h
 pkg-config              /usr/bin/pkg-config
 "
+if [ "${1-}" = tests ]; then
+    needed="$needed
+docker.io               /usr/sbin/dockerd
+iproute2                /sbin/ip
+openssh-server          /usr/sbin/sshd
+openssh-client          /usr/bin/ssh-keygen
+qemu-system-x86         /usr/bin/qemu-system-x86_64
+e2fsprogs               /usr/sbin/mke2fs
+ruby                    /usr/bin/ruby
+"
+fi
 
 missing=$(printf '%s\n' "$needed" | while read -r package file; do
     [ -z "$package" ] || [ -e "$file" ] || printf '%s ' "$package"

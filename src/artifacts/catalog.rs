@@ -31,6 +31,8 @@ pub enum Use {
     Rootfs,
     /// Becomes part of an OCI image.
     Image,
+    /// What nodes that are virtual machines need besides.
+    Vm,
 }
 
 /// One artifact.
@@ -81,6 +83,11 @@ pub enum Recipe {
     Go(GoBuild),
     /// `mmdebstrap`.
     Debian {
+        /// The definition, below `images/node`.
+        definition: String,
+    },
+    /// A kernel and its modules, unpacked by `mmdebstrap`.
+    Kernel {
         /// The definition, below `images/node`.
         definition: String,
     },
@@ -222,9 +229,10 @@ impl Catalog {
         })
     }
 
-    /// Everything that every node has: programs and the root file system.
-    pub fn for_nodes(&self, kubernetes: &str) -> Result<Vec<Artifact>> {
-        let purposes = [Use::Node, Use::Rootfs];
+    /// Everything that every node has, programs and the root file system, and with `vm` what virtual machines need.
+    pub fn for_nodes(&self, kubernetes: &str, vm: bool) -> Result<Vec<Artifact>> {
+        let purposes = [Use::Node, Use::Rootfs, Use::Vm];
+        let purposes = &purposes[..if vm { 3 } else { 2 }];
         self.artifacts
             .iter()
             .filter(|definition| purposes.contains(&definition.purpose))
@@ -280,7 +288,9 @@ impl Artifact {
                     inputs.push(embedded::component(&self.fill(source))?.to_vec());
                 }
             }
-            Some(Recipe::Debian { definition }) => inputs.push(embedded::node(definition)?.as_bytes().to_vec()),
+            Some(Recipe::Debian { definition } | Recipe::Kernel { definition }) => {
+                inputs.push(embedded::node(definition)?.as_bytes().to_vec())
+            }
             None => {}
         }
         let key = super::digest::of_parts(inputs.iter().map(Vec::as_slice));

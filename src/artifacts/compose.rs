@@ -19,7 +19,7 @@ use crate::error::Result;
 pub struct Plan {
     /// `v1.37.0`.
     pub kubernetes: String,
-    /// Artifacts in every node, and the root file system.
+    /// Artifacts in every node, the root file system, and the kernel where one is wanted.
     pub artifacts: Vec<(Artifact, Slot)>,
     /// The images in every node.
     pub images: Vec<Image>,
@@ -33,7 +33,7 @@ impl Plan {
     /// For what is wanted.
     pub fn new(cache: &Cache, want: &Want) -> Result<Plan> {
         let artifacts = CATALOG
-            .for_nodes(&want.kubernetes)?
+            .for_nodes(&want.kubernetes, want.vm)?
             .into_iter()
             .map(|artifact| {
                 let slot = cache.slot(Kind::Artifact, artifact.entry_name()?);
@@ -80,7 +80,9 @@ impl Plan {
         let (artifact, rootfs) = (&self.artifacts[index].0, &entries[index].path);
         let (archive, directory) = artifact.definition.unpack.iter().next().expect("it is unpacked");
         let components = node.path.join("components");
+        let kernel = self.artifacts.iter().position(|(artifact, _)| artifact.definition.purpose == Use::Vm);
         NodeArtifacts {
+            kernel: kernel.map(|index| entries[index].path.clone()),
             kubernetes: self.kubernetes.clone(),
             key: self.node.name.clone(),
             rootfs: rootfs.join(directory),

@@ -11,6 +11,7 @@ pub const CATALOG: &str = include_str!("../../images/catalog.toml");
 static COMPONENTS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/images/components");
 static IMAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/images/oci");
 static PACKAGES: &str = include_str!("../../images/node/packages.toml");
+static KERNEL: &str = include_str!("../../images/node/kernel.toml");
 
 static AGENT: &[u8] = include_bytes!(env!("KCL_EMBED_AGENT"));
 static PAUSE: &[u8] = include_bytes!(env!("KCL_EMBED_PAUSE"));
@@ -34,6 +35,7 @@ pub fn component(path: &str) -> Result<&'static [u8]> {
 pub fn node(path: &str) -> Result<&'static str> {
     match path {
         "packages.toml" => Ok(PACKAGES),
+        "kernel.toml" => Ok(KERNEL),
         _ => Err(missing(&format!("images/node/{path}"))),
     }
 }

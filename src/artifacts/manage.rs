@@ -146,7 +146,8 @@ impl Artifacts {
             }
         }
         if what != Clean::Unused {
-            for directory in ["downloads", "logs"] {
+            // Disks that virtual machines share are made again from what they hold.
+            for directory in ["downloads", "logs", super::VM_IMAGES] {
                 let directory = self.cache.root().join(directory);
                 remove(&directory)?;
                 std::fs::create_dir(&directory).map_err(|error| trouble("make", &directory, error))?;
@@ -176,9 +177,11 @@ impl Artifacts {
         for artifact in catalog() {
             parts.insert(self.cache.slot(Kind::Artifact, artifact.entry_name()?).part());
             if artifact.name() == "kubernetes" {
-                let want = Want { kubernetes: artifact.version, ..Want::default() };
-                let plan = compose::Plan::new(&self.cache, &want)?;
-                parts.extend([plan.node.part(), plan.store.part()]);
+                for vm in [false, true] {
+                    let want = Want { kubernetes: artifact.version.clone(), vm, ..Want::default() };
+                    let plan = compose::Plan::new(&self.cache, &want)?;
+                    parts.extend([plan.node.part(), plan.store.part()]);
+                }
             }
         }
         for image in oci::all()? {

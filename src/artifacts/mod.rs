@@ -44,6 +44,9 @@ pub enum Way {
     Bundle(PathBuf),
 }
 
+/// The directory of the cache with disks that virtual machines share, which their driver makes.
+pub const VM_IMAGES: &str = "vm";
+
 /// What a cluster wants.
 #[derive(Clone, Debug, Default)]
 pub struct Want {
@@ -53,6 +56,8 @@ pub struct Want {
     pub way: Way,
     /// Images of the catalog that nodes have from the start, besides the system's.
     pub images: Vec<String>,
+    /// Nodes are virtual machines, or some of them.
+    pub vm: bool,
 }
 
 impl Want {
@@ -92,6 +97,8 @@ pub struct NodeArtifacts {
     pub runc: PathBuf,
     /// kubectl, for the host.
     pub kubectl: PathBuf,
+    /// The kernel of virtual machines, where it was wanted: a directory with `vmlinuz` and `modules`.
+    pub kernel: Option<PathBuf>,
     /// Keeps `clean` away as long as this is there.
     _lease: Arc<Lock>,
 }

@@ -73,6 +73,10 @@ pub enum Verb {
         #[arg(long, value_name = "FILE", conflicts_with = "from")]
         bundle: Option<PathBuf>,
 
+        /// Also the kernel of nodes that are virtual machines
+        #[arg(long)]
+        vm: bool,
+
         /// Read all that is in the cache first and compare digests; what is damaged is made again
         #[arg(long)]
         verify: bool,
@@ -97,14 +101,14 @@ pub enum Verb {
 pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { output } => list(app, *output)?,
-        Verb::Fetch { kubernetes_version, source, bundle, verify } => {
+        Verb::Fetch { kubernetes_version, source, bundle, vm, verify } => {
             let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
             if *verify {
                 for (entry, why) in artifacts.verify()? {
                     app.progress.warn(format!("{entry} is damaged and is made again: {why}"));
                 }
             }
-            let want = Want { way: source.way(bundle.as_deref()), ..Want::cluster(kubernetes_version) };
+            let want = Want { way: source.way(bundle.as_deref()), vm: *vm, ..Want::cluster(kubernetes_version) };
             cluster::interruptible(artifacts.ensure(&want, &app.progress)).await?;
         }
         Verb::Clean { all, force, output } => {

@@ -21,6 +21,10 @@ pub enum Verb {
         #[arg(long, value_name = "VERSION", default_value = "stable")]
         kubernetes_version: String,
 
+        /// Also the kernel of nodes that are virtual machines
+        #[arg(long)]
+        vm: bool,
+
         #[command(flatten)]
         source: Source,
     },
@@ -28,9 +32,9 @@ pub enum Verb {
 
 /// Does it.
 pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
-    let Verb::Create { file, kubernetes_version, source } = verb;
+    let Verb::Create { file, kubernetes_version, vm, source } = verb;
     let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
-    let want = Want { way: source.way(None), ..Want::cluster(kubernetes_version) };
+    let want = Want { way: source.way(None), vm: *vm, ..Want::cluster(kubernetes_version) };
     cluster::interruptible(artifacts.bundle_create(file, &want, &app.progress)).await?;
     app.progress.info(format!("On a machine without a network: kcl start --bundle {}", file.display()));
     Ok(ExitCode::SUCCESS)

@@ -62,6 +62,22 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', help_heading = "Kubernetes")]
     apiserver_ips: Vec<String>,
 
+    /// A host that exists, as a node, such as root@10.0.0.5; several times: the first is the control plane
+    #[arg(long = "host", value_name = "[USER@]ADDRESS[:PORT]", help_heading = "Hosts over SSH")]
+    hosts: Vec<String>,
+
+    /// The private key for all hosts [default: those of the SSH agent and of ~/.ssh]
+    #[arg(long, value_name = "FILE", help_heading = "Hosts over SSH")]
+    ssh_key: Option<PathBuf>,
+
+    /// The host through which all hosts are reached
+    #[arg(long, value_name = "[USER@]ADDRESS[:PORT]", help_heading = "Hosts over SSH")]
+    ssh_jump: Option<String>,
+
+    /// Take the keys of hosts that are not known without a question
+    #[arg(long, help_heading = "Hosts over SSH")]
+    accept_host_key: bool,
+
     /// The network of the nodes [default: a free one]
     #[arg(long, value_name = "CIDR", help_heading = "Network")]
     subnet: Option<String>,
@@ -181,6 +197,10 @@ fn overrides(profile: Option<String>, args: &Args) -> Overrides {
         ports: args.ports.clone(),
         manifests: args.manifests.clone(),
         config: args.config.clone(),
+        hosts: args.hosts.clone(),
+        ssh_key: args.ssh_key.clone(),
+        ssh_jump: args.ssh_jump.clone(),
+        accept_host_key: args.accept_host_key,
     }
 }
 

@@ -46,5 +46,6 @@ pub fn cached(app: &App, spec: &ClusterSpec) -> Result<Option<NodeArtifacts>> {
         return Ok(None);
     }
     let artifacts = Artifacts::open(&app.store.paths().cache, Default::default())?;
-    Ok(artifacts.cached(&Want::cluster(&spec.kubernetes_version)))
+    let vm = drivers::wants_kernel(spec);
+    Ok(artifacts.cached(&Want { vm, ..Want::cluster(&spec.kubernetes_version) }))
 }

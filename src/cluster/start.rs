@@ -279,7 +279,8 @@ async fn network(
 
 async fn artifacts(app: &App, options: &StartOptions, spec: &ClusterSpec) -> Result<NodeArtifacts> {
     let artifacts = Artifacts::open(&app.store.paths().cache, options.artifacts.clone())?;
-    let want = Want { way: options.way.clone(), ..Want::cluster(&spec.kubernetes_version) };
+    let vm = drivers::wants_kernel(spec);
+    let want = Want { way: options.way.clone(), vm, ..Want::cluster(&spec.kubernetes_version) };
     artifacts.ensure(&want, &app.progress).await
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{DriverKind, PublishedPort};
+use kcl_driver_ssh::Place;
 use kcl_node_spec::Role;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
@@ -99,6 +100,12 @@ pub(super) struct NodeEntry {
     pub memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Place>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jump: Option<Place>,
 }
 
 /// Bytes; in the file a text with a unit, or a number of MiB.
@@ -118,6 +125,12 @@ impl ClusterFile {
         for manifest in file.manifests.iter_mut().flatten() {
             *manifest = super::nodes::manifest(&base.join(&manifest))
                 .map_err(|problem| Error::new(Family::Usage, format!("{}: manifests: {problem}", path.display())))?;
+        }
+        if let Some(Nodes::List(entries)) = &mut file.nodes {
+            for key in entries.iter_mut().filter_map(|entry| entry.key.as_mut()) {
+                *key = super::nodes::key(base, key)
+                    .map_err(|problem| Error::new(Family::Usage, format!("{}: key: {problem}", path.display())))?;
+            }
         }
         Ok(file)
     }
@@ -147,6 +160,12 @@ impl ClusterFile {
                 let place = format!("entry {} of [[nodes]]", index + 1);
                 if entry.count == Some(0) {
                     return Err(format!("{place}: count is 0; leave the entry out instead"));
+                }
+                if entry.host.is_none() && (entry.key.is_some() || entry.jump.is_some()) {
+                    return Err(format!("{place}: key and jump are for a node that is a host: name it with host"));
+                }
+                if entry.host.is_some() && entry.count.is_some_and(|count| count > 1) {
+                    return Err(format!("{place}: a host is one node: give each an entry of its own, without count"));
                 }
                 words::labels(entry.labels.as_ref().unwrap_or(&BTreeMap::new()))
                     .map_err(|problem| format!("{place}: labels: {problem}"))?;

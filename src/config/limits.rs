@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{DriverKind, PublishedPort};
 
-use crate::config::{ClusterSpec, MAX_NODES, format_lifetime, format_memory, words};
+use crate::config::{ClusterSpec, MAX_NODES, NodeConfig, format_lifetime, format_memory, words};
 use crate::error::{Error, Family, Result};
 
 /// The life of the CAs: leaf certificates cannot live longer.
@@ -33,6 +33,18 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
                 format_memory(MIN_MEMORY)
             ));
         }
+    }
+    if let Some(node) =
+        spec.nodes.iter().find(|node| kind_of(spec, node) == Some(DriverKind::Ssh) && node.host.is_none())
+    {
+        return Err(Error::new(Family::Usage, format!("no host is named for the node {}", node.name)).hint(
+            "name one for each node: --host USER@ADDRESS, or host = \"USER@ADDRESS\" in its entry of [[nodes]]",
+        ));
+    }
+    if let Some(node) =
+        spec.nodes.iter().find(|node| kind_of(spec, node) != Some(DriverKind::Ssh) && node.host.is_some())
+    {
+        return wrong(format!("the node {} has a host, so its driver is ssh: leave its driver out", node.name));
     }
     if !(MIN_LIFETIME..=MAX_LIFETIME).contains(&spec.cert_expiration) {
         return wrong(format!(
@@ -86,6 +98,11 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
     Ok(())
 }
 
+/// Who makes the machine of a node, as far as that is said.
+fn kind_of(spec: &ClusterSpec, node: &NodeConfig) -> Option<DriverKind> {
+    node.driver.or(spec.driver)
+}
+
 /// Checks that an existing cluster can become `wanted`.
 pub(super) fn check_change(existing: &ClusterSpec, wanted: &ClusterSpec) -> Result<()> {
     let text = |subnet: Option<Ipv4Net>| subnet.map_or("one that the driver chose".to_owned(), |net| net.to_string());
@@ -117,7 +134,7 @@ pub(super) fn check_change(existing: &ClusterSpec, wanted: &ClusterSpec) -> Resu
         }
     }
     for (node, wanted_node) in existing.nodes.iter().zip(&wanted.nodes) {
-        let (is, asked) = (node.driver.or(existing.driver), wanted_node.driver.or(wanted.driver));
+        let (is, asked) = (kind_of(existing, node), kind_of(wanted, wanted_node));
         if is != asked {
             return Err(Error::new(
                 Family::Usage,

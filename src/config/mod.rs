@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{DriverKind, PublishedPort};
+use kcl_driver_ssh::Target;
 use kcl_node_spec::Role;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,9 @@ pub struct ClusterSpec {
     pub ports: Vec<PublishedPort>,
     /// Files with manifests that are applied after those of the system; absolute.
     pub manifests: Vec<PathBuf>,
+    /// Keys of hosts that are not known are taken without a question. Of this run only.
+    #[serde(skip)]
+    pub accept_host_key: bool,
 }
 
 /// A node that the user wants.
@@ -91,6 +95,9 @@ pub struct NodeConfig {
     pub memory: Option<u64>,
     /// Labels of the Node object.
     pub labels: BTreeMap<String, String>,
+    /// The host that it is to be, where hosts exist already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Target>,
 }
 
 impl ClusterSpec {
@@ -113,6 +120,7 @@ impl ClusterSpec {
             apiserver_ips: Vec::new(),
             ports: Vec::new(),
             manifests: Vec::new(),
+            accept_host_key: false,
         }
     }
 }
@@ -142,6 +150,7 @@ impl NodeConfig {
             cpus: None,
             memory: None,
             labels: BTreeMap::new(),
+            host: None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use kcl_driver_ssh::{Place, Target};
+
 use crate::config::cluster_file::{Memory, NodeEntry, Nodes};
 use crate::config::words::Checked;
 use crate::config::{ClusterSpec, MAX_NODES, NodeConfig, node_name};
@@ -57,6 +59,9 @@ pub(super) fn apply(spec: &mut ClusterSpec, nodes: &Nodes, cpus: Option<u32>, me
         node.driver = entry.driver.or(node.driver);
         node.cpus = entry.cpus.or(cpus).or(node.cpus);
         node.memory = entry.memory.or(memory).map(|memory| memory.0).or(node.memory);
+        if let Some(host) = &entry.host {
+            node.host = Some(Target { host: host.clone(), key: entry.key.clone(), jump: entry.jump.clone() });
+        }
         if let Some(labels) = &entry.labels {
             node.labels.clone_from(labels);
         }
@@ -73,6 +78,9 @@ pub(super) fn write(nodes: &[NodeConfig]) -> (Nodes, Option<u32>, Option<Memory>
         cpus: node.cpus,
         memory: node.memory.map(Memory),
         labels: Some(node.labels.clone()).filter(|labels| !labels.is_empty()),
+        host: node.host.as_ref().map(|target| target.host.clone()),
+        key: node.host.as_ref().and_then(|target| target.key.clone()),
+        jump: node.host.as_ref().and_then(|target| target.jump.clone()),
     };
     let plain = |(index, node): (usize, &NodeConfig)| {
         let first = &nodes[0];
@@ -80,6 +88,7 @@ pub(super) fn write(nodes: &[NodeConfig]) -> (Nodes, Option<u32>, Option<Memory>
             && (node.cpus, node.memory) == (first.cpus, first.memory)
             && node.driver.is_none()
             && node.labels.is_empty()
+            && node.host.is_none()
     };
     if nodes.iter().enumerate().all(plain) {
         let first = nodes.first();
@@ -97,6 +106,33 @@ pub(super) fn write(nodes: &[NodeConfig]) -> (Nodes, Option<u32>, Option<Memory>
         }
     }
     (Nodes::List(entries), None, None)
+}
+
+/// The nodes are these hosts, in their order; all take the same key.
+pub(super) fn hosts(
+    spec: &mut ClusterSpec,
+    hosts: &[Place],
+    key: Option<&PathBuf>,
+    jump: Option<&Place>,
+) -> Checked<()> {
+    if !hosts.is_empty() {
+        resize(spec, hosts.len())?;
+    }
+    for (node, host) in spec.nodes.iter_mut().zip(hosts) {
+        node.host = Some(Target { host: host.clone(), key: None, jump: None });
+    }
+    for target in spec.nodes.iter_mut().filter_map(|node| node.host.as_mut()) {
+        target.key = key.cloned().or(target.key.take());
+        target.jump = jump.cloned().or(target.jump.take());
+    }
+    Ok(())
+}
+
+/// The absolute path of a private key, which has to be there; `~` is the user's home.
+pub(super) fn key(base: &Path, path: &Path) -> Checked<PathBuf> {
+    let home = std::env::home_dir().unwrap_or_default();
+    let path = path.strip_prefix("~").map_or_else(|_| base.join(path), |rest| home.join(rest));
+    manifest(&path)
 }
 
 /// The absolute path of a file with manifests, which has to be there.

@@ -1,9 +1,10 @@
 //! Defaults < cluster file < environment < flags; of an existing cluster, what is not said stays as it is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kcl_driver_api::DriverKind;
+use kcl_driver_ssh::Place;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
@@ -54,6 +55,14 @@ pub struct Overrides {
     pub ports: Vec<String>,
     /// `--manifest`, each a file.
     pub manifests: Vec<PathBuf>,
+    /// `--host`, each a node.
+    pub hosts: Vec<String>,
+    /// `--ssh-key`: for all hosts.
+    pub ssh_key: Option<PathBuf>,
+    /// `--ssh-jump`: for all hosts.
+    pub ssh_jump: Option<String>,
+    /// `--accept-host-key`.
+    pub accept_host_key: bool,
 }
 
 /// Reads a variable of the environment.
@@ -93,6 +102,13 @@ pub(super) fn resolve_with(overrides: &Overrides, existing: Option<&ClusterSpec>
         spec.driver = Some(driver(&value).map_err(said_by("the variable KCL_DRIVER"))?);
     }
     apply_flags(&mut spec, overrides)?;
+    if spec.driver.is_none() && spec.nodes.iter().all(|node| node.host.is_some()) {
+        spec.driver = Some(DriverKind::Ssh);
+    }
+    // A host that exists already is reached in one way only.
+    for node in spec.nodes.iter_mut().filter(|node| node.host.is_some() && node.driver.is_none()) {
+        node.driver = Some(DriverKind::Ssh).filter(|kind| spec.driver != Some(*kind));
+    }
     limits::check(&spec)?;
     if let Some(existing) = existing {
         limits::check_change(existing, &spec)?;
@@ -152,6 +168,7 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
     if let Some(version) = read(flags.kubernetes_version.as_deref(), "--kubernetes-version", words::version)? {
         set_version(spec, version);
     }
+    hosts(spec, flags)?;
     if let Some(count) = flags.nodes {
         nodes::resize(spec, count).map_err(said_by("--nodes"))?;
     }
@@ -189,6 +206,25 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
             .collect::<Result<_>>()?;
     }
     Ok(())
+}
+
+/// Hosts that are the nodes.
+fn hosts(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
+    let place = |text: &str| text.parse::<Place>().map_err(|error| error.message);
+    let hosts: Vec<Place> =
+        flags.hosts.iter().map(|text| place(text).map_err(said_by("--host"))).collect::<Result<_>>()?;
+    if let Some(count) = flags.nodes.filter(|count| !hosts.is_empty() && *count != hosts.len()) {
+        let message = format!("--nodes is {count}, and {} hosts are named: each host is a node", hosts.len());
+        return Err(Error::new(Family::Usage, message).hint("leave --nodes out, or name as many hosts with --host"));
+    }
+    let key = flags
+        .ssh_key
+        .as_deref()
+        .map(|path| nodes::key(Path::new(""), path).map_err(said_by("--ssh-key")))
+        .transpose()?;
+    let jump = read(flags.ssh_jump.as_deref(), "--ssh-jump", place)?;
+    spec.accept_host_key = flags.accept_host_key;
+    nodes::hosts(spec, &hosts, key.as_ref(), jump.as_ref()).map_err(said_by("--host"))
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {

@@ -27,7 +27,8 @@ pub fn connect(access: &Access) -> Result<Client> {
     let mut config = Config::new(url);
     let ca = pem::parse(&access.credentials.ca_pem).map_err(|error| unusable(&error))?;
     config.root_cert = Some(vec![ca.into_contents()]);
-    config.connect_timeout = Some(Duration::from_secs(5));
+    // The TLS handshake is in it, which an emulated control plane at its start takes seconds for.
+    config.connect_timeout = Some(Duration::from_secs(20));
     config.auth_info.client_certificate_data = Some(STANDARD.encode(&access.credentials.cert_pem));
     config.auth_info.client_key_data = Some(STANDARD.encode(&access.credentials.key_pem).into());
     Client::try_from(config).map_err(|error| unusable(&error))

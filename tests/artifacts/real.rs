@@ -61,7 +61,7 @@ async fn everything_is_built_and_works() {
     let (_guard, cache) = scratch();
     let artifacts = Artifacts::open(&cache, Options::default()).expect("open");
     let version = std::env::var("KCL_TEST_KUBERNETES").unwrap_or_default();
-    let want = Want { kubernetes: version, way: Way::Build, images: Vec::new() };
+    let want = Want { kubernetes: version, way: Way::Build, images: Vec::new(), vm: false };
     let found = artifacts.ensure(&want, &progress()).await.unwrap_or_else(|error| panic!("{error}\n{:?}", error.hints));
 
     assert!(run(&found.kubectl, &["version", "--client"]).await.contains(&found.kubernetes));

@@ -4,5 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../drivers/ssh/tests/hosts/mod.rs"]
+mod hosts;
+
+mod bed;
+mod docker;
+mod mixed;
 mod native;
+mod qemu;
+mod ssh;
 mod story;

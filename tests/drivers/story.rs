@@ -9,7 +9,12 @@ use crate::support::{Home, Pod, TestCluster, eventually, http};
 /// Three nodes whose pods reach each other; stopped and started with all they have; deleted. `flags` are those of
 /// `kcl start` that name the driver and what it needs.
 pub fn three_nodes<'h>(home: &'h Home, profile: &str, flags: &[&str]) -> TestCluster<'h> {
-    let cluster = home.start(profile, &[&["--nodes", "3"], flags].concat());
+    nodes(home, profile, 3, flags)
+}
+
+/// The same with another number of nodes.
+pub fn nodes<'h>(home: &'h Home, profile: &str, count: usize, flags: &[&str]) -> TestCluster<'h> {
+    let cluster = home.start(profile, &[&["--nodes", &count.to_string()], flags].concat());
     home.step("pods reach each other");
     cluster.apply(include_str!("../cluster/manifests/web.yaml"));
     pods_reach_each_other(&cluster);

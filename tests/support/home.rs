@@ -1,6 +1,6 @@
 //! A home of kcl for one test, and the command in it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,7 @@ pub struct Home {
     scratch: tempfile::TempDir,
     cache: PathBuf,
     profiles: Mutex<Vec<String>>,
+    variables: Mutex<Vec<(String, OsString)>>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -46,6 +47,7 @@ impl Home {
             scratch: temporary("kcl-scratch-"),
             cache,
             profiles: Mutex::default(),
+            variables: Mutex::default(),
             _turn: turn,
         }
     }
@@ -77,6 +79,12 @@ impl Home {
         self.scratch().join("kubeconfig")
     }
 
+    /// Sets a variable of the environment for kcl in this home.
+    pub fn set(&self, variable: &str, value: impl Into<OsString>) {
+        let mut variables = self.variables.lock().unwrap_or_else(PoisonError::into_inner);
+        variables.push((variable.to_owned(), value.into()));
+    }
+
     /// kcl in this home, to be run.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
@@ -88,6 +96,7 @@ impl Home {
             .env("KCL_HOME", &self.path)
             .env("KCL_CACHE", &self.cache)
             .env("KUBECONFIG", self.kubeconfig())
+            .envs(self.variables.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned())
             .current_dir(self.scratch());
         command
     }

@@ -3,13 +3,18 @@
 //! They need a root file system with `sh` and `cat`, and a first process that writes [`GREETING`] on its console once
 //! it is ready to end on SIGTERM. They panic where the driver does not keep the contract, and leave nothing behind where it does.
 
+use std::future::Future;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::try_join_all;
 
-use crate::{Driver, ErrorKind, Exec, File, Machine, MachineSpec, Network, NetworkSpec, Power, Stdin};
+use crate::{
+    Driver, ErrorKind, Exec, File, Finding, Machine, MachineSpec, Network, NetworkSpec, Power, PreflightRequest,
+    Severity, Stdin,
+};
 
 /// What the first process of a test machine writes on its console.
 pub const GREETING: &str = "hello from the first process";
@@ -66,8 +71,11 @@ pub async fn all(driver: &dyn Driver, fixture: &Fixture) {
     several_at_once(driver, fixture).await;
     commands(driver, fixture).await;
     files(driver, fixture).await;
+    many_files(driver, fixture).await;
     power_cycles(driver, fixture).await;
     listing_and_deleting(driver, fixture).await;
+    cut_off(driver, fixture).await;
+    looking_changes_nothing(driver, fixture).await;
 }
 
 /// Several machines are made, powered on and deleted at once.
@@ -149,6 +157,34 @@ pub async fn files(driver: &dyn Driver, fixture: &Fixture) {
     fixture.end(driver).await;
 }
 
+/// Many files at once, of all sizes, in a machine that does not run and in one that does.
+pub async fn many_files(driver: &dyn Driver, fixture: &Fixture) {
+    let spec = fixture.machine(&fixture.network(driver).await, 0);
+    let machine = driver.create(&spec).await.expect("a machine");
+    for round in ["stopped", "running"] {
+        if round == "running" {
+            machine.power_on().await.expect("powered on");
+            greeted(&*machine).await;
+        }
+        let content = |index: usize| round.bytes().cycle().take(index * index * 7).collect::<Vec<u8>>();
+        let file = |index: usize| File {
+            path: format!("/etc/kcl-many/{:02}/it's {index:03}", index % 10).into(),
+            mode: 0o600,
+            content: content(index),
+        };
+        machine.put(&(0..120).map(file).collect::<Vec<_>>()).await.expect(round);
+        for index in [0, 1, 119] {
+            assert!(machine.get(&file(index).path).await.expect(round) == content(index), "file {index}, {round}");
+        }
+        if round == "running" {
+            let cat = machine.exec(Exec::new(["sh", "-c", "cat /etc/kcl-many/*/*"])).await.expect("cat");
+            let by_name = (0..10).flat_map(|tens| (0..12).map(move |step| step * 10 + tens));
+            assert!(cat.stdout == by_name.flat_map(content).collect::<Vec<_>>(), "all files are whole");
+        }
+    }
+    fixture.end(driver).await;
+}
+
 /// Power: on twice, off twice, with data and address kept, and the console of the last boot only.
 pub async fn power_cycles(driver: &dyn Driver, fixture: &Fixture) {
     let (spec, machine) = fixture.one(driver).await;
@@ -203,6 +239,57 @@ pub async fn listing_and_deleting(driver: &dyn Driver, fixture: &Fixture) {
     }
     fixture.end(driver).await;
     fixture.end(driver).await;
+}
+
+/// A creation and a power-on that nobody waits for any more, as after Ctrl-C, however far they were: deleting afterwards
+/// leaves nothing, and the machine can be made again.
+pub async fn cut_off(driver: &dyn Driver, fixture: &Fixture) {
+    let network = fixture.network(driver).await;
+    let spec = fixture.machine(&network, 0);
+    for steps in [1, 2, 3, 5, 8, 13, 21] {
+        cut_after(steps, async {
+            let machine = driver.create(&spec).await.expect("a machine");
+            machine.power_on().await.expect("powered on");
+        })
+        .await;
+        driver.delete(&spec.cluster, &spec.name).await.expect("deleted");
+        assert_eq!(driver.list(Some(&fixture.cluster)).await.expect("a list"), [], "cut off after {steps} steps");
+    }
+    cut_after(2, async { drop(driver.create(&spec).await) }).await;
+    let machine = driver.create(&spec).await.expect("a machine, made anew");
+    machine.power_on().await.expect("powered on");
+    fixture.end(driver).await;
+}
+
+/// Drops what is to be done once it went on for the `steps`th time.
+async fn cut_after(mut steps: u32, work: impl Future<Output = ()>) {
+    let mut work = Box::pin(work);
+    let cut = std::future::poll_fn(|context| {
+        if steps == 0 {
+            return Poll::Ready(());
+        }
+        steps -= 1;
+        work.as_mut().poll(context)
+    });
+    cut.await;
+}
+
+/// What only looks changes nothing.
+pub async fn looking_changes_nothing(driver: &dyn Driver, fixture: &Fixture) {
+    let subnet = driver.propose_subnet(&fixture.cluster).await.expect("a free subnet");
+    let request = PreflightRequest {
+        cluster: fixture.cluster.clone(),
+        machines: vec![fixture.cluster.clone()],
+        subnet: Some(subnet),
+        ..PreflightRequest::default()
+    };
+    let findings = driver.preflight(&request).await.expect("findings");
+    let ids = |findings: &[Finding]| findings.iter().map(|finding| finding.id).collect::<Vec<_>>();
+    assert_eq!(ids(&driver.preflight(&request).await.expect("findings")), ids(&findings), "looked at twice");
+    assert!(findings.iter().all(|finding| finding.severity != Severity::Error), "{findings:#?}");
+    assert!(driver.health().await.expect("health").works());
+    assert_eq!(driver.list(Some(&fixture.cluster)).await.expect("a list"), []);
+    assert_eq!(driver.propose_subnet(&fixture.cluster).await.expect("a subnet"), subnet, "it is still free");
 }
 
 /// Waits for the first process to have set itself up: before, it may miss a SIGTERM.

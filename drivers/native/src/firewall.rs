@@ -1,19 +1,15 @@
 //! Packet filter rules of a cluster's network: masquerading, and a way through others' rules.
 
-use std::io::Write;
 use std::net::Ipv4Addr;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, PublishedPort, Result};
+use kcl_driver_api::{ErrorKind, PublishedPort, Result};
 
 use crate::doing::Doing;
 use crate::layout::ClusterNames;
-
-/// Where nft is in the directory tree that kcl brings.
-const NFT: &str = "usr/sbin/nft";
+use crate::nft::{check, nft};
 
 /// Masquerades what leaves the cluster's network, and leads published ports to their machines, by a table of ours that is
 /// replaced as a whole. What stays on the bridge is left alone, also where br_netfilter shows bridged packets to this
@@ -125,53 +121,9 @@ fn iptables() -> Option<std::path::PathBuf> {
         .map(Path::to_owned)
 }
 
-/// Feeds a script to nft: to the one in the tree that kcl brings, within that tree, or else to the host's.
-pub(crate) fn nft(rootfs: Option<&Path>, script: &str) -> Result<()> {
-    let mut command = match rootfs.filter(|tree| tree.join(NFT).exists()) {
-        Some(tree) => within(tree, &format!("/{NFT}")),
-        None => Command::new("nft"),
-    };
-    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| {
-        Error::new(ErrorKind::Host, format!("could not run nft: {error}"))
-            .hint("install nftables on the host, or let kcl fetch its node root file system")
-            .source(error)
-    })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // nft that ended early tells why on its stderr.
-        let _ = stdin.write_all(script.as_bytes());
-    }
-    let output = child.wait_with_output().doing(|| "wait for nft")?;
-    check(&output, "set packet filter rules with nft")
-}
-
-/// A command that runs in a directory tree as its root, in the host's other namespaces.
-#[allow(unsafe_code)]
-fn within(tree: &Path, program: &str) -> Command {
-    let mut command = Command::new(program);
-    let tree = tree.to_owned();
-    let enter = move || {
-        nix::unistd::chroot(&tree)?;
-        nix::unistd::chdir("/")?;
-        Ok(())
-    };
-    // SAFETY: chroot(2) and chdir(2) are async-signal-safe; paths of this length are not allocated by nix but copied
-    // to the stack.
-    unsafe { command.pre_exec(enter) };
-    command
-}
-
 fn run(command: &mut Command) -> Result<Output> {
     let output = command.stdin(Stdio::null()).output();
     output.doing(|| format!("run {}", command.get_program().to_string_lossy()))
-}
-
-fn check(output: &Output, what: &str) -> Result<()> {
-    if output.status.success() {
-        return Ok(());
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    Err(Error::engine(format!("could not {what}: {}: {}", output.status, stderr.trim())))
 }
 
 #[cfg(test)]

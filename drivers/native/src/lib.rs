@@ -1,33 +1,16 @@
 //! The native driver: every machine is an OCI container that the bundled runc runs. No daemon.
 //!
-//! What a machine is lies in its directory below `$KCL_HOME`; what runs of it can be told from the kernel and from
-//! runc's state on a tmpfs, so a handle needs nothing but the names. A machine's root file system is mounted in the
-//! machine's own mount namespace only ([`mounts`]): the host never sees a mount of it, and none can be left behind.
+//! What a machine is, and how it runs, is the matter of [`kcl_driver_oci`]; here is what a host with many of them needs:
+//! a network of their own, and a look at what stands in the way.
 
-mod cgroup;
-mod create;
-mod delete;
-mod disk;
-mod doing;
-mod exec;
 mod facts;
-mod files;
 mod firewall;
-mod host;
-mod layout;
-mod list;
 mod machine;
-mod mounts;
-mod netlink;
 mod network;
-mod oci;
 mod power;
 mod preflight;
 mod probe;
-mod process;
-mod seed;
 mod subnet;
-mod turn;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +20,11 @@ use ipnet::Ipv4Net;
 use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec, PreflightRequest,
     Reach, Result,
+};
+
+use kcl_driver_oci::{
+    access, cgroup, config, create, delete, disk, doing, exec, host, layout, list, measures, netlink, nft, process,
+    run, try_out, turn,
 };
 
 use crate::layout::Layout;
@@ -107,8 +95,27 @@ impl Driver for NativeDriver {
 
     async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
         let names = self.context.layout.machine(&spec.cluster, &spec.name)?;
-        let (context, wanted) = (self.context.clone(), spec.clone());
-        turn::in_turn(&names, async move { create::create(&context, &wanted).await }).await?;
+        create::check(spec)?;
+        let (context, of_machine, wanted) = (self.context.clone(), names.clone(), spec.clone());
+        let make = async move {
+            if create::is_half_made(&of_machine) {
+                remove(&context, &of_machine).await?;
+            }
+            doing::blocking(move || {
+                let there = disk::read::<MachineSpec>(&of_machine.spec_file())?;
+                if there.is_none() {
+                    network::free(&wanted.ports)?;
+                }
+                create::create(&of_machine, &wanted)?;
+                Ok(there.map(|there| there.ports).unwrap_or_default())
+            })
+            .await
+        };
+        let published = turn::in_turn(names.dir.display(), make).await?;
+        // Those that were there are led to it with its network.
+        if published != spec.ports {
+            network::publish(&self.context, &spec.cluster).await?;
+        }
         self.machine(&spec.cluster, &spec.name).await
     }
 
@@ -124,6 +131,14 @@ impl Driver for NativeDriver {
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
         let names = self.context.layout.machine(cluster, name)?;
         let (context, of_machine) = (self.context.clone(), names.clone());
-        turn::in_turn(&names, async move { delete::delete(&context, &of_machine).await }).await
+        turn::in_turn(names.dir.display(), async move { remove(&context, &of_machine).await }).await
     }
+}
+
+/// Kills the machine and removes all that belongs to it.
+async fn remove(context: &Arc<Context>, names: &layout::MachineNames) -> Result<()> {
+    delete::begin(names)?;
+    power::clear(context, names).await?;
+    let names = names.clone();
+    doing::blocking(move || delete::end(&names)).await
 }

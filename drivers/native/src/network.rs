@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Result};
+use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, PublishedPort, Result};
 
 use crate::Context;
 use crate::cgroup;
@@ -23,6 +24,9 @@ const DEFAULT_MTU: u32 = 1500;
 
 /// How names of bridges of ours begin, of whatever `$KCL_HOME`.
 const BRIDGE_PREFIX: &str = "kcl-";
+
+/// The machine's interface on the cluster's network.
+pub(crate) const INTERFACE: &str = "eth0";
 
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -119,6 +123,22 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
     Ok(Network { subnet, host: Some(gateway), bridge: Some(bridge_name), link, links: BTreeMap::new() })
 }
 
+/// Fails where somebody else listens on one of the ports: it would be taken from him without a word.
+pub(crate) fn free(ports: &[PublishedPort]) -> Result<()> {
+    for port in ports {
+        let address = (port.address, port.port);
+        let bound = match port.protocol {
+            Protocol::Tcp => TcpListener::bind(address).map(drop),
+            Protocol::Udp => UdpSocket::bind(address).map(drop),
+        };
+        bound.map_err(|error| {
+            Error::new(ErrorKind::Conflict, format!("the port {port} cannot be published on this host: {error}"))
+                .hint("choose another with --ports, or end who uses it")
+        })?;
+    }
+    Ok(())
+}
+
 /// Leads the ports of a machine that was just made to it.
 pub(crate) async fn publish(context: &Arc<Context>, cluster: &str) -> Result<()> {
     let names = context.layout.cluster(cluster)?;
@@ -163,7 +183,7 @@ pub(crate) async fn delete(context: &Arc<Context>, cluster: &str) -> Result<()> 
         disk::remove_file(&names.network_file())?;
         disk::remove_if_empty(&names.nodes())?;
         if context.layout.home.is_dir() {
-            crate::probe::sweep(&context.layout.home).doing(|| "remove what a probe left")?;
+            crate::try_out::sweep(&context.layout.home).doing(|| "remove what a probe left")?;
         }
         disk::remove_if_empty(&names.dir)
     })

@@ -2,8 +2,9 @@
 
 use kcl_driver_api::{Finding, PreflightRequest, Severity};
 
-use crate::facts::{Facts, Usage};
+use crate::facts::Facts;
 use crate::host;
+use crate::measures::Usage;
 use crate::subnet;
 
 /// inotify watches that a node needs.

@@ -73,7 +73,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
 
 /// A command in namespaces of its own, so that nothing which it starts or mounts can outlive it: mmdebstrap's workers go
 /// on when it alone is killed. Without root it makes such namespaces itself.
-fn enclosed(program: &str) -> Command {
+pub(super) fn enclosed(program: &str) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return Command::new(program);
     }
@@ -84,10 +84,10 @@ fn enclosed(program: &str) -> Command {
 
 /// Where mmdebstrap makes its chroot: not in the cache, which apt's own user may not be able to enter. The name follows
 /// from the entry's, so that the next run finds what a killed one left.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new(partial: &Path) -> Result<Scratch> {
+    pub(super) fn new(partial: &Path) -> Result<Scratch> {
         let name = partial.file_stem().expect("an entry has a name").to_string_lossy();
         let path = std::env::temp_dir().join(format!("kcl-{name}"));
         remove(&path)?;

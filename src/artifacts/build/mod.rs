@@ -2,6 +2,7 @@
 
 mod debian;
 mod go;
+mod kernel;
 mod needs;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'
     }
     let origin = match &build.recipe {
         Recipe::Go(recipe) => job.ticking(go::build(artifact, recipe, partial, &log, job)).await?,
+        Recipe::Kernel { definition } => job.ticking(kernel::build(artifact, definition, partial, &log, job)).await?,
         Recipe::Debian { definition } => job.ticking(debian::build(artifact, definition, partial, &log, job)).await?,
     };
     for (link, target) in &build.links {

@@ -9,7 +9,7 @@ use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 
 /// Those that make machines of this computer, the best first. Hosts that exist already are for the user to name.
-const CHOICE: [DriverKind; 1] = [DriverKind::Native];
+const CHOICE: [DriverKind; 3] = [DriverKind::Native, DriverKind::Docker, DriverKind::Qemu];
 
 /// A row of `kcl drivers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

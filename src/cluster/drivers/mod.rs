@@ -10,18 +10,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use kcl_driver_api::{Driver, DriverKind};
+use kcl_driver_docker::{DockerConfig, DockerDriver};
 use kcl_driver_native::{NativeConfig, NativeDriver};
+use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
+use kcl_driver_ssh::{SUDO_PASSWORD, SshConfig, SshDriver, hosts_of};
 
-use crate::artifacts::NodeArtifacts;
+use crate::artifacts::{NodeArtifacts, VM_IMAGES, agent_bytes};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::state::Paths;
 
 /// All drivers that a user can name, the best first.
-pub const KINDS: [DriverKind; 1] = [DriverKind::Native];
+pub const KINDS: [DriverKind; 4] = [DriverKind::Native, DriverKind::Docker, DriverKind::Qemu, DriverKind::Ssh];
 
 /// Where what a reboot removes is kept.
 const RUN: &str = "/run/kcl";
+
+/// Whether machines of the cluster need a kernel of their own.
+pub fn wants_kernel(spec: &ClusterSpec) -> bool {
+    spec.nodes.iter().any(|node| node.driver.or(spec.driver) == Some(DriverKind::Qemu))
+}
 
 /// The driver of a cluster: that of all its nodes, or one that goes by theirs. Without artifacts it can still look, and
 /// delete.
@@ -57,7 +65,7 @@ pub async fn any(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtif
 /// name.
 pub fn one(
     kind: DriverKind,
-    _spec: &ClusterSpec,
+    spec: &ClusterSpec,
     paths: &Paths,
     artifacts: Option<&NodeArtifacts>,
 ) -> Result<Box<dyn Driver>> {
@@ -68,7 +76,56 @@ pub fn one(
             runc: artifacts.map(|artifacts| artifacts.runc.clone()),
             rootfs: artifacts.map(|artifacts| artifacts.rootfs.clone()),
         }))),
+        DriverKind::Docker => Ok(Box::new(DockerDriver::new(DockerConfig { home: paths.home.clone(), host: None }))),
+        DriverKind::Qemu => Ok(Box::new(QemuDriver::new(QemuConfig {
+            home: paths.home.clone(),
+            run: user_run(paths),
+            images: paths.cache.join(VM_IMAGES),
+            files: artifacts.and_then(guest_files),
+        }))),
+        DriverKind::Ssh => Ok(Box::new(SshDriver::new(ssh(spec, paths, artifacts)))),
         kind => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
             .hint("see those that are: kcl drivers")),
+    }
+}
+
+/// What virtual machines are made from, where their kernel is there.
+fn guest_files(artifacts: &NodeArtifacts) -> Option<GuestFiles> {
+    let kernel = artifacts.kernel.as_ref()?;
+    let agent = artifacts.agent.join("kcl-node");
+    Some(GuestFiles { kernel: kernel.join("vmlinuz"), modules: kernel.join("modules"), agent })
+}
+
+/// Where what a reboot removes is kept, with or without root.
+fn user_run(paths: &Paths) -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+        _ if nix::unistd::geteuid().is_root() => PathBuf::from(RUN),
+        Some(directory) => PathBuf::from(directory).join("kcl"),
+        // A reboot leaves it, which does no harm.
+        None => paths.home.join("run"),
+    }
+}
+
+/// The spec of a cluster of which nothing is remembered but what a driver itself keeps.
+pub fn remembered(cluster: &str, paths: &Paths) -> ClusterSpec {
+    let spec = ClusterSpec::with_defaults(cluster);
+    match hosts_of(&paths.home, cluster) {
+        Ok(hosts) if !hosts.is_empty() => ClusterSpec { driver: Some(DriverKind::Ssh), ..spec },
+        _ => spec,
+    }
+}
+
+fn ssh(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> SshConfig {
+    let hosts = spec.nodes.iter().filter_map(|node| Some((node.name.clone(), node.host.clone()?)));
+    SshConfig {
+        home: paths.home.clone(),
+        hosts: hosts.collect(),
+        agent: agent_bytes().to_vec(),
+        runc: artifacts.map(|artifacts| artifacts.runc.clone()),
+        user_home: std::env::home_dir(),
+        ssh_agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+        user: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+        sudo_password: std::env::var(SUDO_PASSWORD).ok(),
+        accept_host_keys: spec.accept_host_key,
     }
 }

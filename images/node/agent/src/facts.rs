@@ -12,6 +12,9 @@ use crate::paths::rendered;
 /// The inode of the first process namespace of a kernel (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
+/// By its value `host` the engine says that the network is the host's: nothing inside tells it.
+const SHARED_NETWORK: &str = "KCL_NETWORK";
+
 /// `CAP_SYS_RESOURCE` of capabilities(7).
 const CAP_SYS_RESOURCE: u32 = 24;
 
@@ -29,8 +32,8 @@ pub enum Cgroup {
 pub struct Facts {
     /// The agent is process 1: it reaps orphans and owns the whole system.
     pub init: bool,
-    /// The kernel is the node's own: a VM or a host, not a container.
-    pub own_kernel: bool,
+    /// The network namespace is the node's own, and not that of a host.
+    pub own_network: bool,
     /// The hierarchy of control groups.
     pub cgroup: Cgroup,
     /// CAP_SYS_RESOURCE may be had.
@@ -47,7 +50,7 @@ impl Facts {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Facts {
             init: std::process::id() == 1,
-            own_kernel: fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST_PID_NAMESPACE),
+            own_network: std::env::var_os(SHARED_NETWORK).is_none_or(|whose| whose != "host"),
             cgroup: match statfs("/sys/fs/cgroup") {
                 Ok(found) if found.filesystem_type() == CGROUP2_SUPER_MAGIC => Cgroup::V2,
                 _ => Cgroup::V1,
@@ -57,6 +60,11 @@ impl Facts {
             resolv_conf: resolv_conf(spec),
         }
     }
+}
+
+/// Whether the kernel is the node's own: a VM or a host, not a container.
+pub fn own_kernel() -> bool {
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST_PID_NAMESPACE)
 }
 
 /// The capabilities that a process of this system can ever have, from `/proc/self/status`.

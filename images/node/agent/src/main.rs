@@ -1,7 +1,8 @@
 //! The node agent of kcl: process 1 of a node, or a service of a host.
 //!
 //! It reads the node spec, prepares the node ([`prepare`]), and supervises the components ([`components`],
-//! [`supervise`]), whose connections to the API go through its [`gate`]. Single-threaded throughout.
+//! [`supervise`]), whose connections to the API go through its [`gate`]. Single-threaded throughout. In a virtual machine
+//! the same program is the initrd's `/init` too ([`guest`]).
 
 mod cli;
 mod components;
@@ -10,6 +11,7 @@ mod error;
 mod facts;
 mod files;
 mod gate;
+mod guest;
 mod paths;
 mod prepare;
 mod run;
@@ -32,9 +34,13 @@ const USAGE: &str = "usage: kcl-node run
        kcl-node restart COMPONENT
        kcl-node reload
        kcl-node stop
+       kcl-node host
        kcl-node version";
 
 fn main() -> ExitCode {
+    if std::process::id() == 1 && std::env::args().next().as_deref() == Some(guest::CALLED) {
+        return guest::main();
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     dispatch(&arguments).unwrap_or_else(|error| {
@@ -54,6 +60,7 @@ fn dispatch(arguments: &[&str]) -> Result<ExitCode> {
         ["restart", component] => cli::order(&Request::Restart { component: (*component).to_owned() }),
         ["reload"] => cli::order(&Request::Reload),
         ["stop"] => cli::stop(),
+        ["host", rest @ ..] => Ok(kcl_ssh_host::main(rest)),
         ["version"] => {
             println!("{}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

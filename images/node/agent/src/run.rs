@@ -19,7 +19,7 @@ use crate::prepare::View;
 use crate::socket::{Answer, Request};
 use crate::state::State;
 use crate::supervise::{self, Component, Reaper};
-use crate::{components, console, files, paths, prepare, socket};
+use crate::{components, console, facts, files, paths, prepare, socket};
 
 /// What runs of a node that could be prepared.
 struct Node {
@@ -34,7 +34,12 @@ struct Node {
 pub fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "start the event loop".to_owned())?;
-    LocalSet::new().block_on(&runtime, main())
+    let result = LocalSet::new().block_on(&runtime, main());
+    if let Err(error) = &result {
+        say(format_args!("the node cannot run: {error}"));
+    }
+    power_off();
+    result
 }
 
 async fn main() -> Result<()> {
@@ -74,7 +79,6 @@ async fn main() -> Result<()> {
     if let Some(node) = &node {
         supervise::stop(&node.handles, Duration::from_secs(node.spec.stop_grace_seconds.into())).await;
         say("stopped");
-        power_off(&node.facts);
     }
     Ok(())
 }
@@ -134,9 +138,9 @@ async fn obey(request: Request, node: Option<&mut Node>) -> Result<()> {
     Ok(())
 }
 
-/// Switches a machine off whose first process is the agent: the kernel panics when that ends.
-fn power_off(facts: &Facts) {
-    if facts.init && facts.own_kernel {
+/// Switches a machine off whose first process is the agent: the kernel panics when that ends, however it came to it.
+fn power_off() {
+    if std::process::id() == 1 && facts::own_kernel() {
         nix::unistd::sync();
         let Err(error) = reboot(RebootMode::RB_POWER_OFF);
         say(format_args!("power off: {error}"));

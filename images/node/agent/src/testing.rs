@@ -58,7 +58,7 @@ pub fn spec() -> NodeSpec {
 pub fn facts() -> Facts {
     Facts {
         init: true,
-        own_kernel: false,
+        own_network: true,
         cgroup: Cgroup::V1,
         cap_sys_resource: false,
         oom_adjustable: false,

@@ -2,6 +2,7 @@
 //!
 //! kcl writes it to [`paths::SPEC`] before the agent starts; the agent reads nothing else but the files it names.
 
+pub mod guest;
 pub mod paths;
 mod status;
 

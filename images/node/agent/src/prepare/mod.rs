@@ -31,6 +31,7 @@ pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> 
     if facts.init {
         mounts::propagate()?;
         mounts::kernel_messages()?;
+        mounts::writable()?;
         cgroup::delegate(facts.cgroup)?;
         identity::set(spec)?;
     }

@@ -71,8 +71,58 @@ fn is_mount_point(path: &Path) -> bool {
     path.parent().is_none_or(|parent| device(path) != device(parent))
 }
 
+/// Makes writable what an engine mounted read-only of the kernel's file systems: control groups, which are the node's own,
+/// and sysfs, which pods in the node's network namespace may ask to write. Engines do so for a container that is not
+/// "privileged", also where it has all rights that there are to be had.
+pub fn writable() -> Result<()> {
+    for (path, flags) in read_only(&files::read("/proc/self/mountinfo")?) {
+        mount(None::<&str>, path.as_str(), None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>)
+            .doing(|| format!("make {path} writable"))?;
+    }
+    Ok(())
+}
+
+/// The read-only mounts at and below /sys of proc_pid_mountinfo(5), with the flags to mount each anew.
+fn read_only(mountinfo: &str) -> Vec<(String, MsFlags)> {
+    let of_line = |line: &str| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(4);
+        let (path, options) = (fields.next()?, fields.next()?);
+        let below = path == "/sys" || path.starts_with("/sys/");
+        if !below || !options.split(',').any(|option| option == "ro") {
+            return None;
+        }
+        let flag = |option| match option {
+            "nosuid" => MsFlags::MS_NOSUID,
+            "nodev" => MsFlags::MS_NODEV,
+            "noexec" => MsFlags::MS_NOEXEC,
+            _ => MsFlags::empty(),
+        };
+        // Where the whole file system is read-only, the mount alone is not enough.
+        let whole = file_system.split(' ').nth(2)?.split(',').any(|option| option == "ro");
+        let what = if whole { MsFlags::empty() } else { MsFlags::MS_BIND };
+        Some((path.to_owned(), options.split(',').map(flag).fold(what, MsFlags::union)))
+    };
+    mountinfo.lines().filter_map(of_line).collect()
+}
+
 /// Lets mounts of the kubelet reach the containers that ask for them (mount propagation of volumes).
 pub fn propagate() -> Result<()> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>)
         .doing(|| "make mounts below / shared".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_mounted_read_only() {
+        let mountinfo = "131 127 0:89 / /sys ro,nosuid,nodev,noexec,relatime shared:90 - sysfs sysfs ro\n\
+            132 131 0:90 / /sys/fs/cgroup rw,nosuid,nodev,noexec - tmpfs tmpfs rw\n\
+            133 132 0:27 /a /sys/fs/cgroup/cpu ro,nosuid,nodev,noexec,relatime - cgroup cgroup rw,cpu\n\
+            134 127 0:91 / /system ro - tmpfs tmpfs ro\n";
+        let expected = [("/sys".to_owned(), NO_EXEC), ("/sys/fs/cgroup/cpu".to_owned(), NO_EXEC | MsFlags::MS_BIND)];
+        assert_eq!(read_only(mountinfo), expected);
+    }
 }

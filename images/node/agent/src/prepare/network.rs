@@ -25,7 +25,7 @@ async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handl
     let network = &spec.network;
     let name = network.interface.as_str();
     let index = if_nametoindex(name).doing(|| format!("find the interface {name} (network.interface)"))?;
-    if facts.init {
+    if facts.init && facts.own_network {
         let loopback = if_nametoindex("lo").doing(|| "find the loopback interface".to_owned())?;
         let up = LinkUnspec::new_with_index(loopback).up().build();
         handle.link().set(up).execute().await.doing(|| "bring lo up".to_owned())?;

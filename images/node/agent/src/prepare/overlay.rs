@@ -48,6 +48,9 @@ pub async fn apply(spec: &NodeSpec, index: u32, handle: &Handle) -> Result<()> {
         .local(spec.address)
         .port(PORT)
         .learning(false)
+        // None, as RFC 7348 wants it: one that is left to the network card is wrong once a host on the way has changed the
+        // address (masquerading), and the packet is dropped.
+        .udp_csum(false)
         .address(hardware(spec.address).to_vec())
         .mtu(mtu)
         .up()

@@ -1,0 +1,135 @@
+//! The container of a machine, as the engine is asked for it. Pure.
+//!
+//! A machine is a whole computer to what runs in it: all namespaces of its own but the user's, all devices, nothing
+//! masked, all capabilities that the engine can give.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, ContainerUpdateBody, EndpointIpamConfig, EndpointSettings, HostConfig,
+    HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, NetworkingConfig,
+    PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+};
+use kcl_driver_api::{MachineSpec, Protocol, PublishedPort};
+
+use crate::console;
+use crate::image::Image;
+use crate::names::{MachineNames, SPEC};
+
+/// The interface of a container on its only network.
+pub(crate) const INTERFACE: &str = "eth0";
+
+/// File systems in memory: emptied by each power-on.
+const IN_MEMORY: [(&str, &str); 2] =
+    [("/run", "rw,exec,nosuid,nodev,mode=755"), ("/tmp", "rw,exec,nosuid,nodev,mode=1777")];
+
+/// How many files a process may have open, where the engine may raise that.
+const OPEN_FILES: i64 = 1 << 20;
+
+/// How large the log of a console may grow before it begins anew.
+const CONSOLE: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "2")];
+
+/// The container of a machine.
+pub(crate) fn config(names: &MachineNames, spec: &MachineSpec, image: &Image, swap_limit: bool) -> ContainerCreateBody {
+    let mut labels = names.labels();
+    labels.extend(spec.labels.clone());
+    labels.insert(SPEC.to_owned(), serde_json::to_string(spec).expect("a specification is JSON"));
+    let network = names.cluster.network();
+    let endpoint = EndpointSettings {
+        ipam_config: Some(EndpointIpamConfig {
+            ipv4_address: Some(spec.address.to_string()),
+            ..EndpointIpamConfig::default()
+        }),
+        ..EndpointSettings::default()
+    };
+    ContainerCreateBody {
+        hostname: Some(spec.name.clone()),
+        image: Some(image.reference.clone()),
+        entrypoint: Some(console::marked(&spec.init)),
+        // The image has that of the probe.
+        cmd: Some(Vec::new()),
+        labels: Some(labels),
+        stop_signal: Some("SIGTERM".to_owned()),
+        exposed_ports: Some(spec.ports.iter().map(machine_port).collect()),
+        host_config: Some(host_config(names, spec, image, swap_limit, &network)),
+        networking_config: Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network, endpoint)])) }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn host_config(names: &MachineNames, spec: &MachineSpec, image: &Image, swap_limit: bool, network: &str) -> HostConfig {
+    let privileged = image.bounds.all();
+    let texts =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let limits = limits(spec, swap_limit);
+    HostConfig {
+        privileged: Some(privileged),
+        // What makes up for it where the engine cannot give all: the capabilities that there are, and all devices.
+        cap_add: (!privileged).then(|| vec!["ALL".to_owned()]),
+        cap_drop: (!privileged).then(|| image.bounds.withheld()),
+        device_cgroup_rules: (!privileged).then(|| vec!["a *:* rwm".to_owned()]),
+        // Only who has all capabilities may raise a limit.
+        ulimits: privileged.then(|| {
+            vec![ResourcesUlimits { name: Some("nofile".to_owned()), soft: Some(OPEN_FILES), hard: Some(OPEN_FILES) }]
+        }),
+        security_opt: Some(["seccomp=unconfined", "apparmor=unconfined", "label=disable"].map(str::to_owned).to_vec()),
+        masked_paths: Some(Vec::new()),
+        readonly_paths: Some(Vec::new()),
+        cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+        ipc_mode: Some("private".to_owned()),
+        userns_mode: Some("host".to_owned()),
+        tmpfs: Some(texts(&IN_MEMORY)),
+        mounts: Some(spec.volumes.iter().map(|volume| self::volume(names, volume)).collect()),
+        network_mode: Some(network.to_owned()),
+        port_bindings: Some(spec.ports.iter().map(|port| (machine_port(port), Some(vec![binding(port)]))).collect()),
+        restart_policy: Some(restart(false)),
+        log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(texts(&CONSOLE)) }),
+        nano_cpus: limits.nano_cpus,
+        memory: limits.memory,
+        memory_swap: limits.memory_swap,
+        cpu_shares: limits.cpu_shares,
+        ..HostConfig::default()
+    }
+}
+
+/// The limits of a machine, as they are at its creation and as they can be changed.
+pub(crate) fn limits(spec: &MachineSpec, swap_limit: bool) -> ContainerUpdateBody {
+    let memory = spec.memory.map(|bytes| bytes as i64);
+    ContainerUpdateBody {
+        nano_cpus: spec.cpus.map(|cpus| i64::from(cpus) * 1_000_000_000),
+        memory,
+        // The limit of memory and swap together: no swap.
+        memory_swap: memory.filter(|_| swap_limit),
+        // Shares are the terms of cgroup v1, 1024 is usual; engines make a weight of them on v2.
+        cpu_shares: Some(i64::from(spec.cpu_weight) * 1024 / 100),
+        ..ContainerUpdateBody::default()
+    }
+}
+
+/// Whether the engine starts the machine again, after a restart of its own or an end of the machine's.
+pub(crate) fn restart(again: bool) -> RestartPolicy {
+    let name = if again { RestartPolicyNameEnum::UNLESS_STOPPED } else { RestartPolicyNameEnum::NO };
+    RestartPolicy { name: Some(name), maximum_retry_count: None }
+}
+
+fn volume(names: &MachineNames, target: &std::path::Path) -> Mount {
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(names.volume(target)),
+        target: Some(target.to_string_lossy().into_owned()),
+        volume_options: Some(MountVolumeOptions { labels: Some(names.labels()), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    }
+}
+
+fn machine_port(port: &PublishedPort) -> String {
+    let protocol = match port.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    format!("{}/{protocol}", port.machine_port)
+}
+
+fn binding(port: &PublishedPort) -> PortBinding {
+    PortBinding { host_ip: Some(port.address.to_string()), host_port: Some(port.port.to_string()) }
+}

@@ -1,0 +1,154 @@
+//! Making a machine: its container with its volumes, powered off.
+
+use std::path::Path;
+
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RenameContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+};
+use kcl_driver_api::{Error, ErrorKind, File, MachineSpec, Result, Tree, TreeUse};
+
+use crate::Context;
+use crate::archive::{self, Which};
+use crate::container;
+use crate::delete;
+use crate::engine::{Doing, Engine, blocking};
+use crate::files;
+use crate::image;
+use crate::list;
+use crate::names::{MachineNames, SPEC};
+
+/// In a machine whose specification has changed: what it is now. The label of its container cannot be changed.
+const CHANGED: &str = "/.kcl-machine.json";
+
+/// Makes the machine, or takes over changes to the specification of one that is there.
+pub(crate) async fn create(context: &Context, spec: &MachineSpec) -> Result<()> {
+    check(spec)?;
+    let engine = context.engine().await?;
+    let names = context.names().await?.machine(&spec.cluster, &spec.name)?;
+    if let Some(there) = specification(engine, &names).await? {
+        return if there == *spec { Ok(()) } else { change(engine, &names, &there, spec).await };
+    }
+    if list::exists(engine, &names).await? {
+        // Cut off half-way: nobody can tell what is missing.
+        delete::delete(context, &names).await?;
+    }
+    let image = image::ensure(context, spec).await?;
+    let made = make(engine, &names, spec, &image).await;
+    if made.is_err() {
+        let cleaned = delete::delete(context, &names).await;
+        cleaned.unwrap_or_else(|error| tracing::warn!("after a failed creation: {error}"));
+    }
+    made
+}
+
+/// What cannot be made is refused before anything is.
+fn check(spec: &MachineSpec) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(ErrorKind::State, message));
+    if spec.init.is_empty() {
+        return refuse(format!("the machine {} has no first process", spec.name));
+    }
+    for target in spec.volumes.iter().chain(spec.trees.iter().map(|tree| &tree.target)) {
+        let plain = target.components().skip(1).all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !target.is_absolute() || target == Path::new("/") || !plain {
+            return refuse(format!(
+                "{} is no place in a machine: it must be absolute, without \"..\" and not the root",
+                target.display()
+            ));
+        }
+    }
+    for source in std::iter::once(&spec.rootfs).chain(spec.trees.iter().map(|tree| &tree.source)) {
+        if !source.is_dir() {
+            return Err(Error::new(ErrorKind::NotFound, format!("{} is no directory", source.display())));
+        }
+    }
+    Ok(())
+}
+
+async fn make(engine: &Engine, names: &MachineNames, spec: &MachineSpec, image: &image::Image) -> Result<()> {
+    let apart = trees_with_marks(spec).await?;
+    // Its name says whether it is whole.
+    let name = if apart.is_empty() { names.container() } else { names.half_made() };
+    let options = CreateContainerOptionsBuilder::default().name(&name).build();
+    let config = container::config(names, spec, image, engine.facts.limits.2);
+    engine.docker.create_container(Some(options), config).await.doing(|| format!("make the container {name}"))?;
+    for tree in &apart {
+        upload(engine, &name, tree, Which::Overlay).await?;
+    }
+    if !apart.is_empty() {
+        let options = RenameContainerOptionsBuilder::default().name(&names.container()).build();
+        engine.docker.rename_container(&name, options).await.doing(|| format!("rename the container {name}"))?;
+    }
+    Ok(())
+}
+
+/// The seeds that hold what cannot lie in a layer of an image.
+async fn trees_with_marks(spec: &MachineSpec) -> Result<Vec<Tree>> {
+    let seeds = spec.trees.iter().filter(|tree| matches!(tree.usage, TreeUse::Seed { .. })).cloned();
+    let seeds: Vec<Tree> = seeds.collect();
+    blocking(move || {
+        let mut found = Vec::new();
+        for tree in seeds {
+            if archive::has_marks(&tree.source)? {
+                found.push(tree);
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
+async fn upload(engine: &Engine, container: &str, tree: &Tree, which: Which) -> Result<()> {
+    let (source, target) = (tree.source.clone(), tree.target.clone());
+    let body = archive::pieces(move |out| archive::write_tree(out, &source, &target, which));
+    let options = UploadToContainerOptionsBuilder::default().path("/").build();
+    let what = || format!("lay {} down in the container {container}", tree.target.display());
+    engine.docker.upload_to_container(container, Some(options), bollard::body_try_stream(body)).await.doing(what)
+}
+
+/// What the machine is to be; none where there is no whole one.
+pub(crate) async fn specification(engine: &Engine, names: &MachineNames) -> Result<Option<MachineSpec>> {
+    let name = names.container();
+    let found = engine.docker.inspect_container(&name, None).await.if_there(|| format!("inspect {name}"))?;
+    let Some(found) = found else { return Ok(None) };
+    let text = found.config.and_then(|config| config.labels).and_then(|mut labels| labels.remove(SPEC));
+    let made = text.and_then(|text| serde_json::from_str(&text).ok());
+    let running = found.state.and_then(|state| state.running).unwrap_or(false);
+    if running {
+        // Its files are not looked at for every look at it; what it is now was said before it was powered on.
+        return Ok(made);
+    }
+    match files::get_stopped(engine, &name, Path::new(CHANGED)).await {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok().or(made)),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(made),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes over what may change: limits and trees. It keeps its root file system.
+async fn change(engine: &Engine, names: &MachineNames, there: &MachineSpec, spec: &MachineSpec) -> Result<()> {
+    let name = names.container();
+    let fixed = |what: &str| {
+        let message = format!("the {what} of the container {name} cannot change once it is made");
+        Err(Error::new(ErrorKind::State, message)
+            .hint(format!("delete the cluster and make it anew with: kcl delete -p {}", names.cluster.cluster)))
+    };
+    match () {
+        () if there.address != spec.address => return fixed("address"),
+        () if there.ports != spec.ports => return fixed("published ports"),
+        () if there.volumes != spec.volumes => return fixed("volumes"),
+        () if there.init != spec.init => return fixed("first process"),
+        () => {}
+    }
+    let limits = container::limits(spec, engine.facts.limits.2);
+    if limits != container::limits(there, engine.facts.limits.2) {
+        engine.docker.update_container(&name, limits).await.doing(|| format!("set the limits of {name}"))?;
+    }
+    for tree in spec.trees.iter().filter(|tree| !there.trees.contains(tree)) {
+        // A seed is the machine's own since it was made.
+        if tree.usage == TreeUse::ReadOnly {
+            upload(engine, &name, tree, Which::Plain).await?;
+        }
+    }
+    let content = serde_json::to_vec(spec).expect("a specification is JSON");
+    files::put_stopped(engine, &name, &[File { path: CHANGED.into(), mode: 0o600, content }]).await
+}

@@ -1,0 +1,293 @@
+//! The connection to the engine, what the engine is, and its errors in kcl's families.
+
+use std::fmt::Display;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use kcl_driver_api::{Error, ErrorKind, Reach, Result};
+
+use crate::endpoint::{Address, Endpoint};
+use crate::ssh;
+
+/// The oldest version of the API: that of Docker 20.10.
+pub(crate) const OLDEST_API: (u32, u32) = (1, 41);
+
+/// How long an answer may take, in seconds: longer than a machine takes to stop and an image to be taken in.
+const ANSWER: u64 = 900;
+
+/// How long an engine may take to answer at all.
+const GREETING: Duration = Duration::from_secs(15);
+
+/// An engine that answers.
+pub(crate) struct Engine {
+    /// Its API.
+    pub docker: Docker,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// What it is.
+    pub facts: Facts,
+}
+
+/// What an engine is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// `Docker`, `Podman`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The newest version of the API that it speaks.
+    pub api: (u32, u32),
+    /// It runs in the virtual machine of Docker Desktop.
+    pub desktop: bool,
+    /// It runs without root.
+    pub rootless: bool,
+    /// It runs in the system that this process runs in: addresses of its containers are reached from here.
+    pub local: bool,
+    /// Control groups are the unified hierarchy.
+    pub cgroup_v2: bool,
+    /// Its host's CPUs.
+    pub cpus: u64,
+    /// Its host's memory in bytes.
+    pub memory: u64,
+    /// Its host's architecture, as Linux names it: `x86_64`.
+    pub arch: String,
+    /// Memory can be limited, CPUs, and swap.
+    pub limits: (bool, bool, bool),
+    /// Where it keeps everything, on its host.
+    pub root: String,
+    /// Its host's system: `linux`.
+    pub os: String,
+}
+
+impl Engine {
+    /// Finds the engine, connects and asks what it is.
+    pub(crate) async fn connect(host: Option<&str>) -> Result<Engine> {
+        let endpoint = Endpoint::find(host)?;
+        let greeted = async { greet(connect(&endpoint).await?, &endpoint).await };
+        let greeted = tokio::time::timeout(GREETING, greeted).await;
+        let (docker, version, info) = greeted.unwrap_or_else(|_| {
+            let message = format!("{} does not answer within {} s", endpoint.address, GREETING.as_secs());
+            Err(Error::new(ErrorKind::Host, message).hint(chosen_by(&endpoint)))
+        })?;
+        let facts = facts(&endpoint.address, &version, &info);
+        Ok(Engine { docker, endpoint, facts })
+    }
+
+    /// How ports of its containers are reached from here.
+    pub(crate) fn reach(&self) -> Result<Reach> {
+        if self.facts.local && !self.facts.desktop && !self.facts.rootless {
+            return Ok(Reach::Address);
+        }
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let host = match &self.endpoint.address {
+            Address::Unix(_) => return Ok(Reach::Published { bind: loopback, at: loopback }),
+            Address::Tcp(address, _) => address.clone(),
+            Address::Ssh(ssh) => format!("{}:{}", ssh.host, ssh.port),
+        };
+        let found = host.to_socket_addrs().ok().and_then(|mut all| all.find(|one| one.is_ipv4()));
+        let at = found.map(|one| one.ip()).ok_or_else(|| {
+            Error::new(ErrorKind::Host, format!("the engine's host {host} has no IPv4 address that is known here"))
+        })?;
+        let bind = if at.is_loopback() { loopback } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+        Ok(Reach::Published { bind, at })
+    }
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<Docker> {
+    let connected = match &endpoint.address {
+        Address::Unix(path) => {
+            reachable(path, endpoint)?;
+            Docker::connect_with_unix(&path.to_string_lossy(), ANSWER, API_DEFAULT_VERSION)
+        }
+        Address::Tcp(address, None) => Docker::connect_with_http(address, ANSWER, API_DEFAULT_VERSION),
+        Address::Tcp(address, Some(certificates)) => {
+            let file = |name: &str| certificates.0.join(name);
+            let (key, cert, ca) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
+            for path in [&key, &cert, &ca] {
+                std::fs::File::open(path).map_err(|error| {
+                    Error::new(ErrorKind::Host, format!("TLS to {address} needs {}: {error}", path.display()))
+                        .hint("name the directory of ca.pem, cert.pem and key.pem with DOCKER_CERT_PATH")
+                })?;
+            }
+            Docker::connect_with_ssl(address, &key, &cert, &ca, ANSWER, API_DEFAULT_VERSION)
+        }
+        Address::Ssh(host) => return ssh::connect(host, ANSWER).await,
+    };
+    connected.map_err(|error| refused(endpoint, &error))
+}
+
+/// Why a socket of this host cannot be used is best said by the system.
+fn reachable(path: &Path, endpoint: &Endpoint) -> Result<()> {
+    let error = match UnixStream::connect(path) {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let path = path.display();
+    let (message, hint) = match error.kind() {
+        io::ErrorKind::NotFound => (
+            format!("there is no Docker engine at {path}: Docker is not installed, or its daemon does not run"),
+            "start it with: sudo systemctl start docker; or name another with DOCKER_HOST".to_owned(),
+        ),
+        io::ErrorKind::PermissionDenied => (
+            format!("this user may not use the Docker engine at {path}"),
+            "join the group docker with: sudo usermod -aG docker \"$USER\", and log in anew".to_owned(),
+        ),
+        io::ErrorKind::ConnectionRefused => (
+            format!("nobody answers at {path}: the Docker daemon does not run"),
+            "start it with: sudo systemctl start docker".to_owned(),
+        ),
+        _ => (format!("could not connect to {path}: {error}"), chosen_by(endpoint)),
+    };
+    Err(Error::new(ErrorKind::Host, message).hint(hint).source(error))
+}
+
+async fn greet(docker: Docker, endpoint: &Endpoint) -> Result<(Docker, SystemVersion, SystemInfo)> {
+    let asked = async {
+        let docker = docker.negotiate_version().await?;
+        let (version, info) = futures::try_join!(docker.version(), docker.info())?;
+        Ok((docker, version, info))
+    };
+    asked.await.map_err(|error| refused(endpoint, &error))
+}
+
+fn refused(endpoint: &Endpoint, error: &bollard::errors::Error) -> Error {
+    let message = format!("could not talk to the engine at {}: {}", endpoint.address, chain(error));
+    Error::new(ErrorKind::Host, message).hint(chosen_by(endpoint))
+}
+
+fn chosen_by(endpoint: &Endpoint) -> String {
+    match endpoint.said_by.as_str() {
+        "default" => "another one is chosen with DOCKER_HOST or DOCKER_CONTEXT".to_owned(),
+        said_by => format!("{said_by} names this engine: is it right, and does the engine run?"),
+    }
+}
+
+fn facts(address: &Address, version: &SystemVersion, info: &SystemInfo) -> Facts {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let podman = version.components.iter().flatten().any(|component| component.name.starts_with("Podman"));
+    let security = |what: &str| info.security_options.iter().flatten().any(|option| option.contains(what));
+    let mut api = version.api_version.as_deref().unwrap_or_default().split('.').map(|part| part.parse().unwrap_or(0));
+    // Another kernel or another host name is another system, such as the virtual machine of Docker Desktop, of Colima or
+    // of WSL, whose socket is forwarded to here.
+    let here = nix::sys::utsname::uname().ok();
+    let same_kernel = here.as_ref().is_some_and(|here| here.release().to_str() == info.kernel_version.as_deref());
+    let same_host = here.as_ref().is_some_and(|here| here.nodename().to_str() == info.name.as_deref());
+    let may_be_here = match address {
+        Address::Unix(_) => true,
+        Address::Tcp(address, _) => address.starts_with("127.") || address.starts_with("localhost:"),
+        Address::Ssh(_) => false,
+    };
+    Facts {
+        name: if podman { "Podman".to_owned() } else { "Docker".to_owned() },
+        version: text(&version.version),
+        api: (api.next().unwrap_or(0), api.next().unwrap_or(0)),
+        desktop: text(&info.operating_system).contains("Docker Desktop"),
+        rootless: security("rootless"),
+        local: may_be_here && same_kernel && same_host,
+        cgroup_v2: info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2),
+        cpus: info.ncpu.unwrap_or(0).max(0) as u64,
+        memory: info.mem_total.unwrap_or(0).max(0) as u64,
+        arch: text(&info.architecture),
+        limits: (
+            info.memory_limit.unwrap_or(true),
+            info.cpu_cfs_quota.unwrap_or(true),
+            info.swap_limit.unwrap_or(false),
+        ),
+        root: text(&info.docker_root_dir),
+        os: text(&info.os_type),
+    }
+}
+
+/// An error with all its causes: hyper's own words are only the last of them.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The HTTP status of an engine's refusal.
+pub(crate) fn status(error: &bollard::errors::Error) -> Option<u16> {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// Turns an error of the engine into one of the driver that says what was being done.
+pub(crate) trait Doing<T> {
+    /// `what` completes "could not …".
+    fn doing<D: Display>(self, what: impl FnOnce() -> D) -> Result<T>;
+
+    /// The same; none where what it is about is not there.
+    fn if_there<D: Display>(self, what: impl FnOnce() -> D) -> Result<Option<T>>;
+}
+
+impl<T> Doing<T> for std::result::Result<T, bollard::errors::Error> {
+    fn doing<D: Display>(self, what: impl FnOnce() -> D) -> Result<T> {
+        self.map_err(|error| {
+            let kind = match status(&error) {
+                Some(404) => ErrorKind::NotFound,
+                Some(409) => ErrorKind::Conflict,
+                _ => ErrorKind::Engine,
+            };
+            let said = match &error {
+                bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+                error => chain(error),
+            };
+            Error::new(kind, format!("could not {}: {said}", what())).source(error)
+        })
+    }
+
+    fn if_there<D: Display>(self, what: impl FnOnce() -> D) -> Result<Option<T>> {
+        match self {
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            result => result.doing(what).map(Some),
+        }
+    }
+}
+
+/// Runs blocking work where it holds up no async task.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::engine(format!("a task died: {error}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(kernel: &str, name: &str) -> SystemInfo {
+        SystemInfo { kernel_version: Some(kernel.into()), name: Some(name.into()), ..SystemInfo::default() }
+    }
+
+    #[test]
+    fn an_engine_in_another_system_is_not_local() {
+        let here = nix::sys::utsname::uname().unwrap();
+        let (kernel, name) = (here.release().to_str().unwrap(), here.nodename().to_str().unwrap());
+        let socket = Address::Unix("/var/run/docker.sock".into());
+        let local = |address: &Address, info: &SystemInfo| facts(address, &SystemVersion::default(), info).local;
+        assert!(local(&socket, &info(kernel, name)));
+        assert!(!local(&socket, &info("5.15.0-desktop", name)));
+        assert!(!local(&socket, &info(kernel, "colima")));
+        assert!(!local(&Address::Tcp("10.0.0.1:2375".into(), None), &info(kernel, name)));
+    }
+
+    #[test]
+    fn engines_by_what_they_say() {
+        let version = SystemVersion { api_version: Some("1.41".into()), ..SystemVersion::default() };
+        let rootless = SystemInfo { security_options: Some(vec!["name=rootless".into()]), ..SystemInfo::default() };
+        let found = facts(&Address::Unix("/x".into()), &version, &rootless);
+        assert_eq!((found.name.as_str(), found.api, found.rootless), ("Docker", (1, 41), true));
+    }
+}

@@ -1,0 +1,202 @@
+//! Running a command in a machine.
+
+use std::io::Read;
+use std::pin::Pin;
+
+use bollard::container::LogOutput;
+use bollard::exec::{StartExecOptions, StartExecResults};
+use bollard::models::{EventMessageTypeEnum, ExecConfig};
+use bollard::query_parameters::EventsOptionsBuilder;
+use futures::{Stream, TryStreamExt};
+use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use crate::engine::{Doing, Engine, status};
+use crate::names::MachineNames;
+use crate::power;
+use crate::terminal::Terminal;
+
+/// What a shell says where a program is not there, and where it cannot be run.
+const NOT_FOUND: i32 = 127;
+const NOT_RUNNABLE: i32 = 126;
+
+/// How much of what kcl's own process reads is taken at once, in bytes.
+const PIECE: usize = 32 << 10;
+
+/// What the engine gives of a command.
+type Output = Pin<Box<dyn Stream<Item = std::result::Result<LogOutput, bollard::errors::Error>> + Send>>;
+
+/// Runs a command and waits for its end.
+pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -> Result<ExecOutput> {
+    let Some(program) = request.argv.first().cloned() else {
+        return Err(Error::new(ErrorKind::State, "there is no command to run"));
+    };
+    let what = || format!("run {program} in machine {}", names.name);
+    let config = ExecConfig {
+        attach_stdin: Some(!matches!(request.stdin, Stdin::Null)),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(request.tty),
+        env: Some(request.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        cmd: Some(request.argv.clone()),
+        working_dir: Some("/".to_owned()),
+        ..ExecConfig::default()
+    };
+    let made = match engine.docker.create_exec(&names.container(), config).await {
+        Err(error) if status(&error) == Some(409) => return Err(not_running(names)),
+        Err(error) if status(&error) == Some(404) => return Err(power::broken(names)),
+        result => result.doing(what)?,
+    };
+    let started = StartExecOptions { tty: request.tty, ..StartExecOptions::default() };
+    let (output, input) = match engine.docker.start_exec(&made.id, Some(started)).await {
+        Ok(StartExecResults::Attached { output, input }) => (output, input),
+        Ok(StartExecResults::Detached) => {
+            return Err(Error::engine(format!("could not {}: it was not attached", what())));
+        }
+        Err(error) if status(&error) == Some(409) && !power::running(engine, names).await? => {
+            return Err(not_running(names));
+        }
+        // Newer engines refuse what older ones start and let end.
+        Err(error) => return not_started(error).map_or_else(|error| Err(error).doing(what), Ok),
+    };
+    let terminal = if request.tty { Some(Terminal::join(engine, &made.id)?) } else { None };
+    let (stdin, stdout) = (request.stdin, request.stdout);
+    let fed = tokio::spawn(feed(input, stdin));
+    let collected = collect(output, stdout).await.doing(what);
+    fed.abort();
+    drop(terminal);
+    let mut collected = collected?;
+    collected.code = code(engine, &made.id).await?;
+    if matches!(collected.code, NOT_FOUND | NOT_RUNNABLE) {
+        collected.code = not_runnable(&collected);
+    }
+    Ok(collected)
+}
+
+fn not_running(names: &MachineNames) -> Error {
+    Error::new(ErrorKind::State, format!("machine {} does not run", names.name))
+}
+
+/// What an engine says of a program that is not there, or cannot be run, as a shell would have it.
+fn not_started(error: bollard::errors::Error) -> std::result::Result<ExecOutput, bollard::errors::Error> {
+    let bollard::errors::Error::DockerResponseServerError { message, .. } = &error else { return Err(error) };
+    let code = match message {
+        message if is_missing(message) => NOT_FOUND,
+        message if message.contains("permission denied") || message.contains("exec format error") => NOT_RUNNABLE,
+        _ => return Err(error),
+    };
+    Ok(ExecOutput { code, stdout: Vec::new(), stderr: format!("{message}\n").into_bytes() })
+}
+
+fn is_missing(said: &str) -> bool {
+    said.contains("executable file not found") || said.contains("no such file or directory")
+}
+
+/// Engines give 126 where a runtime could not find the program, too.
+fn not_runnable(output: &ExecOutput) -> i32 {
+    let said = [&output.stdout[..], &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let by_runtime = said.contains("OCI runtime exec failed");
+    if output.code == NOT_RUNNABLE && by_runtime && is_missing(&said) { NOT_FOUND } else { output.code }
+}
+
+/// Gives the command what it is to read, then the end.
+async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>, stdin: Stdin) {
+    // A command may end before it has read all.
+    match stdin {
+        Stdin::Null => {}
+        Stdin::Bytes(bytes) => {
+            let _ = input.write_all(&bytes).await;
+        }
+        Stdin::Inherit => {
+            let mut pieces = own_input();
+            while let Some(piece) = pieces.recv().await {
+                if input.write_all(&piece).await.is_err() || input.flush().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+    let _ = input.shutdown().await;
+}
+
+/// What kcl's own process reads, by a thread that nobody waits for: a read from a terminal cannot be called off.
+fn own_input() -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let mut buffer = vec![0; PIECE];
+        while let Ok(read @ 1..) = stdin.read(&mut buffer) {
+            if sender.blocking_send(buffer[..read].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+async fn collect(mut output: Output, to: Stdout) -> std::result::Result<ExecOutput, bollard::errors::Error> {
+    let mut collected = ExecOutput::default();
+    let (mut own_out, mut own_err) = (tokio::io::stdout(), tokio::io::stderr());
+    while let Some(piece) = output.try_next().await? {
+        let complaint = matches!(piece, LogOutput::StdErr { .. });
+        let bytes = piece.into_bytes();
+        match (to, complaint) {
+            (Stdout::Capture, false) => collected.stdout.extend_from_slice(&bytes),
+            (Stdout::Capture, true) => collected.stderr.extend_from_slice(&bytes),
+            (Stdout::Inherit, false) => {
+                own_out.write_all(&bytes).await?;
+                own_out.flush().await?;
+            }
+            (Stdout::Inherit, true) => {
+                own_err.write_all(&bytes).await?;
+                own_err.flush().await?;
+            }
+        }
+    }
+    Ok(collected)
+}
+
+/// The exit code of a command whose streams have ended. It may take the engine a moment to know of its end.
+async fn code(engine: &Engine, id: &str) -> Result<i32> {
+    let what = || "ask how a command ended";
+    let mut events = None;
+    loop {
+        let found = engine.docker.inspect_exec(id).await.doing(what)?;
+        if let (Some(false), Some(code)) = (found.running, found.exit_code) {
+            return Ok(code as i32);
+        }
+        let Some(watched) = &mut events else {
+            // From the earliest that the engine remembers, so that the end is not missed; then looked at once more.
+            let filters = [
+                ("type".to_owned(), vec![EventMessageTypeEnum::CONTAINER.to_string()]),
+                ("container".to_owned(), found.container_id.into_iter().collect()),
+                ("event".to_owned(), vec!["exec_die".to_owned(), "die".to_owned()]),
+            ];
+            let options = EventsOptionsBuilder::default().since("0").filters(&filters.into()).build();
+            events = Some(Box::pin(engine.docker.events(Some(options))));
+            continue;
+        };
+        if watched.try_next().await.doing(what)?.is_none() {
+            return Err(Error::engine(format!("could not {}: the engine ended", what())));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_there_is_told_from_one_that_failed() {
+        let output = |stdout: &str| ExecOutput { code: 126, stdout: stdout.into(), stderr: Vec::new() };
+        let runtime = "OCI runtime exec failed: exec failed: unable to start container process: ";
+        assert_eq!(
+            not_runnable(&output(&format!("{runtime}exec: \"x\": executable file not found in $PATH\r\n"))),
+            127
+        );
+        assert_eq!(not_runnable(&output(&format!("{runtime}exec: \"/etc/passwd\": permission denied\r\n"))), 126);
+        assert_eq!(not_runnable(&output("no such file or directory")), 126, "the command's own words and code");
+    }
+}

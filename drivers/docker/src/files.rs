@@ -1,0 +1,192 @@
+//! Files of a machine: by commands in one that runs, which sees all its mounts; by the engine's archives in one that does
+//! not, which reach its volumes, too.
+
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use kcl_driver_api::{Error, ErrorKind, Exec, File, Result, Stdin};
+
+use crate::engine::{Doing, Engine};
+use crate::exec;
+use crate::names::MachineNames;
+use crate::power;
+
+/// Writes files from its input: three arguments each, the path, the mode and the size. Each is renamed into its place.
+const PUT: &str = r#"
+set -e
+temporary=
+trap 'rm -f -- "$temporary"' EXIT
+while [ $# -gt 0 ]; do
+    directory=${1%/*}/
+    umask 022
+    mkdir -p -- "$directory"
+    umask 077
+    if [ -d "$1" ]; then echo "$1 is a directory" >&2; exit 1; fi
+    temporary=$directory.kcl-new-${1##*/}
+    if [ "$3" -gt 0 ]; then
+        dd of="$temporary" bs="$3" count=1 iflag=fullblock 2>/dev/null
+    else
+        : >"$temporary"
+    fi
+    chmod "$2" "$temporary"
+    mv -f -- "$temporary" "$1"
+    shift 3
+done
+"#;
+
+/// Reads a file.
+const GET: &str = r#"if [ ! -e "$1" ]; then exit 44; elif [ ! -f "$1" ]; then exit 45; else exec cat -- "$1"; fi"#;
+const NOT_THERE: i32 = 44;
+const NO_FILE: i32 = 45;
+
+/// Symbolic links that are followed one after the other, as many as the kernel follows (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// Writes files, each whole or not at all.
+pub(crate) async fn put(engine: &Engine, names: &MachineNames, files: &[File]) -> Result<()> {
+    for file in files {
+        check(&file.path)?;
+    }
+    if !power::running(engine, names).await? {
+        return put_stopped(engine, &names.container(), files).await;
+    }
+    let arguments = files.iter().flat_map(|file| {
+        [file.path.to_string_lossy().into_owned(), format!("{:o}", file.mode), file.content.len().to_string()]
+    });
+    let line = ["/bin/sh", "-c", PUT, "put"].map(str::to_owned).into_iter().chain(arguments);
+    let content = files.iter().flat_map(|file| &file.content).copied().collect();
+    let output = exec::exec(engine, names, Exec { stdin: Stdin::Bytes(content), ..Exec::new(line) }).await?;
+    if output.code == 0 {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::engine(format!("could not write files in machine {}: {said}", names.name)))
+}
+
+/// Reads a file.
+pub(crate) async fn get(engine: &Engine, names: &MachineNames, path: &Path) -> Result<Vec<u8>> {
+    check(path)?;
+    if !power::running(engine, names).await? {
+        return get_stopped(engine, &names.container(), path).await;
+    }
+    let line =
+        ["/bin/sh", "-c", GET, "get"].map(str::to_owned).into_iter().chain([path.to_string_lossy().into_owned()]);
+    let output = exec::exec(engine, names, Exec::new(line)).await?;
+    match output.code {
+        0 => Ok(output.stdout),
+        NOT_THERE => Err(not_there(path)),
+        NO_FILE => Err(no_file(path)),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(Error::engine(format!("could not read {} in machine {}: {said}", path.display(), names.name)))
+        }
+    }
+}
+
+/// Writes files into a container that does not run. Nobody reads them before it does.
+pub(crate) async fn put_stopped(engine: &Engine, container: &str, files: &[File]) -> Result<()> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for file in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(file.mode);
+        header.set_size(file.content.len() as u64);
+        header.set_mtime(now());
+        let inside = file.path.strip_prefix("/").unwrap_or(&file.path);
+        archive.append_data(&mut header, inside, &*file.content)?;
+    }
+    let body = bollard::body_full(Bytes::from(archive.into_inner()?));
+    let options = UploadToContainerOptionsBuilder::default().path("/").build();
+    let what = || format!("write files into the container {container}");
+    engine.docker.upload_to_container(container, Some(options), body).await.doing(what)
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Reads a file of a container that does not run.
+pub(crate) async fn get_stopped(engine: &Engine, container: &str, path: &Path) -> Result<Vec<u8>> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let options = DownloadFromContainerOptionsBuilder::default().path(&path.to_string_lossy()).build();
+        let pieces = engine.docker.download_from_container(container, Some(options));
+        let archive: std::result::Result<Vec<Bytes>, _> = pieces.try_collect().await;
+        let what = || format!("read {} in the container {container}", path.display());
+        let archive = archive.if_there(what)?.ok_or_else(|| not_there(&path))?.concat();
+        let mut archive = tar::Archive::new(&archive[..]);
+        let mut entry = archive.entries()?.next().ok_or_else(|| not_there(&path))??;
+        match entry.header().entry_type() {
+            tar::EntryType::Regular => {
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content)?;
+                return Ok(content);
+            }
+            tar::EntryType::Symlink => {
+                let target = entry.link_name()?.map(|target| target.into_owned()).unwrap_or_default();
+                path = resolve(&path, &target);
+            }
+            _ => return Err(no_file(&path)),
+        }
+    }
+    Err(Error::new(ErrorKind::State, format!("{} is a circle of symbolic links", path.display())))
+}
+
+/// Where a symbolic link leads to. The engine resolves the links above it.
+fn resolve(link: &Path, target: &Path) -> PathBuf {
+    link.parent().unwrap_or(Path::new("/")).join(target)
+}
+
+fn not_there(path: &Path) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no {} in the machine", path.display()))
+}
+
+fn no_file(path: &Path) -> Error {
+    Error::new(ErrorKind::State, format!("{} in the machine is no file", path.display()))
+}
+
+fn check(path: &Path) -> Result<()> {
+    if path.is_absolute() && !path.components().any(|part| part == Component::ParentDir) {
+        return Ok(());
+    }
+    let message = format!("{} is no path in a machine: it must be absolute and without \"..\"", path.display());
+    Err(Error::new(ErrorKind::State, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn the_shell_writes_files_whole_with_their_modes() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", PUT, "put", &path("a/b/one"), "640", "3", &path("a/empty"), "600", "0"])
+            .args([path("it's two"), "755".to_owned(), "2".to_owned()])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        shell.stdin.take().unwrap().write_all(b"onetw").unwrap();
+        assert!(shell.wait().unwrap().success());
+        for (name, mode, content) in [("a/b/one", 0o640, "one"), ("a/empty", 0o600, ""), ("it's two", 0o755, "tw")] {
+            assert_eq!(std::fs::read_to_string(path(name)).unwrap(), content);
+            assert_eq!(std::fs::metadata(path(name)).unwrap().permissions().mode() & 0o7777, mode, "{name}");
+        }
+        assert_eq!(std::fs::metadata(path("a/b")).unwrap().permissions().mode() & 0o7777, 0o755);
+        assert_eq!(std::fs::read_dir(path("a")).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn links_lead_from_where_they_lie() {
+        assert_eq!(resolve(Path::new("/etc/x"), Path::new("y")), Path::new("/etc/y"));
+        assert_eq!(resolve(Path::new("/etc/x"), Path::new("/run/y")), Path::new("/run/y"));
+    }
+}

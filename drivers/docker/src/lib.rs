@@ -1,0 +1,130 @@
+//! The docker driver: every machine is a container of a Docker daemon, or of Podman's service that speaks its API.
+//!
+//! Nothing but the engine's API is used: no program of this host, no right of its user but that to the API, so the engine
+//! may as well be on another host. What a machine is lies in labels of its container, its volumes and its network: a
+//! handle needs nothing but the names, and what is there is what the engine says.
+
+mod archive;
+mod capabilities;
+mod console;
+mod container;
+mod create;
+mod delete;
+mod endpoint;
+mod engine;
+mod exec;
+mod files;
+mod image;
+mod list;
+mod machine;
+mod names;
+mod network;
+mod power;
+mod preflight;
+mod ssh;
+mod subnet;
+mod terminal;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use kcl_driver_api::{
+    Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec, PreflightRequest,
+    Result,
+};
+use kcl_driver_local::turn::in_turn;
+use tokio::sync::OnceCell;
+
+use crate::engine::Engine;
+use crate::names::Names;
+
+/// What the driver is given.
+#[derive(Clone, Debug)]
+pub struct DockerConfig {
+    /// `$KCL_HOME`: clusters of other homes on the same engine are not ours.
+    pub home: PathBuf,
+    /// Where the engine is, in the terms of `DOCKER_HOST`. None: as the docker command finds it, by `DOCKER_HOST`,
+    /// `DOCKER_CONTEXT` and its configuration.
+    pub host: Option<String>,
+}
+
+/// Makes machines as containers of an engine.
+pub struct DockerDriver {
+    context: Arc<Context>,
+}
+
+/// What every part of the driver needs to know.
+struct Context {
+    config: DockerConfig,
+    engine: OnceCell<Engine>,
+}
+
+impl Context {
+    /// The engine, which is asked for once.
+    async fn engine(&self) -> Result<&Engine> {
+        self.engine.get_or_try_init(|| Engine::connect(self.config.host.as_deref())).await
+    }
+
+    /// What things are called on the engine.
+    async fn names(&self) -> Result<Names> {
+        Ok(Names::new(&self.config.home, self.engine().await?.facts.local))
+    }
+}
+
+impl DockerDriver {
+    /// A driver for the clusters of a home. Touches nothing.
+    pub fn new(config: DockerConfig) -> Self {
+        DockerDriver { context: Arc::new(Context { config, engine: OnceCell::new() }) }
+    }
+}
+
+#[async_trait]
+impl Driver for DockerDriver {
+    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
+        let reach = self.context.engine().await?.reach()?;
+        Ok(Capabilities { reach, shares_host_kernel: true, limits_from_outside: true })
+    }
+
+    async fn health(&self) -> Result<Health> {
+        Ok(preflight::health(&self.context).await)
+    }
+
+    async fn preflight(&self, request: &PreflightRequest) -> Result<Vec<Finding>> {
+        preflight::preflight(&self.context, request).await
+    }
+
+    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+        network::propose(&self.context, cluster).await
+    }
+
+    async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
+        network::ensure(&self.context, spec).await
+    }
+
+    async fn delete_network(&self, cluster: &str) -> Result<()> {
+        network::delete(&self.context, cluster).await
+    }
+
+    async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
+        let names = self.context.names().await?.machine(&spec.cluster, &spec.name)?;
+        let (context, wanted) = (self.context.clone(), spec.clone());
+        in_turn(names.container(), async move { create::create(&context, &wanted).await }).await?;
+        self.machine(&spec.cluster, &spec.name).await
+    }
+
+    async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
+        list::list(&self.context, cluster).await
+    }
+
+    async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
+        Ok(Box::new(machine::DockerMachine::open(self.context.clone(), cluster, name).await?))
+    }
+
+    async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
+        let names = self.context.names().await?.machine(cluster, name)?;
+        let (context, of_machine) = (self.context.clone(), names.clone());
+        in_turn(names.container(), async move { delete::delete(&context, &of_machine).await }).await
+    }
+}

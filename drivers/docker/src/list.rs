@@ -1,0 +1,116 @@
+//! What machines there are, from what the engine knows.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, RestartPolicyNameEnum};
+use bollard::query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder, WaitContainerOptionsBuilder};
+use futures::TryStreamExt;
+use futures::future::try_join_all;
+use kcl_driver_api::{MachineInfo, MachineSpec, Power, Result};
+
+use crate::Context;
+use crate::engine::{Doing, Engine, status};
+use crate::names::{CLUSTER, HALF_MADE, HOME, MACHINE, MachineNames, SPEC, labelled};
+
+/// All machines of a cluster or of all clusters of the home, in the order of their names.
+pub(crate) async fn list(context: &Context, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
+    let engine = context.engine().await?;
+    let names = context.names().await?;
+    let labels = match cluster {
+        Some(cluster) => names.cluster(cluster)?.labels(),
+        None => HashMap::from([(HOME.to_owned(), names.home())]),
+    };
+    of_labels(engine, &labels).await
+}
+
+/// What is known of a machine; none where there is nothing of it.
+pub(crate) async fn info(engine: &Engine, names: &MachineNames) -> Result<Option<MachineInfo>> {
+    Ok(of_labels(engine, &names.labels()).await?.pop())
+}
+
+/// Whether there is anything of a machine.
+pub(crate) async fn exists(engine: &Engine, names: &MachineNames) -> Result<bool> {
+    Ok(info(engine, names).await?.is_some())
+}
+
+async fn of_labels(engine: &Engine, labels: &HashMap<String, String>) -> Result<Vec<MachineInfo>> {
+    let volumes = ListVolumesOptionsBuilder::default().filters(&labelled(labels)).build();
+    let volumes = async { engine.docker.list_volumes(Some(volumes)).await.doing(|| "list volumes") };
+    let (containers, volumes) = futures::try_join!(containers(engine, labels), volumes)?;
+    let mut machines = BTreeMap::new();
+    // Volumes without a container are left of a creation or deletion that was cut off.
+    for volume in volumes.volumes.unwrap_or_default() {
+        if let Some(key) = key(&volume.labels) {
+            let broken = |(cluster, name): (String, String)| MachineInfo {
+                cluster,
+                name,
+                power: Power::Broken,
+                address: None,
+                labels: BTreeMap::new(),
+            };
+            machines.entry(key.clone()).or_insert_with(|| broken(key));
+        }
+    }
+    for info in try_join_all(containers.into_iter().map(|container| of_container(engine, container))).await? {
+        let Some(info) = info else { continue };
+        machines.insert((info.cluster.clone(), info.name.clone()), info);
+    }
+    Ok(machines.into_values().collect())
+}
+
+/// The containers with these labels, running or not.
+pub(crate) async fn containers(engine: &Engine, labels: &HashMap<String, String>) -> Result<Vec<ContainerSummary>> {
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&labelled(labels)).build();
+    engine.docker.list_containers(Some(options)).await.doing(|| "list containers")
+}
+
+fn key(labels: &HashMap<String, String>) -> Option<(String, String)> {
+    Some((labels.get(CLUSTER)?.clone(), labels.get(MACHINE)?.clone()))
+}
+
+async fn of_container(engine: &Engine, container: ContainerSummary) -> Result<Option<MachineInfo>> {
+    let labels = container.labels.unwrap_or_default();
+    let Some((cluster, name)) = key(&labels) else { return Ok(None) };
+    let spec: Option<MachineSpec> = labels.get(SPEC).and_then(|text| serde_json::from_str(text).ok());
+    let half_made = container.names.iter().flatten().any(|name| name.ends_with(HALF_MADE));
+    let power = match container.state {
+        _ if half_made || spec.is_none() => Power::Broken,
+        Some(ContainerSummaryStateEnum::REMOVING | ContainerSummaryStateEnum::DEAD) => Power::Broken,
+        Some(
+            ContainerSummaryStateEnum::RUNNING
+            | ContainerSummaryStateEnum::PAUSED
+            | ContainerSummaryStateEnum::RESTARTING,
+        ) => running(engine, container.id.as_deref().unwrap_or_default()).await?,
+        Some(ContainerSummaryStateEnum::STOPPING) => Power::Stopping,
+        _ => Power::Stopped,
+    };
+    Ok(Some(MachineInfo {
+        cluster,
+        name,
+        power,
+        address: spec.as_ref().map(|spec| spec.address),
+        labels: spec.map(|spec| spec.labels).unwrap_or_default(),
+    }))
+}
+
+/// A machine that is not to be started again is on its way to end: [`crate::power::off`] says so first.
+async fn running(engine: &Engine, id: &str) -> Result<Power> {
+    let found = engine.docker.inspect_container(id, None).await.if_there(|| format!("inspect the container {id}"))?;
+    let policy = found.and_then(|found| found.host_config?.restart_policy?.name);
+    Ok(match policy {
+        Some(RestartPolicyNameEnum::UNLESS_STOPPED) => Power::Running,
+        _ => Power::Stopping,
+    })
+}
+
+/// Waits until a container that is being removed is gone.
+pub(crate) async fn until_removed(engine: &Engine, id: &str) -> Result<()> {
+    let options = WaitContainerOptionsBuilder::default().condition("removed").build();
+    let waited: std::result::Result<Vec<_>, _> = engine.docker.wait_container(id, Some(options)).try_collect().await;
+    match waited {
+        // It ended with another code than 0, or it was gone already.
+        Err(bollard::errors::Error::DockerContainerWaitError { .. }) => Ok(()),
+        Err(error) if status(&error) == Some(404) => Ok(()),
+        result => result.doing(|| format!("wait for the removal of the container {id}")).map(|_| ()),
+    }
+}

@@ -1,0 +1,212 @@
+//! What everything is called on the engine, and the labels by which it is found again.
+//!
+//! An engine may serve several users, homes and hosts. Names and labels carry a hash of the home and the cluster, so that
+//! clusters of one name never meet.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use kcl_driver_api::{Error, ErrorKind, Result};
+use sha2::{Digest, Sha256};
+
+/// Whose it is: a hash of the home.
+pub(crate) const HOME: &str = "kcl.docker.home";
+/// Its cluster.
+pub(crate) const CLUSTER: &str = "kcl.docker.cluster";
+/// Its machine.
+pub(crate) const MACHINE: &str = "kcl.docker.machine";
+/// On a container: the specification that it was made from, as JSON.
+pub(crate) const SPEC: &str = "kcl.docker.spec";
+
+/// What a container is called until it is whole.
+pub(crate) const HALF_MADE: &str = ".half-made";
+
+/// What differs from host to host and lasts.
+const MACHINE_ID: &str = "/etc/machine-id";
+
+/// The names of a home's clusters.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    /// What makes the home unique among those that use the engine.
+    identity: Vec<u8>,
+}
+
+/// The names of a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterNames {
+    /// The cluster's own name.
+    pub cluster: String,
+    /// Of the home.
+    pub home: String,
+    /// Of home and cluster: eight hexadecimal digits.
+    pub hash: String,
+}
+
+/// The names of a machine.
+#[derive(Clone, Debug)]
+pub(crate) struct MachineNames {
+    /// The cluster's.
+    pub cluster: ClusterNames,
+    /// The machine's own name.
+    pub name: String,
+}
+
+impl Names {
+    /// For a home. An engine of this host tells homes by their paths, another one also by the host that they are on.
+    pub(crate) fn new(home: &Path, local: bool) -> Self {
+        let mut identity = canonical(home).into_os_string().into_encoded_bytes();
+        if !local {
+            let host = std::fs::read(MACHINE_ID)
+                .unwrap_or_else(|_| nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes());
+            identity.extend([0]);
+            identity.extend(host);
+        }
+        Names { identity }
+    }
+
+    /// Of the home: what all its things are labelled with.
+    pub(crate) fn home(&self) -> String {
+        self.digest(None)
+    }
+
+    pub(crate) fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
+        check_name("cluster", cluster)?;
+        Ok(ClusterNames { cluster: cluster.to_owned(), home: self.home(), hash: self.digest(Some(cluster)) })
+    }
+
+    pub(crate) fn machine(&self, cluster: &str, name: &str) -> Result<MachineNames> {
+        check_name("machine", name)?;
+        Ok(MachineNames { cluster: self.cluster(cluster)?, name: name.to_owned() })
+    }
+
+    fn digest(&self, cluster: Option<&str>) -> String {
+        let mut sha = Sha256::new();
+        sha.update(&self.identity);
+        if let Some(cluster) = cluster {
+            sha.update([0]);
+            sha.update(cluster);
+        }
+        hex(&sha.finalize()[..4])
+    }
+}
+
+impl ClusterNames {
+    /// The network.
+    pub(crate) fn network(&self) -> String {
+        format!("{}.{}", self.cluster, self.hash)
+    }
+
+    /// The network's bridge; at most 15 characters, as the kernel wants it.
+    pub(crate) fn bridge(&self) -> String {
+        format!("kcld-{}", self.hash)
+    }
+
+    /// What is on all that is the cluster's.
+    pub(crate) fn labels(&self) -> HashMap<String, String> {
+        [(HOME, &self.home), (CLUSTER, &self.cluster)].map(|(key, value)| (key.to_owned(), value.clone())).into()
+    }
+}
+
+impl MachineNames {
+    /// The container.
+    pub(crate) fn container(&self) -> String {
+        format!("{}.{}", self.name, self.cluster.hash)
+    }
+
+    /// The container while it is made.
+    pub(crate) fn half_made(&self) -> String {
+        self.container() + HALF_MADE
+    }
+
+    /// The volume at a place of the machine. No two places have one name: what is neither a letter, a digit, `-` nor `/`
+    /// is its bytes in hexadecimal digits.
+    pub(crate) fn volume(&self, target: &Path) -> String {
+        let mut name = self.container() + ".";
+        let relative = target.strip_prefix("/").unwrap_or(target);
+        for byte in relative.as_os_str().as_encoded_bytes() {
+            match byte {
+                b'/' => name.push('_'),
+                b'-' => name.push('-'),
+                byte if byte.is_ascii_alphanumeric() => name.push(char::from(*byte)),
+                byte => name.push_str(&format!(".{byte:02x}")),
+            }
+        }
+        name
+    }
+
+    /// What is on all that is the machine's.
+    pub(crate) fn labels(&self) -> HashMap<String, String> {
+        let mut labels = self.cluster.labels();
+        labels.insert(MACHINE.to_owned(), self.name.clone());
+        labels
+    }
+}
+
+/// Filters for whatever is labelled so.
+pub(crate) fn labelled(labels: &HashMap<String, String>) -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), labels.iter().map(|(key, value)| format!("{key}={value}")).collect())])
+}
+
+/// As far as the path exists, without symbolic links; so a home has one hash before and after it is made.
+fn canonical(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for ancestor in absolute.ancestors() {
+        if let Ok(real) = ancestor.canonicalize() {
+            let rest = absolute.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    absolute
+}
+
+/// Names become names of containers, networks and volumes, and host names.
+fn check_name(what: &str, name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(good) || name.starts_with(['.', '-', '_']) {
+        return Err(Error::new(
+            ErrorKind::State,
+            format!(
+                "{name:?} is no name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes_hosts_and_clusters_are_told_apart() {
+        let names = |home: &str, local, cluster: &str| Names::new(Path::new(home), local).cluster(cluster).unwrap();
+        let one = names("/a", true, "kcl");
+        assert_eq!(one.hash, names("/a", true, "kcl").hash);
+        for other in [names("/b", true, "kcl"), names("/a", false, "kcl"), names("/a", true, "kcl2")] {
+            assert_ne!(one.network(), other.network());
+        }
+        assert_eq!(one.home, names("/a", true, "kcl2").home);
+        assert!(one.bridge().len() <= 15);
+    }
+
+    #[test]
+    fn volumes_do_not_meet() {
+        let names = Names::new(Path::new("/a"), true).machine("kcl", "kcl").unwrap();
+        let volume = |path: &str| names.volume(Path::new(path));
+        assert!(volume("/var/lib/etcd").ends_with(".var_lib_etcd"));
+        assert_ne!(volume("/a/b"), volume("/a_b"));
+        assert_ne!(volume("/a/b"), volume("/a-b"));
+    }
+
+    #[test]
+    fn names_that_engines_refuse_are_refused() {
+        for name in ["", "..", "a/b", "-flag", "_a", "a b"] {
+            assert!(Names::new(Path::new("/a"), true).machine("kcl", name).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A cluster's network: a bridge network of the engine, with the addresses that kcl chose.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect};
+use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions};
+use futures::TryStreamExt;
+use ipnet::Ipv4Net;
+use kcl_driver_api::{Error, ErrorKind, Link, Network, NetworkSpec, Result};
+use rtnetlink::packet_route::link::LinkAttribute;
+
+use crate::Context;
+use crate::container::INTERFACE;
+use crate::engine::{Doing, Engine, status};
+use crate::image;
+use crate::names::ClusterNames;
+use crate::subnet::{self, Taken};
+
+/// The MTU where nothing is known of the way out: Ethernet's.
+const DEFAULT_MTU: u32 = 1500;
+
+/// Options of the engine's bridge driver.
+const BRIDGE: &str = "com.docker.network.bridge.name";
+const MTU: &str = "com.docker.network.driver.mtu";
+
+/// A free network; the one that the cluster has already, if any.
+pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Ipv4Net> {
+    let engine = context.engine().await?;
+    let names = context.names().await?.cluster(cluster)?;
+    if let Some(there) = find(engine, &names).await?.as_ref().and_then(subnet_of) {
+        return Ok(there);
+    }
+    let taken = taken(engine, &names, None).await?;
+    subnet::propose(&taken).ok_or_else(|| {
+        Error::new(ErrorKind::Conflict, "no free network was found in 10.89.0.0/16 and 172.29.0.0/16")
+            .hint("name one with --subnet, such as --subnet 192.168.89.0/24")
+    })
+}
+
+/// All that a network of the cluster could collide with, other than by itself and by the bridge that it is to join.
+pub(crate) async fn taken(engine: &Engine, names: &ClusterNames, bridge: Option<&str>) -> Result<Vec<Taken>> {
+    let own = names.network();
+    let networks = engine.docker.list_networks(None::<ListNetworksOptions>).await.doing(|| "list networks")?;
+    let mut taken = Vec::new();
+    for network in networks.into_iter().filter(|network| network.name.as_ref() != Some(&own)) {
+        let by = format!("the engine's network {}", network.name.unwrap_or_default());
+        for config in network.ipam.and_then(|ipam| ipam.config).into_iter().flatten() {
+            // Those of IPv6 collide with nothing of ours.
+            if let Some(net) = config.subnet.and_then(|subnet| subnet.parse().ok()) {
+                taken.push(Taken { net, by: by.clone() });
+            }
+        }
+    }
+    if engine.facts.local {
+        let own = names.bridge();
+        taken.extend(subnet::routes(&route_table(), bridge.unwrap_or(&own)));
+    }
+    Ok(taken)
+}
+
+/// Of the network namespace of this very thread.
+fn route_table() -> String {
+    fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default()
+}
+
+async fn find(engine: &Engine, names: &ClusterNames) -> Result<Option<NetworkInspect>> {
+    let name = names.network();
+    let found = engine.docker.inspect_network(&name, None::<InspectNetworkOptions>).await;
+    found.if_there(|| format!("inspect the network {name}"))
+}
+
+fn ipam_of(network: &NetworkInspect) -> Option<&IpamConfig> {
+    network.ipam.as_ref()?.config.as_ref()?.first()
+}
+
+fn subnet_of(network: &NetworkInspect) -> Option<Ipv4Net> {
+    ipam_of(network)?.subnet.as_ref()?.parse().ok()
+}
+
+fn option<'a>(network: &'a NetworkInspect, name: &str) -> Option<&'a str> {
+    network.options.as_ref()?.get(name).map(String::as_str)
+}
+
+/// Makes the network. One that is there and is another is made anew: no machine may be on it then.
+pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Network> {
+    let engine = context.engine().await?;
+    let names = context.names().await?.cluster(&spec.cluster)?;
+    let name = names.network();
+    let subnet = spec.subnet.trunc();
+    let gateway = subnet
+        .hosts()
+        .next()
+        .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines")))?;
+    let bridge = spec.bridge.clone().unwrap_or_else(|| names.bridge());
+    let found = find(engine, &names).await?;
+    // Podman keeps the bridge's name elsewhere.
+    let same_bridge = |there: &NetworkInspect| option(there, BRIDGE).is_none_or(|name| name == bridge);
+    let right = |there: &NetworkInspect| subnet_of(there) == Some(subnet) && same_bridge(there);
+    let mtu = match found.filter(right) {
+        // What its machines have.
+        Some(there) => option(&there, MTU).and_then(|mtu| mtu.parse().ok()).unwrap_or(DEFAULT_MTU),
+        None => {
+            let taken = taken(engine, &names, spec.bridge.as_deref()).await?;
+            if let Some(other) = subnet::collisions(subnet, &taken).next() {
+                let message = format!("the subnet {subnet} collides with {} ({})", other.by, other.net);
+                return Err(Error::new(ErrorKind::Conflict, message).hint("name another with --subnet"));
+            }
+            remove(engine, &name).await?;
+            let mtu = mtu(engine, spec.bridge.as_deref()).await;
+            let request = NetworkCreateRequest {
+                name: name.clone(),
+                driver: Some("bridge".to_owned()),
+                ipam: Some(Ipam {
+                    driver: Some("default".to_owned()),
+                    config: Some(vec![IpamConfig {
+                        subnet: Some(subnet.to_string()),
+                        gateway: Some(gateway.to_string()),
+                        ..IpamConfig::default()
+                    }]),
+                    ..Ipam::default()
+                }),
+                options: Some(HashMap::from([(BRIDGE.to_owned(), bridge.clone()), (MTU.to_owned(), mtu.to_string())])),
+                labels: Some(names.labels()),
+                ..NetworkCreateRequest::default()
+            };
+            let made = engine.docker.create_network(request).await;
+            made.doing(|| format!("make the network {name} ({subnet})")).map_err(explained)?;
+            mtu
+        }
+    };
+    let reachable = engine.facts.local;
+    Ok(Network {
+        subnet,
+        // Where the engine is elsewhere, the gateway is that host and not this one.
+        host: reachable.then_some(gateway),
+        bridge: reachable.then_some(bridge),
+        // The engine sets the way out itself.
+        link: Link { interface: INTERFACE.to_owned(), subnet, gateway: None, mtu, host: None },
+        links: BTreeMap::new(),
+    })
+}
+
+/// What an engine's refusal to make a network means.
+fn explained(mut error: Error) -> Error {
+    if ["overlaps", "conflicts", "already in use", "already exists"].iter().any(|word| error.message.contains(word)) {
+        error.kind = ErrorKind::Conflict;
+        return error.hint("name another network with --subnet");
+    }
+    error
+}
+
+/// As large as what leaves by this host's default route, or by the bridge that is joined.
+async fn mtu(engine: &Engine, bridge: Option<&str>) -> u32 {
+    if !engine.facts.local {
+        return DEFAULT_MTU;
+    }
+    let table = route_table();
+    match bridge.or_else(|| subnet::default_interface(&table)) {
+        Some(interface) => mtu_of(interface).await.unwrap_or(DEFAULT_MTU),
+        None => DEFAULT_MTU,
+    }
+}
+
+async fn mtu_of(interface: &str) -> Option<u32> {
+    let (connection, handle, _) = rtnetlink::new_connection().ok()?;
+    let connection = tokio::spawn(connection);
+    let found = handle.link().get().match_name(interface.to_owned()).execute().try_next().await;
+    connection.abort();
+    found.ok()??.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    })
+}
+
+/// Removes the network, and images that nobody needs any more.
+pub(crate) async fn delete(context: &Context, cluster: &str) -> Result<()> {
+    let engine = context.engine().await?;
+    let names = context.names().await?.cluster(cluster)?;
+    remove(engine, &names.network()).await?;
+    image::remove_outdated(engine, &names.home).await
+}
+
+async fn remove(engine: &Engine, name: &str) -> Result<()> {
+    match engine.docker.remove_network(name).await {
+        // "has active endpoints"
+        Err(error) if status(&error) == Some(403) => {
+            let message =
+                format!("the network {name} is in use by containers that are no machines of the cluster: {error}");
+            Err(Error::new(ErrorKind::Conflict, message).hint(format!("see which with: docker network inspect {name}")))
+        }
+        result => result.if_there(|| format!("remove the network {name}")).map(|_| ()),
+    }
+}

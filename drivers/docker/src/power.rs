@@ -1,0 +1,78 @@
+//! Powering a machine on and off.
+
+use std::time::Duration;
+
+use bollard::models::ContainerUpdateBody;
+use bollard::query_parameters::StopContainerOptionsBuilder;
+use kcl_driver_api::{Error, ErrorKind, Result};
+
+use crate::console;
+use crate::container;
+use crate::engine::{Doing, Engine};
+use crate::names::MachineNames;
+
+/// Starts the machine and returns when its first process runs.
+pub(crate) async fn on(engine: &Engine, names: &MachineNames) -> Result<()> {
+    let name = names.container();
+    let what = || format!("power on machine {}", names.name);
+    if running(engine, names).await? {
+        return Ok(());
+    }
+    let before = console::last_mark(engine, &name).await?;
+    start_again(engine, &name, true).await?;
+    if let Err(error) = engine.docker.start_container(&name, None).await.doing(what) {
+        start_again(engine, &name, false).await?;
+        return Err(explained(error));
+    }
+    console::wait_for_mark(engine, &name, before.as_deref()).await
+}
+
+/// What an engine's refusal to start a container means.
+fn explained(mut error: Error) -> Error {
+    let said = error.message.to_lowercase();
+    let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if any(&["port is already allocated", "address already in use", "no configured subnet", "invalid endpoint"]) {
+        error.kind = ErrorKind::Conflict;
+    } else if said.contains("network") && said.contains("not found") {
+        error.kind = ErrorKind::State;
+    } else if any(&["unable to apply caps", "unable to apply bounding set"]) {
+        error = error.hint(
+            "the engine gives fewer capabilities than it did when the node image was made; have it made anew with: \
+             docker image rm $(docker image ls -q kcl.local/node)",
+        );
+    }
+    error
+}
+
+/// Asks the machine to end, waits, and kills what is left.
+pub(crate) async fn off(engine: &Engine, names: &MachineNames, grace: Duration) -> Result<()> {
+    let name = names.container();
+    if !running(engine, names).await? {
+        return Ok(());
+    }
+    // First: who comes after a kcl that is killed here must not take the machine for one that stays.
+    start_again(engine, &name, false).await?;
+    // A part of a second is a second: none would be no grace at all.
+    let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+    let options = StopContainerOptionsBuilder::default().t(i32::try_from(seconds).unwrap_or(i32::MAX)).build();
+    engine.docker.stop_container(&name, Some(options)).await.doing(|| format!("power off machine {}", names.name))
+}
+
+/// Whether a machine runs, or is about to.
+pub(crate) async fn running(engine: &Engine, names: &MachineNames) -> Result<bool> {
+    let found = engine.docker.inspect_container(&names.container(), None).await;
+    let found = found.if_there(|| format!("inspect the container of {}", names.name))?.ok_or_else(|| broken(names))?;
+    let state = found.state.unwrap_or_default();
+    Ok(state.running.unwrap_or(false) || state.restarting.unwrap_or(false))
+}
+
+/// A machine that has no container of its name.
+pub(crate) fn broken(names: &MachineNames) -> Error {
+    let message = format!("the creation or deletion of machine {} was cut off", names.name);
+    Error::new(ErrorKind::State, message).hint("delete it")
+}
+
+async fn start_again(engine: &Engine, container: &str, again: bool) -> Result<()> {
+    let update = ContainerUpdateBody { restart_policy: Some(container::restart(again)), ..Default::default() };
+    engine.docker.update_container(container, update).await.doing(|| format!("set the restart policy of {container}"))
+}

@@ -1,0 +1,6 @@
+//! What drivers share, whatever their machines are: documents on disk that are whole or not there, blocking work off the
+//! async threads, and changes of a machine that take turns.
+
+pub mod disk;
+pub mod doing;
+pub mod turn;

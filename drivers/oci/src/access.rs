@@ -1,0 +1,53 @@
+//! What is in a machine, running or not: its specification, its files, its console.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kcl_driver_api::{Error, ErrorKind, File, MachineSpec, Result};
+
+use crate::disk;
+use crate::files;
+use crate::layout::MachineNames;
+use crate::mounts;
+use crate::process::Process;
+
+/// What the machine is to be; read each time, as another kcl may have changed it.
+pub fn spec(names: &MachineNames) -> Result<MachineSpec> {
+    let broken = || {
+        let message = format!("the creation or deletion of machine {} was cut off", names.name);
+        Error::new(ErrorKind::State, message).hint("delete it")
+    };
+    disk::read(&names.spec_file())?.ok_or_else(broken)
+}
+
+/// Writes files into it, each whole or not at all.
+pub fn put(names: &MachineNames, files: &[File]) -> Result<()> {
+    with_root(names, |root| files.iter().try_for_each(|file| files::put(root, file)))
+}
+
+/// Reads a file of it.
+pub fn get(names: &MachineNames, path: &Path) -> Result<Vec<u8>> {
+    with_root(names, |root| files::get(root, path))
+}
+
+/// What its first process wrote since it was last powered on.
+pub fn console(names: &MachineNames) -> Result<Vec<u8>> {
+    match std::fs::read(names.console()) {
+        // Never powered on.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        result => result.map_err(Into::into),
+    }
+}
+
+/// Runs `work` with the root of the machine: its own view while it runs, else one made for the purpose.
+fn with_root<T: Send>(names: &MachineNames, work: impl FnOnce(&std::os::fd::OwnedFd) -> Result<T> + Send) -> Result<T> {
+    let spec = spec(names)?;
+    match Process::init(names) {
+        Some(init) => {
+            let root = files::open_root(Path::new(&format!("/proc/{}/root", init.pid)))?;
+            // The number may have been another's by then.
+            if !init.wait(Duration::ZERO)? { work(&root) } else { mounts::with_stopped_root(names, &spec, work) }
+        }
+        None => mounts::with_stopped_root(names, &spec, work),
+    }
+}

@@ -1,0 +1,154 @@
+//! The control groups of a machine: killing what is in them and removing them.
+//!
+//! Found by name in every hierarchy that is mounted, so that it works without runc, without its state, and however
+//! far the making of the machine had come.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kcl_driver_api::{Error, Result};
+use nix::errno::Errno;
+
+use crate::doing::Doing;
+use crate::layout::{ClusterNames, MachineNames};
+use crate::process;
+
+/// How long what was killed may take to end.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+/// The roots of all mounted hierarchies, of both versions.
+pub fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
+    let kind = |line: &str| line.split(" - ").nth(1).is_some_and(|rest| rest.starts_with("cgroup"));
+    let target = |line: &str| line.split(' ').nth(4).map(PathBuf::from);
+    mountinfo.lines().filter(|line| kind(line)).filter_map(target).collect()
+}
+
+/// The directories that are the machine's: below a group of ours, or a scope of systemd.
+fn groups(names: &MachineNames) -> Result<Vec<PathBuf>> {
+    let ours = Path::new("kcl").join(&names.cluster.hash).join(&names.name);
+    let scope = Path::new("kcl.slice").join(format!("kcl-{}-{}.scope", names.cluster.hash, names.name));
+    let mountinfo = mountinfo()?;
+    let all = hierarchies(&mountinfo).into_iter().flat_map(|root| [root.join(&ours), root.join(&scope)]);
+    Ok(all.filter(|group| group.is_dir()).collect())
+}
+
+/// What is mounted, as proc_pid_mountinfo(5) has it.
+pub fn mountinfo() -> Result<String> {
+    fs::read_to_string("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo")
+}
+
+/// Makes the machine's group in every hierarchy, so that none who removes empty groups takes the ones above away
+/// before runc is there. Where systemd manages the groups there is nothing to hold on to.
+pub fn reserve(names: &MachineNames) -> Result<()> {
+    let ours = Path::new("kcl").join(&names.cluster.hash).join(&names.name);
+    for root in hierarchies(&mountinfo()?) {
+        let group = root.join(&ours);
+        fs::create_dir_all(&group).doing(|| format!("make the control group {}", group.display()))?;
+    }
+    Ok(())
+}
+
+/// Kills all processes of the machine and removes its groups.
+pub fn clear(names: &MachineNames) -> Result<()> {
+    let groups = groups(names)?;
+    loop {
+        let mut pids: Vec<i32> = Vec::new();
+        for group in &groups {
+            // One write for all, where the kernel has it (cgroup v2, Linux 5.14); what it missed is found below.
+            let _ = fs::write(group.join("cgroup.kill"), "1");
+            collect(group, &mut pids)?;
+        }
+        if pids.is_empty() {
+            break;
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        process::kill_all(&pids, KILL_LIMIT)?;
+    }
+    groups.iter().try_for_each(|group| remove(group))
+}
+
+/// Removes the groups above those of the machines, where they are empty.
+pub fn remove_cluster(names: &ClusterNames) -> Result<()> {
+    for root in hierarchies(&mountinfo()?) {
+        for group in [root.join("kcl").join(&names.hash), root.join("kcl")] {
+            match fs::remove_dir(&group) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Another cluster's groups are in it.
+                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {}
+                Err(error) => return Err(error).doing(|| format!("remove the control group {}", group.display())),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The processes in a group and the groups below. Threads in threaded groups are found by their process above.
+fn collect(group: &Path, pids: &mut Vec<i32>) -> Result<()> {
+    match fs::read_to_string(group.join("cgroup.procs")) {
+        // 0: of another PID namespace, which we cannot name.
+        Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid != 0)),
+        Err(error) if is_gone(&error) || error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {}
+        Err(error) => return Err(error).doing(|| format!("read the processes of {}", group.display())),
+    }
+    children(group)?.iter().try_for_each(|child| collect(child, pids))
+}
+
+/// Removes a group with those below.
+fn remove(group: &Path) -> Result<()> {
+    for child in children(group)? {
+        remove(&child)?;
+    }
+    let end = Instant::now() + KILL_LIMIT;
+    loop {
+        match fs::remove_dir(group) {
+            Ok(()) => return Ok(()),
+            Err(error) if is_gone(&error) => return Ok(()),
+            // The kernel takes a dead process out of its group only after its last switch, shortly after its end is
+            // told. Version 1 has no event for it, so there is nothing to watch.
+            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => {
+                return Err(Error::engine(format!("could not remove the control group {}: {error}", group.display()))
+                    .source(error));
+            }
+        }
+    }
+}
+
+fn children(group: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(group) {
+        Ok(entries) => entries,
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error).doing(|| format!("read {}", group.display())),
+    };
+    Ok(entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect())
+}
+
+/// A group that ended while it was looked at: reading its files then says ENODEV.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_of_both_versions() {
+        let v1 = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
+            41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n\
+            31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n";
+        assert_eq!(hierarchies(v1), [PathBuf::from("/sys/fs/cgroup/cpu"), PathBuf::from("/sys/fs/cgroup/unified")]);
+        let v2 = "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        assert_eq!(hierarchies(v2), [PathBuf::from("/sys/fs/cgroup")]);
+    }
+}

@@ -1,0 +1,118 @@
+//! Making a machine: its directory with all that it is, powered off.
+
+use std::fs;
+use std::path::Path;
+
+use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
+
+use crate::disk;
+use crate::doing::Doing;
+use crate::layout::MachineNames;
+use crate::seed::{self, Copied};
+
+/// Makes the machine, or takes over changes to the specification of one that is there. What [`is_half_made`] has to be
+/// deleted before.
+pub fn create(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
+    match disk::read::<MachineSpec>(&names.spec_file())? {
+        Some(there) if there == *spec => Ok(()),
+        Some(there) => change(names, &there, spec),
+        None => make(names, spec),
+    }
+}
+
+/// Whether its creation or deletion was cut off half-way: nobody can tell what is missing.
+pub fn is_half_made(names: &MachineNames) -> bool {
+    names.dir.exists() && !names.spec_file().exists()
+}
+
+/// What cannot be made is refused before anything is.
+pub fn check(spec: &MachineSpec) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(ErrorKind::State, message));
+    if spec.init.is_empty() {
+        return refuse(format!("the machine {} has no first process", spec.name));
+    }
+    for target in spec.volumes.iter().chain(spec.trees.iter().map(|tree| &tree.target)) {
+        let plain = target.components().skip(1).all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !target.is_absolute() || target == Path::new("/") || !plain {
+            return refuse(format!(
+                "{} is no place in a machine: it must be absolute, without \"..\" and not the root",
+                target.display()
+            ));
+        }
+    }
+    for source in std::iter::once(&spec.rootfs).chain(spec.trees.iter().map(|tree| &tree.source)) {
+        if !source.is_dir() {
+            return Err(Error::new(ErrorKind::NotFound, format!("{} is no directory", source.display())));
+        }
+    }
+    Ok(())
+}
+
+fn make(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
+    disk::make_private_directory(&names.dir)?;
+    for directory in [names.work(), names.rootfs(), names.dir.join("volumes")] {
+        disk::make_private_directory(&directory)?;
+    }
+    // The machine's "/" looks like the directory that lies on top.
+    let upper = names.upper();
+    disk::make_private_directory(&upper)?;
+    let meta = fs::metadata(&spec.rootfs).doing(|| format!("read {}", spec.rootfs.display()))?;
+    seed::keep_attributes(&spec.rootfs, &upper, &meta)
+        .doing(|| format!("set the attributes of {}", upper.display()))?;
+    for volume in &spec.volumes {
+        lay_volume(names, spec, volume)?;
+    }
+    for tree in &spec.trees {
+        lay_tree(names, spec, &tree.source, &tree.target, &tree.usage)?;
+    }
+    disk::write(&names.spec_file(), spec)
+}
+
+/// Takes over what may change: it holds from the next power-on. What is new is laid down, what was stays.
+fn change(names: &MachineNames, there: &MachineSpec, spec: &MachineSpec) -> Result<()> {
+    for volume in spec.volumes.iter().filter(|volume| !there.volumes.contains(volume)) {
+        lay_volume(names, spec, volume)?;
+    }
+    for tree in spec.trees.iter().filter(|tree| there.trees.iter().all(|old| old.target != tree.target)) {
+        lay_tree(names, spec, &tree.source, &tree.target, &tree.usage)?;
+    }
+    disk::write(&names.spec_file(), spec)
+}
+
+/// A volume starts with what the root file system has in its place.
+fn lay_volume(names: &MachineNames, spec: &MachineSpec, volume: &Path) -> Result<()> {
+    let (directory, below) = (names.volume(volume), inside(&spec.rootfs, volume));
+    match fs::symlink_metadata(&below) {
+        Ok(meta) if meta.is_dir() => seed::lay(&below, &directory, Copied::All),
+        _ => seed::make_parents(
+            Path::new("/nonexistent"),
+            &names.dir,
+            directory.strip_prefix(&names.dir).unwrap_or(&directory),
+        ),
+    }
+}
+
+fn lay_tree(names: &MachineNames, spec: &MachineSpec, source: &Path, target: &Path, usage: &TreeUse) -> Result<()> {
+    let TreeUse::Seed { copied } = usage else { return Ok(()) };
+    let backing = names.backing(spec, target);
+    if let Ok(relative) = backing.strip_prefix(names.upper()) {
+        let through_link = relative.ancestors().find(|at| spec.rootfs.join(at).is_symlink());
+        if let Some(link) = through_link {
+            let message = format!(
+                "the tree for {} cannot be laid down: /{} is a symbolic link in {}; name the place it points to",
+                target.display(),
+                link.display(),
+                spec.rootfs.display()
+            );
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        seed::make_parents(&spec.rootfs, &names.upper(), relative)?;
+    } else if let Some(parent) = backing.parent() {
+        fs::create_dir_all(parent).doing(|| format!("make {}", parent.display()))?;
+    }
+    seed::lay(source, &backing, Copied::Endings(copied))
+}
+
+fn inside(root: &Path, path: &Path) -> std::path::PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}

@@ -1,0 +1,184 @@
+//! Running a command in a machine.
+//!
+//! A thread enters the machine's namespaces and forks; the command is then a child of ours and in the machine, as it
+//! is with `nsenter`. It takes a few milliseconds where `runc exec` takes a hundred. Only a terminal is left to runc,
+//! which makes one in the machine.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+
+use crate::cgroup;
+use crate::config::PATH;
+use crate::doing::{Doing, blocking, in_own_thread};
+use crate::layout::MachineNames;
+use crate::process::Process;
+use crate::run;
+
+/// What a shell says where a program is not there, and where it cannot be run.
+const NOT_FOUND: i32 = 127;
+const NOT_RUNNABLE: i32 = 126;
+
+/// Runs a command and waits for its end. It is killed where the future is dropped.
+pub async fn exec(runc: Option<&Path>, names: &MachineNames, request: Exec) -> Result<ExecOutput> {
+    let Some(program) = request.argv.first().cloned() else {
+        return Err(Error::new(ErrorKind::State, "there is no command to run"));
+    };
+    let not_running = || Error::new(ErrorKind::State, format!("machine {} does not run", names.name));
+    let init = Process::init(names).ok_or_else(not_running)?;
+    let input = match &request.stdin {
+        Stdin::Bytes(bytes) => bytes.clone(),
+        Stdin::Null | Stdin::Inherit => Vec::new(),
+    };
+    let mut child = if request.tty {
+        with_terminal(&run::program(runc)?, names, &request)?
+    } else {
+        match blocking(move || spawn(&init, &request)).await? {
+            Ok(child) => child,
+            Err(error) => return Ok(not_started(&program, &error)),
+        }
+    };
+    let stdin = child.stdin.take();
+    let feed = async move {
+        if let Some(mut stdin) = stdin {
+            // A command may end before it has read all.
+            let _ = stdin.write_all(&input).await;
+        }
+    };
+    let (_, output) = tokio::join!(feed, child.wait_with_output());
+    let output = output.doing(|| format!("wait for {program} in machine {}", names.name))?;
+    let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal)).unwrap_or(NOT_RUNNABLE);
+    Ok(ExecOutput { code, stdout: output.stdout, stderr: output.stderr })
+}
+
+fn not_started(program: &str, error: &io::Error) -> ExecOutput {
+    let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
+    ExecOutput { code, stdout: Vec::new(), stderr: format!("{program}: {error}\n").into_bytes() }
+}
+
+/// Starts the command in the machine. The inner error is that of the command itself: not there, not executable.
+#[allow(unsafe_code)]
+fn spawn(init: &Process, request: &Exec) -> Result<io::Result<Child>> {
+    let groups = open_groups(init.pid)?;
+    let open_files = open_files(init.pid);
+    let mut command = Command::new(&request.argv[0]);
+    command.args(&request.argv[1..]).current_dir("/").env_clear().env("PATH", PATH).env("HOME", "/root");
+    command.env("container", "kcl").envs(request.env.iter().map(|(key, value)| (key, value))).kill_on_drop(true);
+    command.stdin(match request.stdin {
+        Stdin::Null => Stdio::null(),
+        Stdin::Bytes(_) => Stdio::piped(),
+        Stdin::Inherit => Stdio::inherit(),
+    });
+    let out = || if request.stdout == Stdout::Inherit { Stdio::inherit() } else { Stdio::piped() };
+    command.stdout(out()).stderr(out());
+    let join = move || {
+        for mut group in &groups {
+            group.write_all(b"0")?;
+        }
+        if let Some((soft, hard)) = open_files {
+            setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+        }
+        Ok(())
+    };
+    // SAFETY: write(2) and setrlimit(2) are async-signal-safe; nothing is allocated.
+    unsafe { command.pre_exec(join) };
+    let runtime = tokio::runtime::Handle::current();
+    in_own_thread(|| {
+        let _runtime = runtime.enter();
+        let what = || format!("enter the namespaces of process {}", init.pid);
+        // A mount namespace can only be entered by a thread that shares no root directory with others.
+        unshare(CloneFlags::CLONE_FS).doing(what)?;
+        let namespaces = CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWCGROUP;
+        setns(init.fd(), namespaces).doing(what)?;
+        umask(Mode::from_bits_truncate(0o022));
+        Ok(command.spawn())
+    })
+}
+
+/// The lists of processes to be joined: those of the control groups of the machine's first process. On version 2 that
+/// need not be the machine's own group, which holds no processes where it has children with controllers.
+fn open_groups(pid: i32) -> Result<Vec<File>> {
+    let of_process =
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).doing(|| format!("read the groups of process {pid}"))?;
+    let open = |path: PathBuf| File::options().write(true).open(&path).doing(|| format!("open {}", path.display()));
+    groups(&cgroup::mountinfo()?, &of_process).into_iter().map(|group| open(group.join("cgroup.procs"))).collect()
+}
+
+/// The directories of a process's control groups, from proc_pid_mountinfo(5) and the lines `id:controllers:path` of
+/// cgroups(7).
+fn groups(mountinfo: &str, of_process: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for line in of_process.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let mount = mountinfo.lines().find_map(|mount| {
+            let (before, after) = mount.split_once(" - ")?;
+            let mut after = after.split(' ');
+            let (kind, _source, options) = (after.next()?, after.next()?, after.next()?);
+            let fits = match (kind, controllers) {
+                ("cgroup2", "") => true,
+                ("cgroup", "") => false,
+                ("cgroup", all) => all.split(',').all(|one| options.split(',').any(|option| option == one)),
+                _ => false,
+            };
+            fits.then(|| before.split(' ').nth(4)).flatten()
+        });
+        if let Some(mount) = mount {
+            found.push(Path::new(mount).join(path.trim_start_matches('/')));
+        }
+    }
+    found
+}
+
+/// How many open files the machine's first process is allowed: `Max open files` of proc_pid_limits(5).
+fn open_files(pid: i32) -> Option<(u64, u64)> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut numbers = line.split_whitespace();
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// `runc exec --tty`: makes a terminal in the machine and joins it to ours.
+fn with_terminal(runc: &Path, names: &MachineNames, request: &Exec) -> Result<Child> {
+    let mut command = Command::new(runc);
+    command.arg("--root").arg(names.cluster.runc_root()).args(["exec", "--tty", "--cwd", "/"]);
+    for (key, value) in &request.env {
+        command.arg("--env").arg(format!("{key}={value}"));
+    }
+    command.arg(&names.name).args(&request.argv).kill_on_drop(true);
+    command.spawn().doing(|| format!("run {}", runc.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_both_versions() {
+        let v1 = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
+            40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+            41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let of_process = "9:name=systemd:/kcl/a/b\n2:cpu,cpuacct:/kcl/a/b\n1:misc:/\n0::/kcl/a/b\n";
+        let found = ["/sys/fs/cgroup/systemd/kcl/a/b", "/sys/fs/cgroup/cpu/kcl/a/b", "/sys/fs/cgroup/unified/kcl/a/b"];
+        assert_eq!(groups(v1, of_process), found.map(PathBuf::from));
+        let v2 = "35 24 0:30 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
+        assert_eq!(
+            groups(v2, "0::/kcl.slice/x.scope/init\n"),
+            [PathBuf::from("/sys/fs/cgroup/kcl.slice/x.scope/init")]
+        );
+    }
+}

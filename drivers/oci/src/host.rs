@@ -1,0 +1,179 @@
+//! What of the host decides how a machine's container looks.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use kcl_driver_api::Result;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+use crate::doing::Doing;
+
+/// Where control groups are mounted.
+pub const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// How control groups are laid out, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgroups {
+    /// A hierarchy for each controller.
+    V1,
+    /// One hierarchy, which is ours to use.
+    V2,
+    /// One hierarchy, which systemd manages: it must be asked.
+    V2Systemd,
+}
+
+/// What the host lends to a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lends {
+    /// The layout of control groups.
+    pub cgroups: Cgroups,
+    /// Our capability bounding set: bit n is capability n (capabilities(7)).
+    pub capabilities: u64,
+    /// How many open files a process may be allowed.
+    pub open_files: u64,
+    /// Which of [`OPTIONAL_DEVICES`] the host has.
+    pub devices: Vec<&'static Device>,
+    /// Swap can be limited.
+    pub swap_limit: bool,
+}
+
+/// A character device that a node can use where the host has it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its path, here and there.
+    pub path: &'static str,
+    /// Its numbers, from Documentation/admin-guide/devices.txt.
+    pub major: i64,
+    /// The second of them.
+    pub minor: i64,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+/// The kernel log, FUSE and tunnels: the kubelet reads the first, workloads want the others.
+pub const OPTIONAL_DEVICES: &[Device] = &[
+    Device { path: "/dev/kmsg", major: 1, minor: 11, mode: 0o600 },
+    Device { path: "/dev/fuse", major: 10, minor: 229, mode: 0o666 },
+    Device { path: "/dev/net/tun", major: 10, minor: 200, mode: 0o666 },
+];
+
+/// Capabilities by number, from include/uapi/linux/capability.h.
+const CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// As many open files as a machine's processes are allowed, where the host lets us.
+const OPEN_FILES: u64 = 1_048_576;
+
+impl Lends {
+    /// Looks at the host.
+    pub fn gather() -> Result<Lends> {
+        let status = fs::read_to_string("/proc/self/status").doing(|| "read /proc/self/status")?;
+        let capabilities = bounding_set(&status);
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).doing(|| "read the limit of open files")?;
+        // With CAP_SYS_RESOURCE the limit can be raised up to the system's.
+        let system = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+        let allowed = if has(capabilities, "SYS_RESOURCE") { system.unwrap_or(hard) } else { hard };
+        let cgroups = cgroups();
+        let swap = match cgroups {
+            Cgroups::V1 => Path::new(CGROUPS).join("memory/memory.memsw.limit_in_bytes").exists(),
+            // In the root there is no such file; a kernel with the memory controller and swap has it below.
+            Cgroups::V2 | Cgroups::V2Systemd => Path::new("/proc/swaps").exists(),
+        };
+        Ok(Lends {
+            cgroups,
+            capabilities,
+            open_files: allowed.min(OPEN_FILES),
+            devices: OPTIONAL_DEVICES.iter().filter(|device| Path::new(device.path).exists()).collect(),
+            swap_limit: swap,
+        })
+    }
+
+    /// The names of the capabilities, as in the OCI runtime specification.
+    pub fn capability_names(&self) -> Vec<String> {
+        let lent = |bit: &usize| self.capabilities & (1 << bit) != 0;
+        (0..CAPABILITIES.len()).filter(lent).map(|bit| format!("CAP_{}", CAPABILITIES[bit])).collect()
+    }
+}
+
+/// Whether a set holds a capability, named without `CAP_`.
+pub fn has(set: u64, name: &str) -> bool {
+    CAPABILITIES.iter().position(|known| *known == name).is_some_and(|bit| set & (1 << bit) != 0)
+}
+
+/// How control groups are laid out here.
+pub fn cgroups() -> Cgroups {
+    match statfs(CGROUPS) {
+        Ok(found) if found.filesystem_type() == CGROUP2_SUPER_MAGIC => {
+            // sd_booted(3)
+            if Path::new("/run/systemd/system").is_dir() { Cgroups::V2Systemd } else { Cgroups::V2 }
+        }
+        _ => Cgroups::V1,
+    }
+}
+
+/// `CapBnd` of proc_pid_status(5).
+pub fn bounding_set(status: &str) -> u64 {
+    let field = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    field.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// What a runc says of itself: `runc version 1.4.0`.
+pub fn version(runc: &Path) -> Option<String> {
+    let output = Command::new(runc).arg("--version").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounding_set_without_sys_resource() {
+        let set = bounding_set("Name:\tkcl\nCapEff:\t0\nCapBnd:\t000001fffeffffff\n");
+        assert!(has(set, "SYS_ADMIN") && has(set, "CHECKPOINT_RESTORE"));
+        assert!(!has(set, "SYS_RESOURCE"));
+    }
+}

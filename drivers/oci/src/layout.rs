@@ -1,0 +1,257 @@
+//! What everything is called and where it lies.
+//!
+//! Names on the host carry a hash of `$KCL_HOME` and the cluster, so that clusters of the same name in different homes
+//! never meet.
+
+use std::path::{Path, PathBuf};
+
+use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result};
+use sha2::{Digest, Sha256};
+
+/// Where the driver keeps what.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// `$KCL_HOME`, canonical, as it goes into hashes.
+    pub home: PathBuf,
+    /// The directory on a tmpfs.
+    pub run: PathBuf,
+}
+
+/// The names of a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterNames {
+    /// Eight hexadecimal digits.
+    pub hash: String,
+    /// `$KCL_HOME/clusters/<cluster>`.
+    pub dir: PathBuf,
+    /// The bridge; at most 15 characters, as the kernel wants it.
+    pub bridge: String,
+    /// The nftables table.
+    pub table: String,
+    /// What is the cluster's on the tmpfs.
+    pub run: PathBuf,
+}
+
+/// The names of a machine.
+#[derive(Clone, Debug)]
+pub struct MachineNames {
+    /// The cluster's.
+    pub cluster: ClusterNames,
+    /// The cluster's own name.
+    pub cluster_name: String,
+    /// The machine's name, and runc's id of it.
+    pub name: String,
+    /// `…/nodes/<name>`.
+    pub dir: PathBuf,
+    /// The host's end of the link.
+    pub link: String,
+    /// The machine's end, until it moves in and becomes `eth0`.
+    pub peer: String,
+    /// The machine's hardware address: stable, so that its neighbours need not learn it anew after a power cycle.
+    pub mac: [u8; 6],
+}
+
+impl Layout {
+    /// With the clusters below `home` and what a reboot removes below `run`.
+    pub fn new(home: &Path, run: &Path) -> Self {
+        Layout { home: canonical(home), run: run.to_owned() }
+    }
+
+    /// Where all clusters lie.
+    pub fn clusters(&self) -> PathBuf {
+        self.home.join("clusters")
+    }
+
+    /// The names of a cluster; an error where its own cannot be a part of them.
+    pub fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
+        check_name("cluster", cluster)?;
+        let hash = hex(&self.digest(&[cluster])[..4]);
+        Ok(ClusterNames {
+            dir: self.clusters().join(cluster),
+            bridge: format!("kcl-{hash}"),
+            table: format!("kcl_{hash}"),
+            run: self.run.join(&hash),
+            hash,
+        })
+    }
+
+    /// The names of a machine; an error where its own cannot be a part of them.
+    pub fn machine(&self, cluster: &str, name: &str) -> Result<MachineNames> {
+        check_name("machine", name)?;
+        let names = self.cluster(cluster)?;
+        let digest = self.digest(&[cluster, name]);
+        let hash = hex(&digest[..4]);
+        Ok(MachineNames {
+            dir: names.nodes().join(name),
+            cluster: names,
+            cluster_name: cluster.to_owned(),
+            name: name.to_owned(),
+            link: format!("kv{hash}"),
+            peer: format!("kp{hash}"),
+            mac: mac(&digest[4..]),
+        })
+    }
+
+    fn digest(&self, parts: &[&str]) -> [u8; 32] {
+        let mut sha = Sha256::new();
+        sha.update(self.home.as_os_str().as_encoded_bytes());
+        for part in parts {
+            sha.update([0]);
+            sha.update(part);
+        }
+        sha.finalize().into()
+    }
+}
+
+impl ClusterNames {
+    /// Where its machines lie.
+    pub fn nodes(&self) -> PathBuf {
+        self.dir.join("nodes")
+    }
+
+    /// The network as it was asked for last: what a stopped cluster holds on to.
+    pub fn network_file(&self) -> PathBuf {
+        self.dir.join("network.json")
+    }
+
+    /// runc's `--root`.
+    pub fn runc_root(&self) -> PathBuf {
+        self.run.join("runc")
+    }
+
+    /// The bridge's hardware address: without one of its own a bridge takes that of a port, and changes it with them.
+    pub fn mac(&self) -> [u8; 6] {
+        mac(&Sha256::digest(&self.hash))
+    }
+}
+
+impl MachineNames {
+    /// The spec; a machine without it is broken.
+    pub fn spec_file(&self) -> PathBuf {
+        self.dir.join("machine.json")
+    }
+
+    /// What the machine wrote outside its volumes.
+    pub fn upper(&self) -> PathBuf {
+        self.dir.join("upper")
+    }
+
+    /// The overlay's work directory.
+    pub fn work(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    /// Where the root file system is mounted, in namespaces of ours only; an empty directory on the host.
+    pub fn rootfs(&self) -> PathBuf {
+        self.dir.join("rootfs")
+    }
+
+    /// What the machine wrote on its console.
+    pub fn console(&self) -> PathBuf {
+        self.dir.join("console.log")
+    }
+
+    /// runc's directory for it.
+    pub fn runc_state(&self) -> PathBuf {
+        self.cluster.runc_root().join(&self.name)
+    }
+
+    /// There while the machine is asked to end; on the tmpfs and removed with runc's state, so it ends with this run.
+    pub fn stopping(&self) -> PathBuf {
+        self.runc_state().join("kcl-stopping")
+    }
+
+    /// The directory behind a volume; escaped as systemd escapes paths, so that no two meet.
+    pub fn volume(&self, target: &Path) -> PathBuf {
+        let target = target.to_string_lossy();
+        let escaped: Vec<String> =
+            target.split('/').filter(|part| !part.is_empty()).map(|part| part.replace('-', "\\x2d")).collect();
+        self.dir.join("volumes").join(escaped.join("-"))
+    }
+
+    /// Where what is at `target` in the machine lies on the host while it does not run: in the innermost volume
+    /// around it, or in the overlay's upper directory.
+    pub fn backing(&self, spec: &MachineSpec, target: &Path) -> PathBuf {
+        let volume =
+            spec.volumes.iter().filter(|volume| target.starts_with(volume)).max_by_key(|v| v.components().count());
+        match volume {
+            Some(volume) => self.volume(volume).join(target.strip_prefix(volume).unwrap_or(target)),
+            None => self.upper().join(target.strip_prefix("/").unwrap_or(target)),
+        }
+    }
+}
+
+/// As far as the path exists, without symbolic links; so a home has one hash before and after it is made.
+fn canonical(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for ancestor in absolute.ancestors() {
+        if let Ok(real) = ancestor.canonicalize() {
+            let rest = absolute.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    absolute
+}
+
+/// Names become file names, cgroups, unit names and runc's ids.
+fn check_name(what: &str, name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(good) || name.starts_with(['.', '-']) {
+        return Err(Error::new(
+            ErrorKind::State,
+            format!(
+                "{name:?} is no name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A locally administered unicast address.
+fn mac(seed: &[u8]) -> [u8; 6] {
+    [0x02, seed[0], seed[1], seed[2], seed[3], seed[4]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(home: &str) -> Layout {
+        Layout { home: home.into(), run: "/run/kcl".into() }
+    }
+
+    #[test]
+    fn names_fit_the_kernel_and_differ_by_home_cluster_and_machine() {
+        let a = layout("/a").machine("kcl", "kcl-m02").unwrap();
+        let b = layout("/b").machine("kcl", "kcl-m02").unwrap();
+        let c = layout("/a").machine("kcl", "kcl-m03").unwrap();
+        for names in [&a, &b, &c] {
+            assert!(names.link.len() <= 15 && names.peer.len() <= 15 && names.cluster.bridge.len() <= 15);
+            assert_eq!(names.mac[0] & 3, 2, "locally administered, unicast");
+        }
+        assert_ne!(a.cluster.bridge, b.cluster.bridge);
+        assert_ne!(a.link, b.link);
+        assert_eq!(a.cluster.bridge, c.cluster.bridge);
+        assert_ne!(a.link, c.link);
+        assert_ne!(a.mac, c.mac);
+    }
+
+    #[test]
+    fn names_that_would_leave_the_directory_are_refused() {
+        for name in ["", "..", "a/b", ".hidden", "-flag", "a b"] {
+            assert!(layout("/a").machine("kcl", name).is_err(), "{name:?}");
+            assert!(layout("/a").cluster(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn volumes_do_not_meet() {
+        let names = layout("/a").machine("kcl", "kcl").unwrap();
+        assert_ne!(names.volume(Path::new("/a/b-c")), names.volume(Path::new("/a-b/c")));
+        assert_eq!(names.volume(Path::new("/var/lib/etcd")), names.dir.join("volumes/var-lib-etcd"));
+    }
+}

@@ -1,0 +1,162 @@
+//! A machine's file systems, mounted where nobody else sees them.
+//!
+//! runc is started, and files of a stopped machine are reached, from a thread with a mount namespace of its own. A
+//! mount made there ends with the last process that uses the namespace: kcl may be killed at any moment and the host
+//! keeps no mount. Nothing of a machine's mounts propagates to the host either, whatever the host's own propagation.
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use kcl_driver_api::{MachineSpec, Result, TreeUse};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, umask};
+
+use crate::doing::{Doing, in_own_thread};
+use crate::files;
+use crate::layout::MachineNames;
+
+/// A directory of the host that is mounted into a machine.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// On the host.
+    pub source: PathBuf,
+    /// In the machine.
+    pub target: PathBuf,
+    /// Whether the machine may not write it.
+    pub read_only: bool,
+}
+
+/// All that is mounted into a machine, outer ones first.
+pub fn binds(names: &MachineNames, spec: &MachineSpec) -> Vec<Bind> {
+    let volumes = spec.volumes.iter().map(|volume| Bind {
+        source: names.volume(volume),
+        target: volume.clone(),
+        read_only: false,
+    });
+    let trees = spec.trees.iter().filter(|tree| tree.usage == TreeUse::ReadOnly).map(|tree| Bind {
+        source: tree.source.clone(),
+        target: tree.target.clone(),
+        read_only: true,
+    });
+    let mut binds: Vec<Bind> = volumes.chain(trees).collect();
+    binds.sort_by_key(|bind| bind.target.components().count());
+    binds
+}
+
+/// Runs `work` in a thread with a mount namespace and a umask of its own.
+pub fn in_private_namespace<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    in_own_thread(|| {
+        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).doing(|| "make a mount namespace")?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+            .doing(|| "make the mounts of a new namespace private")?;
+        umask(Mode::from_bits_truncate(0o022));
+        work()
+    })
+}
+
+/// Mounts the machine's root file system. Only in a private namespace.
+///
+/// It is `volatile` (Documentation/filesystems/overlayfs.rst): without it every unmount writes back all that is dirty
+/// on the whole file system of `$KCL_HOME`, for seconds. What must outlive a power failure lies in volumes.
+pub fn mount_root(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
+    // Left by the mount before this one, also where it ended well; the kernel refuses the work directory with it.
+    match fs::remove_dir_all(names.work().join("work/incompat")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).doing(|| format!("clean {}", names.work().display()));
+        }
+        _ => {}
+    }
+    // index=off: the mount before this one may still be ending, which an index would take for a rival.
+    let options = format!(
+        "index=off,lowerdir={},upperdir={},workdir={}",
+        escape(&spec.rootfs),
+        escape(&names.upper()),
+        escape(&names.work())
+    );
+    let overlay =
+        |options: &str| mount(Some("overlay"), &names.rootfs(), Some("overlay"), MsFlags::empty(), Some(options));
+    match overlay(&format!("volatile,{options}")) {
+        // Before Linux 5.10.
+        Err(Errno::EINVAL) => overlay(&options),
+        result => result,
+    }
+    .doing(|| format!("mount an overlay of {} at {}", spec.rootfs.display(), names.rootfs().display()))
+}
+
+/// Runs `work` with the root of a stopped machine, all its volumes and trees in place.
+pub fn with_stopped_root<T: Send>(
+    names: &MachineNames,
+    spec: &MachineSpec,
+    work: impl FnOnce(&OwnedFd) -> Result<T> + Send,
+) -> Result<T> {
+    in_private_namespace(|| {
+        mount_root(names, spec)?;
+        let result = (|| {
+            let root = files::open_root(&names.rootfs())?;
+            for bind in binds(names, spec) {
+                let target = files::make_directories(&root, &bind.target)?;
+                let target = format!("/proc/self/fd/{}", target.as_raw_fd());
+                mount(
+                    Some(&bind.source),
+                    target.as_str(),
+                    None::<&str>,
+                    MsFlags::MS_BIND | MsFlags::MS_REC,
+                    None::<&str>,
+                )
+                .doing(|| format!("mount {} at {}", bind.source.display(), bind.target.display()))?;
+            }
+            work(&root)
+        })();
+        // The namespace would take the mounts with it, but some time later; so they are gone when this returns.
+        // Detached, as that takes the whole tree at once and nothing in this namespace uses it any more.
+        umount2(&names.rootfs(), MntFlags::MNT_DETACH).doing(|| format!("unmount {}", names.rootfs().display()))?;
+        result
+    })
+}
+
+/// A path within overlayfs's options.
+fn escape(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
+}
+
+/// The mount points at or below a directory as this process sees them, deepest first.
+pub fn below(mountinfo: &str, directory: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = mountinfo
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|field| PathBuf::from(unescape(field)))
+        .filter(|target| target.starts_with(directory))
+        .collect();
+    found.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+    found
+}
+
+/// proc_pid_mountinfo(5) writes blanks, tabs, newlines and backslashes in octal.
+fn unescape(field: &str) -> String {
+    ["\\040", "\\011", "\\012", "\\134"]
+        .iter()
+        .zip([" ", "\t", "\n", "\\"])
+        .fold(field.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_below_deepest_first() {
+        let mountinfo = "1 0 8:1 / / rw - ext4 /dev/vda rw\n\
+            2 1 0:1 / /a/b rw - tmpfs tmpfs rw\n\
+            3 2 0:1 / /a/b/c\\040d rw - tmpfs tmpfs rw\n\
+            4 1 0:1 / /a/bc rw - tmpfs tmpfs rw\n";
+        assert_eq!(below(mountinfo, Path::new("/a/b")), [PathBuf::from("/a/b/c d"), PathBuf::from("/a/b")]);
+    }
+
+    #[test]
+    fn commas_and_colons_in_paths() {
+        assert_eq!(escape(Path::new("/a,b:c")), "/a\\,b\\:c");
+    }
+}

@@ -1,0 +1,129 @@
+//! Running a machine, and ending what runs of it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result};
+use nix::sys::prctl;
+use rustix::process::Signal;
+
+use crate::cgroup;
+use crate::config::{self, Attachment};
+use crate::disk;
+use crate::doing::Doing;
+use crate::host::{self, Cgroups, Lends};
+use crate::layout::MachineNames;
+use crate::mounts;
+use crate::process::{self, Process};
+
+/// How much of a console is shown where runc failed, in bytes.
+const CONSOLE_TAIL: usize = 2000;
+
+/// How long what was killed may take to end.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Asks the first process to end and waits for it up to `grace`. What is left then is for [`clear`].
+pub fn ask_to_end(names: &MachineNames, grace: Duration) -> Result<()> {
+    if let Some(init) = Process::init(names)
+        && !grace.is_zero()
+    {
+        let mark = names.stopping();
+        // First: who comes after a kcl that is killed here must not take the machine for one that stays.
+        fs::write(&mark, "").doing(|| format!("write {}", mark.display()))?;
+        init.signal(Signal::TERM)?;
+        init.wait(grace)?;
+    }
+    Ok(())
+}
+
+/// Kills what runs of the machine, at once, and removes its control groups and runc's state: everything on the host but
+/// its directory and its attachment. By name, so nothing needs to be whole, or there.
+pub fn clear(runc: Option<&Path>, names: &MachineNames) -> Result<()> {
+    if let Some(init) = Process::init(names) {
+        process::kill_all(&[init.pid], KILL_LIMIT)?;
+    }
+    cgroup::clear(names)?;
+    if host::cgroups() == Cgroups::V2Systemd && names.runc_state().exists() {
+        // Lets systemd forget the scope, also where it counts as failed.
+        forget_scope(runc, names);
+    }
+    disk::remove_tree(&names.runc_state())
+}
+
+/// Starts a machine of which nothing runs, and returns when its first process does.
+pub fn run(runc: &Path, names: &MachineNames, spec: &MachineSpec, attachment: Attachment<'_>) -> Result<()> {
+    let lends = Lends::gather()?;
+    let config = names.dir.join("config.json");
+    // Written anew for each boot, so it need not survive one.
+    let content = config::config(names, spec, &lends, attachment).to_string();
+    fs::write(&config, content).doing(|| format!("write {}", config.display()))?;
+    if lends.cgroups != Cgroups::V2Systemd {
+        cgroup::reserve(names)?;
+    }
+    disk::make_private_directory(&names.cluster.runc_root())?;
+    let console = open_console(&names.console())?;
+    let status = mounts::in_private_namespace(|| {
+        mounts::mount_root(names, spec)?;
+        start(runc, names, &lends, &console)?.wait().doing(|| "wait for runc")
+    })?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = fs::read(names.console()).unwrap_or_default();
+    let tail = String::from_utf8_lossy(&said[said.len().saturating_sub(CONSOLE_TAIL)..]).trim().to_owned();
+    Err(Error::engine(format!("runc could not start machine {} ({status}): {tail}", spec.name)))
+}
+
+/// `runc run`: in the caller's mount namespace, of which the container's is a copy.
+#[allow(unsafe_code)]
+fn start(runc: &Path, names: &MachineNames, lends: &Lends, console: &File) -> Result<std::process::Child> {
+    let what = || format!("run {}", runc.display());
+    let mut command = Command::new(runc);
+    command.arg("--root").arg(names.cluster.runc_root());
+    if lends.cgroups == Cgroups::V2Systemd {
+        command.arg("--systemd-cgroup");
+    }
+    command.args(["run", "--detach", "--bundle"]).arg(&names.dir).arg(&names.name);
+    command.stdin(Stdio::null());
+    command.stdout(console.try_clone().doing(what)?).stderr(console.try_clone().doing(what)?);
+    // Meant for us where a service manager started us; runc would hand them on.
+    command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS").env_remove("LISTEN_PID");
+    // A kcl that is killed must leave no runc behind that goes on making the machine. The signal comes when the
+    // thread ends that forked; that thread waits for runc.
+    let with_us = || prctl::set_pdeathsig(nix::sys::signal::SIGKILL).map_err(Into::into);
+    // SAFETY: prctl(2) is async-signal-safe and nothing is allocated.
+    unsafe { command.pre_exec(with_us) };
+    command.spawn().doing(what)
+}
+
+/// Emptied, and open for appending, as several processes write to it.
+fn open_console(path: &Path) -> Result<File> {
+    let what = || format!("write {}", path.display());
+    File::options().create(true).write(true).truncate(true).mode(0o600).open(path).doing(what)?;
+    File::options().append(true).open(path).doing(what)
+}
+
+fn forget_scope(runc: Option<&Path>, names: &MachineNames) {
+    let Some(runc) = runc.filter(|runc| runc.exists()) else { return };
+    let mut command = Command::new(runc);
+    command.arg("--root").arg(names.cluster.runc_root()).args(["--systemd-cgroup", "delete", "--force", &names.name]);
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => tracing::debug!("runc delete: {}", String::from_utf8_lossy(&output.stderr).trim()),
+        Err(error) => tracing::debug!("could not run {}: {error}", runc.display()),
+    }
+}
+
+/// The runc to run machines with.
+pub fn program(runc: Option<&Path>) -> Result<PathBuf> {
+    let message = match runc {
+        Some(runc) if runc.is_file() => return Ok(runc.to_owned()),
+        Some(runc) => format!("there is no runc at {}", runc.display()),
+        None => "the driver was given no runc".to_owned(),
+    };
+    Err(Error::new(ErrorKind::Host, message))
+}

@@ -1,0 +1,203 @@
+//! Laying a tree of files down for a machine: hard links where files never change in place, true copies elsewhere.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use kcl_driver_api::Result;
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
+use nix::sys::time::TimeSpec;
+use walkdir::WalkDir;
+
+use crate::doing::Doing;
+
+/// Which files are copied rather than linked.
+#[derive(Clone, Copy)]
+pub enum Copied<'a> {
+    /// Those whose names end so.
+    Endings(&'a [String]),
+    /// All.
+    All,
+}
+
+impl Copied<'_> {
+    fn includes(self, name: &str) -> bool {
+        match self {
+            Copied::All => true,
+            Copied::Endings(endings) => endings.iter().any(|ending| name.ends_with(ending)),
+        }
+    }
+}
+
+/// Lays `source` down at `target`, which may hold files already: those of the source replace them.
+///
+/// Modes, owners, times and extended attributes are kept, and so are device nodes: an overlay's whiteouts are
+/// devices 0:0 and its opaque directories an attribute `trusted.overlay.opaque`.
+pub fn lay(source: &Path, target: &Path, copied: Copied<'_>) -> Result<()> {
+    let mut directories: Vec<(PathBuf, PathBuf, Metadata)> = Vec::new();
+    let mut links = true;
+    for entry in WalkDir::new(source).sort_by_file_name() {
+        let entry = entry.doing(|| format!("read {}", source.display()))?;
+        let (from, to) = (entry.path(), join(target, entry.path().strip_prefix(source).unwrap_or(entry.path())));
+        let what = || format!("lay {} down at {}", from.display(), to.display());
+        let meta = entry.metadata().doing(what)?;
+        let kind = meta.file_type();
+        if kind.is_dir() {
+            match fs::create_dir(&to) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).doing(what),
+                _ => directories.push((from.to_owned(), to, meta)),
+            }
+            continue;
+        }
+        if kind.is_socket() {
+            // Of a process that is not here.
+            continue;
+        }
+        match fs::remove_file(&to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).doing(what),
+            _ => {}
+        }
+        if kind.is_file() && links && !copied.includes(&entry.file_name().to_string_lossy()) {
+            match fs::hard_link(from, &to) {
+                Ok(()) => continue,
+                // Another file system or mount: no file of the tree can be linked.
+                Err(error) if error.raw_os_error() == Some(Errno::EXDEV as i32) => links = false,
+                // No more links to this file, or none on this file system.
+                Err(error)
+                    if [Errno::EMLINK, Errno::EPERM].iter().any(|no| error.raw_os_error() == Some(*no as i32)) => {}
+                Err(error) => return Err(error).doing(what),
+            }
+        }
+        if kind.is_symlink() {
+            symlink(fs::read_link(from).doing(what)?, &to).doing(what)?;
+        } else if kind.is_file() {
+            fs::copy(from, &to).doing(what)?;
+        } else {
+            let bits = SFlag::from_bits_truncate(meta.mode() & SFlag::S_IFMT.bits());
+            mknod(&to, bits, Mode::from_bits_truncate(meta.mode()), meta.rdev()).doing(what)?;
+        }
+        keep_attributes(from, &to, &meta).doing(what)?;
+    }
+    // Last and innermost first, as making a file changes the time of its directory.
+    for (from, to, meta) in directories.iter().rev() {
+        keep_attributes(from, to, meta).doing(|| format!("keep the attributes of {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// Makes `relative` below `upper` with the modes and owners that the directories have below `lower`, as an overlay
+/// shows those of the upper directory.
+pub fn make_parents(lower: &Path, upper: &Path, relative: &Path) -> Result<()> {
+    let mut so_far = PathBuf::new();
+    for component in relative.components() {
+        so_far.push(component);
+        let to = upper.join(&so_far);
+        match fs::create_dir(&to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error).doing(|| format!("make {}", to.display())),
+        }
+        let below = lower.join(&so_far);
+        let keep = match fs::symlink_metadata(&below) {
+            Ok(meta) if meta.is_dir() => keep_attributes(&below, &to, &meta),
+            _ => fs::set_permissions(&to, fs::Permissions::from_mode(0o755)),
+        };
+        keep.doing(|| format!("set the attributes of {}", to.display()))?;
+    }
+    Ok(())
+}
+
+/// Owner, mode, extended attributes and times, in the order in which none undoes another.
+pub fn keep_attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
+    lchown(to, Some(meta.uid()), Some(meta.gid()))?;
+    if !meta.is_symlink() {
+        fs::set_permissions(to, meta.permissions())?;
+    }
+    match xattr::list(from) {
+        Ok(names) => {
+            for name in names {
+                if let Some(value) = xattr::get(from, &name)? {
+                    xattr::set(to, &name, &value)?;
+                }
+            }
+        }
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {}
+        Err(error) => return Err(error),
+    }
+    let (accessed, modified) =
+        (TimeSpec::new(meta.atime(), meta.atime_nsec()), TimeSpec::new(meta.mtime(), meta.mtime_nsec()));
+    utimensat(nix::fcntl::AT_FDCWD, to, &accessed, &modified, UtimensatFlags::NoFollowSymlink)?;
+    Ok(())
+}
+
+/// Without the slash that joining an empty path would add.
+fn join(target: &Path, relative: &Path) -> PathBuf {
+    if relative.as_os_str().is_empty() { target.to_owned() } else { target.join(relative) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inode(path: &Path) -> u64 {
+        fs::symlink_metadata(path).unwrap().ino()
+    }
+
+    #[test]
+    fn links_copies_and_symbolic_links() {
+        let tree = tempfile::tempdir().unwrap();
+        let (source, target) = (tree.path().join("source"), tree.path().join("target"));
+        fs::create_dir_all(source.join("a")).unwrap();
+        fs::write(source.join("a/blob"), "x").unwrap();
+        fs::write(source.join("a/meta.db"), "y").unwrap();
+        fs::set_permissions(source.join("a/meta.db"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(source.join("a"), fs::Permissions::from_mode(0o710)).unwrap();
+        symlink("blob", source.join("a/link")).unwrap();
+        lay(&source, &target, Copied::Endings(&[".db".into()])).unwrap();
+        // Again, over what is there.
+        lay(&source, &target, Copied::Endings(&[".db".into()])).unwrap();
+        assert_eq!(inode(&source.join("a/blob")), inode(&target.join("a/blob")));
+        assert_ne!(inode(&source.join("a/meta.db")), inode(&target.join("a/meta.db")));
+        assert_eq!(fs::read(target.join("a/meta.db")).unwrap(), b"y");
+        assert_eq!(fs::read_link(target.join("a/link")).unwrap(), Path::new("blob"));
+        let (from, to) = (fs::metadata(source.join("a")).unwrap(), fs::metadata(target.join("a")).unwrap());
+        assert_eq!((from.mode(), from.mtime_nsec()), (to.mode(), to.mtime_nsec()));
+    }
+
+    #[test]
+    fn whiteouts_and_opaque_directories() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: only root makes device nodes");
+            return;
+        }
+        let tree = tempfile::tempdir().unwrap();
+        let (source, target) = (tree.path().join("source"), tree.path().join("target"));
+        fs::create_dir_all(source.join("opaque")).unwrap();
+        mknod(&source.join("gone"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
+        // tmpfs may not take trusted attributes; then there is nothing to keep.
+        let opaque = xattr::set(source.join("opaque"), "trusted.overlay.opaque", b"y").is_ok();
+        lchown(source.join("opaque"), Some(1234), Some(5678)).unwrap();
+        lay(&source, &target, Copied::Endings(&[])).unwrap();
+        let gone = fs::symlink_metadata(target.join("gone")).unwrap();
+        assert!(gone.file_type().is_char_device() && gone.rdev() == 0);
+        let kept = fs::metadata(target.join("opaque")).unwrap();
+        assert_eq!((kept.uid(), kept.gid()), (1234, 5678));
+        if opaque {
+            assert_eq!(xattr::get(target.join("opaque"), "trusted.overlay.opaque").unwrap().unwrap(), b"y");
+        }
+    }
+
+    #[test]
+    fn parents_look_like_those_below() {
+        let tree = tempfile::tempdir().unwrap();
+        let (lower, upper) = (tree.path().join("lower"), tree.path().join("upper"));
+        fs::create_dir_all(lower.join("root")).unwrap();
+        fs::create_dir(&upper).unwrap();
+        fs::set_permissions(lower.join("root"), fs::Permissions::from_mode(0o700)).unwrap();
+        make_parents(&lower, &upper, Path::new("root/new")).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!((mode(&upper.join("root")), mode(&upper.join("root/new"))), (0o700, 0o755));
+    }
+}

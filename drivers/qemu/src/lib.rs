@@ -1,0 +1,142 @@
+//! The qemu driver: every machine is a QEMU process. No daemon, and no root.
+//!
+//! What a machine is lies in its directory below `$KCL_HOME`; what runs of it is told by the lock that QEMU holds on its
+//! pid file, so a handle needs nothing but the names. A machine has two interfaces: `eth0` on a segment with the others
+//! of its cluster, `eth1` to the host and the world by QEMU's user-mode network ([`network`]).
+
+mod accelerator;
+mod command;
+mod machine;
+mod network;
+mod power;
+mod preflight;
+mod process;
+mod qmp;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use kcl_driver_api::{
+    Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec, PreflightRequest,
+    Reach, Result,
+};
+pub use kcl_driver_vm::GuestFiles;
+use kcl_driver_vm::images::Images;
+use kcl_driver_vm::{Layout, blocking, in_turn};
+
+/// What the driver is given.
+#[derive(Clone, Debug)]
+pub struct QemuConfig {
+    /// `$KCL_HOME`: machines lie in `clusters/<cluster>/vms/<name>` below it.
+    pub home: PathBuf,
+    /// A directory that a reboot empties, with a short path.
+    pub run: PathBuf,
+    /// Where disks that machines share are kept. It may be emptied at any time.
+    pub images: PathBuf,
+    /// What guests are made from. Not needed to list and to delete.
+    pub files: Option<GuestFiles>,
+}
+
+/// Makes machines as processes of QEMU.
+pub struct QemuDriver {
+    context: Arc<Context>,
+    /// The network that was ensured last is a bridge: machines are reached by their addresses.
+    bridged: AtomicBool,
+}
+
+/// What every part of the driver needs to know.
+struct Context {
+    layout: Layout,
+    run: PathBuf,
+    images: Images,
+    images_dir: PathBuf,
+    files: Option<GuestFiles>,
+}
+
+impl QemuDriver {
+    /// A driver for the machines below `config.home`. Touches nothing.
+    pub fn new(config: QemuConfig) -> Self {
+        QemuDriver {
+            bridged: AtomicBool::new(false),
+            context: Arc::new(Context {
+                layout: Layout::new(&config.home, &config.run),
+                run: config.run,
+                images: Images::new(&config.images),
+                images_dir: config.images,
+                files: config.files,
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for QemuDriver {
+    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
+        let loopback = Ipv4Addr::LOCALHOST.into();
+        let reach = match self.bridged.load(Ordering::Relaxed) {
+            true => Reach::Address,
+            false => Reach::Published { bind: loopback, at: loopback },
+        };
+        Ok(Capabilities { reach, shares_host_kernel: false, limits_from_outside: false })
+    }
+
+    async fn health(&self) -> Result<Health> {
+        let context = self.context.clone();
+        blocking(move || Ok(preflight::health(&context))).await
+    }
+
+    async fn preflight(&self, request: &PreflightRequest) -> Result<Vec<Finding>> {
+        let (context, request) = (self.context.clone(), request.clone());
+        blocking(move || Ok(preflight::findings(&context, &request))).await
+    }
+
+    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+        let (context, cluster) = (self.context.clone(), cluster.to_owned());
+        blocking(move || network::propose(&context.layout, &cluster)).await
+    }
+
+    async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
+        self.bridged.store(spec.bridge.is_some(), Ordering::Relaxed);
+        let (context, spec) = (self.context.clone(), spec.clone());
+        blocking(move || network::ensure(&context.layout, &spec)).await
+    }
+
+    async fn delete_network(&self, cluster: &str) -> Result<()> {
+        let (context, cluster) = (self.context.clone(), cluster.to_owned());
+        blocking(move || network::delete(&context.layout, &cluster)).await
+    }
+
+    async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
+        let names = self.context.layout.machine(&spec.cluster, &spec.name)?;
+        let (context, of_machine, wanted) = (self.context.clone(), names.clone(), spec.clone());
+        let make = move || kcl_driver_vm::create(&of_machine, &context.images, &wanted);
+        in_turn(names.dir.display(), blocking(make)).await?;
+        self.machine(&spec.cluster, &spec.name).await
+    }
+
+    async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
+        let (context, cluster) = (self.context.clone(), cluster.map(str::to_owned));
+        blocking(move || machine::list(&context.layout, cluster.as_deref())).await
+    }
+
+    async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
+        Ok(Box::new(machine::QemuMachine::open(self.context.clone(), cluster, name)?))
+    }
+
+    async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
+        let names = self.context.layout.machine(cluster, name)?;
+        let of_machine = names.clone();
+        let delete = async move {
+            let names = of_machine.clone();
+            // First, so that what is left if this is cut off is seen as broken and not as a machine.
+            blocking(move || kcl_driver_vm::document::remove_file(&names.spec_file())).await?;
+            power::clear(&of_machine).await?;
+            blocking(move || kcl_driver_vm::remove(&of_machine)).await
+        };
+        in_turn(names.dir.display(), delete).await
+    }
+}

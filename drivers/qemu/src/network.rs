@@ -1,0 +1,247 @@
+//! A cluster's network: a segment that its machines share, and each one's own way to the host. Or, with root, a bridge
+//! that another driver made for the same cluster.
+//!
+//! The segment is QEMU's multicast socket on loopback, whose members come and go as they like. Each machine has a
+//! second interface, to QEMU's user-mode network, in which QEMU is the subnet's first address: the host to the machine,
+//! and its router. Both interfaces have the machine's one address, so what listens on it is reached either way.
+
+use std::fs;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Result};
+use kcl_driver_vm::{ClusterNames, Doing, Interfaces, Layout, MachineNames, directories, document};
+use kcl_node_spec::guest::{GuestInterface, GuestRoute};
+use rtnetlink::LinkUnspec;
+
+/// Where networks of clusters are taken from, in this order: a private range that few others use.
+const POOLS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(10, 89, 0, 0), 16), (Ipv4Addr::new(172, 29, 0, 0), 16)];
+
+/// How large a cluster's network is.
+const PREFIX: u8 = 24;
+
+/// The largest packet, in bytes: Ethernet's.
+const MTU: u32 = 1500;
+
+/// The network of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// Its addresses.
+    pub subnet: Ipv4Net,
+    /// The host's, as machines see it.
+    pub host: Ipv4Addr,
+    /// The bridge of the host that it is, if it is one.
+    pub bridge: Option<String>,
+    group: Ipv4Addr,
+    port: u16,
+}
+
+impl Segment {
+    /// The segment of a cluster: its group and port follow from the cluster's hash (the range is RFC 2365's for sites).
+    pub(crate) fn new(names: &ClusterNames, spec: &NetworkSpec) -> Result<Segment> {
+        let (subnet, bridge) = (spec.subnet.trunc(), spec.bridge.clone());
+        let no_room = || Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines"));
+        let host = subnet.hosts().next().filter(|_| subnet.prefix_len() <= 30).ok_or_else(no_room)?;
+        let hash = u32::from_str_radix(&names.hash, 16).unwrap_or_default();
+        let [a, b, c, d] = hash.to_be_bytes();
+        let group = Ipv4Addr::new(239, 192 | (a & 3), b, c);
+        Ok(Segment { subnet, host, bridge, group, port: 20_000 + u16::from(d) * 64 + u16::from(a >> 2) })
+    }
+
+    /// As QEMU is told. A tap is QEMU's own and goes with it.
+    pub(crate) fn netdev(&self, id: &str, names: &MachineNames) -> String {
+        if self.bridge.is_some() {
+            return format!("tap,id={id},ifname={},script=no,downscript=no", tap(names));
+        }
+        format!("socket,id={id},mcast={}:{},localaddr=127.0.0.1", self.group, self.port)
+    }
+
+    /// What the guest is told.
+    ///
+    /// # Errors
+    /// `Conflict` for a machine whose address is not on it.
+    pub(crate) fn interfaces(&self, spec: &MachineSpec) -> Result<Interfaces> {
+        let (address, subnet) = (spec.address, self.subnet);
+        if !subnet.contains(&address) {
+            let message = format!(
+                "the address {address} of machine {} is not on the network of cluster {} ({subnet})",
+                spec.name, spec.cluster
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let mtu = self.mtu()?;
+        let interface = |name: &str, prefix| GuestInterface {
+            name: name.to_owned(),
+            address: Ipv4Net::new_assert(address, prefix),
+            mtu,
+        };
+        if self.bridge.is_some() {
+            // The node agent sets the way out.
+            return Ok(Interfaces { interfaces: vec![interface("eth0", subnet.prefix_len())], routes: Vec::new() });
+        }
+        let out = "eth1".to_owned();
+        Ok(Interfaces {
+            interfaces: vec![interface("eth0", subnet.prefix_len()), interface(&out, 32)],
+            routes: vec![
+                GuestRoute { to: self.host.into(), via: None, interface: out.clone() },
+                GuestRoute { to: Ipv4Net::default(), via: Some(self.host), interface: out },
+            ],
+        })
+    }
+}
+
+impl Segment {
+    /// The largest packet, in bytes.
+    ///
+    /// # Errors
+    /// `State` where the bridge is not there.
+    fn mtu(&self) -> Result<u32> {
+        let Some(bridge) = &self.bridge else { return Ok(MTU) };
+        let path = format!("/sys/class/net/{bridge}/mtu");
+        let found = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::State, format!("the bridge {bridge} of the cluster's network is not there"))
+                .hint("mend the network with: kcl start")
+        })
+    }
+
+    /// Puts the machine's tap into the bridge. QEMU has made it by then.
+    ///
+    /// # Errors
+    /// `Host` where that needs root.
+    pub(crate) async fn plug_in(&self, names: &MachineNames) -> Result<()> {
+        let Some(bridge) = &self.bridge else { return Ok(()) };
+        let tap = tap(names);
+        let what = || format!("put {tap} into the bridge {bridge}");
+        let mtu = self.mtu()?;
+        let index = |name: &str| nix::net::if_::if_nametoindex(name).doing(what);
+        let link = LinkUnspec::new_with_index(index(&tap)?).controller(index(bridge)?).mtu(mtu).up().build();
+        let (connection, handle, _) = rtnetlink::new_connection().doing(what)?;
+        let connection = tokio::spawn(connection);
+        let result = handle.link().set(link).execute().await.doing(what);
+        connection.abort();
+        result
+    }
+}
+
+/// The host's end of a machine's interface on a bridge.
+fn tap(names: &MachineNames) -> String {
+    format!("kq{}", names.hash)
+}
+
+/// A free network; the one that the cluster has already, if any.
+pub(crate) fn propose(layout: &Layout, cluster: &str) -> Result<Ipv4Net> {
+    if let Some(spec) = document::read::<NetworkSpec>(&layout.cluster(cluster)?.network_file())? {
+        return Ok(spec.subnet);
+    }
+    let taken = taken(layout, cluster)?;
+    let pools = POOLS.iter().map(|(address, prefix)| Ipv4Net::new_assert(*address, *prefix));
+    let mut nets = pools.filter_map(|pool| pool.subnets(PREFIX).ok()).flatten();
+    nets.find(|net| !taken.iter().any(|other| overlap(*net, *other))).ok_or_else(|| {
+        Error::new(ErrorKind::Conflict, "no free network was found in 10.89.0.0/16 and 172.29.0.0/16")
+            .hint("name another with --subnet, such as --subnet 192.168.89.0/24")
+    })
+}
+
+fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// What machines may want to reach, or other clusters have: the host's addresses and routes, and what the clusters of
+/// this home hold on to.
+fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
+    let mut taken = routes(&fs::read_to_string("/proc/net/route").unwrap_or_default());
+    for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
+        let address = interface.address.as_ref().and_then(|address| address.as_sockaddr_in().map(|v4| v4.ip()));
+        let mask = interface.netmask.as_ref().and_then(|mask| mask.as_sockaddr_in().map(|v4| v4.ip()));
+        taken.extend(address.zip(mask).and_then(|(address, mask)| Ipv4Net::with_netmask(address, mask).ok()));
+    }
+    for other in directories(&layout.clusters())?.into_iter().filter(|other| other != cluster) {
+        let Ok(names) = layout.cluster(&other) else { continue };
+        // The second is the native driver's.
+        for file in [names.network_file(), names.dir.join("network.json")] {
+            taken.extend(document::read::<NetworkSpec>(&file).unwrap_or_default().map(|spec| spec.subnet));
+        }
+    }
+    Ok(taken)
+}
+
+/// The networks of `/proc/net/route` (proc_pid_net(5)), but for the default route.
+fn routes(table: &str) -> Vec<Ipv4Net> {
+    let parse = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        // Numbers in the machine's order of a network's bytes.
+        let mut number = |at| Some(u32::from_str_radix(fields.nth(at)?, 16).ok()?.to_ne_bytes());
+        let (to, mask) = (number(0)?, number(5)?);
+        Ipv4Net::with_netmask(to.into(), mask.into()).ok().filter(|net| net.prefix_len() > 0)
+    };
+    table.lines().skip(1).filter_map(parse).collect()
+}
+
+/// The network that was asked for last.
+///
+/// # Errors
+/// `State` where there is none.
+pub(crate) fn segment(names: &ClusterNames) -> Result<Segment> {
+    let spec = document::read::<NetworkSpec>(&names.network_file())?
+        .ok_or_else(|| Error::new(ErrorKind::State, format!("cluster {} has no network yet", names.name)))?;
+    Segment::new(names, &spec)
+}
+
+/// Remembers the network. Each machine brings its own part of it.
+pub(crate) fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
+    let names = layout.cluster(&spec.cluster)?;
+    let segment = Segment::new(&names, spec)?;
+    let document = NetworkSpec { subnet: segment.subnet, ..spec.clone() };
+    document::make_private_directory(&names.dir)?;
+    if document::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
+        document::write(&names.network_file(), &document)?;
+    }
+    // Without a bridge, the initrd sets the way out.
+    let gateway = segment.bridge.as_ref().map(|_| segment.host);
+    let link = Link { interface: "eth0".to_owned(), subnet: segment.subnet, gateway, mtu: segment.mtu()?, host: None };
+    Ok(Network {
+        subnet: segment.subnet,
+        host: Some(segment.host),
+        bridge: segment.bridge,
+        link,
+        links: Default::default(),
+    })
+}
+
+/// Forgets the network with all that no machine needs any more.
+pub(crate) fn delete(layout: &Layout, cluster: &str) -> Result<()> {
+    let names = layout.cluster(cluster)?;
+    document::remove_file(&names.network_file())?;
+    document::remove_if_empty(&names.run)?;
+    document::remove_if_empty(&names.machines())?;
+    document::remove_if_empty(&names.dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_of_the_kernel() {
+        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                     eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                     eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        assert_eq!(routes(table), ["192.168.1.0/24".parse::<Ipv4Net>().unwrap()]);
+    }
+
+    #[test]
+    fn clusters_have_segments_of_their_own() {
+        let layout = Layout::new(std::path::Path::new("/nonexistent"), std::path::Path::new("/run/kcl"));
+        let new = |cluster: &str, net: &str| {
+            Segment::new(&layout.cluster(cluster).unwrap(), &NetworkSpec::new(cluster, net.parse().unwrap()))
+        };
+        let [a, b] = ["a", "b"].map(|name| new(name, "10.89.0.0/24").unwrap());
+        let names = layout.machine("a", "a").unwrap();
+        assert_ne!(a.netdev("x", &names), b.netdev("x", &names));
+        assert!(a.group.is_multicast() && a.port >= 20_000);
+        assert!(tap(&names).len() <= 15, "as the kernel wants it");
+        let tiny = new("a", "10.0.0.0/31");
+        assert_eq!(tiny.unwrap_err().kind, ErrorKind::Conflict);
+    }
+}

@@ -1,0 +1,82 @@
+//! The QEMU process of a machine: found by the lock that it holds on its pid file.
+//!
+//! The kernel names the holder of a lock, and takes the lock away with the process. So no number of a process that is
+//! gone can be mistaken for one that runs, and no file that a crash left says anything.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use kcl_driver_api::{Error, Result};
+use kcl_driver_vm::{Doing, MachineNames};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// A QEMU that cannot be mistaken for a later process with its number.
+pub(crate) struct Process {
+    pub pid: i32,
+    fd: OwnedFd,
+}
+
+/// Where QEMU writes its number.
+pub(crate) fn pid_file(names: &MachineNames) -> PathBuf {
+    names.run.join("pid")
+}
+
+impl Process {
+    /// The machine's, if it runs.
+    pub(crate) fn of(names: &MachineNames) -> Option<Process> {
+        let file = File::options().read(true).write(true).open(pid_file(names)).ok()?;
+        let pid = holder(&file)?;
+        let fd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+        // It was the holder's number before and is it after: so it is the holder that the descriptor stands for.
+        (holder(&file) == Some(pid)).then_some(Process { pid, fd })
+    }
+
+    /// Kills it and waits for its end.
+    pub(crate) fn kill(&self, limit: Duration) -> Result<()> {
+        match pidfd_send_signal(&self.fd, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => return Err(error).doing(|| format!("kill process {}", self.pid)),
+        }
+        if self.wait(limit)? {
+            return Ok(());
+        }
+        let message = format!("QEMU (process {}) did not end within {} s of SIGKILL", self.pid, limit.as_secs());
+        Err(Error::engine(message))
+    }
+
+    /// Waits for its end; false if it did not end in time.
+    pub(crate) fn wait(&self, limit: Duration) -> Result<bool> {
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            // Rounded up: a rest of less than a millisecond would spin.
+            let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout) {
+                Ok(0) if left.is_zero() => return Ok(false),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => return Err(error).doing(|| format!("wait for process {}", self.pid)),
+            }
+        }
+    }
+}
+
+/// Who holds a lock on a file (`F_GETLK` of fcntl(2)).
+fn holder(file: &File) -> Option<i32> {
+    let mut lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_GETLK(&mut lock)).ok()?;
+    (lock.l_type != libc::F_UNLCK as libc::c_short && lock.l_pid > 0).then_some(lock.l_pid)
+}

@@ -1,0 +1,149 @@
+//! Who keeps a machine running: a service of systemd, where that manages the host, which starts it after a boot too;
+//! else a process of ours.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kcl_driver_api::{Error, Result};
+use kcl_driver_oci::doing::Doing;
+use kcl_driver_oci::layout::MachineNames;
+use kcl_driver_oci::process::Process;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// What came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The machine's first process ended.
+    Ended,
+    /// We were asked to end.
+    Asked,
+}
+
+/// SIGTERM, to be waited for. It ends this process no more.
+pub(crate) fn requests_to_end() -> Result<SignalFd> {
+    let what = || "listen for signals";
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.thread_block().doing(what)?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).doing(what)
+}
+
+/// Waits for either.
+pub(crate) fn ended_or_asked_to(process: &Process, requests: &SignalFd) -> Result<Which> {
+    loop {
+        let mut watched =
+            [PollFd::new(process.fd().as_fd(), PollFlags::POLLIN), PollFd::new(requests.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut watched, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).doing(|| "wait for the machine's first process"),
+            Ok(_) if watched[1].any().unwrap_or(false) => return Ok(Which::Asked),
+            Ok(_) => return Ok(Which::Ended),
+        }
+    }
+}
+
+/// Whether systemd manages this host: sd_booted(3).
+pub(crate) fn systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+fn unit(names: &MachineNames) -> String {
+    format!("kcl-{}-{}.service", names.cluster_name, names.name)
+}
+
+fn unit_file(names: &MachineNames) -> PathBuf {
+    names.dir.join(unit(names))
+}
+
+/// Has somebody keep the machine running that runs now.
+pub(crate) fn keep(names: &MachineNames) -> Result<()> {
+    let program = program()?;
+    if !systemd() {
+        return detached(&program, names);
+    }
+    let path = unit_file(names);
+    fs::write(&path, service(&program, names)).doing(|| format!("write {}", path.display()))?;
+    systemctl(&["enable", "--quiet", &path.to_string_lossy()])?;
+    systemctl(&["start", "--no-block", &unit(names)])
+}
+
+/// It is not to run any more; the service ends with it.
+pub(crate) fn forget(names: &MachineNames) -> Result<()> {
+    let path = unit_file(names);
+    if !path.exists() || !systemd() {
+        return Ok(());
+    }
+    // Stopped before it is forgotten; one that ended with its machine need not be known any more.
+    systemctl(&["stop", &unit(names)]).or_else(|error| if is_loaded(names)? { Err(error) } else { Ok(()) })?;
+    systemctl(&["disable", "--quiet", &unit(names)])?;
+    fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
+    systemctl(&["daemon-reload"])?;
+    // One that is not known any more is no failure.
+    let _ = systemctl(&["reset-failed", &unit(names)]);
+    Ok(())
+}
+
+/// Ourselves, where we stay.
+fn program() -> Result<PathBuf> {
+    fs::read_link("/proc/self/exe").doing(|| "find the program that runs")
+}
+
+fn service(program: &Path, names: &MachineNames) -> String {
+    format!(
+        "[Unit]\n\
+         Description=Node {machine} of the Kubernetes cluster {cluster} (kcl)\n\
+         Wants=network-online.target\n\
+         After=network-online.target\n\
+         \n\
+         [Service]\n\
+         ExecStart={program} host keep {cluster} {machine}\n\
+         Restart=on-failure\n\
+         RestartSec=5\n\
+         TimeoutStopSec=60\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target\n",
+        machine = names.name,
+        cluster = names.cluster_name,
+        program = program.display(),
+    )
+}
+
+fn is_loaded(names: &MachineNames) -> Result<bool> {
+    let output = Command::new("systemctl").args(["show", "--property=LoadState", "--value", &unit(names)]).output();
+    let output = output.doing(|| "run systemctl")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim() == "loaded")
+}
+
+fn systemctl(arguments: &[&str]) -> Result<()> {
+    let output = Command::new("systemctl").args(arguments).stdin(Stdio::null()).output();
+    let output = output.doing(|| "run systemctl")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::engine(format!("systemctl {} failed: {said}", arguments.join(" "))))
+}
+
+/// A process in a session of its own, whose parent ends at once.
+fn detached(program: &Path, names: &MachineNames) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args(["host", "keep", &names.cluster_name, &names.name]).current_dir("/").env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.env("PATH", kcl_driver_oci::config::PATH);
+    apart(&mut command);
+    command.spawn().map(|_| ()).doing(|| format!("run {}", program.display()))
+}
+
+#[allow(unsafe_code)]
+fn apart(command: &mut Command) {
+    let apart = || nix::unistd::setsid().map(|_| ()).map_err(Into::into);
+    // SAFETY: setsid(2) is async-signal-safe and nothing is allocated.
+    unsafe { command.pre_exec(apart) };
+}

@@ -1,0 +1,157 @@
+//! What a host is like. Gathered here, judged by the driver.
+
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kcl_driver_api::Result;
+use kcl_driver_oci::doing::Doing;
+use kcl_driver_oci::measures::{Usage, controllers, inotify, meminfo};
+use kcl_driver_oci::netlink::Netlink;
+use kcl_driver_oci::{cgroup, host, list, try_out};
+use nix::sys::statvfs::statvfs;
+
+use crate::boot;
+use crate::protocol::{Facts, Interface};
+use crate::serve::Host;
+
+/// TCP ports that a node listens on, on the address of the host or on loopback.
+const PORTS: &[u16] = &[2379, 2380, 6443, 10248, 10249, 10250, 10256, 10257, 10259];
+/// Programs that manage the same things as a node.
+const RIVALS: &[&str] = &["kubelet", "k3s", "k3s-server", "k3s-agent", "k0s", "rke2", "kubelite", "kube-proxy"];
+/// The state of a listening socket in `/proc/net/tcp`: `TCP_LISTEN`.
+const LISTEN: &str = "0A";
+
+/// Looks.
+pub(crate) fn gather(at: &Host, thorough: bool) -> Result<Facts> {
+    let memory = read("/proc/meminfo");
+    let mountinfo = cgroup::mountinfo()?;
+    let existing = at.layout.home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    let space = statvfs(existing).doing(|| format!("look for free space in {}", existing.display()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "start a runtime")?;
+    let (interfaces, default) = runtime.block_on(network())?;
+    let overlay = if thorough { try_out::overlay(&at.layout.home) } else { None };
+    let instances = thorough.then(|| Usage {
+        limit: read("/proc/sys/fs/inotify/max_user_instances").trim().parse().unwrap_or(u64::MAX),
+        used: inotify(Path::new("/proc")).0,
+    });
+    Ok(Facts {
+        system: pretty_name(&read("/etc/os-release")),
+        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        systemd: boot::systemd(),
+        capabilities: host::bounding_set(&read("/proc/self/status")),
+        controllers: controllers(&cgroup::hierarchies(&mountinfo), &mountinfo),
+        clock: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+        disk_free: space.blocks_available() * space.fragment_size(),
+        memory_total: meminfo(&memory, "MemTotal"),
+        memory_available: meminfo(&memory, "MemAvailable"),
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        interfaces,
+        default,
+        ports: if thorough { ports() } else { Vec::new() },
+        rivals: if thorough { rivals() } else { Vec::new() },
+        clusters: list::directories(&at.layout.clusters())?,
+        trees: at.trees.there()?,
+        overlay,
+        inotify_instances: instances,
+    })
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn pretty_name(os_release: &str) -> String {
+    let line = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    line.unwrap_or("Linux").trim_matches('"').to_owned()
+}
+
+async fn network() -> Result<(Vec<Interface>, Option<String>)> {
+    let netlink = Netlink::connect()?;
+    let mut interfaces = Vec::new();
+    for link in netlink.links().await? {
+        for address in netlink.addresses(&link).await? {
+            if !address.addr().is_loopback() {
+                interfaces.push(Interface { name: link.name.clone(), address, mtu: link.mtu });
+            }
+        }
+    }
+    Ok((interfaces, netlink.default_link().await?.map(|link| link.name)))
+}
+
+/// Who listens on ports that a node needs.
+fn ports() -> Vec<(u16, String)> {
+    let mut taken: Vec<(u16, String)> = Vec::new();
+    for line in (read("/proc/net/tcp") + &read("/proc/net/tcp6")).lines() {
+        if let Some((port, inode)) = listening(line)
+            && PORTS.contains(&port)
+            && taken.iter().all(|(known, _)| *known != port)
+        {
+            taken.push((port, owner(&inode).unwrap_or_else(|| "another program".to_owned())));
+        }
+    }
+    taken.sort();
+    taken
+}
+
+/// The port and the inode of a listening socket: proc_pid_net(5).
+fn listening(line: &str) -> Option<(u16, String)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let port = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
+    (*fields.get(3)? == LISTEN).then(|| fields.get(9).map(|inode| (port, (*inode).to_owned())))?
+}
+
+/// The name of a process that has a socket.
+fn owner(inode: &str) -> Option<String> {
+    let wanted = format!("socket:[{inode}]");
+    processes()
+        .find(|process| {
+            let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+            descriptors
+                .into_iter()
+                .any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))
+        })
+        .map(|process| comm(&process))
+}
+
+fn rivals() -> Vec<String> {
+    let mut found: Vec<String> =
+        processes().map(|process| comm(&process)).filter(|name| RIVALS.contains(&name.as_str())).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn processes() -> impl Iterator<Item = std::path::PathBuf> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
+        .map(|entry| entry.path())
+}
+
+fn comm(process: &Path) -> String {
+    fs::read_to_string(process.join("comm")).unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listening_socket_and_another() {
+        let line =
+            "   0: 0100007F:192B 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 x";
+        assert_eq!(listening(line), Some((6443, "4711".to_owned())));
+        assert_eq!(listening(&line.replace(" 0A ", " 01 ")), None);
+        assert_eq!(listening("  sl  local_address rem_address   st"), None);
+    }
+
+    #[test]
+    fn the_name_of_a_system() {
+        assert_eq!(
+            pretty_name("ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"),
+            "Debian GNU/Linux 12 (bookworm)"
+        );
+        assert_eq!(pretty_name(""), "Linux");
+    }
+}

@@ -1,0 +1,238 @@
+//! Machines of this host: made, powered on and off, kept running, deleted.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result};
+use kcl_driver_oci::config::Attachment;
+use kcl_driver_oci::doing::Doing;
+use kcl_driver_oci::layout::MachineNames;
+use kcl_driver_oci::process::Process;
+use kcl_driver_oci::{access, cgroup, create, delete, disk, run};
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{self, Name};
+use crate::serve::Host;
+use crate::{boot, network};
+
+/// How long a node may take to end when its host is shut down, as for a stop by kcl.
+const GRACE: Duration = Duration::from_secs(40);
+/// How long a machine has to have run for its end to be no reason to wait before it is started again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// What a machine is run with.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Engine {
+    /// runc, in one of the trees.
+    pub runc: PathBuf,
+    /// The root file system, for its tools.
+    pub rootfs: PathBuf,
+}
+
+impl Host {
+    /// The names of a machine that is there.
+    pub(crate) fn machine(&self, name: &Name) -> Result<MachineNames> {
+        let names = self.names(name)?;
+        if names.dir.is_dir() {
+            return Ok(names);
+        }
+        let message = format!("there is no machine {} in cluster {}", name.machine, name.cluster);
+        Err(Error::new(ErrorKind::NotFound, message))
+    }
+
+    fn names(&self, name: &Name) -> Result<MachineNames> {
+        self.layout.machine(&name.cluster, &name.machine)
+    }
+}
+
+/// One change of this host at a time: several kcls may have nodes here, and a command whose kcl is gone goes on.
+pub(crate) fn lock() -> Result<File> {
+    disk::make_private_directory(Path::new(protocol::RUN))?;
+    let path = Path::new(protocol::RUN).join("host.lock");
+    let what = || format!("lock {}", path.display());
+    let file = File::create(&path).doing(what)?;
+    file.lock().doing(what)?;
+    Ok(file)
+}
+
+/// What a machine is run with, where it was made whole.
+pub(crate) fn engine(names: &MachineNames) -> Result<Option<Engine>> {
+    disk::read(&names.dir.join("engine.json"))
+}
+
+/// There while the machine is to run.
+fn wanted(names: &MachineNames) -> PathBuf {
+    names.dir.join("wanted")
+}
+
+pub(crate) fn create(host: &Host, spec: &MachineSpec, runc: &Path) -> Result<()> {
+    let _lock = lock()?;
+    create::check(spec)?;
+    let names = host.layout.machine(&spec.cluster, &spec.name)?;
+    if create::is_half_made(&names) {
+        remove(&names)?;
+    }
+    create::create(&names, spec)?;
+    let engine = Engine { runc: runc.to_owned(), rootfs: spec.rootfs.clone() };
+    disk::write(&names.dir.join("engine.json"), &engine)
+}
+
+pub(crate) fn on(host: &Host, name: &Name) -> Result<()> {
+    let names = host.machine(name)?;
+    {
+        let _lock = lock()?;
+        start(&names)?;
+        fs::write(wanted(&names), "").doing(|| format!("write {}", wanted(&names).display()))?;
+    }
+    boot::keep(&names)
+}
+
+/// Starts a machine that does not run.
+fn start(names: &MachineNames) -> Result<()> {
+    if Process::init(names).is_some() {
+        return Ok(());
+    }
+    let spec = access::spec(names)?;
+    let engine = engine(names)?.ok_or_else(|| {
+        Error::new(ErrorKind::State, format!("machine {} was not made whole", names.name)).hint("delete it")
+    })?;
+    // What a crash, a kill or an end of its own left of the boot before.
+    clear(names)?;
+    let runc = run::program(Some(&engine.runc))?;
+    network::record(names, &engine.rootfs)?;
+    run::run(&runc, names, &spec, Attachment::Host).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = clear(names);
+    })
+}
+
+pub(crate) fn off(host: &Host, name: &Name, grace: Duration) -> Result<()> {
+    let names = host.machine(name)?;
+    {
+        let _lock = lock()?;
+        end(&names, grace)?;
+    }
+    boot::forget(&names)?;
+    gone(&names)
+}
+
+fn end(names: &MachineNames, grace: Duration) -> Result<()> {
+    disk::remove_file(&wanted(names))?;
+    run::ask_to_end(names, grace)?;
+    clear(names)
+}
+
+/// Waits for the keeper, who ends with the machine.
+fn gone(names: &MachineNames) -> Result<()> {
+    if names.dir.is_dir() {
+        let keeper = keeper(names)?;
+        keeper.lock().doing(|| format!("wait for who keeps machine {} running", names.name))?;
+    }
+    Ok(())
+}
+
+/// Locked by who keeps the machine running.
+fn keeper(names: &MachineNames) -> Result<File> {
+    let path = names.dir.join("keeper.lock");
+    File::create(&path).doing(|| format!("open {}", path.display()))
+}
+
+/// Kills what runs of the machine, and puts back what it changed of the host.
+fn clear(names: &MachineNames) -> Result<()> {
+    let runc = engine(names)?.map(|engine| engine.runc);
+    run::clear(runc.as_deref(), names)?;
+    cgroup::remove_cluster(&names.cluster)?;
+    network::restore(names)
+}
+
+pub(crate) fn delete(host: &Host, name: &Name) -> Result<()> {
+    let names = host.names(name)?;
+    {
+        let _lock = lock()?;
+        if !names.dir.exists() {
+            return Ok(());
+        }
+        delete::begin(&names)?;
+        end(&names, Duration::ZERO)?;
+    }
+    boot::forget(&names)?;
+    gone(&names)?;
+    let _lock = lock()?;
+    remove(&names)
+}
+
+fn remove(names: &MachineNames) -> Result<()> {
+    delete::begin(names)?;
+    clear(names)?;
+    delete::end(names)?;
+    disk::remove_if_empty(&names.cluster.nodes())?;
+    remove_run(names)
+}
+
+/// runc's directories on the tmpfs.
+fn remove_run(names: &MachineNames) -> Result<()> {
+    disk::remove_if_empty(&names.cluster.runc_root())?;
+    disk::remove_if_empty(&names.cluster.run)
+}
+
+/// The cluster has no machines here any more; with the last cluster all of kcl goes.
+pub(crate) fn leave(host: &Host, cluster: &str) -> Result<()> {
+    let _lock = lock()?;
+    let names = host.layout.cluster(cluster)?;
+    if !kcl_driver_oci::list::directories(&names.nodes())?.is_empty() {
+        return Ok(());
+    }
+    host.trees.unclaim(cluster)?;
+    disk::remove_tree(&names.dir)?;
+    disk::remove_if_empty(&host.layout.clusters())?;
+    if !host.layout.clusters().exists() {
+        disk::remove_tree(&host.layout.home.join("trees"))?;
+        disk::remove_tree(&host.layout.home.join("bin"))?;
+        // Somebody else's files may be there.
+        disk::remove_if_empty(&host.layout.home)?;
+        disk::remove_file(&host.layout.run.join("host.lock"))?;
+        disk::remove_if_empty(&host.layout.run)?;
+    }
+    Ok(())
+}
+
+/// Has the machine running as long as it is to run: starts it after a boot of the host, and again where it ends by
+/// itself. Ends the machine where it is itself asked to end, as at a shutdown.
+pub(crate) fn keep(host: &Host, name: &Name) -> Result<()> {
+    let names = host.machine(name)?;
+    let keeper = keeper(&names)?;
+    match keeper.try_lock() {
+        Ok(()) => {}
+        // Another one does.
+        Err(TryLockError::WouldBlock) => return Ok(()),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    let requests = boot::requests_to_end()?;
+    let mut delay = Duration::ZERO;
+    loop {
+        let process = {
+            let _lock = lock()?;
+            if !wanted(&names).exists() {
+                return Ok(());
+            }
+            start(&names)?;
+            Process::init(&names)
+        };
+        let begun = Instant::now();
+        if let Some(process) = process
+            && boot::ended_or_asked_to(&process, &requests)? == boot::Which::Asked
+        {
+            // Still wanted: the next boot starts it.
+            let _lock = lock()?;
+            run::ask_to_end(&names, GRACE)?;
+            return clear(&names);
+        }
+        delay = if begun.elapsed() >= STEADY {
+            Duration::ZERO
+        } else {
+            (delay * 2).clamp(Duration::from_millis(100), STEADY)
+        };
+        std::thread::sleep(delay);
+    }
+}

@@ -1,0 +1,160 @@
+//! One request, one answer.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kcl_driver_api::{Error, ErrorKind, Exec, File, MachineInfo, Result, Stdin, Stdout};
+use kcl_driver_oci::doing::Doing;
+use kcl_driver_oci::layout::Layout;
+use kcl_driver_oci::{access, exec, list};
+
+use crate::protocol::{self, Done, Failure, FileText, Machine, Name, Request, answer, read_request};
+use crate::trees::Trees;
+use crate::{facts, machine, receive};
+
+/// A host, and where kcl lies on it.
+pub(crate) struct Host {
+    /// What is called how.
+    pub layout: Layout,
+    /// The directories that machines are made of.
+    pub trees: Trees,
+}
+
+impl Host {
+    fn new() -> Self {
+        let home = Path::new(protocol::HOME);
+        Host { layout: Layout::new(home, Path::new(protocol::RUN)), trees: Trees::new(home) }
+    }
+}
+
+/// `kcl-node host`: answers the request on its standard input. `kcl-node host keep CLUSTER MACHINE` is one without.
+pub fn main(arguments: &[&str]) -> ExitCode {
+    // Not `Stdin`, which reads ahead: what follows the request may be for a command.
+    let mut input = match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(input) => fs::File::from(input),
+        Err(error) => {
+            eprintln!("kcl-node: standard input: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let request = match arguments {
+        [] => read_request(&mut input).map_err(Error::from),
+        ["keep", cluster, machine] => {
+            Ok(Request::Keep(Name { cluster: (*cluster).to_owned(), machine: (*machine).to_owned() }))
+        }
+        _ => Err(Error::new(ErrorKind::State, "usage: kcl-node host [keep CLUSTER MACHINE]")),
+    };
+    let done = match request {
+        Ok(Request::Exec { name, argv, env, tty, mark }) => {
+            return run(
+                &Host::new(),
+                &name,
+                Exec { argv, env, tty, stdin: Stdin::Inherit, stdout: Stdout::Inherit },
+                &mark,
+            );
+        }
+        Ok(Request::Keep(name)) => machine::keep(&Host::new(), &name).map_err(|error| {
+            eprintln!("kcl-node: {error}");
+            io::Error::other(error)
+        }),
+        Ok(request) => serve(&Host::new(), request, &mut input),
+        Err(error) => answer::<Done>(&mut io::stdout(), Err(error)),
+    };
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn serve(host: &Host, request: Request, input: &mut impl io::Read) -> io::Result<()> {
+    let out = &mut io::stdout();
+    let done = |result: Result<()>| result.map(|()| Done {});
+    match request {
+        Request::Facts { thorough } => answer(out, facts::gather(host, thorough)),
+        Request::List { cluster } => {
+            let machines = list::list(&host.layout, cluster.as_deref());
+            answer(out, machines.map(|all| all.into_iter().map(Machine::from).collect::<Vec<_>>()))
+        }
+        Request::Claim { cluster, keys } => answer(out, claim(host, &cluster, &keys)),
+        Request::Receive { cluster, trees } => {
+            let keys: Vec<String> = trees.keys().cloned().collect();
+            let received = claim(host, &cluster, &keys).and_then(|_| receive::receive(&host.trees, &trees, input, out));
+            answer(out, received)
+        }
+        Request::Create { spec, runc } => answer(out, done(machine::create(host, &spec, &runc))),
+        Request::On(name) => answer(out, done(machine::on(host, &name))),
+        Request::Off { name, grace } => answer(out, done(machine::off(host, &name, Duration::from_millis(grace)))),
+        Request::Info(name) => answer(out, info(host, &name)),
+        Request::Put { name, files } => answer(out, done(put(host, &name, files))),
+        Request::Get { name, path } => {
+            let content = host.machine(&name).and_then(|names| access::get(&names, &path));
+            answer(out, content.map(|content| STANDARD.encode(content)))
+        }
+        Request::Console(name) => {
+            let content = host.machine(&name).and_then(|names| access::console(&names));
+            answer(out, content.map(|content| STANDARD.encode(content)))
+        }
+        Request::Delete(name) => answer(out, done(machine::delete(host, &name))),
+        Request::Leave { cluster } => answer(out, done(machine::leave(host, &cluster))),
+        Request::Exec { .. } | Request::Keep(_) => unreachable!("taken before"),
+    }
+    .and_then(|()| out.flush())
+}
+
+/// Keeps the trees and says which are not whole.
+fn claim(host: &Host, cluster: &str, keys: &[String]) -> Result<Vec<String>> {
+    let _lock = machine::lock()?;
+    host.layout.cluster(cluster)?;
+    host.trees.claim(cluster, keys)?;
+    let mut missing = Vec::new();
+    for key in keys {
+        if !host.trees.is_whole(key)? {
+            missing.push(key.clone());
+        }
+    }
+    Ok(missing)
+}
+
+fn info(host: &Host, name: &Name) -> Result<Machine> {
+    Ok(list::info(&host.machine(name)?).into())
+}
+
+fn put(host: &Host, name: &Name, files: Vec<FileText>) -> Result<()> {
+    let decode = |file: FileText| {
+        let content = STANDARD.decode(&file.content).doing(|| format!("read {}", file.path.display()))?;
+        Ok(File { path: file.path, mode: file.mode, content })
+    };
+    let files: Vec<File> = files.into_iter().map(decode).collect::<Result<_>>()?;
+    access::put(&host.machine(name)?, &files)
+}
+
+/// Runs a command with the streams that are ours.
+fn run(host: &Host, name: &Name, request: Exec, mark: &str) -> ExitCode {
+    let output = host.machine(name).and_then(|names| {
+        let runc: Option<PathBuf> = machine::engine(&names)?.map(|engine| engine.runc);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "start a runtime")?;
+        runtime.block_on(exec::exec(runc.as_deref(), &names, request))
+    });
+    match output {
+        Ok(output) => {
+            // What was not there to be run says so by us.
+            let _ = io::stderr().write_all(&output.stderr);
+            ExitCode::from(u8::try_from(output.code).unwrap_or(u8::MAX))
+        }
+        Err(error) => {
+            let failure = serde_json::to_string(&Failure::from(error)).unwrap_or_default();
+            eprintln!("{mark}{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl From<MachineInfo> for Machine {
+    fn from(info: MachineInfo) -> Self {
+        let MachineInfo { cluster, name, power, address, labels } = info;
+        Machine { cluster, name, power, address, labels }
+    }
+}

@@ -1,0 +1,321 @@
+//! A host: a connection that is kept, and requests to what of kcl runs there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_ssh_host::protocol::{self, HOME, Request, frame};
+use russh::client::{Handle, Msg};
+use russh::{Channel, ChannelMsg};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use crate::connect::{Client, Identity, connect};
+use crate::sudo::{self, Sudo};
+use crate::target::Target;
+
+/// What a script of ours says where the program is not there yet.
+const ABSENT: u32 = 97;
+/// sshd lets ten commands run at a time on a connection (`MaxSessions`); one is left for the user's own doing.
+const COMMANDS: usize = 8;
+
+/// Hosts of this process by how they are reached: a driver is made anew for each step of a start, a connection is not.
+static HOSTS: LazyLock<Mutex<HashMap<Target, Arc<Host>>>> = LazyLock::new(Mutex::default);
+
+/// A host.
+pub(crate) struct Host {
+    /// How it is reached.
+    pub target: Target,
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+}
+
+/// A connection that is logged in.
+pub(crate) struct Connection {
+    handle: Handle<Client>,
+    commands: Semaphore,
+    sudo: Sudo,
+    /// `uname -s -m`.
+    pub system: String,
+    /// The addresses of this connection as the host sees them: ours, and its own.
+    pub addresses: Option<(std::net::IpAddr, std::net::IpAddr)>,
+}
+
+/// What to do where kcl has nothing on the host yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// The program is put there, to stay.
+    Install,
+    /// It is put into a directory that is gone when this returns.
+    Try,
+}
+
+/// What became of a command.
+pub(crate) struct Ended {
+    pub code: Option<u32>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+/// The program for hosts, by its digest.
+#[derive(Clone)]
+pub(crate) struct Program {
+    /// A static executable: the node agent.
+    pub content: Arc<Vec<u8>>,
+    path: String,
+}
+
+impl Program {
+    pub(crate) fn new(content: Vec<u8>) -> Self {
+        let digest: String = Sha256::digest(&content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Program { content: Arc::new(content), path: format!("{HOME}/bin/kcl-node-{digest}") }
+    }
+
+    /// Runs it where it is there.
+    fn run(&self) -> String {
+        format!("[ -x {0} ] || exit {ABSENT}; exec {0} host", self.path)
+    }
+
+    /// Puts what comes first into its place, then runs it. `wc`: what was cut off must not be taken for whole.
+    fn install(&self) -> String {
+        format!(
+            "set -e; umask 077; mkdir -p {HOME}/bin; t={path}.new.$$; head -c {size} > $t; \
+             [ $(wc -c < $t) = {size} ] || {{ rm -f $t; exit 98; }}; chmod 755 $t; mv -f $t {path}; exec {path} host",
+            path = self.path,
+            size = self.content.len()
+        )
+    }
+
+    /// Runs it from a directory that goes again.
+    fn try_out(&self) -> String {
+        format!(
+            "umask 077; d=$(mktemp -d /run/kcl-look.XXXXXX) || d=$(mktemp -d) || exit 98; trap 'rm -rf $d' EXIT; \
+             head -c {size} > $d/kcl-node && chmod 700 $d/kcl-node && $d/kcl-node host",
+            size = self.content.len()
+        )
+    }
+}
+
+impl Host {
+    /// The host that is reached so.
+    pub(crate) fn of(target: &Target) -> Arc<Host> {
+        let mut hosts = HOSTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Host { target: target.clone(), connection: tokio::sync::Mutex::new(None) });
+        hosts.entry(target.clone()).or_insert_with(new).clone()
+    }
+
+    /// The host's name in messages.
+    pub(crate) fn name(&self) -> String {
+        self.target.host.to_string()
+    }
+
+    /// The connection, made anew where it was lost.
+    pub(crate) async fn connection(&self, identity: &Identity) -> Result<Arc<Connection>> {
+        let mut connection = self.connection.lock().await;
+        if let Some(there) = connection.as_ref().filter(|there| !there.handle.is_closed()) {
+            return Ok(there.clone());
+        }
+        *connection = None;
+        let made = Arc::new(self.open(identity).await?);
+        *connection = Some(made.clone());
+        Ok(made)
+    }
+
+    async fn open(&self, identity: &Identity) -> Result<Connection> {
+        let handle = connect(&self.target, identity).await?;
+        let mut connection = Connection {
+            handle,
+            commands: Semaphore::new(COMMANDS),
+            sudo: Sudo::Root,
+            system: String::new(),
+            addresses: None,
+        };
+        let look =
+            "uname -s -m; id -u; echo \"$SSH_CONNECTION\"; sudo -n true 2>/dev/null && echo free || command -v sudo";
+        let seen =
+            connection.command(&format!("sh -c {}", sudo::quoted(look)), &[]).await.map_err(|error| self.at(error))?;
+        let text = String::from_utf8_lossy(&seen.stdout).into_owned();
+        let mut lines = text.lines();
+        connection.system = lines.next().unwrap_or_default().to_owned();
+        let user = lines.next().unwrap_or_default().to_owned();
+        connection.addresses = lines.next().and_then(|line| {
+            let mut words = line.split(' ');
+            let ours = words.next()?.parse().ok()?;
+            Some((ours, words.nth(1)?.parse().ok()?))
+        });
+        let sudo = lines.next().unwrap_or_default();
+        if user.parse::<u32>().is_err() {
+            let said = String::from_utf8_lossy(&seen.stderr).trim().to_owned();
+            let message = format!("host {} does not run commands: it said {:?} {said:?}", self.name(), text.trim());
+            return Err(Error::new(ErrorKind::Host, message).hint("kcl needs a POSIX shell there"));
+        }
+        connection.sudo = match (user.as_str(), sudo) {
+            ("0", _) => Sudo::Root,
+            (_, "free") => Sudo::Free,
+            (_, "") => {
+                let message = format!("host {} has no sudo, and its user is not root", self.name());
+                return Err(Error::new(ErrorKind::Host, message).hint("log in as root, or install sudo there"));
+            }
+            _ => self.with_password(&connection, identity).await?,
+        };
+        Ok(connection)
+    }
+
+    async fn with_password(&self, connection: &Connection, identity: &Identity) -> Result<Sudo> {
+        let sudo = Sudo::Password(match &identity.sudo_password {
+            Some(password) => password.clone(),
+            None => sudo::ask_for_password(&self.name()).await?,
+        });
+        let tried = connection.command(&sudo.command("true"), &sudo.input()).await.map_err(|error| self.at(error))?;
+        if tried.code == Some(0) {
+            return Ok(sudo);
+        }
+        let said = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+        let message = format!("host {} does not let its user become root: {said}", self.name());
+        Err(Error::new(ErrorKind::Host, message)
+            .hint(format!("check the password in {}, or the rules in /etc/sudoers", sudo::VARIABLE)))
+    }
+
+    /// An error, with where it happened.
+    pub(crate) fn at(&self, error: Error) -> Error {
+        let name = self.name();
+        if error.message.contains(&name) {
+            return error;
+        }
+        Error { message: format!("host {name}: {}", error.message), ..error }
+    }
+
+    /// Asks the host, where kcl has something there; none where it has nothing.
+    pub(crate) async fn ask_if_there<T: DeserializeOwned>(&self, with: &With, request: &Request) -> Result<Option<T>> {
+        let connection = self.connection(&with.identity).await?;
+        let look = format!("[ -d {HOME} ] || exit {ABSENT}; true");
+        let ended = self.run(&connection, &with.program.run(), &frame(request)).await?;
+        if ended.code != Some(ABSENT) {
+            return self.answer(&ended).map(Some);
+        }
+        if self.run(&connection, &look, &[]).await?.code == Some(ABSENT) {
+            return Ok(None);
+        }
+        // Of another version of kcl, or half removed.
+        self.ask(with, request, Absent::Try).await.map(Some)
+    }
+
+    /// Asks the host.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, with: &With, request: &Request, absent: Absent) -> Result<T> {
+        let connection = self.connection(&with.identity).await?;
+        let ended = self.run(&connection, &with.program.run(), &frame(request)).await?;
+        if ended.code != Some(ABSENT) {
+            return self.answer(&ended);
+        }
+        let script = match absent {
+            Absent::Install => with.program.install(),
+            Absent::Try => with.program.try_out(),
+        };
+        let input = [with.program.content.as_slice(), &frame(request)].concat();
+        let ended = self.run(&connection, &script, &input).await?;
+        self.answer(&ended)
+    }
+
+    async fn run(&self, connection: &Connection, script: &str, input: &[u8]) -> Result<Ended> {
+        let input = [&connection.sudo.input(), input].concat();
+        connection.command(&connection.sudo.command(script), &input).await.map_err(|error| self.at(error))
+    }
+
+    fn answer<T: DeserializeOwned>(&self, ended: &Ended) -> Result<T> {
+        if ended.stdout.is_empty() {
+            let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+            let code = ended.code.map_or("by a signal".to_owned(), |code| format!("with code {code}"));
+            return Err(Error::engine(format!("host {}: the command of kcl ended {code}: {said}", self.name())));
+        }
+        protocol::parse(&ended.stdout).map_err(|error| self.at(error))
+    }
+
+    /// A command of ours that goes on: its channel, with the request written.
+    pub(crate) async fn begin(
+        &self,
+        with: &With,
+        request: &Request,
+        terminal: Option<Terminal>,
+    ) -> Result<Channel<Msg>> {
+        let connection = self.connection(&with.identity).await?;
+        let begin = async {
+            let channel = connection.handle.channel_open_session().await?;
+            if let Some(terminal) = terminal {
+                let (columns, rows) = terminal.size;
+                channel.request_pty(true, &terminal.kind, columns, rows, 0, 0, RAW).await?;
+            }
+            channel.exec(true, connection.sudo.command(&with.program.run())).await?;
+            channel.data_bytes([connection.sudo.input(), frame(request)].concat()).await?;
+            Ok::<_, russh::Error>(channel)
+        };
+        begin.await.map_err(|error| self.at(lost(&error)))
+    }
+}
+
+/// A terminal that hands everything on as it is: the one in the machine does the rest.
+const RAW: &[(russh::Pty, u32)] = &[
+    (russh::Pty::ECHO, 0),
+    (russh::Pty::ICANON, 0),
+    (russh::Pty::ISIG, 0),
+    (russh::Pty::ICRNL, 0),
+    (russh::Pty::OPOST, 0),
+];
+
+/// The terminal of who runs kcl.
+pub(crate) struct Terminal {
+    /// `TERM`.
+    pub kind: String,
+    /// Columns and rows.
+    pub size: (u32, u32),
+}
+
+/// What all hosts are talked to with.
+pub(crate) struct With {
+    /// Who we are.
+    pub identity: Identity,
+    /// What runs there.
+    pub program: Program,
+}
+
+impl Connection {
+    /// Runs a command with this input, to its end.
+    async fn command(&self, command: &str, input: &[u8]) -> Result<Ended> {
+        let _one = self.commands.acquire().await.map_err(|error| Error::engine(error.to_string()))?;
+        let channel = self.handle.channel_open_session().await.map_err(|error| lost(&error))?;
+        channel.exec(false, command).await.map_err(|error| lost(&error))?;
+        let (mut reader, writer) = channel.split();
+        let input = input.to_vec();
+        let feed = async {
+            // A command may end before it has read all.
+            if writer.data_bytes(input).await.is_ok() {
+                let _ = writer.eof().await;
+            }
+            std::future::pending::<()>().await
+        };
+        let read = async {
+            let mut ended = Ended { code: None, stdout: Vec::new(), stderr: Vec::new() };
+            let mut closed = false;
+            while let Some(message) = reader.wait().await {
+                match message {
+                    ChannelMsg::Data { data } => ended.stdout.extend_from_slice(&data),
+                    ChannelMsg::ExtendedData { data, .. } => ended.stderr.extend_from_slice(&data),
+                    ChannelMsg::ExitStatus { exit_status } => ended.code = Some(exit_status),
+                    ChannelMsg::ExitSignal { .. } => closed = true,
+                    ChannelMsg::Close => closed = true,
+                    _ => {}
+                }
+            }
+            (ended, closed)
+        };
+        let (ended, closed) = tokio::select! { read = read => read, () = feed => unreachable!("it never ends") };
+        if ended.code.is_none() && !closed {
+            return Err(Error::new(ErrorKind::Engine, "the connection was cut").hint("go on with: kcl start"));
+        }
+        Ok(ended)
+    }
+}
+
+/// SSH failed on a connection that was made.
+pub(crate) fn lost(error: &russh::Error) -> Error {
+    Error::new(ErrorKind::Engine, format!("the connection was cut: {error}")).hint("go on with: kcl start")
+}

@@ -1,0 +1,114 @@
+//! Whether a host is the one that it says it is: `known_hosts` as ssh(1) keeps it, and the question where it is new.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use kcl_driver_api::{Error, ErrorKind, Result};
+use russh::keys::known_hosts::{check_known_hosts_path, known_host_keys_path, learn_known_hosts_path};
+use russh::keys::{Algorithm, HashAlg, PublicKey};
+
+/// The flag by which a key is taken that nobody was asked about.
+pub(crate) const FLAG: &str = "--accept-host-key";
+
+/// One question at a time, as there is one terminal.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Where keys of hosts are known from.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownHosts {
+    /// `~/.ssh/known_hosts`.
+    pub file: PathBuf,
+    /// Keys of hosts that are new are taken without a question.
+    pub accept: bool,
+}
+
+impl KnownHosts {
+    /// Kinds of keys that are known of a host: it is asked for one of those.
+    pub(crate) fn algorithms(&self, address: &str, port: u16) -> Vec<Algorithm> {
+        let known = known_host_keys_path(address, port, &self.file).unwrap_or_default();
+        known.into_iter().map(|(_, key)| key.algorithm()).collect()
+    }
+
+    /// Whether the key is the host's. Asks where it is new, and remembers it.
+    pub(crate) async fn check(&self, address: &str, port: u16, key: &PublicKey) -> Result<()> {
+        let place = if port == crate::target::PORT { address.to_owned() } else { format!("[{address}]:{port}") };
+        match check_known_hosts_path(address, port, key, &self.file) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(russh::keys::Error::KeyChanged { line }) => return Err(changed(&place, &self.file, line, key)),
+            Err(error) => {
+                let message = format!("{} cannot be read: {error}", self.file.display());
+                return Err(Error::new(ErrorKind::Host, message));
+            }
+        }
+        if !self.accept {
+            let _turn = TURN.lock().await;
+            ask(&place, key).await?;
+        }
+        learn_known_hosts_path(address, port, key, &self.file).map_err(|error| {
+            let message = format!("the key of {place} cannot be kept in {}: {error}", self.file.display());
+            Error::new(ErrorKind::Host, message)
+        })
+    }
+}
+
+fn fingerprint(key: &PublicKey) -> String {
+    format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
+}
+
+fn changed(place: &str, file: &Path, line: usize, key: &PublicKey) -> Error {
+    let message = format!(
+        "the key of host {place} has changed: it shows {}, and line {line} of {} has another. Somebody may be in between",
+        fingerprint(key),
+        file.display()
+    );
+    let hint =
+        format!("if the host was installed anew, forget its old key with: ssh-keygen -f {} -R {place}", file.display());
+    Error::new(ErrorKind::Conflict, message).hint(hint)
+}
+
+async fn ask(place: &str, key: &PublicKey) -> Result<()> {
+    let shown = fingerprint(key);
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        let message = format!("the host {place} is not known; its key is {shown}");
+        return Err(Error::new(ErrorKind::Conflict, message)
+            .hint(format!("compare it with the host's own; if it is right, take it with {FLAG}")));
+    }
+    let question = format!("The host {place} is not known. Its key is {shown}.\nIs it right (yes or no)? ");
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut answer = String::new();
+        std::io::stderr().write_all(question.as_bytes())?;
+        std::io::stdin().lock().read_line(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    });
+    let answer = answer.await.map_err(|error| Error::engine(format!("a task died: {error}")))??;
+    if answer.trim().eq_ignore_ascii_case("yes") {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, format!("the key of host {place} was not accepted")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G2sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+
+    #[tokio::test]
+    async fn a_new_host_is_asked_about_a_known_one_is_not_and_a_changed_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut known = KnownHosts { file: dir.path().join("ssh/known_hosts"), accept: false };
+        let (key, other) = (PublicKey::from_openssh(KEY).unwrap(), PublicKey::from_openssh(OTHER).unwrap());
+        let new = known.check("10.0.0.5", 2222, &key).await.unwrap_err();
+        assert!(new.message.contains("SHA256:") && new.hint.unwrap().contains(FLAG), "{}", new.message);
+        known.accept = true;
+        known.check("10.0.0.5", 2222, &key).await.unwrap();
+        known.accept = false;
+        known.check("10.0.0.5", 2222, &key).await.unwrap();
+        assert_eq!(known.algorithms("10.0.0.5", 2222), [Algorithm::Ed25519]);
+        let changed = known.check("10.0.0.5", 2222, &other).await.unwrap_err();
+        assert!(changed.message.contains("line 2") && changed.message.contains("known_hosts"), "{}", changed.message);
+        assert!(changed.hint.unwrap().contains("ssh-keygen"));
+    }
+}

@@ -1,0 +1,198 @@
+//! The ssh driver: every machine is a container on a host that exists already, reached over SSH.
+//!
+//! A host needs a kernel, sshd, a POSIX shell and coreutils. What runs there is the node agent by its `host` commands
+//! ([`kcl_ssh_host`]), which the driver puts there; all of kcl on a host lies below one directory. The node shares the
+//! host's network, with the host's own address.
+
+mod connect;
+mod exec;
+mod host;
+mod known_hosts;
+mod machine;
+mod network;
+mod preflight;
+mod record;
+mod send;
+mod sudo;
+mod target;
+
+pub use record::{Hosts, read as hosts_of};
+pub use sudo::VARIABLE as SUDO_PASSWORD;
+pub use target::{PORT, Place, Target};
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use ipnet::Ipv4Net;
+use kcl_driver_api::{
+    Capabilities, Driver, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec,
+    PreflightRequest, Reach, Result,
+};
+use kcl_ssh_host::protocol::{self, Done, Name, Request};
+
+use crate::connect::Identity;
+use crate::host::{Absent, Host, Program, With};
+use crate::known_hosts::KnownHosts;
+
+/// What the driver is given.
+#[derive(Clone)]
+pub struct SshConfig {
+    /// `$KCL_HOME`: the hosts of a cluster are remembered below it.
+    pub home: PathBuf,
+    /// The hosts by the names of their machines.
+    pub hosts: Hosts,
+    /// The node agent, a static executable for the hosts.
+    pub agent: Vec<u8>,
+    /// The runc to run machines with. Not needed to list and to delete.
+    pub runc: Option<PathBuf>,
+    /// The user's home directory, for `.ssh`.
+    pub user_home: Option<PathBuf>,
+    /// The socket of an SSH agent: `SSH_AUTH_SOCK`.
+    pub ssh_agent: Option<PathBuf>,
+    /// Who logs in where a host does not say.
+    pub user: String,
+    /// What sudo asks for, from [`SUDO_PASSWORD`]; none: who sits at the terminal is asked.
+    pub sudo_password: Option<String>,
+    /// Keys of hosts that are not known are taken without a question.
+    pub accept_host_keys: bool,
+}
+
+/// Makes machines on hosts that are reached over SSH.
+pub struct SshDriver {
+    context: Arc<Context>,
+}
+
+/// What every part of the driver needs to know.
+struct Context {
+    home: PathBuf,
+    hosts: Hosts,
+    runc: Option<PathBuf>,
+    with: With,
+}
+
+impl SshDriver {
+    /// A driver for these hosts. Touches nothing.
+    pub fn new(config: SshConfig) -> Self {
+        let ssh = config.user_home.map(|home| home.join(".ssh"));
+        let known = ssh.clone().unwrap_or_default().join("known_hosts");
+        let identity = Identity {
+            ssh,
+            agent: config.ssh_agent,
+            user: config.user,
+            sudo_password: config.sudo_password,
+            known_hosts: KnownHosts { file: known, accept: config.accept_host_keys },
+        };
+        let with = With { identity, program: Program::new(config.agent) };
+        SshDriver { context: Arc::new(Context { home: config.home, hosts: config.hosts, runc: config.runc, with }) }
+    }
+}
+
+impl Context {
+    /// The hosts of a cluster: those that were named, and those that it was made on before.
+    fn hosts_of(&self, cluster: &str) -> Result<Hosts> {
+        let mut hosts = record::read(&self.home, cluster)?;
+        hosts.extend(self.hosts.clone());
+        Ok(hosts)
+    }
+
+    /// The host of a machine.
+    fn host(&self, cluster: &str, machine: &str) -> Result<Option<Arc<Host>>> {
+        Ok(self.hosts_of(cluster)?.get(machine).map(Host::of))
+    }
+
+    fn no_host(machine: &str) -> Error {
+        Error::new(ErrorKind::NotFound, format!("no host was named for the machine {machine}")).hint(
+            "name one with --host USER@ADDRESS for each node, or as host = \"…\" in its entry of the cluster file",
+        )
+    }
+
+    /// The machines of a cluster on its hosts.
+    async fn list(&self, cluster: &str) -> Result<Vec<MachineInfo>> {
+        let hosts = self.hosts_of(cluster)?;
+        let ask = hosts.iter().map(async |(machine, target)| {
+            let request = Request::List { cluster: Some(cluster.to_owned()) };
+            let there: Option<Vec<protocol::Machine>> = Host::of(target).ask_if_there(&self.with, &request).await?;
+            let own = there.into_iter().flatten().filter(|one| one.name == *machine).map(machine::info);
+            Ok::<_, Error>(own.collect::<Vec<_>>())
+        });
+        Ok(try_join_all(ask).await?.into_iter().flatten().collect())
+    }
+}
+
+#[async_trait]
+impl Driver for SshDriver {
+    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
+        Ok(Capabilities { reach: Reach::Address, shares_host_kernel: false, limits_from_outside: true })
+    }
+
+    async fn health(&self) -> Result<Health> {
+        let engine = Some(format!("hosts over SSH ({} named)", self.context.hosts.len()));
+        let request = PreflightRequest { machines: self.context.hosts.keys().cloned().collect(), ..Default::default() };
+        Ok(Health { engine, findings: self.preflight(&request).await? })
+    }
+
+    async fn preflight(&self, request: &PreflightRequest) -> Result<Vec<Finding>> {
+        preflight::preflight(&self.context, request).await
+    }
+
+    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+        network::propose(&self.context, cluster).await
+    }
+
+    async fn addresses(&self) -> Result<BTreeMap<String, Ipv4Addr>> {
+        network::addresses(&self.context).await
+    }
+
+    async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
+        network::network(&self.context, spec).await
+    }
+
+    async fn delete_network(&self, cluster: &str) -> Result<()> {
+        let hosts = self.context.hosts_of(cluster)?;
+        let leave = hosts.values().map(async |target| {
+            let request = Request::Leave { cluster: cluster.to_owned() };
+            Host::of(target).ask_if_there::<Done>(&self.context.with, &request).await
+        });
+        try_join_all(leave).await?;
+        record::remove(&self.context.home, cluster)
+    }
+
+    async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
+        let host = self.context.host(&spec.cluster, &spec.name)?.ok_or_else(|| Context::no_host(&spec.name))?;
+        let no_runc = || Error::new(ErrorKind::Host, "the ssh driver was given no runc");
+        let runc = self.context.runc.as_ref().ok_or_else(no_runc)?;
+        record::add(&self.context.home, &spec.cluster, &spec.name, &host.target)?;
+        let (there, runc) = send::send(&host, &self.context.with, spec, runc).await?;
+        let request = Request::Create { spec: Box::new(there), runc };
+        host.ask::<Done>(&self.context.with, &request, Absent::Install).await?;
+        self.machine(&spec.cluster, &spec.name).await
+    }
+
+    async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
+        let clusters = match cluster {
+            Some(cluster) => vec![cluster.to_owned()],
+            None => record::clusters(&self.context.home)?,
+        };
+        Ok(try_join_all(clusters.iter().map(|cluster| self.context.list(cluster))).await?.concat())
+    }
+
+    async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
+        let unknown = || Error::new(ErrorKind::NotFound, format!("there is no machine {name} in cluster {cluster}"));
+        let host = self.context.host(cluster, name)?.ok_or_else(unknown)?;
+        let name = Name { cluster: cluster.to_owned(), machine: name.to_owned() };
+        let there: Option<protocol::Machine> =
+            host.ask_if_there(&self.context.with, &Request::Info(name.clone())).await?;
+        there.ok_or_else(unknown)?;
+        Ok(Box::new(machine::SshMachine { context: self.context.clone(), host, name }))
+    }
+
+    async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
+        let Some(host) = self.context.host(cluster, name)? else { return Ok(()) };
+        let name = Name { cluster: cluster.to_owned(), machine: name.to_owned() };
+        host.ask_if_there::<Done>(&self.context.with, &Request::Delete(name)).await.map(|_| ())
+    }
+}

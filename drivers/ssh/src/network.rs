@@ -1,0 +1,76 @@
+//! How hosts are attached to networks: looked at, never changed.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures::future::try_join_all;
+use ipnet::Ipv4Net;
+use kcl_driver_api::{Error, ErrorKind, Link, Network, NetworkSpec, Result};
+use kcl_ssh_host::protocol::{Facts, Interface, Request};
+
+use crate::Context;
+use crate::host::{Absent, Connection, Host};
+
+/// The on-link network of the first host.
+pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Ipv4Net> {
+    let hosts = context.hosts_of(cluster)?;
+    let first = hosts.iter().find(|(name, _)| *name == cluster).or_else(|| hosts.iter().next());
+    let (_, target) = first.ok_or_else(|| Context::no_host(cluster))?;
+    let (interface, _) = attached(context, &Host::of(target)).await?;
+    Ok(interface.address.trunc())
+}
+
+/// The hosts' own addresses.
+pub(crate) async fn addresses(context: &Context) -> Result<BTreeMap<String, Ipv4Addr>> {
+    let all = context.hosts.iter().map(async |(machine, target)| {
+        let (interface, _) = attached(context, &Host::of(target)).await?;
+        Ok::<_, Error>((machine.clone(), interface.address.addr()))
+    });
+    Ok(try_join_all(all).await?.into_iter().collect())
+}
+
+/// The links of all hosts.
+pub(crate) async fn network(context: &Context, spec: &NetworkSpec) -> Result<Network> {
+    let hosts = context.hosts_of(&spec.cluster)?;
+    let all = hosts.iter().map(async |(machine, target)| {
+        let (interface, ours) = attached(context, &Host::of(target)).await?;
+        let Interface { name, address, mtu } = interface;
+        let link = Link { interface: name, subnet: address.trunc(), gateway: None, mtu, host: None };
+        // Through another host we are that one to it.
+        Ok::<_, Error>((machine.clone(), link, ours.filter(|_| target.jump.is_none())))
+    });
+    let all = try_join_all(all).await?;
+    let first = all.first().ok_or_else(|| Context::no_host(&spec.cluster))?;
+    let host = all.iter().find_map(|(_, link, ours)| ours.filter(|ours| link.subnet.contains(ours)));
+    Ok(Network {
+        subnet: spec.subnet,
+        host: host.or_else(|| all.iter().find_map(|(_, _, ours)| *ours)),
+        bridge: None,
+        link: first.1.clone(),
+        links: all.into_iter().map(|(machine, link, _)| (machine, link)).collect(),
+    })
+}
+
+/// The interface of a host by which it talks to us, and our address as it sees it.
+async fn attached(context: &Context, host: &Host) -> Result<(Interface, Option<Ipv4Addr>)> {
+    let connection = host.connection(&context.with.identity).await?;
+    let facts: Facts = host.ask(&context.with, &Request::Facts { thorough: false }, Absent::Try).await?;
+    let interface = interface(&facts, &connection).ok_or_else(|| {
+        let message = format!("host {} has no interface with an IPv4 address but loopback", host.name());
+        Error::new(ErrorKind::Host, message).hint("nodes talk to each other by IPv4: give it an address")
+    })?;
+    let ours = match connection.addresses {
+        Some((IpAddr::V4(ours), _)) if !ours.is_loopback() => Some(ours),
+        _ => None,
+    };
+    Ok((interface, ours))
+}
+
+/// That with the address that we reached it by; behind a translation of addresses, that of the default route.
+fn interface(facts: &Facts, connection: &Connection) -> Option<Interface> {
+    let reached = connection.addresses.map(|(_, own)| own);
+    let mut interfaces = facts.interfaces.iter();
+    let by_address = interfaces.clone().find(|one| Some(IpAddr::V4(one.address.addr())) == reached);
+    let by_route = || interfaces.find(|one| Some(&one.name) == facts.default.as_ref());
+    by_address.or_else(by_route).or(facts.interfaces.first()).cloned()
+}

@@ -1,0 +1,236 @@
+//! Sending the trees that machines are made of: only what the host does not have.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use kcl_driver_api::{Error, MachineSpec, Result};
+use kcl_ssh_host::protocol::{self, Done, HOME, Missing, Request};
+use kcl_ssh_host::trees::{self, Entry};
+use russh::ChannelMsg;
+use tokio::sync::{OnceCell, mpsc};
+
+use crate::host::{Absent, Host, With, lost};
+
+/// Bytes that are read, compressed and handed on at a time.
+const PIECE: usize = 256 << 10;
+/// zstd's level: what a local network takes no faster than it is made.
+const LEVEL: i32 = 1;
+
+/// A tree of this machine.
+pub(crate) struct Local {
+    source: PathBuf,
+    /// What it is called on hosts.
+    pub key: String,
+    entries: Vec<Entry>,
+    /// With digests, once they were asked for.
+    digested: OnceCell<Arc<Vec<Entry>>>,
+}
+
+/// Trees by where they are: all hosts of a start get the same.
+static LOCAL: LazyLock<Mutex<HashMap<PathBuf, Once>>> = LazyLock::new(Mutex::default);
+
+/// A tree that is looked at once, by whoever comes first.
+type Once = Arc<OnceCell<Arc<Local>>>;
+
+async fn local(source: &Path) -> Result<Arc<Local>> {
+    let cell = LOCAL.lock().unwrap_or_else(PoisonError::into_inner).entry(source.to_owned()).or_default().clone();
+    let look = || async {
+        let source = source.to_owned();
+        let list = move || {
+            let entries = trees::list(&source)?;
+            Ok(Arc::new(Local { key: trees::key(&entries), entries, source, digested: OnceCell::new() }))
+        };
+        blocking(list).await
+    };
+    cell.get_or_try_init(look).await.cloned()
+}
+
+impl Local {
+    async fn digested(self: &Arc<Self>) -> Result<Arc<Vec<Entry>>> {
+        let look = || async {
+            let own = self.clone();
+            blocking(move || {
+                let mut entries = own.entries.clone();
+                trees::look_into(&own.source, &mut entries)?;
+                Ok(Arc::new(entries))
+            })
+            .await
+        };
+        self.digested.get_or_try_init(look).await.cloned()
+    }
+
+    /// Where it lies on a host.
+    fn there(&self) -> PathBuf {
+        Path::new(HOME).join("trees").join(&self.key).join("root")
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::engine(format!("a task died: {error}"))))
+}
+
+/// Has the host have all that the machine is made of. Returns the specification with the sources as they are there,
+/// and runc.
+pub(crate) async fn send(host: &Host, with: &With, spec: &MachineSpec, runc: &Path) -> Result<(MachineSpec, PathBuf)> {
+    let mut spec = spec.clone();
+    let mut all: BTreeMap<String, Arc<Local>> = BTreeMap::new();
+    let mut known: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for source in std::iter::once(&mut spec.rootfs).chain(spec.trees.iter_mut().map(|tree| &mut tree.source)) {
+        let tree = local(source).await?;
+        known.push((source.clone(), tree.there()));
+        *source = tree.there();
+        all.insert(tree.key.clone(), tree);
+    }
+    let within = known.iter().find_map(|(here, there)| Some(there.join(runc.strip_prefix(here).ok()?)));
+    let runc = match within {
+        Some(runc) => runc,
+        // In none of the trees: with the directory that it lies in.
+        None => {
+            let directory = runc.parent().unwrap_or(Path::new("/"));
+            let tree = local(directory).await?;
+            let there = tree.there().join(runc.strip_prefix(directory).unwrap_or(runc));
+            all.insert(tree.key.clone(), tree);
+            there
+        }
+    };
+    let request = Request::Claim { cluster: spec.cluster.clone(), keys: all.keys().cloned().collect() };
+    let missing: Vec<String> = host.ask(with, &request, Absent::Install).await?;
+    if !missing.is_empty() {
+        transfer(host, with, &spec.cluster, &all).await?;
+    }
+    Ok((spec, runc))
+}
+
+async fn transfer(host: &Host, with: &With, cluster: &str, all: &BTreeMap<String, Arc<Local>>) -> Result<()> {
+    let mut trees = BTreeMap::new();
+    for (key, tree) in all {
+        trees.insert(key.clone(), tree.digested().await?.as_ref().clone());
+    }
+    let request = Request::Receive { cluster: cluster.to_owned(), trees };
+    let channel = host.begin(with, &request, None).await?;
+    let (mut reader, writer) = channel.split();
+    let mut answers = Lines::default();
+    // What is missing, or why not.
+    let first = loop {
+        match answers.next() {
+            Some(line) => break line,
+            None => answers.read(&mut reader).await.map_err(|error| host.at(error))?,
+        }
+    };
+    let missing: Missing = protocol::parse(&first).map_err(|error| host.at(error))?;
+    let count: usize = missing.files.values().map(Vec::len).sum();
+    tracing::info!("sending {count} files to {}", host.name());
+    let (sender, mut pieces) = mpsc::channel::<Vec<u8>>(4);
+    let sources = all.clone();
+    let reading = tokio::task::spawn_blocking(move || compress(&sources, &missing, sender));
+    let write = async {
+        while let Some(piece) = pieces.recv().await {
+            writer.data_bytes(piece).await.map_err(|error| lost(&error))?;
+        }
+        writer.eof().await.map_err(|error| lost(&error))
+    };
+    let read = async {
+        loop {
+            match answers.next() {
+                Some(line) => break Ok(line),
+                None => answers.read(&mut reader).await?,
+            }
+        }
+    };
+    // Its answer comes last, or early where it cannot go on.
+    tokio::pin!(read);
+    let last = tokio::select! {
+        answered = &mut read => answered,
+        // A file of ours that cannot be read is told below.
+        written = write => match written {
+            Ok(()) => read.await,
+            Err(error) => read.await.or(Err(error)),
+        },
+    };
+    drop(pieces);
+    match reading.await {
+        Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
+    protocol::parse::<Done>(&last.map_err(|error| host.at(error))?).map_err(|error| host.at(error))?;
+    Ok(())
+}
+
+/// Reads the files that are wanted, and hands them on compressed, as one stream.
+fn compress(all: &BTreeMap<String, Arc<Local>>, missing: &Missing, sender: mpsc::Sender<Vec<u8>>) -> io::Result<()> {
+    let mut encoder = zstd::stream::write::Encoder::new(Pieces { sender, piece: Vec::with_capacity(PIECE) }, LEVEL)?;
+    for (key, files) in &missing.files {
+        let tree = all.get(key).ok_or_else(|| io::Error::other("a tree that was not offered"))?;
+        for index in files {
+            let entry = tree.entries.get(*index).ok_or_else(|| io::Error::other("a file that was not offered"))?;
+            let path = tree.source.join(&entry.path);
+            let mut file = std::fs::File::open(&path)?;
+            let trees::Kind::File { size, .. } = entry.kind else { continue };
+            // What was added since is of another tree.
+            let copied = io::copy(&mut (&mut file).take(size), &mut encoder)?;
+            if copied != size {
+                return Err(io::Error::other(format!("{} has become shorter", path.display())));
+            }
+        }
+    }
+    encoder.finish()?.flush()
+}
+
+/// Collects what is written into pieces.
+struct Pieces {
+    sender: mpsc::Sender<Vec<u8>>,
+    piece: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        self.sender.blocking_send(piece).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}
+
+/// The lines that a command writes, and what it complains of.
+#[derive(Default)]
+struct Lines {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Lines {
+    /// A whole line that was read.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let end = self.stdout.iter().position(|byte| *byte == b'\n')?;
+        Some(self.stdout.drain(..=end).collect())
+    }
+
+    async fn read(&mut self, reader: &mut russh::ChannelReadHalf) -> Result<()> {
+        match reader.wait().await {
+            Some(ChannelMsg::Data { data }) => self.stdout.extend_from_slice(&data),
+            Some(ChannelMsg::ExtendedData { data, .. }) => self.stderr.extend_from_slice(&data),
+            Some(_) => {}
+            None => {
+                let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();
+                let message = if said.is_empty() {
+                    "the connection was cut".to_owned()
+                } else {
+                    format!("the connection was cut: {said}")
+                };
+                return Err(Error::engine(message).hint("what was sent is kept; go on with: kcl start"));
+            }
+        }
+        Ok(())
+    }
+}

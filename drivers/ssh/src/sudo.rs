@@ -1,0 +1,94 @@
+//! Becoming root on a host.
+
+use std::io::{BufRead, BufReader, Write};
+
+use kcl_driver_api::{Error, ErrorKind, Result};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use tokio::sync::OnceCell;
+
+/// The variable that holds the password of sudo where nobody can be asked ([`crate::SshConfig::sudo_password`]).
+pub const VARIABLE: &str = "KCL_SUDO_PASSWORD";
+
+/// Asked for once, for all hosts.
+static PASSWORD: OnceCell<String> = OnceCell::const_new();
+
+/// How to become root.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Sudo {
+    /// We are.
+    Root,
+    /// By sudo, which asks nothing.
+    Free,
+    /// By sudo, which asks for this.
+    Password(String),
+}
+
+impl Sudo {
+    /// The command that runs a script by `sh` as root.
+    pub(crate) fn command(&self, script: &str) -> String {
+        let script = quoted(script);
+        match self {
+            Sudo::Root => format!("sh -c {script}"),
+            Sudo::Free => format!("sudo -n sh -c {script}"),
+            // -k: it asks in any case, so that the first line of the input is always the password and nothing else.
+            Sudo::Password(_) => format!("sudo -k -S -p '' sh -c {script}"),
+        }
+    }
+
+    /// What its input begins with.
+    pub(crate) fn input(&self) -> Vec<u8> {
+        match self {
+            Sudo::Root | Sudo::Free => Vec::new(),
+            Sudo::Password(password) => format!("{password}\n").into_bytes(),
+        }
+    }
+}
+
+/// A word of a shell.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// The password, from who sits at the terminal.
+pub(crate) async fn ask_for_password(host: &str) -> Result<String> {
+    let asked = PASSWORD.get_or_try_init(|| async {
+        let question = format!("Password for sudo on {host}, and on all hosts that want one: ");
+        let asked = tokio::task::spawn_blocking(move || ask(&question)).await;
+        asked.map_err(|error| Error::engine(format!("a task died: {error}")))?.map_err(|error| {
+            let message = format!("sudo on {host} wants a password, and nobody can be asked for it ({error})");
+            Error::new(ErrorKind::Host, message).hint(format!(
+                "put it into the variable {VARIABLE}, or log in as root, or let sudo ask for none (NOPASSWD)"
+            ))
+        })
+    });
+    asked.await.cloned()
+}
+
+/// On the terminal, without showing what is typed.
+fn ask(question: &str) -> std::io::Result<String> {
+    let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
+    let before = tcgetattr(&terminal)?;
+    let mut silent = before.clone();
+    silent.local_flags.remove(LocalFlags::ECHO);
+    terminal.write_all(question.as_bytes())?;
+    tcsetattr(&terminal, SetArg::TCSAFLUSH, &silent)?;
+    let mut password = String::new();
+    let read = BufReader::new(&terminal).read_line(&mut password);
+    tcsetattr(&terminal, SetArg::TCSANOW, &before)?;
+    terminal.write_all(b"\n")?;
+    read?;
+    Ok(password.trim_end_matches('\n').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_on_no_command_line() {
+        let sudo = Sudo::Password("it's secret".into());
+        assert_eq!(sudo.command("echo 'a'"), r"sudo -k -S -p '' sh -c 'echo '\''a'\'''");
+        assert_eq!(sudo.input(), b"it's secret\n");
+        assert_eq!(Sudo::Root.command("true"), "sh -c 'true'");
+    }
+}

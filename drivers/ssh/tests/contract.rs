@@ -1,0 +1,156 @@
+//! The ssh driver on real hosts: the contract of all drivers, and what only hosts have. Needs root, and the variables
+//! `KCL_TEST_RUNC`, `KCL_TEST_ROOTFS`, `KCL_TEST_AGENT` (the node agent) and `KCL_TEST_SSH_HOST` (a root file system with
+//! sshd).
+
+mod bench;
+mod hosts;
+
+use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
+use kcl_driver_api::{Driver, Exec, MachineSpec, NetworkSpec, PreflightRequest};
+use kcl_driver_ssh::{SshConfig, SshDriver, Target};
+
+use bench::Bench;
+use hosts::Kind;
+
+/// A first process in the manner of an init: it greets once it can be ended.
+fn init() -> Vec<String> {
+    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
+    ["sh", "-c", &script].map(String::from).into()
+}
+
+fn fixture(bench: &Bench) -> Fixture {
+    let (cluster, rootfs) = (bench.cluster.to_owned(), bench.rootfs.clone());
+    let spec = move |name: &str, address| MachineSpec {
+        cluster: cluster.clone(),
+        name: name.to_owned(),
+        address,
+        cpus: None,
+        cpu_weight: 100,
+        memory: None,
+        rootfs: rootfs.clone(),
+        trees: Vec::new(),
+        volumes: vec![VOLUME.into()],
+        ports: Vec::new(),
+        init: init(),
+        labels: [("kcl.cluster".to_owned(), cluster.clone())].into(),
+    };
+    Fixture { cluster: bench.cluster.to_owned(), spec: Box::new(spec) }
+}
+
+#[test]
+fn keeps_the_contract() {
+    bench::run("ks-contract", &[Kind::Bare; 3], async |bench| {
+        let driver = bench.driver();
+        contract::all(&driver, &fixture(bench)).await;
+    });
+}
+
+/// A machine that is made and deleted, by a driver with this configuration.
+async fn one_machine(bench: &Bench, config: SshConfig) {
+    let driver = SshDriver::new(config);
+    let subnet = driver.propose_subnet(bench.cluster).await.unwrap();
+    let network = driver.ensure_network(&NetworkSpec::new(bench.cluster, subnet)).await.unwrap();
+    let address = driver.addresses().await.unwrap()[bench.cluster];
+    let link = network.link(bench.cluster);
+    assert_eq!((link.interface.as_str(), link.subnet, link.gateway), ("eth0", subnet, None));
+    assert!(subnet.contains(&address));
+    let machine = driver.create(&(fixture(bench).spec)(bench.cluster, address)).await.unwrap();
+    machine.power_on().await.unwrap();
+    let output = machine.exec(Exec::new(["hostname"])).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), bench.cluster);
+    driver.delete(bench.cluster, bench.cluster).await.unwrap();
+    driver.delete_network(bench.cluster).await.unwrap();
+}
+
+/// The driver's configuration with another way to the first host.
+fn with_target(bench: &Bench, change: impl FnOnce(&mut Target)) -> SshConfig {
+    let mut config = bench.config();
+    change(config.hosts.get_mut(bench.cluster).unwrap());
+    config
+}
+
+#[test]
+fn a_user_with_sudo_and_a_jump_host() {
+    bench::run("ks-sudo", &[Kind::Bare; 2], async |bench| {
+        one_machine(bench, with_target(bench, |target| target.host.user = Some("free".to_owned()))).await;
+        let through = bench.hosts.targets[1].host.clone();
+        one_machine(bench, with_target(bench, |target| target.jump = Some(through))).await;
+        // Nobody can be asked for the password here.
+        let locked = with_target(bench, |target| target.host.user = Some("locked".to_owned()));
+        let request = PreflightRequest { machines: vec![bench.cluster.to_owned()], ..PreflightRequest::default() };
+        let found = SshDriver::new(locked).preflight(&request).await.unwrap();
+        assert!(found[0].message.contains("wants a password"), "{found:#?}");
+        assert!(found[0].fix.as_ref().unwrap().contains("KCL_SUDO_PASSWORD"), "{found:#?}");
+        // Another way to the host, so that no connection is there yet.
+        let key = bench.hosts.user_home.join(".ssh/../.ssh/id_ed25519");
+        let mut told = with_target(bench, |target| {
+            target.host.user = Some("locked".to_owned());
+            target.key = Some(key);
+        });
+        told.sudo_password = Some("secret".to_owned());
+        one_machine(bench, told).await;
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_of_all_hosts_and_nothing_is_changed() {
+    bench::run("ks-pre", &[Kind::Bare; 2], async |bench| {
+        let mut config = bench.config();
+        let mut gone = bench.hosts.targets[1].clone();
+        gone.host.port = Some(1);
+        config.hosts.insert(format!("{}-m02", bench.cluster), gone);
+        bench.hosts.shell(0, "/usr/sbin/sshd -p 10250 -o PidFile=/run/other.pid").await;
+        let driver = SshDriver::new(config);
+        let machines = vec![bench.cluster.to_owned(), format!("{}-m02", bench.cluster), "nobody".to_owned()];
+        let request = PreflightRequest { cluster: bench.cluster.to_owned(), machines, ..PreflightRequest::default() };
+        let found = driver.preflight(&request).await.unwrap();
+        let ids: Vec<_> = found.iter().map(|finding| finding.id).collect();
+        assert_eq!(ids, ["host", "port", "unreachable"], "{found:#?}");
+        assert!(found[1].message.contains("port 10250") && found[1].message.contains("sshd"), "{found:#?}");
+        bench.hosts.shell(0, "kill $(cat /run/other.pid)").await;
+        // A host that is not known, and one whose key has changed.
+        let strict = SshConfig { accept_host_keys: false, ..bench.config() };
+        let known = bench.hosts.user_home.join(".ssh/known_hosts");
+        let text = std::fs::read_to_string(&known).unwrap();
+        let other = "AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G2sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+        let host = &bench.hosts.targets[0].host.address;
+        std::fs::write(&known, format!("{host} ssh-ed25519 {other}\n")).unwrap();
+        let fresh = |user: &str| {
+            let mut config = strict.clone();
+            config.hosts.retain(|name, _| name == bench.cluster);
+            // Another way to the host, so that no connection is there yet.
+            config.hosts.get_mut(bench.cluster).unwrap().key = Some(bench.hosts.user_home.join(user));
+            SshDriver::new(config)
+        };
+        let changed = fresh(".ssh/id_ed25519").list(Some(bench.cluster)).await.unwrap_err();
+        assert!(changed.message.contains("has changed") && changed.message.contains("line 1"), "{changed}");
+        std::fs::write(&known, "").unwrap();
+        let unknown = fresh(".ssh/../.ssh/id_ed25519").list(Some(bench.cluster)).await.unwrap_err();
+        assert!(unknown.hint.as_ref().unwrap().contains("--accept-host-key"), "{unknown}");
+        std::fs::write(&known, text).unwrap();
+    });
+}
+
+#[test]
+fn systemd_keeps_a_machine_running() {
+    bench::run("ks-systemd", &[Kind::Systemd], async |bench| {
+        let driver = bench.driver();
+        let subnet = driver.propose_subnet(bench.cluster).await.unwrap();
+        driver.ensure_network(&NetworkSpec::new(bench.cluster, subnet)).await.unwrap();
+        let address = driver.addresses().await.unwrap()[bench.cluster];
+        let machine = driver.create(&(fixture(bench).spec)(bench.cluster, address)).await.unwrap();
+        machine.power_on().await.unwrap();
+        let unit = "kcl-ks-systemd-ks-systemd.service";
+        assert_eq!(bench.hosts.shell(0, &format!("systemctl is-enabled {unit}")).await, "enabled");
+        // It ends by itself, and is started again.
+        let boot = async || machine.exec(Exec::new(["cat", "/run/boot"])).await;
+        machine.exec(Exec::new(["sh", "-c", "echo first > /run/boot"])).await.unwrap();
+        bench.hosts.shell(0, &format!("systemctl is-active {unit}")).await;
+        let _ = machine.exec(Exec::new(["sh", "-c", "kill -TERM 1"])).await;
+        while boot().await.is_err() || boot().await.is_ok_and(|output| output.code == 0) {}
+        machine.power_off(std::time::Duration::from_secs(60)).await.unwrap();
+        assert_ne!(bench.hosts.try_shell(0, &format!("systemctl is-enabled {unit}")).await.code, 0);
+        driver.delete(bench.cluster, bench.cluster).await.unwrap();
+        driver.delete_network(bench.cluster).await.unwrap();
+    });
+}

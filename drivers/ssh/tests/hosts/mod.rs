@@ -1,0 +1,203 @@
+//! Hosts to log in to: machines of the native driver that run Debian with a real sshd, each with file systems, processes,
+//! control groups and a network of its own.
+//!
+//! `KCL_TEST_SSH_HOST` names their root file system, unpacked (`make test-hosts` makes one by mmdebstrap).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use kcl_driver_api::{Driver, Exec, ExecOutput, File, Machine, MachineSpec, NetworkSpec};
+use kcl_driver_native::{NativeConfig, NativeDriver};
+use kcl_driver_ssh::{Place, Target};
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, PrivateKey};
+
+/// What a host runs as its first process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing but sshd.
+    Bare,
+    /// systemd.
+    #[allow(dead_code)]
+    Systemd,
+}
+
+/// Some hosts on one network, and a key that root takes on all of them; and so do `free`, for whom sudo asks nothing,
+/// and `locked`, whom it asks for the password "secret".
+pub struct Hosts {
+    /// Makes the hosts.
+    pub driver: NativeDriver,
+    /// Their cluster, as the native driver has it.
+    pub name: String,
+    /// What stands for `~` of who logs in.
+    pub user_home: PathBuf,
+    /// The hosts, in order.
+    pub machines: Vec<Box<dyn Machine>>,
+    /// Where each is.
+    pub targets: Vec<Target>,
+}
+
+/// A root file system with sshd, or nothing where there is none.
+pub fn rootfs() -> Option<PathBuf> {
+    let path = std::env::var_os("KCL_TEST_SSH_HOST").map(PathBuf::from);
+    if path.is_none() {
+        eprintln!("skipped: KCL_TEST_SSH_HOST is not set");
+    }
+    path.inspect(|path| assert!(path.is_dir(), "{} is not there", path.display()))
+}
+
+impl Hosts {
+    /// Makes hosts below `base`, an empty directory: as many as there are kinds.
+    pub async fn new(base: &Path, name: &str, runc: &Path, rootfs: &Path, kinds: &[Kind]) -> Hosts {
+        let config = NativeConfig {
+            home: base.join("hosts"),
+            run: base.join("hosts-run"),
+            runc: Some(runc.to_owned()),
+            rootfs: Some(rootfs.to_owned()),
+        };
+        let driver = NativeDriver::new(config);
+        let subnet = driver.propose_subnet(name).await.expect("a free subnet");
+        driver.ensure_network(&NetworkSpec::new(name, subnet)).await.expect("a network");
+        let user_home = base.join("user");
+        std::fs::create_dir_all(user_home.join(".ssh")).expect("a home");
+        let key = PrivateKey::random(&mut rand_core(), Algorithm::Ed25519).expect("a key");
+        key.write_openssh_file(user_home.join(".ssh/id_ed25519"), LineEnding::LF).expect("a key");
+        let public = key.public_key().to_openssh().expect("a key");
+        let make = kinds.iter().enumerate().map(|(index, kind)| {
+            let address = subnet.hosts().nth(9 + index).expect("an address");
+            let spec = MachineSpec {
+                cluster: name.to_owned(),
+                name: format!("{name}-{index}"),
+                address,
+                cpus: None,
+                cpu_weight: 100,
+                memory: None,
+                rootfs: rootfs.to_owned(),
+                trees: Vec::new(),
+                volumes: vec!["/var/lib".into()],
+                ports: Vec::new(),
+                init: init(*kind),
+                labels: [("kcl.cluster".to_owned(), name.to_owned())].into(),
+            };
+            let (driver, public) = (&driver, public.clone());
+            async move {
+                let machine = driver.create(&spec).await?;
+                let file = |path: &str, mode, content: &str| File { path: path.into(), mode, content: content.into() };
+                machine
+                    .put(&[
+                        file("/root/.ssh/authorized_keys", 0o600, &public),
+                        file("/etc/ssh/sshd_config.d/test.conf", 0o644, "UsePAM no\nUseDNS no\n"),
+                    ])
+                    .await?;
+                machine.power_on().await?;
+                for (user, rule) in [("free", "NOPASSWD: ALL"), ("locked", "ALL")] {
+                    let line = format!(
+                        "useradd -m {user} && echo {user}:secret | chpasswd && cp -r /root/.ssh /home/{user} && \
+                         chown -R {user}: /home/{user} && echo '{user} ALL=(ALL) {rule}' > /etc/sudoers.d/{user}"
+                    );
+                    let done = machine.exec(Exec::new(["sh", "-c", &line])).await?;
+                    assert_eq!(done.code, 0, "{}", String::from_utf8_lossy(&done.stderr));
+                }
+                listening(&*machine).await;
+                Ok::<_, kcl_driver_api::Error>((machine, address))
+            }
+        });
+        let (machines, addresses): (Vec<_>, Vec<_>) = try_join_all(make).await.expect("hosts").into_iter().unzip();
+        let target = |address: &std::net::Ipv4Addr| Target {
+            host: Place { user: Some("root".to_owned()), address: address.to_string(), port: None },
+            key: None,
+            jump: None,
+        };
+        let targets = addresses.iter().map(target).collect();
+        Hosts { driver, name: name.to_owned(), user_home, machines, targets }
+    }
+
+    /// Runs a shell line on a host, past SSH: what it writes, trimmed.
+    pub async fn shell(&self, index: usize, line: &str) -> String {
+        let output = self.try_shell(index, line).await;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.code, 0, "{line}: {stderr}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The same, whatever becomes of it.
+    pub async fn try_shell(&self, index: usize, line: &str) -> ExecOutput {
+        self.machines[index].exec(Exec::new(["sh", "-c", line])).await.expect("a command on a host")
+    }
+
+    /// All that can be seen of a host but time passing: files, mounts, processes, control groups, and its network.
+    pub async fn traces(&self, index: usize) -> String {
+        // Commands that look are processes themselves; sshd's for connections come and go.
+        self.shell(
+            index,
+            "find / -xdev -path /proc -prune -o -path /sys -prune -o -path /var/log -prune -o -path /tmp -prune -o \
+               -type d -printf '%p %m\\n' -o -printf '%p %m %s %l\\n' | grep -v -e ^/etc/systemd/system.*.wants | sort; \
+             find /var/lib -path /var/lib/systemd -prune -o -printf '%p %m\\n' | sort; \
+             cut -d' ' -f5,9- /proc/self/mountinfo | grep -v ' cgroup' | sort; \
+             ps -e -o comm= | grep -v -e ^ps -e ^sh$ -e ^sort -e ^sshd -e ^find -e ^cut -e ^grep -e ^kworker | sort; \
+             find /sys/fs/cgroup -type d -path '*kcl*'; \
+             nft list ruleset; ip -o -d link | sed 's/ *promiscuity.*//'; ip -o addr | grep -v fe80: | sed 's/valid_lft.*//'; \
+             ip route show table all | grep -v fe80:; ip rule; \
+             find /proc/sys/net /proc/sys/vm/overcommit_memory /proc/sys/vm/panic_on_oom /proc/sys/kernel/panic \
+               /proc/sys/kernel/panic_on_oops -type f -perm /u=r ! -name '*stable_secret' ! -name flush \
+               ! -path '*/neigh/*' ! -name '*nf_conntrack_count' ! -name 'nf_conntrack_generic*' \
+               -exec sh -c 'for f; do printf \"%s \" $f; cat $f 2>/dev/null; done' _ {} + | sort",
+        )
+        .await
+    }
+
+    /// Panics where a host is not as it was: shows what differs, and nothing else of the thousands of lines.
+    pub async fn assert_as_before(&self, before: &[String]) {
+        let missing = |from: &str, of: &str| -> Vec<String> {
+            let there: std::collections::BTreeSet<&str> = of.lines().collect();
+            from.lines().filter(|line| !there.contains(line)).map(str::to_owned).collect()
+        };
+        for (host, (before, after)) in before.iter().zip(self.all_traces().await).enumerate() {
+            let (gone, left) = (missing(before, &after), missing(&after, before));
+            let same = gone.is_empty() && left.is_empty();
+            assert!(same, "host {host} is not as it was found\ngone: {gone:#?}\nleft: {left:#?}");
+        }
+    }
+
+    /// The traces of all hosts.
+    pub async fn all_traces(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for index in 0..self.machines.len() {
+            all.push(self.traces(index).await);
+        }
+        all
+    }
+
+    /// Removes the hosts.
+    pub async fn end(self) {
+        let delete = self.machines.iter().map(|machine| self.driver.delete(&self.name, machine.name()));
+        try_join_all(delete).await.expect("hosts deleted");
+        self.driver.delete_network(&self.name).await.expect("network deleted");
+    }
+}
+
+fn rand_core() -> impl russh::keys::ssh_key::rand_core::CryptoRng {
+    russh::keys::key::safe_rng()
+}
+
+fn init(kind: Kind) -> Vec<String> {
+    match kind {
+        Kind::Bare => ["sh", "-c", "mkdir -p /run/sshd; ssh-keygen -A >/dev/null; exec /usr/sbin/sshd -D -e"]
+            .map(String::from)
+            .into(),
+        Kind::Systemd => vec!["/sbin/init".to_owned()],
+    }
+}
+
+/// Waits for its sshd.
+async fn listening(machine: &dyn Machine) {
+    let line = "for n in $(seq 600); do ss -Hltn sport = :22 | grep -q . && exit 0; sleep 0.1; done; exit 1";
+    let looked = tokio::time::timeout(Duration::from_secs(120), machine.exec(Exec::new(["sh", "-c", line]))).await;
+    assert_eq!(
+        looked.expect("in time").expect("a command").code,
+        0,
+        "sshd does not listen: {:?}",
+        machine.console().await.map(|said| String::from_utf8_lossy(&said).into_owned())
+    );
+}

@@ -1,0 +1,326 @@
+//! The host's side of the channel to a guest: see [`kcl_node_spec::guest`].
+//!
+//! A hypervisor lets one process talk to a serial port at a time, so a guest has [`PORTS`] of them, and who wants to
+//! talk takes the lock of one that is free.
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
+use kcl_node_spec::guest::{CHUNK, Reason, Reply, Request, WINDOW};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::doing::{Doing, blocking};
+use crate::layout::MachineNames;
+use crate::terminal;
+
+/// How many serial ports a guest has for its host.
+pub const PORTS: usize = 16;
+
+/// A session with a guest.
+struct Session {
+    id: String,
+    machine: String,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    /// The port is ours as long as this is there.
+    _lock: File,
+}
+
+/// Waits until the machine's first process runs. Returns the milliseconds since its kernel started.
+///
+/// # Errors
+/// `State` where the machine ends, `Engine` where the first process could not be run.
+pub async fn wait(names: &MachineNames) -> Result<u64> {
+    let mut session = Session::open(names).await?;
+    session.send(&Request::Ping).await?;
+    match session.receive().await? {
+        Reply::Running { after_ms } => Ok(after_ms),
+        other => Err(session.unexpected(other)),
+    }
+}
+
+/// Tells the machine's first process to end.
+///
+/// # Errors
+/// `State` where the machine does not run.
+pub async fn end(names: &MachineNames) -> Result<()> {
+    let mut session = Session::open(names).await?;
+    session.send(&Request::End).await?;
+    match session.receive().await {
+        Ok(Reply::Done) => Ok(()),
+        // So quickly that it could not say so.
+        Err(error) if error.kind == ErrorKind::State => Ok(()),
+        Ok(other) => Err(session.unexpected(other)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a file: whole or not at all, and on the machine's disk when this returns.
+///
+/// # Errors
+/// `State` where the machine does not run, `Engine` where it refuses.
+pub async fn put(names: &MachineNames, file: &kcl_driver_api::File) -> Result<()> {
+    let mut session = Session::open(names).await?;
+    session.send(&Request::Put { path: path(&file.path)?, mode: file.mode }).await?;
+    let mut window = 0;
+    for chunk in file.content.chunks(CHUNK) {
+        if window == WINDOW {
+            match session.receive().await? {
+                Reply::Taken => window -= 1,
+                other => return Err(session.unexpected(other)),
+            }
+        }
+        session.send(&Request::Input(BASE64.encode(chunk))).await?;
+        window += 1;
+    }
+    session.send(&Request::InputEnd).await?;
+    loop {
+        match session.receive().await? {
+            Reply::Taken => {}
+            Reply::Done => return Ok(()),
+            other => return Err(session.unexpected(other)),
+        }
+    }
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// `NotFound` where there is none, `State` where it is no file or the machine does not run.
+pub async fn get(names: &MachineNames, file: &Path) -> Result<Vec<u8>> {
+    let mut session = Session::open(names).await?;
+    session.send(&Request::Get { path: path(file)? }).await?;
+    let mut content = Vec::new();
+    loop {
+        match session.receive().await? {
+            Reply::Output(text) => content.extend(decode(&text)?),
+            Reply::Done => return Ok(content),
+            other => return Err(session.unexpected(other)),
+        }
+    }
+}
+
+/// Runs a command and waits for its end. It is killed where the future is dropped.
+///
+/// # Errors
+/// `State` where the machine does not run, or ends meanwhile.
+pub async fn exec(names: &MachineNames, request: Exec) -> Result<ExecOutput> {
+    let Exec { argv, env, stdin, stdout, tty } = request;
+    if argv.is_empty() {
+        return Err(Error::new(ErrorKind::State, "there is no command to run"));
+    }
+    let mut session = Session::open(names).await?;
+    let _raw = tty.then(terminal::Raw::enter);
+    session.send(&Request::Exec { argv, env, terminal: tty.then(terminal::size) }).await?;
+    let Session { id, machine, mut reader, writer, _lock } = session;
+    let window = Semaphore::new(WINDOW);
+    let mut writer = Writer { id: &id, machine: &machine, half: writer };
+    let mut output = ExecOutput::default();
+    let listen = async {
+        loop {
+            match receive(&mut reader, &id, &machine).await? {
+                Reply::Output(text) => take(stdout, decode(&text)?, &mut output.stdout, std::io::stdout())?,
+                Reply::Complaint(text) => take(stdout, decode(&text)?, &mut output.stderr, std::io::stderr())?,
+                Reply::Taken => window.add_permits(1),
+                Reply::Exit(code) => {
+                    output.code = code;
+                    return Ok(());
+                }
+                other => return Err(unexpected(&machine, other)),
+            }
+        }
+    };
+    // Ends with the command, however much of its input there still is.
+    tokio::select! {
+        result = listen => result?,
+        error = talk(&mut writer, stdin, tty, &window) => return Err(error),
+    }
+    Ok(output)
+}
+
+/// Sends a command its input. Returns only where that cannot be done.
+async fn talk(writer: &mut Writer<'_>, stdin: Stdin, tty: bool, window: &Semaphore) -> Error {
+    let result = match stdin {
+        Stdin::Null => writer.send(&Request::InputEnd).await,
+        Stdin::Bytes(bytes) => feed(writer, &bytes, window).await,
+        Stdin::Inherit => forward(writer, tty, window).await,
+    };
+    match result {
+        Ok(()) => std::future::pending().await,
+        Err(error) => error,
+    }
+}
+
+async fn feed(writer: &mut Writer<'_>, bytes: &[u8], window: &Semaphore) -> Result<()> {
+    for chunk in bytes.chunks(CHUNK) {
+        window.acquire().await.expect("it is never closed").forget();
+        writer.send(&Request::Input(BASE64.encode(chunk))).await?;
+    }
+    writer.send(&Request::InputEnd).await
+}
+
+/// What kcl itself reads, and the changes of its terminal's size.
+async fn forward(writer: &mut Writer<'_>, tty: bool, window: &Semaphore) -> Result<()> {
+    let mut sizes = signal(SignalKind::window_change()).doing(|| "listen for SIGWINCH")?;
+    let mut input = read_own_input();
+    loop {
+        tokio::select! {
+            _ = sizes.recv(), if tty => writer.send(&Request::Resize(terminal::size())).await?,
+            bytes = input.recv() => match bytes {
+                Some(bytes) => {
+                    window.acquire().await.expect("it is never closed").forget();
+                    writer.send(&Request::Input(BASE64.encode(bytes))).await?;
+                }
+                None => return writer.send(&Request::InputEnd).await,
+            },
+        }
+    }
+}
+
+/// In a task of its own, as a read of the terminal cannot be given up.
+fn read_own_input() -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut input = tokio::io::stdin();
+        let mut buffer = vec![0; CHUNK];
+        while let Ok(count @ 1..) = input.read(&mut buffer).await {
+            if sender.send(buffer[..count].to_vec()).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn take(stdout: Stdout, bytes: Vec<u8>, captured: &mut Vec<u8>, mut own: impl std::io::Write) -> Result<()> {
+    match stdout {
+        Stdout::Capture => captured.extend(bytes),
+        Stdout::Inherit => {
+            own.write_all(&bytes).and_then(|()| own.flush()).doing(|| "write to kcl's own output")?;
+        }
+    }
+    Ok(())
+}
+
+struct Writer<'a> {
+    id: &'a str,
+    machine: &'a str,
+    half: OwnedWriteHalf,
+}
+
+impl Writer<'_> {
+    async fn send(&mut self, request: &Request) -> Result<()> {
+        send(&mut self.half, self.id, self.machine, request).await
+    }
+}
+
+impl Session {
+    async fn open(names: &MachineNames) -> Result<Session> {
+        let of_machine = names.clone();
+        let (number, lock) = blocking(move || free_port(&of_machine)).await?;
+        let machine = names.name.clone();
+        let stream = UnixStream::connect(names.port(number)).await.map_err(|_| not_running(&machine))?;
+        let (reader, mut writer) = stream.into_split();
+        // Ends what a session before may have left half sent.
+        writer.write_all(b"\n").await.map_err(|_| not_running(&machine))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let id = format!("{:x}-{:x}", std::process::id(), now.as_nanos());
+        Ok(Session { id, machine, reader: BufReader::new(reader), writer, _lock: lock })
+    }
+
+    async fn send(&mut self, request: &Request) -> Result<()> {
+        send(&mut self.writer, &self.id, &self.machine, request).await
+    }
+
+    async fn receive(&mut self) -> Result<Reply> {
+        receive(&mut self.reader, &self.id, &self.machine).await
+    }
+
+    fn unexpected(&self, reply: Reply) -> Error {
+        unexpected(&self.machine, reply)
+    }
+}
+
+/// A port that nobody talks to, and its lock; waits for one where all are in use.
+fn free_port(names: &MachineNames) -> Result<(usize, File)> {
+    let open = |number: usize| {
+        let path = names.run.join(format!("c{number}.lock"));
+        let file = File::options().create(true).write(true).truncate(false).mode(0o600).open(&path);
+        file.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => not_running(&names.name),
+            _ => Error::new(ErrorKind::Host, format!("could not open {}: {error}", path.display())).source(error),
+        })
+    };
+    for number in 0..PORTS {
+        let file = open(number)?;
+        if file.try_lock().is_ok() {
+            return Ok((number, file));
+        }
+    }
+    let number = std::process::id() as usize % PORTS;
+    let file = open(number)?;
+    file.lock().doing(|| format!("wait for a channel to machine {}", names.name))?;
+    Ok((number, file))
+}
+
+async fn send(writer: &mut OwnedWriteHalf, id: &str, machine: &str, request: &Request) -> Result<()> {
+    let mut line = serde_json::to_vec(&(id, request)).expect("a request is plain data");
+    line.push(b'\n');
+    writer.write_all(&line).await.map_err(|_| ended(machine))
+}
+
+async fn receive(reader: &mut BufReader<OwnedReadHalf>, id: &str, machine: &str) -> Result<Reply> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return Err(ended(machine)),
+            // Of another session, or the rest of a line.
+            Ok(_) => match serde_json::from_slice::<(String, Reply)>(&line) {
+                Ok((session, reply)) if session == id => return Ok(reply),
+                _ => {}
+            },
+        }
+    }
+}
+
+fn path(path: &Path) -> Result<String> {
+    crate::spool::check(path)?;
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::new(ErrorKind::State, format!("{} is not UTF-8", path.display())))
+}
+
+fn decode(text: &str) -> Result<Vec<u8>> {
+    BASE64.decode(text).map_err(|error| Error::engine(format!("the guest sent what is no base 64: {error}")))
+}
+
+fn not_running(machine: &str) -> Error {
+    Error::new(ErrorKind::State, format!("machine {machine} does not run"))
+}
+
+fn ended(machine: &str) -> Error {
+    Error::new(ErrorKind::State, format!("machine {machine} ended"))
+}
+
+fn unexpected(machine: &str, reply: Reply) -> Error {
+    match reply {
+        Reply::Failed { reason, message } => {
+            let kind = match reason {
+                Reason::NotFound => ErrorKind::NotFound,
+                Reason::NoFile => ErrorKind::State,
+                Reason::Failed => ErrorKind::Engine,
+            };
+            Error::new(kind, format!("machine {machine}: {message}"))
+        }
+        other => Error::engine(format!("machine {machine} answered something else than what was asked: {other:?}")),
+    }
+}

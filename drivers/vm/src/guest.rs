@@ -1,0 +1,137 @@
+//! A machine as a hypervisor gets it: a kernel, an initrd, disks, a command line.
+
+use std::path::{Path, PathBuf};
+
+use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
+use kcl_node_spec::guest::{GuestConfig, GuestInterface, GuestRoute, GuestTree, PROBE};
+
+use crate::images::Images;
+use crate::initrd;
+use crate::layout::MachineNames;
+use crate::spool::spooled;
+
+/// Bytes of memory where the user names none.
+const MEMORY: u64 = 2 << 30;
+/// CPUs where the user names none.
+const CPUS: u32 = 2;
+
+/// What all guests of a kcl are made from.
+#[derive(Clone, Debug)]
+pub struct GuestFiles {
+    /// A kernel that hypervisors boot directly.
+    pub kernel: PathBuf,
+    /// A tree with its modules in `lib/modules/<version>`, `modules.dep` and the like included.
+    pub modules: PathBuf,
+    /// The node agent, a static program.
+    pub agent: PathBuf,
+}
+
+/// The interfaces and routes of a guest, which its driver knows.
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces {
+    /// In the order of the devices.
+    pub interfaces: Vec<GuestInterface>,
+    /// In the order in which they are set.
+    pub routes: Vec<GuestRoute>,
+}
+
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Its raw image.
+    pub path: PathBuf,
+    /// By which the guest finds it; at most 20 characters (virtio-blk).
+    pub serial: String,
+    /// It is never written.
+    pub read_only: bool,
+}
+
+/// What a hypervisor is to run.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The initrd.
+    pub initrd: PathBuf,
+    /// Disks of virtio.
+    pub disks: Vec<Disk>,
+    /// CPUs.
+    pub cpus: u32,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+/// The kernel's command line: its own messages go to the first serial port, and a panic is the end.
+pub fn command_line() -> &'static str {
+    "console=ttyS0 quiet panic=-1"
+}
+
+impl Guest {
+    /// What to run for a machine. Makes its disks where they are not in the cache, and its initrd.
+    ///
+    /// # Errors
+    /// `Host` where a disk cannot be made.
+    pub fn prepare(
+        names: &MachineNames,
+        spec: &MachineSpec,
+        files: &GuestFiles,
+        images: &Images,
+        network: Interfaces,
+    ) -> Result<Guest> {
+        let mut disks = vec![
+            Disk { path: images.tree(&spec.rootfs)?, serial: "root".to_owned(), read_only: true },
+            Disk { path: names.data(), serial: "data".to_owned(), read_only: false },
+        ];
+        let mut trees = Vec::new();
+        let read_only = spec.trees.iter().filter(|tree| tree.usage == TreeUse::ReadOnly);
+        let modules = files.modules.join("lib/modules");
+        let sources = read_only
+            .map(|tree| (tree.source.as_path(), tree.target.as_path()))
+            .chain([(modules.as_path(), Path::new("/lib/modules"))]);
+        for (number, (source, target)) in sources.enumerate() {
+            let serial = format!("tree{number}");
+            trees.push(GuestTree { disk: serial.clone(), target: text(target)? });
+            disks.push(Disk { path: images.tree(source)?, serial, read_only: true });
+        }
+        let config = GuestConfig {
+            name: spec.name.clone(),
+            root: "root".to_owned(),
+            data: "data".to_owned(),
+            trees,
+            volumes: spec.volumes.iter().map(|volume| text(volume)).collect::<Result<_>>()?,
+            interfaces: network.interfaces,
+            routes: network.routes,
+            init: spec.init.clone(),
+        };
+        let path = names.initrd();
+        initrd::write(&path, &files.agent, Some(&files.modules), Some(&config), &spooled(names)?)?;
+        Ok(Guest {
+            kernel: files.kernel.clone(),
+            initrd: path,
+            disks,
+            cpus: spec.cpus.unwrap_or(CPUS),
+            memory: spec.memory.unwrap_or(MEMORY),
+        })
+    }
+
+    /// A guest that only shows that it runs, and switches itself off. Its initrd is written to `initrd`.
+    ///
+    /// # Errors
+    /// `Host` where it cannot be written.
+    pub fn probe(files: &GuestFiles, initrd: &Path) -> Result<Guest> {
+        initrd::write(initrd, &files.agent, None, None, &[])?;
+        let (kernel, initrd) = (files.kernel.clone(), initrd.to_owned());
+        Ok(Guest { kernel, initrd, disks: Vec::new(), cpus: 1, memory: 256 << 20 })
+    }
+
+    /// What a probe's command line has besides [`command_line`].
+    pub fn probe_word() -> &'static str {
+        PROBE
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        Error::new(ErrorKind::State, format!("{} is no place in a machine: it is not UTF-8", path.display()))
+    })
+}

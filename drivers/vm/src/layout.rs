@@ -1,0 +1,219 @@
+//! What everything is called and where it lies.
+//!
+//! Names outside of `$KCL_HOME` carry a hash of it and the cluster, so that clusters of the same name in different homes
+//! never meet.
+
+use std::path::{Path, PathBuf};
+
+use kcl_driver_api::{Error, ErrorKind, Result};
+use sha2::{Digest, Sha256};
+
+/// Where a driver keeps what.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// `$KCL_HOME`, canonical, as it goes into hashes.
+    home: PathBuf,
+    /// A directory that a reboot empties, with a short path: addresses of sockets have 107 bytes (unix(7)).
+    run: PathBuf,
+}
+
+/// The names of a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterNames {
+    /// Its name.
+    pub name: String,
+    /// Eight hexadecimal digits.
+    pub hash: String,
+    /// `$KCL_HOME/clusters/<cluster>`.
+    pub dir: PathBuf,
+    /// What of it ends with the host's run.
+    pub run: PathBuf,
+}
+
+/// The names of a machine.
+#[derive(Clone, Debug)]
+pub struct MachineNames {
+    /// The cluster's.
+    pub cluster: ClusterNames,
+    /// The machine's name.
+    pub name: String,
+    /// Eight hexadecimal digits.
+    pub hash: String,
+    /// `…/vms/<name>`.
+    pub dir: PathBuf,
+    /// What of it ends with the host's run: sockets, the process's number.
+    pub run: PathBuf,
+    /// The hardware address of its first interface. The next ones differ in the last byte.
+    pub mac: [u8; 6],
+}
+
+impl Layout {
+    /// For the machines below `home`.
+    pub fn new(home: &Path, run: &Path) -> Self {
+        Layout { home: canonical(home), run: run.to_owned() }
+    }
+
+    /// Where all clusters lie.
+    pub fn clusters(&self) -> PathBuf {
+        self.home.join("clusters")
+    }
+
+    /// What belongs to a cluster.
+    ///
+    /// # Errors
+    /// `State` for what is no name.
+    pub fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
+        check_name("cluster", cluster)?;
+        let hash = hex(&self.digest(&[cluster])[..4]);
+        let (dir, run) = (self.clusters().join(cluster), self.run.join(&hash));
+        Ok(ClusterNames { name: cluster.to_owned(), hash, dir, run })
+    }
+
+    /// What belongs to a machine.
+    ///
+    /// # Errors
+    /// `State` for what is no name.
+    pub fn machine(&self, cluster: &str, name: &str) -> Result<MachineNames> {
+        check_name("machine", name)?;
+        let cluster = self.cluster(cluster)?;
+        let digest = self.digest(&[&cluster.name, name]);
+        let hash = hex(&digest[..4]);
+        Ok(MachineNames {
+            dir: cluster.machines().join(name),
+            run: cluster.run.join(&hash),
+            mac: [0x02, digest[4], digest[5], digest[6], digest[7], digest[8]],
+            name: name.to_owned(),
+            cluster,
+            hash,
+        })
+    }
+
+    fn digest(&self, parts: &[&str]) -> [u8; 32] {
+        let mut sha = Sha256::new();
+        sha.update(self.home.as_os_str().as_encoded_bytes());
+        for part in parts {
+            sha.update([0]);
+            sha.update(part);
+        }
+        sha.finalize().into()
+    }
+}
+
+impl ClusterNames {
+    /// Where its virtual machines lie.
+    pub fn machines(&self) -> PathBuf {
+        self.dir.join("vms")
+    }
+
+    /// The network as it was asked for last: what a stopped cluster holds on to.
+    pub fn network_file(&self) -> PathBuf {
+        self.dir.join("vm-network.json")
+    }
+}
+
+impl MachineNames {
+    /// The spec; a machine without it is broken.
+    pub fn spec_file(&self) -> PathBuf {
+        self.dir.join("machine.json")
+    }
+
+    /// The disk that the machine writes to.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data.ext4")
+    }
+
+    /// The initrd of the last boot.
+    pub fn initrd(&self) -> PathBuf {
+        self.dir.join("initrd")
+    }
+
+    /// Files for the next boot.
+    pub fn spool(&self) -> PathBuf {
+        self.dir.join("spool")
+    }
+
+    /// What the machine's first process said in the last boot.
+    pub fn console(&self) -> PathBuf {
+        self.dir.join("console.log")
+    }
+
+    /// What the kernel said in the last boot.
+    pub fn kernel_log(&self) -> PathBuf {
+        self.dir.join("kernel.log")
+    }
+
+    /// There while the machine is asked to end.
+    pub fn stopping(&self) -> PathBuf {
+        self.run.join("stopping")
+    }
+
+    /// The socket of the serial port of that number.
+    pub fn port(&self, number: usize) -> PathBuf {
+        self.run.join(format!("c{number}"))
+    }
+
+    /// The hardware address of the interface of that number, as text.
+    pub fn mac(&self, number: u8) -> String {
+        let mut mac = self.mac;
+        mac[5] = mac[5].wrapping_add(number);
+        mac.map(|byte| format!("{byte:02x}")).join(":")
+    }
+}
+
+/// As far as the path exists, without symbolic links; so a home has one hash before and after it is made.
+fn canonical(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for ancestor in absolute.ancestors() {
+        if let Ok(real) = ancestor.canonicalize() {
+            let rest = absolute.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    absolute
+}
+
+/// Names become file names and host names.
+fn check_name(what: &str, name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(good) || name.starts_with(['.', '-']) {
+        let message = format!(
+            "{name:?} is no name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
+        );
+        return Err(Error::new(ErrorKind::State, message));
+    }
+    Ok(())
+}
+
+/// As text.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(home: &str) -> Layout {
+        Layout { home: home.into(), run: "/run/kcl".into() }
+    }
+
+    #[test]
+    fn names_differ_by_home_cluster_and_machine() {
+        let a = layout("/a").machine("kcl", "kcl-m02").unwrap();
+        let b = layout("/b").machine("kcl", "kcl-m02").unwrap();
+        let c = layout("/a").machine("kcl", "kcl-m03").unwrap();
+        assert_ne!(a.cluster.hash, b.cluster.hash);
+        assert_ne!(a.run, b.run);
+        assert_ne!(a.mac, c.mac);
+        assert_eq!(a.mac[0] & 3, 2, "locally administered, unicast");
+        assert!(a.port(15).as_os_str().len() < 107);
+    }
+
+    #[test]
+    fn names_that_would_leave_the_directory_are_refused() {
+        for name in ["", "..", "a/b", ".hidden", "-flag", "a b"] {
+            assert!(layout("/a").machine("kcl", name).is_err(), "{name:?}");
+            assert!(layout("/a").cluster(name).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A machine as files: made, read, removed.
+
+use std::fs;
+use std::io::ErrorKind as Io;
+use std::path::{Component, Path};
+
+use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
+
+use crate::document;
+use crate::doing::Doing;
+use crate::images::Images;
+use crate::layout::MachineNames;
+
+/// Makes the machine's files, or takes over changes to the specification of one that is there: they hold from its next
+/// boot.
+///
+/// # Errors
+/// `State` for what cannot be made, `NotFound` for a directory that is not there, `Host` where a disk cannot be made.
+pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Result<()> {
+    check(spec)?;
+    match document::read::<MachineSpec>(&names.spec_file())? {
+        Some(there) if there == *spec => return Ok(()),
+        Some(there) => {
+            let is_new = |target: &Path| there.trees.iter().all(|old| old.target != target);
+            let seed = spec.trees.iter().find(|tree| tree.usage != TreeUse::ReadOnly && is_new(&tree.target));
+            if let Some(tree) = seed {
+                let message = format!(
+                    "the machine {} is there; nothing can be laid down in it at {}",
+                    spec.name,
+                    tree.target.display()
+                );
+                return Err(Error::new(ErrorKind::State, message).hint("delete it first"));
+            }
+        }
+        None => {
+            // Cut off half-way: nobody can tell what is missing.
+            document::remove_tree(&names.dir)?;
+            document::make_private_directory(&names.dir)?;
+            images.data(spec, &names.data())?;
+        }
+    }
+    document::write(&names.spec_file(), spec)
+}
+
+/// What cannot be made is refused before anything is.
+fn check(spec: &MachineSpec) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(ErrorKind::State, message));
+    if spec.init.is_empty() {
+        return refuse(format!("the machine {} has no first process", spec.name));
+    }
+    for target in spec.volumes.iter().chain(spec.trees.iter().map(|tree| &tree.target)) {
+        let plain = target.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
+        if !target.is_absolute() || target == Path::new("/") || !plain {
+            return refuse(format!(
+                "{} is no place in a machine: it must be absolute, without \"..\" and not the root",
+                target.display()
+            ));
+        }
+    }
+    for source in std::iter::once(&spec.rootfs).chain(spec.trees.iter().map(|tree| &tree.source)) {
+        if !source.is_dir() {
+            return Err(Error::new(ErrorKind::NotFound, format!("{} is no directory", source.display())));
+        }
+    }
+    Ok(())
+}
+
+/// What the machine is to be; read each time, as another kcl may have changed it.
+///
+/// # Errors
+/// `State` where it is broken.
+pub fn read_spec(names: &MachineNames) -> Result<MachineSpec> {
+    let broken = || {
+        let message = format!("the creation or deletion of machine {} was cut off", names.name);
+        Error::new(ErrorKind::State, message).hint("delete it")
+    };
+    document::read(&names.spec_file())?.ok_or_else(broken)
+}
+
+/// Removes the machine's files. It does not run. What is left if this is cut off is seen as broken.
+///
+/// # Errors
+/// `Host` where something cannot be removed.
+pub fn remove(names: &MachineNames) -> Result<()> {
+    document::remove_file(&names.spec_file())?;
+    document::remove_tree(&names.run)?;
+    document::remove_tree(&names.dir)?;
+    document::remove_if_empty(&names.cluster.run)
+}
+
+/// What the first process wrote on its console since the machine was last powered on.
+///
+/// # Errors
+/// `Host` where it cannot be read.
+pub fn console(names: &MachineNames) -> Result<Vec<u8>> {
+    let path = names.console();
+    match fs::read(&path) {
+        // Never powered on.
+        Err(error) if error.kind() == Io::NotFound => Ok(Vec::new()),
+        result => result.doing(|| format!("read {}", path.display())),
+    }
+}
+
+/// The names of the directories in one, sorted; none where it is not there.
+///
+/// # Errors
+/// `Host` where it cannot be read.
+pub fn directories(path: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == Io::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).doing(|| format!("read {}", path.display())),
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}

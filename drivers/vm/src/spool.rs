@@ -1,0 +1,114 @@
+//! Files that were put into a machine while it was off: they are laid down by its next boot.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use kcl_driver_api::{Error, ErrorKind, File, Result};
+use walkdir::WalkDir;
+
+use crate::document;
+use crate::doing::Doing;
+use crate::layout::MachineNames;
+
+/// A file for the next boot.
+pub struct Spooled {
+    /// Where, absolute.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+    /// What it holds.
+    pub content: Vec<u8>,
+}
+
+/// What is no place for a file in a machine.
+///
+/// # Errors
+/// `State` for a path that is relative, has a `..`, or names no file.
+pub fn check(path: &Path) -> Result<()> {
+    let plain = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
+    if path.is_absolute() && plain && path.file_name().is_some() {
+        return Ok(());
+    }
+    let message = format!("{} is no file of a machine: it must be absolute and without \"..\"", path.display());
+    Err(Error::new(ErrorKind::State, message))
+}
+
+/// Keeps files for the next boot: each whole or not at all.
+///
+/// # Errors
+/// `State` for what is no path, `Host` where the disk is full.
+pub fn put(names: &MachineNames, files: &[File]) -> Result<()> {
+    for file in files {
+        check(&file.path)?;
+    }
+    for file in files {
+        let path = at(names, &file.path);
+        let what = || format!("write {}", path.display());
+        let parent = path.parent().unwrap_or(&path);
+        document::make_private_directory(parent)?;
+        // Beside the spool, where no file of the machine is.
+        let temporary = names.dir.join("spool.new");
+        let mut out =
+            fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary).doing(what)?;
+        out.write_all(&file.content).doing(what)?;
+        out.set_permissions(fs::Permissions::from_mode(file.mode)).doing(what)?;
+        out.sync_all().doing(what)?;
+        fs::rename(&temporary, &path).doing(what)?;
+    }
+    Ok(())
+}
+
+/// The content of a file that waits for the next boot.
+///
+/// # Errors
+/// `Host` where it cannot be read.
+pub fn get(names: &MachineNames, path: &Path) -> Result<Option<Vec<u8>>> {
+    let path = at(names, path);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    fs::read(&path).map(Some).doing(|| format!("read {}", path.display()))
+}
+
+/// All that waits for the next boot.
+///
+/// # Errors
+/// `Host` where it cannot be read.
+pub fn spooled(names: &MachineNames) -> Result<Vec<Spooled>> {
+    let root = names.spool();
+    let mut found = Vec::new();
+    if !root.exists() {
+        return Ok(found);
+    }
+    for entry in WalkDir::new(&root).sort_by_file_name() {
+        let what = || format!("read {}", root.display());
+        let entry = entry.doing(what)?;
+        let meta = entry.metadata().doing(what)?;
+        if meta.is_file() {
+            let path = Path::new("/").join(entry.path().strip_prefix(&root).unwrap_or(entry.path()));
+            let content = fs::read(entry.path()).doing(|| format!("read {}", entry.path().display()))?;
+            found.push(Spooled { path, mode: meta.permissions().mode() & 0o7777, content });
+        }
+    }
+    Ok(found)
+}
+
+/// The machine has them, or has newer ones.
+///
+/// # Errors
+/// `Host` where they cannot be removed.
+pub fn forget(names: &MachineNames, files: Option<&[File]>) -> Result<()> {
+    match files {
+        None => document::remove_tree(&names.spool()),
+        Some(files) if names.spool().exists() => {
+            files.iter().try_for_each(|file| document::remove_file(&at(names, &file.path)))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn at(names: &MachineNames, path: &Path) -> PathBuf {
+    names.spool().join(path.strip_prefix("/").unwrap_or(path))
+}

@@ -1,0 +1,155 @@
+//! Reading a file of a machine that is off: from the spool, its disk, or what lies below that.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use ext4_view::{Ext4, Ext4Error, FileType};
+use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
+
+use crate::doing::Doing;
+use crate::images::{backing, inside};
+use crate::layout::MachineNames;
+use crate::spool;
+
+/// As many symbolic links as the kernel follows (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// What is at a path of the machine.
+enum Found {
+    Nothing,
+    Link(PathBuf),
+    Directory,
+    File(Layer),
+    Other,
+}
+
+enum Layer {
+    Disk,
+    Host(PathBuf),
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// `NotFound` where there is none, `State` where it is no file.
+pub fn get(names: &MachineNames, spec: &MachineSpec, path: &Path) -> Result<Vec<u8>> {
+    spool::check(path)?;
+    let disk = open(names)?;
+    let missing = || Error::new(ErrorKind::NotFound, format!("there is no {} in the machine", path.display()));
+    let mut resolved = PathBuf::from("/");
+    let mut rest: Vec<PathBuf> = parts(path);
+    let mut links = 0;
+    while let Some(part) = rest.pop() {
+        if part == Path::new("..") {
+            resolved.pop();
+            continue;
+        }
+        let at = resolved.join(&part);
+        if let (true, Some(content)) = (rest.is_empty(), spool::get(names, &at)?) {
+            return Ok(content);
+        }
+        match find(&disk, spec, &at)? {
+            // Directories of the spool come with its files.
+            Found::Nothing if !rest.is_empty() => resolved = at,
+            Found::Nothing => return Err(missing()),
+            Found::Link(target) => {
+                links += 1;
+                if links > LINKS {
+                    return Err(Error::new(
+                        ErrorKind::State,
+                        format!("{} has too many symbolic links", path.display()),
+                    ));
+                }
+                if target.is_absolute() {
+                    resolved = PathBuf::from("/");
+                }
+                rest.extend(parts(&target));
+            }
+            Found::Directory if !rest.is_empty() => resolved = at,
+            Found::File(layer) if rest.is_empty() => return read(&disk, spec, &at, layer),
+            Found::File(_) => return Err(missing()),
+            Found::Directory | Found::Other => {
+                let message = format!("{} in the machine is no file", path.display());
+                return Err(Error::new(ErrorKind::State, message));
+            }
+        }
+    }
+    Err(missing())
+}
+
+fn open(names: &MachineNames) -> Result<Ext4> {
+    let path = names.data();
+    Ext4::load_from_path(&path).map_err(|error| trouble(&path, &error))
+}
+
+fn trouble(path: &Path, error: &dyn std::error::Error) -> Error {
+    Error::new(ErrorKind::Host, format!("could not read the disk {}: {error}", path.display()))
+}
+
+/// In reverse, to be taken from the end.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let parts = path.components().rev().filter_map(|part| match part {
+        Component::Normal(name) => Some(PathBuf::from(name)),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    parts.collect()
+}
+
+fn find(disk: &Ext4, spec: &MachineSpec, at: &Path) -> Result<Found> {
+    for tree in spec.trees.iter().filter(|tree| tree.usage == TreeUse::ReadOnly) {
+        if let Ok(relative) = at.strip_prefix(&tree.target) {
+            return on_host(&tree.source.join(relative));
+        }
+    }
+    let place = backing(spec, at);
+    let upper = on_disk(disk, &place)?;
+    // Volumes have nothing below them.
+    if !matches!(upper, Some(Found::Nothing)) || !place.starts_with(kcl_node_spec::guest::UPPER) {
+        return Ok(upper.unwrap_or(Found::Nothing));
+    }
+    on_host(&inside(&spec.rootfs, at))
+}
+
+/// None for an overlay's mark of something deleted: a device with the numbers 0:0.
+fn on_disk(disk: &Ext4, place: &Path) -> Result<Option<Found>> {
+    let name = format!("/{}", place.display());
+    let meta = match disk.symlink_metadata(name.as_str()) {
+        Ok(meta) => meta,
+        Err(Ext4Error::NotFound | Ext4Error::NotADirectory) => return Ok(Some(Found::Nothing)),
+        Err(error) => return Err(trouble(place, &error)),
+    };
+    Ok(match meta.file_type() {
+        FileType::Regular => Some(Found::File(Layer::Disk)),
+        FileType::Directory => Some(Found::Directory),
+        FileType::Symlink => {
+            let target = disk.read_link(name.as_str()).map_err(|error| trouble(place, &error))?;
+            Some(Found::Link(String::from_utf8_lossy(target.as_ref()).into_owned().into()))
+        }
+        FileType::CharacterDevice => None,
+        _ => Some(Found::Other),
+    })
+}
+
+fn on_host(path: &Path) -> Result<Found> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(Found::Nothing) };
+    Ok(if meta.is_dir() {
+        Found::Directory
+    } else if meta.is_symlink() {
+        Found::Link(fs::read_link(path).doing(|| format!("read {}", path.display()))?)
+    } else if meta.is_file() {
+        Found::File(Layer::Host(path.to_owned()))
+    } else {
+        Found::Other
+    })
+}
+
+fn read(disk: &Ext4, spec: &MachineSpec, at: &Path, layer: Layer) -> Result<Vec<u8>> {
+    match layer {
+        Layer::Host(path) => fs::read(&path).doing(|| format!("read {}", path.display())),
+        Layer::Disk => {
+            let place = backing(spec, at);
+            disk.read(format!("/{}", place.display()).as_str()).map_err(|error| trouble(&place, &error))
+        }
+    }
+}

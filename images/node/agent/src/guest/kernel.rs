@@ -1,0 +1,46 @@
+//! What the kernel needs before it sees a disk: its own file systems, and modules.
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::path::Path;
+
+use kcl_node_spec::guest::MODULES;
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+use nix::mount::{MsFlags, mount};
+
+use crate::error::{Doing, Result};
+use crate::files;
+
+/// Mounts what the initrd itself works with.
+pub fn file_systems() -> Result<()> {
+    for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
+        files::create_dir(Path::new(target))?;
+        mount(Some(kind), target, Some(kind), MsFlags::empty(), None::<&str>)
+            .doing(|| format!("mount {kind} at {target}"))?;
+    }
+    Ok(())
+}
+
+/// Loads the modules of the initrd, in the order of their names, and forgets their files: they lie in memory.
+pub fn modules() -> Result<()> {
+    let read = || fs::read_dir(MODULES).doing(|| format!("read {MODULES}"));
+    let mut paths: Vec<_> = read()?.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let what = || format!("load {}", path.display());
+        let file = File::open(&path).doing(what)?;
+        let none: &CStr = c"";
+        match finit_module(&file, none, ModuleInitFlags::empty()) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error).doing(what),
+        }
+        fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether a word is on the kernel's command line.
+pub fn was_told(word: &str) -> bool {
+    fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(|found| found == word))
+}

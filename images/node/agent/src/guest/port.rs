@@ -1,0 +1,175 @@
+//! A serial port of virtio as a stream of lines.
+//!
+//! The kernel tells that the host has gone by reads of nothing and by a hang-up that stays until it is back; so the port
+//! is waited for by edges (`EPOLLET` of epoll(7)), which come with each change. That comes on another queue than the
+//! data, and so may a moment after the first lines of the host that came next: only one that stays away has gone.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kcl_node_spec::guest::Reply;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+/// How many lines may wait for the host.
+const WAITING: usize = 16;
+
+/// How long a host is away that has gone.
+const AWAY: Duration = Duration::from_secs(3);
+
+/// What came of the host.
+pub enum Incoming {
+    /// A line, without its end.
+    Line(Vec<u8>),
+    /// The host closed the port and has not opened it again.
+    Gone,
+}
+
+/// The port and what waits to be written to it.
+pub struct Port {
+    file: File,
+    epoll: Epoll,
+    wake: Arc<EventFd>,
+    outgoing: Receiver<Vec<u8>>,
+    waiting: Arc<Waiting>,
+    pending: Vec<u8>,
+    incoming: Vec<u8>,
+    /// Since when the host is away, until that is told.
+    away: Option<Instant>,
+    told: bool,
+}
+
+/// Where replies go from any thread.
+#[derive(Clone)]
+pub struct Replies {
+    sender: Sender<Vec<u8>>,
+    waiting: Arc<Waiting>,
+    wake: Arc<EventFd>,
+}
+
+/// How many lines wait, and who waits for them to be fewer.
+#[derive(Default)]
+struct Waiting {
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Replies {
+    /// Sends a reply of a session; waits while too many are on their way. Not for the port's own thread, which takes
+    /// them away.
+    pub fn send(&self, session: &str, reply: &Reply) {
+        let count = self.waiting.count.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.waiting.fewer.wait_while(count, |count| *count >= WAITING));
+        self.at_once(session, reply);
+    }
+
+    /// Sends a reply without waiting.
+    pub fn at_once(&self, session: &str, reply: &Reply) {
+        let mut line = serde_json::to_vec(&(session, reply)).expect("a reply is plain data");
+        line.push(b'\n');
+        *self.waiting.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        // Without the port's thread the machine is about to end.
+        if self.sender.send(line).is_ok() {
+            let _ = self.wake.write(1);
+        }
+    }
+}
+
+impl Port {
+    /// Opens a port, and where its replies go.
+    pub fn open(path: &Path) -> io::Result<(Port, Replies)> {
+        let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLHUP | EpollFlags::EPOLLET;
+        epoll.add(&file, EpollEvent::new(edges, 0))?;
+        epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 1))?;
+        let (sender, outgoing) = channel();
+        let waiting = Arc::new(Waiting::default());
+        let replies = Replies { sender, waiting: waiting.clone(), wake: wake.clone() };
+        let (pending, incoming) = (Vec::new(), Vec::new());
+        Ok((Port { file, epoll, wake, outgoing, waiting, pending, incoming, away: None, told: true }, replies))
+    }
+
+    /// Moves lines both ways for ever.
+    pub fn serve(&mut self, mut take: impl FnMut(Incoming)) -> io::Result<()> {
+        loop {
+            self.read(&mut take)?;
+            self.write()?;
+            let left = self.away.map(|since| AWAY.saturating_sub(since.elapsed()));
+            // Rounded up: a rest of less than a millisecond would spin.
+            let timeout = left.and_then(|left| EpollTimeout::try_from(left + Duration::from_millis(1)).ok());
+            let mut events = [EpollEvent::empty(); 2];
+            match self.epoll.wait(&mut events, timeout.unwrap_or(EpollTimeout::NONE)) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let _ = self.wake.read();
+        }
+    }
+
+    /// There is no host.
+    fn nobody(&mut self, take: &mut impl FnMut(Incoming)) {
+        if self.told {
+            return;
+        }
+        if self.away.get_or_insert_with(Instant::now).elapsed() >= AWAY {
+            (self.away, self.told) = (None, true);
+            take(Incoming::Gone);
+        }
+    }
+
+    fn read(&mut self, take: &mut impl FnMut(Incoming)) -> io::Result<()> {
+        let mut buffer = vec![0; 32 << 10];
+        loop {
+            match self.file.read(&mut buffer) {
+                Ok(0) => {
+                    self.nobody(take);
+                    return Ok(());
+                }
+                Ok(count) => {
+                    self.told = false;
+                    self.incoming.extend_from_slice(&buffer[..count]);
+                    while let Some(end) = self.incoming.iter().position(|byte| *byte == b'\n') {
+                        let mut line: Vec<u8> = self.incoming.drain(..=end).collect();
+                        line.pop();
+                        take(Incoming::Line(line));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.away = None;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// While the host is away nothing can be written; what waits then goes to the next one, which passes over it.
+    fn write(&mut self) -> io::Result<()> {
+        loop {
+            if self.pending.is_empty() {
+                match self.outgoing.try_recv() {
+                    Ok(line) => {
+                        *self.waiting.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+                        self.waiting.fewer.notify_all();
+                        self.pending = line;
+                    }
+                    Err(_) => return Ok(()),
+                }
+            }
+            match self.file.write(&self.pending) {
+                Ok(count) => drop(self.pending.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

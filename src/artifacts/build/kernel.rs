@@ -1,0 +1,127 @@
+//! The kernel of virtual machines: Debian's, unpacked rather than installed.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::super::cache::trouble;
+use super::super::catalog::Artifact;
+use super::super::job::{Job, blocking};
+use super::super::{embedded, process};
+use super::debian::{Scratch, enclosed};
+use crate::error::{Error, Family, Result};
+
+/// Makes the indexes that loading modules by name needs (depmod(8)), in what was unpacked.
+const INDEX: &str = r#"--extract-hook=chroot "$1" depmod -a "$(ls "$1/lib/modules")""#;
+
+/// What is in `images/node/kernel.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    suite: String,
+    package: BTreeMap<String, String>,
+}
+
+fn definition(name: &str) -> Result<Definition> {
+    toml::from_str(embedded::node(name)?)
+        .map_err(|error| Error::new(Family::Internal, format!("images/node/{name}: {error}")))
+}
+
+/// Builds `vmlinuz` and the archive of modules into `partial`.
+pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, job: &Job<'_>) -> Result<Vec<String>> {
+    let definition = definition(name)?;
+    let package = definition.package.get(artifact.arch).ok_or_else(|| {
+        Error::new(
+            Family::Artifact,
+            format!("{} is not known for the architecture {}", artifact.title(), artifact.arch),
+        )
+    })?;
+    let tar = partial.join(".kernel.tar");
+    let mut command = enclosed("mmdebstrap");
+    command.args(["--variant=extract", "--format=tar", INDEX]);
+    command.arg(format!("--include={package},kmod")).arg(format!("--architectures={}", artifact.arch));
+    command.arg(&definition.suite).arg(&tar);
+    let scratch = Scratch::new(partial)?;
+    command.env("TMPDIR", &scratch.0);
+    process::run_logged(command, log, |line| {
+        if let Some(what) = line.strip_prefix("I: ").filter(|what| !what.contains('/')) {
+            job.say(what.trim_end_matches("..."), None);
+        }
+        true
+    })
+    .await
+    .map_err(|error| error.hint("it needs the Debian mirror that apt is set up with; http_proxy is honoured"))?;
+    let partial = partial.to_owned();
+    job.say("compressing", None);
+    let kernel = blocking(move || {
+        let kernel = take(&tar, &partial).map_err(|error| trouble("take the kernel out of", &tar, error))?;
+        std::fs::remove_file(&tar).map_err(|error| trouble("remove", &tar, error))?;
+        Ok(kernel)
+    })
+    .await?;
+    Ok(vec![format!("Debian {} {package}", definition.suite), kernel])
+}
+
+/// Takes the kernel and its modules out of an archive of all that was unpacked. Returns the kernel's name.
+fn take(tar: &Path, partial: &Path) -> io::Result<String> {
+    let mut modules = tar::Builder::new(zstd::Encoder::new(File::create(partial.join("modules.tar.zst"))?, 0)?);
+    let mut kernel = None;
+    for entry in tar::Archive::new(File::open(tar)?).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let path = path.strip_prefix(".").unwrap_or(&path).to_owned();
+        if path.starts_with("boot")
+            && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"vmlinuz-"))
+        {
+            io::copy(&mut entry, &mut File::create(partial.join("vmlinuz"))?)?;
+            kernel = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        } else if path.starts_with("lib/modules") {
+            let mut header = entry.header().clone();
+            match entry.link_name()?.map(|link| link.into_owned()) {
+                Some(link) => modules.append_link(&mut header, &path, link)?,
+                None => modules.append_data(&mut header, &path, &mut entry)?,
+            }
+        }
+    }
+    modules.into_inner()?.finish()?.sync_all()?;
+    kernel.ok_or_else(|| io::Error::other("there is no /boot/vmlinuz-…"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_kernel_and_its_modules_only() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let tar = directory.path().join("all.tar");
+        let mut builder = tar::Builder::new(File::create(&tar).expect("a file"));
+        for (path, text) in [
+            ("./boot/vmlinuz-6.1", "kernel"),
+            ("./boot/config-6.1", "x"),
+            ("./lib/modules/6.1/a.ko", "a"),
+            ("./bin/sh", "x"),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, path, text.as_bytes()).expect("an entry");
+        }
+        builder.into_inner().expect("an archive");
+        assert_eq!(take(&tar, directory.path()).expect("a kernel"), "vmlinuz-6.1");
+        assert_eq!(std::fs::read(directory.path().join("vmlinuz")).expect("the kernel"), b"kernel");
+        let modules = File::open(directory.path().join("modules.tar.zst")).expect("the modules");
+        let mut modules = tar::Archive::new(zstd::Decoder::new(modules).expect("an archive"));
+        let names: Vec<_> =
+            modules.entries().expect("entries").map(|one| one.unwrap().path().unwrap().into_owned()).collect();
+        assert_eq!(names, [Path::new("lib/modules/6.1/a.ko")]);
+    }
+
+    #[test]
+    fn the_definition_is_whole() {
+        assert!(definition("kernel.toml").expect("it parses").package.contains_key("amd64"));
+    }
+}

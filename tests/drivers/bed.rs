@@ -1,0 +1,39 @@
+//! Hosts that a test logs in to.
+
+use std::path::PathBuf;
+
+use crate::hosts::{Hosts, Kind, rootfs};
+use crate::support::Home;
+
+/// Hosts for one test, with a home of who logs in there.
+pub struct Bed {
+    pub runtime: tokio::runtime::Runtime,
+    hosts: Option<Hosts>,
+    // Removed after them.
+    _base: tempfile::TempDir,
+}
+
+impl Bed {
+    /// None where this machine has no root file system for hosts.
+    pub fn new(home: &Home, kinds: &[Kind]) -> Option<Bed> {
+        let (rootfs, runc) = (rootfs()?, std::env::var_os("KCL_TEST_RUNC").map(PathBuf::from)?);
+        let beside = home.cache().parent().expect("the cache is not the root directory");
+        let base = tempfile::Builder::new().prefix("kcl-hosts-").tempdir_in(beside).expect("a directory");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let hosts = runtime.block_on(Hosts::new(base.path(), "kcl-test-hosts", &runc, &rootfs, kinds));
+        home.set("HOME", &hosts.user_home);
+        Some(Bed { runtime, hosts: Some(hosts), _base: base })
+    }
+
+    pub fn hosts(&self) -> &Hosts {
+        self.hosts.as_ref().expect("they go with the bed")
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if let Some(hosts) = self.hosts.take() {
+            self.runtime.block_on(hosts.end());
+        }
+    }
+}

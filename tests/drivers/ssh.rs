@@ -1,0 +1,24 @@
+//! Hosts that exist, over SSH: the story that all drivers share, and that hosts are left as they were found.
+//!
+//! `KCL_TEST_RUNC` and `KCL_TEST_SSH_HOST` say what the hosts are made of: see `drivers/ssh/tests/hosts`.
+
+use crate::bed::Bed;
+use crate::hosts::Kind;
+use crate::story;
+use crate::support::Home;
+
+#[test]
+fn three_nodes() {
+    let home = Home::new("ssh");
+    let Some(bed) = Bed::new(&home, &[Kind::Bare; 3]) else { return };
+    // Dropped first: its clusters are deleted while their hosts are there.
+    let home = home;
+    let before = bed.runtime.block_on(bed.hosts().all_traces());
+    let hosts: Vec<String> = bed.hosts().targets.iter().map(|target| target.host.to_string()).collect();
+    let mut flags = vec!["--accept-host-key"];
+    flags.extend(hosts.iter().flat_map(|host| ["--host", host]));
+    let cluster = story::three_nodes(&home, "ssh", &flags);
+    home.step("delete");
+    cluster.kcl(["delete"]).ok();
+    bed.runtime.block_on(bed.hosts().assert_as_before(&before));
+}
