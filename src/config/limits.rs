@@ -88,6 +88,13 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
     {
         return wrong(format!("subnet {subnet} is too small for {count} nodes and a gateway: give a /24"));
     }
+    if let (Some(first), Some(port)) = (spec.nodes.first(), spec.ports.first())
+        && first.host.is_some()
+    {
+        return wrong(format!(
+            "ports: {port} cannot be published: the first node is a host, reached by its own address"
+        ));
+    }
     for (index, port) in spec.ports.iter().enumerate() {
         let same = |other: &&PublishedPort| (other.port, other.protocol) == (port.port, port.protocol);
         if let Some(other) = spec.ports[..index].iter().find(same) {

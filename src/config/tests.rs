@@ -205,6 +205,16 @@ fn what_is_not_said_of_an_existing_cluster_stays() {
 }
 
 #[test]
+fn ports_that_cannot_be_published() {
+    let said = |toml: &str| text(&file(toml, None).unwrap_err());
+    assert!(said("ports = [\"80:80\", \"0.0.0.0:80:81\"]").contains("are the same port of this host"));
+    assert!(said("ports = [\"80:80\"]\n[[nodes]]\nhost = \"root@192.0.2.1\"").contains("the first node is a host"));
+    for wrong in ["80", "80:0", "80:80/sctp", "a:80:80", "1:2:3:4"] {
+        assert!(said(&format!("ports = [\"{wrong}\"]")).contains("is not a port mapping"), "{wrong}");
+    }
+}
+
+#[test]
 fn changes_that_an_existing_cluster_cannot_take() {
     let driver = Some(DriverKind::Native);
     let existing = ClusterSpec { kubernetes_version: "v1.37.0".into(), driver, ..flags(nodes(3), None).unwrap() };

@@ -45,7 +45,8 @@ impl Dockerd {
     /// Starts a daemon whose files are in `dir`. It is ready then.
     pub fn start(dir: &Path, flags: &[&str]) -> Self {
         let dir = dir.canonicalize().expect("a directory");
-        let group = format!("kcl-dockerd-{}", dir.file_name().expect("a name").to_string_lossy());
+        // Of the whole path: tests run side by side, and their directories may have the same name.
+        let group = format!("kcl-dockerd{}", dir.display().to_string().replace('/', "-"));
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let child = spawn(&dir, &group, &flags);
         Dockerd { dir, child, group, flags }

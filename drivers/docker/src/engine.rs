@@ -131,7 +131,7 @@ fn reachable(path: &Path, endpoint: &Endpoint) -> Result<()> {
     let (message, hint) = match error.kind() {
         io::ErrorKind::NotFound => (
             format!("there is no Docker engine at {path}: Docker is not installed, or its daemon does not run"),
-            "start it with: sudo systemctl start docker; or name another with DOCKER_HOST".to_owned(),
+            "sudo systemctl start docker; or name another engine with DOCKER_HOST".to_owned(),
         ),
         io::ErrorKind::PermissionDenied => (
             format!("this user may not use the Docker engine at {path}"),
@@ -139,7 +139,7 @@ fn reachable(path: &Path, endpoint: &Endpoint) -> Result<()> {
         ),
         io::ErrorKind::ConnectionRefused => (
             format!("nobody answers at {path}: the Docker daemon does not run"),
-            "start it with: sudo systemctl start docker".to_owned(),
+            "sudo systemctl start docker".to_owned(),
         ),
         _ => (format!("could not connect to {path}: {error}"), chosen_by(endpoint)),
     };

@@ -27,6 +27,9 @@ fn spec(name: &str, address: Ipv4Addr) -> MachineSpec {
 /// The commands of the contract, as a shell would answer them.
 fn shell(driver: &FakeDriver, command: &FakeExec<'_>) -> ExecOutput {
     let output = |code, stdout: &[u8], stderr: &[u8]| ExecOutput { code, stdout: stdout.into(), stderr: stderr.into() };
+    let read = |path: String| {
+        driver.file(command.cluster, command.machine, path.as_ref()).map(|file| file.1).unwrap_or_default()
+    };
     let argv: Vec<&str> = command.exec.argv.iter().map(String::as_str).collect();
     match &*argv {
         ["sh", "-c", "echo out; echo err >&2; exit 7"] => output(7, b"out\n", b"err\n"),
@@ -36,9 +39,12 @@ fn shell(driver: &FakeDriver, command: &FakeExec<'_>) -> ExecOutput {
             Stdin::Bytes(bytes) => output(0, bytes, b""),
             _ => output(0, b"", b""),
         },
+        ["sh", "-c", "cat /etc/kcl-many/*/*"] => {
+            let place = |tens| move |step: usize| format!("/etc/kcl-many/{tens:02}/it's {:03}", step * 10 + tens);
+            output(0, &(0..10).flat_map(|tens| (0..12).map(place(tens))).flat_map(read).collect::<Vec<_>>(), b"")
+        }
         ["cat", paths @ ..] => {
-            let file = |path: &&str| driver.file(command.cluster, command.machine, path.as_ref()).map(|file| file.1);
-            output(0, &paths.iter().filter_map(file).flatten().collect::<Vec<u8>>(), b"")
+            output(0, &paths.iter().map(ToString::to_string).flat_map(read).collect::<Vec<_>>(), b"")
         }
         ["/does/not/exist"] => output(127, b"", b"not found"),
         other => panic!("no answer to {other:?}"),

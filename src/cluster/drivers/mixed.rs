@@ -62,7 +62,9 @@ impl Driver for Mixed {
         let mut findings = Vec::new();
         for (kind, driver) in &self.drivers {
             let machines = request.machines.iter().filter(|name| self.machines.get(*name) == Some(kind)).cloned();
-            let request = PreflightRequest { machines: machines.collect(), ..request.clone() };
+            // Whose machines join a network has no say in its addresses.
+            let subnet = request.subnet.filter(|_| Some(kind) == self.drivers.keys().next());
+            let request = PreflightRequest { machines: machines.collect(), subnet, ..request.clone() };
             if request.machines.is_empty() {
                 continue;
             }

@@ -23,6 +23,9 @@ pub enum Kind {
     Systemd,
 }
 
+/// Hosts of one test of a binary at a time: they have the same names and, one after another, the same addresses.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Some hosts on one network, and a key that root takes on all of them; and so do `free`, for whom sudo asks nothing,
 /// and `locked`, whom it asks for the password "secret".
 pub struct Hosts {
@@ -36,6 +39,7 @@ pub struct Hosts {
     pub machines: Vec<Box<dyn Machine>>,
     /// Where each is.
     pub targets: Vec<Target>,
+    _turn: tokio::sync::MutexGuard<'static, ()>,
 }
 
 /// A root file system with sshd, or nothing where there is none.
@@ -50,6 +54,7 @@ pub fn rootfs() -> Option<PathBuf> {
 impl Hosts {
     /// Makes hosts below `base`, an empty directory: as many as there are kinds.
     pub async fn new(base: &Path, name: &str, runc: &Path, rootfs: &Path, kinds: &[Kind]) -> Hosts {
+        let turn = TURN.lock().await;
         let config = NativeConfig {
             home: base.join("hosts"),
             run: base.join("hosts-run"),
@@ -110,7 +115,7 @@ impl Hosts {
             jump: None,
         };
         let targets = addresses.iter().map(target).collect();
-        Hosts { driver, name: name.to_owned(), user_home, machines, targets }
+        Hosts { _turn: turn, driver, name: name.to_owned(), user_home, machines, targets }
     }
 
     /// Runs a shell line on a host, past SSH: what it writes, trimmed.
