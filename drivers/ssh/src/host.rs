@@ -277,6 +277,16 @@ pub(crate) struct With {
     pub program: Program,
 }
 
+/// Closes a channel also where its command is given up: what runs there for it would wait for its input else.
+struct Closing(std::sync::Arc<russh::ChannelWriteHalf<Msg>>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let writer = self.0.clone();
+        tokio::spawn(async move { writer.close().await });
+    }
+}
+
 impl Connection {
     /// Runs a command with this input, to its end.
     async fn command(&self, command: &str, input: &[u8]) -> Result<Ended> {
@@ -284,6 +294,8 @@ impl Connection {
         let channel = self.handle.channel_open_session().await.map_err(|error| lost(&error))?;
         channel.exec(false, command).await.map_err(|error| lost(&error))?;
         let (mut reader, writer) = channel.split();
+        let writer = std::sync::Arc::new(writer);
+        let _closing = Closing(writer.clone());
         let input = input.to_vec();
         let feed = async {
             // A command may end before it has read all.
