@@ -4,6 +4,7 @@ use futures::future::join_all;
 use kcl_driver_api::Driver;
 
 use super::{App, drivers, observe};
+use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
 use crate::state::Phase;
@@ -27,8 +28,7 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
         }
         None => {
             let artifacts = observe::any_cached(app);
-            drivers::any(&drivers::remembered(cluster, app.store.paths()), app.store.paths(), artifacts.as_ref())
-                .await?
+            drivers::any(&ClusterSpec::with_defaults(cluster), app.store.paths(), artifacts.as_ref()).await?
         }
     };
     let machines = driver.list(Some(cluster)).await?;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Exec, ExecOutput, Result};
+use crate::{Error, ErrorKind, Exec, ExecOutput, Result};
 
 /// How a tree of files is used in a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,35 @@ pub struct MachineSpec {
     pub init: Vec<String>,
     /// Whose it is, for people and for other tools: `kcl.cluster`, `kcl.node`, `kcl.role`.
     pub labels: BTreeMap<String, String>,
+}
+
+impl MachineSpec {
+    /// Whether a machine can be made from it, as far as that does not depend on the driver: asked by every driver before
+    /// it makes anything. The trees have to be where this runs.
+    ///
+    /// # Errors
+    /// `State` for a specification that makes no sense, `NotFound` for a tree that is not there.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::State, message));
+        if self.init.is_empty() {
+            return refuse(format!("the machine {} has no first process", self.name));
+        }
+        for target in self.volumes.iter().chain(self.trees.iter().map(|tree| &tree.target)) {
+            let plain = target.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
+            if !target.is_absolute() || target == Path::new("/") || !plain {
+                return refuse(format!(
+                    "{} is no place in a machine: it must be absolute, without \"..\" and not the root",
+                    target.display()
+                ));
+            }
+        }
+        for source in std::iter::once(&self.rootfs).chain(self.trees.iter().map(|tree| &tree.source)) {
+            if !source.is_dir() {
+                return Err(Error::new(ErrorKind::NotFound, format!("{} is no directory", source.display())));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A port of a machine that is reached on an address of the engine's host.

@@ -22,7 +22,7 @@ const CHANGED: &str = "/.kcl-machine.json";
 
 /// Makes the machine, or takes over changes to the specification of one that is there.
 pub(crate) async fn create(context: &Context, spec: &MachineSpec) -> Result<()> {
-    check(spec)?;
+    spec.check()?;
     let engine = context.engine().await?;
     let names = context.names().await?.machine(&spec.cluster, &spec.name)?;
     if let Some(there) = specification(engine, &names).await? {
@@ -39,29 +39,6 @@ pub(crate) async fn create(context: &Context, spec: &MachineSpec) -> Result<()> 
         cleaned.unwrap_or_else(|error| tracing::warn!("after a failed creation: {error}"));
     }
     made
-}
-
-/// What cannot be made is refused before anything is.
-fn check(spec: &MachineSpec) -> Result<()> {
-    let refuse = |message: String| Err(Error::new(ErrorKind::State, message));
-    if spec.init.is_empty() {
-        return refuse(format!("the machine {} has no first process", spec.name));
-    }
-    for target in spec.volumes.iter().chain(spec.trees.iter().map(|tree| &tree.target)) {
-        let plain = target.components().skip(1).all(|part| matches!(part, std::path::Component::Normal(_)));
-        if !target.is_absolute() || target == Path::new("/") || !plain {
-            return refuse(format!(
-                "{} is no place in a machine: it must be absolute, without \"..\" and not the root",
-                target.display()
-            ));
-        }
-    }
-    for source in std::iter::once(&spec.rootfs).chain(spec.trees.iter().map(|tree| &tree.source)) {
-        if !source.is_dir() {
-            return Err(Error::new(ErrorKind::NotFound, format!("{} is no directory", source.display())));
-        }
-    }
-    Ok(())
 }
 
 async fn make(engine: &Engine, names: &MachineNames, spec: &MachineSpec, image: &image::Image) -> Result<()> {

@@ -4,7 +4,7 @@
 //! clusters of one name never meet.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
@@ -54,7 +54,7 @@ pub(crate) struct MachineNames {
 impl Names {
     /// For a home. An engine of this host tells homes by their paths, another one also by the host that they are on.
     pub(crate) fn new(home: &Path, local: bool) -> Self {
-        let mut identity = canonical(home).into_os_string().into_encoded_bytes();
+        let mut identity = kcl_driver_local::names::canonical(home).into_os_string().into_encoded_bytes();
         if !local {
             let host = std::fs::read(MACHINE_ID)
                 .unwrap_or_else(|_| nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes());
@@ -145,18 +145,6 @@ impl MachineNames {
 /// Filters for whatever is labelled so.
 pub(crate) fn labelled(labels: &HashMap<String, String>) -> HashMap<String, Vec<String>> {
     HashMap::from([("label".to_owned(), labels.iter().map(|(key, value)| format!("{key}={value}")).collect())])
-}
-
-/// As far as the path exists, without symbolic links; so a home has one hash before and after it is made.
-fn canonical(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for ancestor in absolute.ancestors() {
-        if let Ok(real) = ancestor.canonicalize() {
-            let rest = absolute.strip_prefix(ancestor).unwrap_or(Path::new(""));
-            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
-        }
-    }
-    absolute
 }
 
 /// Names become names of containers, networks and volumes, and host names.

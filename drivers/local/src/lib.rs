@@ -3,4 +3,6 @@
 
 pub mod disk;
 pub mod doing;
+pub mod names;
+pub mod process;
 pub mod turn;

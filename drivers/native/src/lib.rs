@@ -95,7 +95,7 @@ impl Driver for NativeDriver {
 
     async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
         let names = self.context.layout.machine(&spec.cluster, &spec.name)?;
-        create::check(spec)?;
+        spec.check()?;
         let (context, of_machine, wanted) = (self.context.clone(), names.clone(), spec.clone());
         let make = async move {
             if create::is_half_made(&of_machine) {

@@ -25,29 +25,6 @@ pub fn is_half_made(names: &MachineNames) -> bool {
     names.dir.exists() && !names.spec_file().exists()
 }
 
-/// What cannot be made is refused before anything is.
-pub fn check(spec: &MachineSpec) -> Result<()> {
-    let refuse = |message: String| Err(Error::new(ErrorKind::State, message));
-    if spec.init.is_empty() {
-        return refuse(format!("the machine {} has no first process", spec.name));
-    }
-    for target in spec.volumes.iter().chain(spec.trees.iter().map(|tree| &tree.target)) {
-        let plain = target.components().skip(1).all(|part| matches!(part, std::path::Component::Normal(_)));
-        if !target.is_absolute() || target == Path::new("/") || !plain {
-            return refuse(format!(
-                "{} is no place in a machine: it must be absolute, without \"..\" and not the root",
-                target.display()
-            ));
-        }
-    }
-    for source in std::iter::once(&spec.rootfs).chain(spec.trees.iter().map(|tree| &tree.source)) {
-        if !source.is_dir() {
-            return Err(Error::new(ErrorKind::NotFound, format!("{} is no directory", source.display())));
-        }
-    }
-    Ok(())
-}
-
 fn make(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
     disk::make_private_directory(&names.dir)?;
     for directory in [names.work(), names.rootfs(), names.dir.join("volumes")] {

@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result};
+use kcl_driver_api::{MachineSpec, Result};
+use kcl_driver_local::names;
 use sha2::{Digest, Sha256};
 
 /// Where the driver keeps what.
@@ -54,7 +55,7 @@ pub struct MachineNames {
 impl Layout {
     /// With the clusters below `home` and what a reboot removes below `run`.
     pub fn new(home: &Path, run: &Path) -> Self {
-        Layout { home: canonical(home), run: run.to_owned() }
+        Layout { home: names::canonical(home), run: run.to_owned() }
     }
 
     /// Where all clusters lie.
@@ -64,7 +65,7 @@ impl Layout {
 
     /// The names of a cluster; an error where its own cannot be a part of them.
     pub fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
-        check_name("cluster", cluster)?;
+        names::check("cluster", cluster)?;
         let hash = hex(&self.digest(&[cluster])[..4]);
         Ok(ClusterNames {
             dir: self.clusters().join(cluster),
@@ -77,7 +78,7 @@ impl Layout {
 
     /// The names of a machine; an error where its own cannot be a part of them.
     pub fn machine(&self, cluster: &str, name: &str) -> Result<MachineNames> {
-        check_name("machine", name)?;
+        names::check("machine", name)?;
         let names = self.cluster(cluster)?;
         let digest = self.digest(&[cluster, name]);
         let hash = hex(&digest[..4]);
@@ -179,32 +180,6 @@ impl MachineNames {
             None => self.upper().join(target.strip_prefix("/").unwrap_or(target)),
         }
     }
-}
-
-/// As far as the path exists, without symbolic links; so a home has one hash before and after it is made.
-fn canonical(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for ancestor in absolute.ancestors() {
-        if let Ok(real) = ancestor.canonicalize() {
-            let rest = absolute.strip_prefix(ancestor).unwrap_or(Path::new(""));
-            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
-        }
-    }
-    absolute
-}
-
-/// Names become file names, cgroups, unit names and runc's ids.
-fn check_name(what: &str, name: &str) -> Result<()> {
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
-    if name.is_empty() || name.len() > 63 || !name.chars().all(good) || name.starts_with(['.', '-']) {
-        return Err(Error::new(
-            ErrorKind::State,
-            format!(
-                "{name:?} is no name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
-            ),
-        ));
-    }
-    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,12 +1,11 @@
 //! Processes: whose they are, and waiting for their end.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kcl_driver_api::{Error, Result};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use kcl_driver_local::process;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 
@@ -55,19 +54,7 @@ impl Process {
     /// Waits for its end; false if it did not end in time. The end of the first process of a PID namespace comes
     /// after that of all others in it (pid_namespaces(7)).
     pub fn wait(&self, limit: Duration) -> Result<bool> {
-        let end = Instant::now() + limit;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            // Rounded up: a rest of less than a millisecond would spin.
-            let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-            let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, timeout) {
-                Ok(0) if left.is_zero() => return Ok(false),
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return Ok(true),
-                Err(error) => return Err(error).doing(|| format!("wait for process {}", self.pid)),
-            }
-        }
+        process::wait(&self.fd, self.pid, limit)
     }
 
     /// The same, as a namespace to enter.

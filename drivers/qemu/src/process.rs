@@ -4,16 +4,15 @@
 //! gone can be mistaken for one that runs, and no file that a crash left says anything.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kcl_driver_api::{Error, Result};
+use kcl_driver_local::process;
 use kcl_driver_vm::{Doing, MachineNames};
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// A QEMU that cannot be mistaken for a later process with its number.
@@ -52,19 +51,7 @@ impl Process {
 
     /// Waits for its end; false if it did not end in time.
     pub(crate) fn wait(&self, limit: Duration) -> Result<bool> {
-        let end = Instant::now() + limit;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            // Rounded up: a rest of less than a millisecond would spin.
-            let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-            let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, timeout) {
-                Ok(0) if left.is_zero() => return Ok(false),
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return Ok(true),
-                Err(error) => return Err(error).doing(|| format!("wait for process {}", self.pid)),
-            }
-        }
+        process::wait(&self.fd, self.pid, limit)
     }
 }
 

@@ -16,7 +16,7 @@ mod send;
 mod sudo;
 mod target;
 
-pub use record::{Hosts, read as hosts_of};
+pub use record::Hosts;
 pub use sudo::VARIABLE as SUDO_PASSWORD;
 pub use target::{PORT, Place, Target};
 

@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_driver_api::Result;
+use kcl_driver_local::names;
 use sha2::{Digest, Sha256};
 
 /// Where a driver keeps what.
@@ -50,7 +51,7 @@ pub struct MachineNames {
 impl Layout {
     /// For the machines below `home`.
     pub fn new(home: &Path, run: &Path) -> Self {
-        Layout { home: canonical(home), run: run.to_owned() }
+        Layout { home: names::canonical(home), run: run.to_owned() }
     }
 
     /// Where all clusters lie.
@@ -63,7 +64,7 @@ impl Layout {
     /// # Errors
     /// `State` for what is no name.
     pub fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
-        check_name("cluster", cluster)?;
+        names::check("cluster", cluster)?;
         let hash = hex(&self.digest(&[cluster])[..4]);
         let (dir, run) = (self.clusters().join(cluster), self.run.join(&hash));
         Ok(ClusterNames { name: cluster.to_owned(), hash, dir, run })
@@ -74,7 +75,7 @@ impl Layout {
     /// # Errors
     /// `State` for what is no name.
     pub fn machine(&self, cluster: &str, name: &str) -> Result<MachineNames> {
-        check_name("machine", name)?;
+        names::check("machine", name)?;
         let cluster = self.cluster(cluster)?;
         let digest = self.digest(&[&cluster.name, name]);
         let hash = hex(&digest[..4]);
@@ -158,30 +159,6 @@ impl MachineNames {
         mac[5] = mac[5].wrapping_add(number);
         mac.map(|byte| format!("{byte:02x}")).join(":")
     }
-}
-
-/// As far as the path exists, without symbolic links; so a home has one hash before and after it is made.
-fn canonical(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for ancestor in absolute.ancestors() {
-        if let Ok(real) = ancestor.canonicalize() {
-            let rest = absolute.strip_prefix(ancestor).unwrap_or(Path::new(""));
-            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
-        }
-    }
-    absolute
-}
-
-/// Names become file names and host names.
-fn check_name(what: &str, name: &str) -> Result<()> {
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
-    if name.is_empty() || name.len() > 63 || !name.chars().all(good) || name.starts_with(['.', '-']) {
-        let message = format!(
-            "{name:?} is no name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
-        );
-        return Err(Error::new(ErrorKind::State, message));
-    }
-    Ok(())
 }
 
 /// As text.

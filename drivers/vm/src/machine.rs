@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind as Io;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
 
@@ -17,7 +17,7 @@ use crate::layout::MachineNames;
 /// # Errors
 /// `State` for what cannot be made, `NotFound` for a directory that is not there, `Host` where a disk cannot be made.
 pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Result<()> {
-    check(spec)?;
+    spec.check()?;
     match document::read::<MachineSpec>(&names.spec_file())? {
         Some(there) if there == *spec => return Ok(()),
         Some(there) => {
@@ -40,29 +40,6 @@ pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Resu
         }
     }
     document::write(&names.spec_file(), spec)
-}
-
-/// What cannot be made is refused before anything is.
-fn check(spec: &MachineSpec) -> Result<()> {
-    let refuse = |message: String| Err(Error::new(ErrorKind::State, message));
-    if spec.init.is_empty() {
-        return refuse(format!("the machine {} has no first process", spec.name));
-    }
-    for target in spec.volumes.iter().chain(spec.trees.iter().map(|tree| &tree.target)) {
-        let plain = target.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
-        if !target.is_absolute() || target == Path::new("/") || !plain {
-            return refuse(format!(
-                "{} is no place in a machine: it must be absolute, without \"..\" and not the root",
-                target.display()
-            ));
-        }
-    }
-    for source in std::iter::once(&spec.rootfs).chain(spec.trees.iter().map(|tree| &tree.source)) {
-        if !source.is_dir() {
-            return Err(Error::new(ErrorKind::NotFound, format!("{} is no directory", source.display())));
-        }
-    }
-    Ok(())
 }
 
 /// What the machine is to be; read each time, as another kcl may have changed it.

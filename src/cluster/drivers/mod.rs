@@ -13,7 +13,7 @@ use kcl_driver_api::{Driver, DriverKind};
 use kcl_driver_docker::{DockerConfig, DockerDriver};
 use kcl_driver_native::{NativeConfig, NativeDriver};
 use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
-use kcl_driver_ssh::{SUDO_PASSWORD, SshConfig, SshDriver, hosts_of};
+use kcl_driver_ssh::{SUDO_PASSWORD, SshConfig, SshDriver};
 
 use crate::artifacts::{NodeArtifacts, VM_IMAGES, agent_bytes};
 use crate::config::ClusterSpec;
@@ -103,15 +103,6 @@ fn user_run(paths: &Paths) -> PathBuf {
         Some(directory) => PathBuf::from(directory).join("kcl"),
         // A reboot leaves it, which does no harm.
         None => paths.home.join("run"),
-    }
-}
-
-/// The spec of a cluster of which nothing is remembered but what a driver itself keeps.
-pub fn remembered(cluster: &str, paths: &Paths) -> ClusterSpec {
-    let spec = ClusterSpec::with_defaults(cluster);
-    match hosts_of(&paths.home, cluster) {
-        Ok(hosts) if !hosts.is_empty() => ClusterSpec { driver: Some(DriverKind::Ssh), ..spec },
-        _ => spec,
     }
 }
 

@@ -68,7 +68,7 @@ fn wanted(names: &MachineNames) -> PathBuf {
 
 pub(crate) fn create(host: &Host, spec: &MachineSpec, runc: &Path) -> Result<()> {
     let _lock = lock()?;
-    create::check(spec)?;
+    spec.check()?;
     let names = host.layout.machine(&spec.cluster, &spec.name)?;
     if create::is_half_made(&names) {
         remove(&names)?;

@@ -1,0 +1,32 @@
+//! What names on this host are made of: the home, and the names of clusters and machines.
+
+use std::path::{Path, PathBuf};
+
+use kcl_driver_api::{Error, ErrorKind, Result};
+
+/// As far as the path exists, without symbolic links; so a home has one hash before and after it is made.
+pub fn canonical(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for ancestor in absolute.ancestors() {
+        if let Ok(real) = ancestor.canonicalize() {
+            let rest = absolute.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    absolute
+}
+
+/// Checks the name of a cluster or machine (`what`): it becomes a file name, a host name, and a part of the names of
+/// control groups, units and processes.
+pub fn check(what: &str, name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(good) || name.starts_with(['.', '-']) {
+        return Err(Error::new(
+            ErrorKind::State,
+            format!(
+                "{name:?} is no name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
+            ),
+        ));
+    }
+    Ok(())
+}
