@@ -119,16 +119,17 @@ impl Addon {
         let description: Description =
             toml::from_str(&text).map_err(|error| wrong(format!("{DESCRIPTION}: {}", error.to_string().trim_end())))?;
         for ready in &description.ready {
-            let namespaced = matches!(ready.kind, ReadyKind::Deployment | ReadyKind::DaemonSet | ReadyKind::StatefulSet);
+            let namespaced =
+                matches!(ready.kind, ReadyKind::Deployment | ReadyKind::DaemonSet | ReadyKind::StatefulSet);
             if namespaced != ready.namespace.is_some() {
                 let right = if namespaced { "needs a namespace" } else { "has no namespace" };
                 return Err(wrong(format!("{DESCRIPTION}: ready: {:?} {} {right}", ready.kind, ready.name)));
             }
         }
         for (value, schema) in &description.values {
-            schema.check(&schema.default).map_err(|problem| {
-                wrong(format!("{DESCRIPTION}: the default of values.{value}: {problem}"))
-            })?;
+            schema
+                .check(&schema.default)
+                .map_err(|problem| wrong(format!("{DESCRIPTION}: the default of values.{value}: {problem}")))?;
         }
         templates.retain(|file, _| file.ends_with(".yaml"));
         if templates.is_empty() && description.artifact_manifests.is_empty() {

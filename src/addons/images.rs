@@ -29,7 +29,8 @@ async fn ensure_in(machine: &dyn Machine, images: &[ImageArchive]) -> Result<usi
             Error::new(Family::Artifact, format!("{} cannot be read: {error}", image.path.display())).source(error)
         })?;
         // Labelled as the CRI plugin labels what it pulls itself.
-        let import = ["images", "import", "--snapshotter", "overlayfs", "--label", "io.cri-containerd.image=managed", "-"];
+        let import =
+            ["images", "import", "--snapshotter", "overlayfs", "--label", "io.cri-containerd.image=managed", "-"];
         ctr(machine, &import, Stdin::Bytes(archive)).await?;
     }
     Ok(missing.len())

@@ -39,9 +39,9 @@ async fn one(client: &Client, resources: &Resources, ready: &Ready, say: &(impl 
         ReadyKind::ApiService => ("apiregistration.k8s.io/v1", "APIService"),
         ReadyKind::CustomResourceDefinition => ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
     };
-    let (resource, scope) = resources.of(api_version, kind).ok_or_else(|| {
-        Error::new(Family::Cluster, format!("the cluster serves no {api_version} {kind}"))
-    })?;
+    let (resource, scope) = resources
+        .of(api_version, kind)
+        .ok_or_else(|| Error::new(Family::Cluster, format!("the cluster serves no {api_version} {kind}")))?;
     let api = kubernetes::api_of(client, &resource, &scope, ready.namespace.as_deref());
     let mut objects = std::pin::pin!(watcher::watch_object(api, &ready.name).default_backoff());
     loop {
@@ -125,7 +125,8 @@ async fn failed(client: &Client, addon: &Addon, troubles: &[(Pod, String)]) -> E
         let reports: Api<Report> = Api::namespaced(client.clone(), &namespace);
         let of_pod = ListParams::default().fields(&format!("involvedObject.name={name},type=Warning"));
         let reports = reports.list(&of_pod).await.map(|list| list.items).unwrap_or_default();
-        if let Some(report) = reports.into_iter().max_by_key(|report| report.last_timestamp.clone().map(|time| time.0)) {
+        if let Some(report) = reports.into_iter().max_by_key(|report| report.last_timestamp.clone().map(|time| time.0))
+        {
             let reason = report.reason.unwrap_or_default();
             message.push_str(&format!("\n    event {reason}: {}", report.message.unwrap_or_default().trim()));
         }
@@ -157,9 +158,9 @@ fn trouble(pod: &Pod) -> Option<(String, bool)> {
         return Some((text, crashes || HOPELESS.contains(&reason)));
     }
     let conditions = status.conditions.as_deref().unwrap_or_default();
-    let wrong = conditions.iter().find(|condition| {
-        condition.status != "True" && matches!(condition.type_.as_str(), "PodScheduled" | "Ready")
-    })?;
+    let wrong = conditions
+        .iter()
+        .find(|condition| condition.status != "True" && matches!(condition.type_.as_str(), "PodScheduled" | "Ready"))?;
     let text = wrong.message.clone().or_else(|| wrong.reason.clone()).unwrap_or_else(|| "not ready".to_owned());
     Some((format!("{}: {text}", wrong.type_), false))
 }

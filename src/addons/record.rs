@@ -105,7 +105,9 @@ pub async fn records(client: &Client) -> Result<BTreeMap<String, Record>> {
         let text = map.data.as_ref().and_then(|data| data.get("record")).map(String::as_str).unwrap_or_default();
         let record: Record = serde_json::from_str(text).map_err(|error| {
             let message = format!("the ConfigMap {NAMESPACE}/{} cannot be read: {error}", map.name_any());
-            Error::new(Family::Cluster, message).hint("it says what an addon made; put it back from a copy").source(error)
+            Error::new(Family::Cluster, message)
+                .hint("it says what an addon made; put it back from a copy")
+                .source(error)
         })?;
         records.insert(record.addon.clone(), record);
     }
@@ -116,8 +118,9 @@ impl Record {
     /// Writes it.
     pub(super) async fn write(&self, client: &Client) -> Result<()> {
         let name = map_name(&self.addon);
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Error::new(Family::Internal, format!("the record of an addon cannot be written: {error}")))?;
+        let text = serde_json::to_string_pretty(self).map_err(|error| {
+            Error::new(Family::Internal, format!("the record of an addon cannot be written: {error}"))
+        })?;
         let map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",

@@ -93,10 +93,10 @@ async fn remove_one(client: &Client, resources: &Resources, name: &ObjectName) -
     };
     let api = kubernetes::api_of(client, &resource, &scope, name.namespace.as_deref());
     // Foreground: it stays until all that it owns is gone, so waiting for it is waiting for its pods.
-    let parameters = DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::new(Family::Cluster, format!("{name} cannot be removed: {error}"))
-    };
+    let parameters =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
+    let failed =
+        |error: &dyn std::fmt::Display| Error::new(Family::Cluster, format!("{name} cannot be removed: {error}"));
     let object = match api.get_metadata(&name.name).await {
         Ok(object) => object,
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),

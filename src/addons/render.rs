@@ -76,8 +76,7 @@ pub fn objects(selected: &Selected, facts: &Facts, artifacts: &[PathBuf]) -> Res
     let certificates = facts.certificates.clone();
     environment.add_function("certificate", move |name: String, names: Vec<String>| {
         let pair = (certificates.0)(&name, &names);
-        pair.map(Serde)
-            .map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error.message))
+        pair.map(Serde).map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error.message))
     });
     let values = context! {
         cluster => Serde(facts),
@@ -124,5 +123,6 @@ fn mark(object: &mut DynamicObject, addon: &Addon) {
 
 /// The labels of what belongs to an addon.
 pub(super) fn marks(addon: &Addon) -> BTreeMap<String, String> {
-    [(super::LABEL.to_owned(), addon.name.clone()), ("app.kubernetes.io/managed-by".to_owned(), "kcl".to_owned())].into()
+    [(super::LABEL.to_owned(), addon.name.clone()), ("app.kubernetes.io/managed-by".to_owned(), "kcl".to_owned())]
+        .into()
 }

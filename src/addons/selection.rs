@@ -49,9 +49,8 @@ pub fn select(
     for (name, config) in said {
         check(find(known, name)?, config)?;
     }
-    let wanted = |addon: &&Addon| {
-        said.get(&addon.name).and_then(|config| config.enabled).unwrap_or(addon.description.default)
-    };
+    let wanted =
+        |addon: &&Addon| said.get(&addon.name).and_then(|config| config.enabled).unwrap_or(addon.description.default);
     let mut selected = Vec::new();
     for addon in known.values().filter(wanted) {
         let asked = said.get(&addon.name).is_some_and(|config| config.enabled == Some(true));
@@ -89,8 +88,9 @@ fn add(
     for name in &addon.description.needs {
         if said.get(name).is_some_and(|config| config.enabled == Some(false)) {
             let message = format!("the addon {} needs {name}, which is disabled", addon.name);
-            return Err(Error::new(Family::Usage, message)
-                .hint(format!("enable {name} too, or disable {}", addon.name)));
+            return Err(
+                Error::new(Family::Usage, message).hint(format!("enable {name} too, or disable {}", addon.name))
+            );
         }
         add(known, said, find(known, name)?, asked, path, selected)?;
     }
@@ -170,7 +170,8 @@ mod tests {
             ("a", "needs = ['b']"),
             ("b", "needs = ['a']"),
         ]);
-        let error = |said: BTreeMap<String, AddonConfig>| select(&known, &said, "v1.37.0").expect_err("an error").message;
+        let error =
+            |said: BTreeMap<String, AddonConfig>| select(&known, &said, "v1.37.0").expect_err("an error").message;
         assert!(error(said("ingres", true)).contains("did you mean \"ingress\"?"));
         assert!(error(said("ingress", true)).contains("is for Kubernetes >=1.40"));
         assert!(error(said("a", true)).contains("circle"));

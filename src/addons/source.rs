@@ -129,8 +129,11 @@ fn folder(path: &Path) -> Result<BTreeMap<String, String>> {
 fn unpack(path: &Path) -> Result<BTreeMap<String, String>> {
     let failed = |error: std::io::Error| unreadable(path, &error);
     let file = fs::File::open(path).map_err(failed)?;
-    let reader: Box<dyn Read> =
-        if path.extension().is_some_and(|ending| ending == "tar") { Box::new(file) } else { Box::new(GzDecoder::new(file)) };
+    let reader: Box<dyn Read> = if path.extension().is_some_and(|ending| ending == "tar") {
+        Box::new(file)
+    } else {
+        Box::new(GzDecoder::new(file))
+    };
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(reader).entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;

@@ -108,11 +108,7 @@ impl Verb {
 
 impl Change {
     fn options(&self) -> AddonOptions {
-        AddonOptions {
-            artifacts: self.source.options(),
-            way: self.source.way(None),
-            wait_timeout: self.wait_timeout,
-        }
+        AddonOptions { artifacts: self.source.options(), way: self.source.way(None), wait_timeout: self.wait_timeout }
     }
 }
 
@@ -162,7 +158,8 @@ fn list(app: &App, profile: &str, output: Output) -> Result<()> {
             output::json(&rows.collect::<Map<_, _>>())
         }
         Output::Text => {
-            let rows = rows.into_iter().map(|row| [row.name, row.status.to_owned(), row.version, row.origin, row.title]);
+            let rows =
+                rows.into_iter().map(|row| [row.name, row.status.to_owned(), row.version, row.origin, row.title]);
             output::table(["ADDON", "STATUS", "VERSION", "ORIGIN", "WHAT"], rows);
             Ok(())
         }
@@ -250,9 +247,9 @@ fn parse(info: &AddonInfo, texts: &[String]) -> Result<BTreeMap<String, Option<V
             ("", _) => None,
             // What there is not is told with what there is where it is taken over.
             (value, None) => Some(value.into()),
-            (value, Some((_, schema))) => Some(
-                addons::parse_value(schema.kind, value).map_err(|problem| wrong(format!("{name}: {problem}")))?,
-            ),
+            (value, Some((_, schema))) => {
+                Some(addons::parse_value(schema.kind, value).map_err(|problem| wrong(format!("{name}: {problem}")))?)
+            }
         };
         values.insert(name.to_owned(), value);
     }

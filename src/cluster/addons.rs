@@ -247,8 +247,13 @@ async fn change(app: &App, state: &mut ClusterState, names: &[String], options: 
         }
         let client = kubernetes::connect(&access(app, state)?)?;
         let facts = facts(app, state, driver.as_ref()).await?;
-        let enabling =
-            Enabling { client: &client, selected: &wanted, facts: &facts, material: &material, progress: &app.progress };
+        let enabling = Enabling {
+            client: &client,
+            selected: &wanted,
+            facts: &facts,
+            material: &material,
+            progress: &app.progress,
+        };
         match tokio::time::timeout(options.wait_timeout, enabling.enable(&these)).await {
             Ok(result) => result,
             Err(_) => Err(enabling.timed_out(&these, options.wait_timeout.as_secs()).await),
@@ -260,13 +265,7 @@ async fn change(app: &App, state: &mut ClusterState, names: &[String], options: 
 
 /// Disables addons: removes all that they made. With `data` also users' data. Returns whether the cluster runs; one that
 /// does not loses them at its next start.
-pub async fn disable(
-    app: &App,
-    cluster: &str,
-    names: &[String],
-    data: bool,
-    options: &AddonOptions,
-) -> Result<bool> {
+pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, options: &AddonOptions) -> Result<bool> {
     let _lock = app.lock(cluster).await?;
     let mut state = app.existing(cluster)?;
     let copies = copies(app, cluster);
@@ -280,7 +279,8 @@ pub async fn disable(
     let driver = observe::driver_of(app, &state)?;
     let runs = !running(driver.as_ref(), &state).await?.is_empty();
     if data && !runs {
-        let message = format!("cluster \"{cluster}\" does not run, so the data of {} cannot be removed", names.join(", "));
+        let message =
+            format!("cluster \"{cluster}\" does not run, so the data of {} cannot be removed", names.join(", "));
         return Err(Error::new(Family::Usage, message)
             .hint(format!("start it with: kcl start -p {cluster}"))
             .hint("or disable without --data: what users have stored stays"));

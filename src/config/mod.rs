@@ -11,8 +11,8 @@ mod units;
 mod words;
 
 pub use resolve::{Overrides, profile_name, resolve};
-pub use units::{format_lifetime, format_memory, parse_lifetime, parse_memory};
 pub use suggest::nearest;
+pub use units::{format_lifetime, format_memory, parse_lifetime, parse_memory};
 pub use words::{check_name, is_dns_label};
 
 use std::collections::BTreeMap;
