@@ -1,5 +1,5 @@
-//! What is inside the one file that is installed: the catalog, the build inputs, the image definitions, the node agent
-//! and the pause program.
+//! What is inside the one file that is installed: the catalog, the build inputs, the image definitions, the node agent,
+//! the pause program and the programs of addons.
 
 use include_dir::{Dir, include_dir};
 
@@ -15,6 +15,7 @@ static KERNEL: &str = include_str!("../../images/node/kernel.toml");
 
 static AGENT: &[u8] = include_bytes!(env!("KCL_EMBED_AGENT"));
 static PAUSE: &[u8] = include_bytes!(env!("KCL_EMBED_PAUSE"));
+static LOAD_BALANCER: &[u8] = include_bytes!(env!("KCL_EMBED_LOAD_BALANCER"));
 
 /// The node agent, a static program.
 pub fn agent_bytes() -> &'static [u8] {
@@ -52,6 +53,7 @@ pub fn images() -> Vec<(&'static str, &'static str)> {
 pub fn program(name: &str) -> Result<&'static [u8]> {
     match name {
         "pause" => Ok(PAUSE),
+        "load-balancer" => Ok(LOAD_BALANCER),
         _ => Err(missing(name)),
     }
 }

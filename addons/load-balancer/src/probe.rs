@@ -1,0 +1,135 @@
+//! Whether nodes answer.
+//!
+//! Kubernetes takes 40 seconds to notice that a node is gone: so long a kubelet may be silent. Here it takes three: each
+//! second every node is asked for a connection to a port that nobody listens on, and its kernel refuses. It is the kernel
+//! that answers for addresses and forwards, so no process of the node has to be asked; a kubelet or a speaker that is
+//! started again is not missed, and no log there has a line about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// tcpmux (RFC 1078), which nobody serves. If somebody does, that is an answer too.
+const PORT: u16 = 1;
+
+/// How often, and how long an answer may take.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// So many times in a row without an answer, and a node is gone.
+const MISSES: u32 = 2;
+
+/// A node's name and address.
+pub type Target = (String, Ipv4Addr);
+
+/// Asks nodes as long as there are some to ask.
+#[derive(Debug)]
+pub struct Prober {
+    targets: watch::Sender<Vec<Target>>,
+    /// The names of those that do not answer.
+    pub unreachable: watch::Receiver<BTreeSet<String>>,
+}
+
+impl Prober {
+    /// Starts with nobody to ask. Must run within a Tokio runtime.
+    pub fn start() -> Self {
+        let (targets, wanted) = watch::channel(Vec::new());
+        let (said, unreachable) = watch::channel(BTreeSet::new());
+        tokio::spawn(run(wanted, said));
+        Prober { targets, unreachable }
+    }
+
+    /// Whom to ask from now on.
+    pub fn ask(&self, targets: Vec<Target>) {
+        self.targets.send_if_modified(|before| {
+            let news = *before != targets;
+            *before = targets;
+            news
+        });
+    }
+}
+
+async fn run(mut targets: watch::Receiver<Vec<Target>>, said: watch::Sender<BTreeSet<String>>) {
+    let mut misses: BTreeMap<String, u32> = BTreeMap::new();
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // An error means that the controller has ended.
+        let Ok(now) = targets.wait_for(|targets| !targets.is_empty()).await.map(|targets| targets.clone()) else {
+            return;
+        };
+        ticks.tick().await;
+        let answers = join_all(now.iter().map(|(_, address)| answers(*address))).await;
+        misses.retain(|name, _| now.iter().any(|(known, _)| known == name));
+        for ((name, _), answered) in now.into_iter().zip(answers) {
+            if answered {
+                misses.remove(&name);
+            } else {
+                *misses.entry(name).or_default() += 1;
+            }
+        }
+        let gone: BTreeSet<_> =
+            misses.iter().filter(|(_, misses)| **misses >= MISSES).map(|(name, _)| name.clone()).collect();
+        said.send_if_modified(|before| {
+            let news = *before != gone;
+            *before = gone;
+            news
+        });
+    }
+}
+
+async fn answers(address: Ipv4Addr) -> bool {
+    match timeout(PERIOD, TcpStream::connect((address, PORT))).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset),
+        Err(_) => false,
+    }
+}
+
+/// Those of `ports` that somebody on one of `nodes` listens on.
+pub async fn listening(nodes: &[Ipv4Addr], ports: &BTreeSet<u16>) -> BTreeSet<u16> {
+    let open = |address: Ipv4Addr, port: u16| async move {
+        let connected = timeout(PERIOD, TcpStream::connect((address, port))).await;
+        matches!(connected, Ok(Ok(_))).then_some(port)
+    };
+    let all = nodes.iter().flat_map(|address| ports.iter().map(move |port| open(*address, *port)));
+    join_all(all).await.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer() {
+        runtime().block_on(async {
+            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+            let port = listener.local_addr().expect("its address").port();
+            assert!(answers(Ipv4Addr::LOCALHOST).await);
+            assert_eq!(listening(&[Ipv4Addr::LOCALHOST], &[port, PORT].into()).await, [port].into());
+        });
+    }
+
+    #[test]
+    fn who_does_not_answer_is_told_and_who_is_not_asked_is_not() {
+        runtime().block_on(async {
+            let mut prober = Prober::start();
+            // No packet is sent to this one: the kernel says at once that there is no way.
+            prober.ask(vec![("near".to_owned(), Ipv4Addr::LOCALHOST), ("gone".to_owned(), Ipv4Addr::BROADCAST)]);
+            prober.unreachable.changed().await.expect("news");
+            assert_eq!(*prober.unreachable.borrow_and_update(), ["gone".to_owned()].into());
+            prober.ask(vec![("near".to_owned(), Ipv4Addr::LOCALHOST)]);
+            prober.unreachable.changed().await.expect("news");
+            assert!(prober.unreachable.borrow().is_empty());
+        });
+    }
+}
