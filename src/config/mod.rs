@@ -11,6 +11,7 @@ mod units;
 mod words;
 
 pub use resolve::{Overrides, profile_name, resolve};
+pub use suggest::nearest;
 pub use units::{format_lifetime, format_memory, parse_lifetime, parse_memory};
 pub use words::check_name;
 

@@ -26,6 +26,7 @@ fn help_of_each_verb() {
         "node",
         "profile",
         "kubectl",
+        "service",
         "ssh",
         "logs",
         "update-context",
@@ -41,6 +42,7 @@ fn help_of_each_verb() {
     for (verb, under) in [
         ("node", "list"),
         ("profile", "list"),
+        ("service", "list"),
         ("artifacts", "list"),
         ("artifacts", "fetch"),
         ("artifacts", "clean"),
