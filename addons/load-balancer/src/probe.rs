@@ -24,6 +24,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// So many times in a row without an answer, and a node is gone.
 const MISSES: u32 = 2;
 
+/// One that has not answered yet may be starting, as this controller was: when a whole cluster is started, its nodes come
+/// up one by one.
+const MISSES_AT_FIRST: u32 = 20;
+
 /// A node's name and address.
 pub type Target = (String, Ipv4Addr);
 
@@ -56,6 +60,7 @@ impl Prober {
 
 async fn run(mut targets: watch::Receiver<Vec<Target>>, said: watch::Sender<BTreeSet<String>>) {
     let mut misses: BTreeMap<String, u32> = BTreeMap::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -65,16 +70,20 @@ async fn run(mut targets: watch::Receiver<Vec<Target>>, said: watch::Sender<BTre
         };
         ticks.tick().await;
         let answers = join_all(now.iter().map(|(_, address)| answers(*address))).await;
-        misses.retain(|name, _| now.iter().any(|(known, _)| known == name));
+        let asked = |name: &String| now.iter().any(|(known, _)| known == name);
+        misses.retain(|name, _| asked(name));
+        seen.retain(asked);
         for ((name, _), answered) in now.into_iter().zip(answers) {
             if answered {
                 misses.remove(&name);
+                seen.insert(name);
             } else {
                 *misses.entry(name).or_default() += 1;
             }
         }
-        let gone: BTreeSet<_> =
-            misses.iter().filter(|(_, misses)| **misses >= MISSES).map(|(name, _)| name.clone()).collect();
+        let limit = |name: &String| if seen.contains(name) { MISSES } else { MISSES_AT_FIRST };
+        let gone = misses.iter().filter(|(name, misses)| **misses >= limit(name));
+        let gone: BTreeSet<String> = gone.map(|(name, _)| name.clone()).collect();
         said.send_if_modified(|before| {
             let news = *before != gone;
             *before = gone;
@@ -119,9 +128,11 @@ mod tests {
         });
     }
 
+    /// On tokio's clock, which jumps as long as nothing else happens.
     #[test]
     fn who_does_not_answer_is_told_and_who_is_not_asked_is_not() {
         runtime().block_on(async {
+            tokio::time::pause();
             let mut prober = Prober::start();
             // No packet is sent to this one: the kernel says at once that there is no way.
             prober.ask(vec![("near".to_owned(), Ipv4Addr::LOCALHOST), ("gone".to_owned(), Ipv4Addr::BROADCAST)]);

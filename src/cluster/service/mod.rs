@@ -100,7 +100,11 @@ async fn host(app: &App, state: &ClusterState) -> Result<Host> {
 
 fn is_served(slice: &EndpointSlice) -> bool {
     let ready = |conditions: Option<bool>| conditions != Some(false);
-    slice.endpoints.iter().any(|endpoint| ready(endpoint.conditions.as_ref().and_then(|conditions| conditions.ready)))
+    slice
+        .endpoints
+        .iter()
+        .flatten()
+        .any(|endpoint| ready(endpoint.conditions.as_ref().and_then(|conditions| conditions.ready)))
 }
 
 fn without_endpoints(service: &Service) -> Error {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use kcl_driver_api::{Protocol, PublishedPort, Reach};
+use kcl_driver_api::{PublishedPort, Reach};
 use kube::ResourceExt;
 
 use crate::error::{Error, Family};
@@ -158,6 +158,7 @@ pub fn unreached(service: &Service, host: &Host) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use kcl_driver_api::Protocol;
     use serde_json::{Value, json};
 
     use super::*;
