@@ -156,7 +156,7 @@ fn all_answer(cluster: &TestCluster<'_>, addresses: &BTreeMap<&str, Ipv4Addr>) {
             }
             _ => {
                 get(address, "/node").map_err(|error| error.to_string())?;
-                let said = cluster.exec(pod, &format!("wget -q -T 5 -O - http://{address}/node"));
+                let said = cluster.exec(pod, &format!("wget -q -O - http://{address}/node"));
                 if said.succeeded() { Ok(()) } else { Err(said.to_string()) }
             }
         });

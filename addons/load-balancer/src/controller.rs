@@ -81,7 +81,10 @@ pub async fn run(client: Client, settings: Controller) -> Result<()> {
         let mut next = first;
         while let Some(item) = next {
             if matches!(item, News::Withdrawn) {
-                return balancer.withdraw().await;
+                balancer.withdraw().await?;
+                // Who ends before the pod is deleted is started again.
+                terminate.recv().await;
+                return Ok(());
             }
             balancer.take(item).await;
             next = news.next().now_or_never().flatten();

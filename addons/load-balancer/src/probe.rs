@@ -59,8 +59,7 @@ impl Prober {
 }
 
 async fn run(mut targets: watch::Receiver<Vec<Target>>, said: watch::Sender<BTreeSet<String>>) {
-    let mut misses: BTreeMap<String, u32> = BTreeMap::new();
-    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut record = Record::default();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -70,25 +69,38 @@ async fn run(mut targets: watch::Receiver<Vec<Target>>, said: watch::Sender<BTre
         };
         ticks.tick().await;
         let answers = join_all(now.iter().map(|(_, address)| answers(*address))).await;
-        let asked = |name: &String| now.iter().any(|(known, _)| known == name);
-        misses.retain(|name, _| asked(name));
-        seen.retain(asked);
-        for ((name, _), answered) in now.into_iter().zip(answers) {
-            if answered {
-                misses.remove(&name);
-                seen.insert(name);
-            } else {
-                *misses.entry(name).or_default() += 1;
-            }
-        }
-        let limit = |name: &String| if seen.contains(name) { MISSES } else { MISSES_AT_FIRST };
-        let gone = misses.iter().filter(|(name, misses)| **misses >= limit(name));
-        let gone: BTreeSet<String> = gone.map(|(name, _)| name.clone()).collect();
+        let gone = record.note(now.into_iter().map(|(name, _)| name).zip(answers));
         said.send_if_modified(|before| {
             let news = *before != gone;
             *before = gone;
             news
         });
+    }
+}
+
+/// Who has answered, and who how often not.
+#[derive(Debug, Default)]
+struct Record {
+    misses: BTreeMap<String, u32>,
+    seen: BTreeSet<String>,
+}
+
+impl Record {
+    /// Takes in whether each of those who were asked has answered. Returns who is gone.
+    fn note(&mut self, answers: impl Iterator<Item = (String, bool)>) -> BTreeSet<String> {
+        let before = std::mem::take(self);
+        for (name, answered) in answers {
+            if answered || before.seen.contains(&name) {
+                self.seen.insert(name.clone());
+            }
+            if !answered {
+                let misses = before.misses.get(&name).copied().unwrap_or_default() + 1;
+                self.misses.insert(name, misses);
+            }
+        }
+        let limit = |name: &String| if self.seen.contains(name) { MISSES } else { MISSES_AT_FIRST };
+        let gone = self.misses.iter().filter(|(name, misses)| **misses >= limit(name));
+        gone.map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -128,19 +140,30 @@ mod tests {
         });
     }
 
-    /// On tokio's clock, which jumps as long as nothing else happens.
+    fn note(record: &mut Record, answers: &[(&str, bool)]) -> Vec<String> {
+        record.note(answers.iter().map(|&(name, answered)| (name.to_owned(), answered))).into_iter().collect()
+    }
+
     #[test]
-    fn who_does_not_answer_is_told_and_who_is_not_asked_is_not() {
-        runtime().block_on(async {
-            tokio::time::pause();
-            let mut prober = Prober::start();
-            // No packet is sent to this one: the kernel says at once that there is no way.
-            prober.ask(vec![("near".to_owned(), Ipv4Addr::LOCALHOST), ("gone".to_owned(), Ipv4Addr::BROADCAST)]);
-            prober.unreachable.changed().await.expect("news");
-            assert_eq!(*prober.unreachable.borrow_and_update(), ["gone".to_owned()].into());
-            prober.ask(vec![("near".to_owned(), Ipv4Addr::LOCALHOST)]);
-            prober.unreachable.changed().await.expect("news");
-            assert!(prober.unreachable.borrow().is_empty());
-        });
+    fn who_has_answered_is_gone_soon_and_who_comes_up_gets_time() {
+        let mut record = Record::default();
+        assert!(note(&mut record, &[("one", true), ("late", false)]).is_empty());
+        assert!(note(&mut record, &[("one", false), ("late", false)]).is_empty(), "once may be bad luck");
+        assert_eq!(note(&mut record, &[("one", false), ("late", false)]), ["one"]);
+        assert!(note(&mut record, &[("one", true), ("late", true)]).is_empty(), "it is back");
+        assert!(note(&mut record, &[("one", false)]).is_empty());
+        assert!(note(&mut record, &[("one", true), ("late", false)]).is_empty(), "who is not asked is forgotten");
+        let gone: Vec<_> = (2..MISSES_AT_FIRST).map(|_| note(&mut record, &[("one", true), ("late", false)])).collect();
+        assert!(gone.iter().all(Vec::is_empty));
+        assert_eq!(note(&mut record, &[("one", true), ("late", false)]), ["late"], "but not for ever");
+    }
+
+    #[test]
+    fn who_has_never_answered_gets_time() {
+        let mut record = Record::default();
+        for _ in 1..MISSES_AT_FIRST {
+            assert!(note(&mut record, &[("late", false)]).is_empty());
+        }
+        assert_eq!(note(&mut record, &[("late", false)]), ["late"]);
     }
 }

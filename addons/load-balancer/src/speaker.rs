@@ -49,7 +49,12 @@ pub async fn run(client: Client, settings: Speaker) -> Result<()> {
         let mut next = tokio::select! {
             event = events.next() => event,
             () = later => None,
-            Some(()) = gone.next() => return node.hold(&BTreeSet::new()).await.map(drop),
+            Some(()) = gone.next() => {
+                node.hold(&BTreeSet::new()).await?;
+                // Who ends before the pod is deleted is started again.
+                terminate.recv().await;
+                return Ok(());
+            }
             _ = terminate.recv() => return Ok(()),
         };
         let timer = next.is_none();
