@@ -49,10 +49,10 @@ fn services_have_addresses_that_answer() {
     cluster.kubectl(["delete", "service", "late"]);
 
     home.step("a pool that is used up");
-    let many: String = (0..60).map(|number| service(&format!("many-{number}"), "", "x: y")).collect();
+    let many: String = (0..60).map(|number| service(&format!("many-{number}"), "", "set: many")).collect();
     cluster.apply(&many);
     let without = eventually("the pool is used up", || {
-        let path = r#"range .items[?(@.metadata.annotations.x=="y")]}{.metadata.name}={.status.loadBalancer.ingress[0].ip}{"\n"}{end"#;
+        let path = r#"range .items[?(@.metadata.annotations.set=="many")]}{.metadata.name}={.status.loadBalancer.ingress[0].ip}{"\n"}{end"#;
         let lines = cluster.field(&["services"], path);
         let without: Vec<_> = lines.lines().filter_map(|line| line.strip_suffix('=')).map(str::to_owned).collect();
         // The pool has 51 addresses.
@@ -103,7 +103,8 @@ fn services_have_addresses_that_answer() {
     cluster.kubectl(["delete", "service", "local"]);
     for name in ["second", "local"] {
         eventually("its address is on no node", || {
-            let held: String = cluster.node_names().iter().map(|node| cluster.ssh(node, "ip -o address").stdout).collect();
+            let held: String =
+                cluster.node_names().iter().map(|node| cluster.ssh(node, "ip -o address").stdout).collect();
             if held.contains(&format!("{}/32", addresses[name])) { Err(held) } else { Ok(()) }
         });
         get(addresses[name], "/node").expect_err("nobody answers");
