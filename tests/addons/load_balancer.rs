@@ -24,7 +24,6 @@ fn services_have_addresses_that_answer() {
     let cluster = home.start("balance", &["--nodes", "3"]);
     up(&cluster);
     cluster.apply(include_str!("manifests/balanced.yaml"));
-    cluster.rolled_out("daemonset/peer");
 
     home.step("every Service has an address of its own");
     let addresses = addresses(&cluster);
@@ -147,6 +146,7 @@ fn announcer(cluster: &TestCluster<'_>, service: &str) -> String {
 /// From the host and from a pod.
 #[track_caller]
 fn all_answer(cluster: &TestCluster<'_>, addresses: &BTreeMap<&str, Ipv4Addr>) {
+    cluster.rolled_out("daemonset/peer");
     let pod = &cluster.pods("app=peer")[0].name;
     for (name, &address) in addresses {
         eventually(&format!("{name} ({address}) answers the host and a pod"), || match *name {
