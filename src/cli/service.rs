@@ -8,7 +8,7 @@ use crate::error::{Error, Family, Result};
 
 /// Which service, and how.
 #[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(subcommand_negates_reqs = true, subcommand_precedence_over_arg = true)]
 pub struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -17,9 +17,9 @@ pub struct Args {
     #[arg(required = true)]
     name: Option<String>,
 
-    /// Its namespace
-    #[arg(short, long, value_name = "NAME", default_value = "default")]
-    namespace: String,
+    /// Its namespace [default: default; of list: all]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    namespace: Option<String>,
 
     /// Print the URLs, one a line, and open no browser
     #[arg(long)]
@@ -30,28 +30,20 @@ pub struct Args {
     https: bool,
 
     /// How it is shown
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, global = true, value_enum, default_value_t)]
     output: Output,
 }
 
 #[derive(clap::Subcommand)]
 enum Verb {
     /// List the services and the URLs by which this host reaches them
-    List {
-        /// Only those of this namespace
-        #[arg(short, long, value_name = "NAME")]
-        namespace: Option<String>,
-
-        /// How they are shown
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Output,
-    },
+    List,
 }
 
 /// Shows or opens it.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     match (&args.verb, &args.name) {
-        (Some(Verb::List { namespace, output }), _) => list(app, profile, namespace.as_deref(), *output).await?,
+        (Some(Verb::List), _) => list(app, profile, args.namespace.as_deref(), args.output).await?,
         (None, Some(name)) => one(app, profile, name, args).await?,
         (None, None) => return Err(Error::new(Family::Usage, "a service has to be named")),
     }
@@ -74,7 +66,8 @@ async fn list(app: &App, profile: &str, namespace: Option<&str>, output: Output)
 }
 
 async fn one(app: &App, profile: &str, name: &str, args: &Args) -> Result<()> {
-    let row = cluster::service(app, profile, &args.namespace, name, args.https).await?;
+    let namespace = args.namespace.as_deref().unwrap_or("default");
+    let row = cluster::service(app, profile, namespace, name, args.https).await?;
     match args.output {
         Output::Json => output::json(&row)?,
         Output::Text => row.urls.iter().for_each(|url| output::line(url)),
