@@ -1,9 +1,9 @@
-//! Builds the node agent and the pause program as static executables and hands their paths to the compiler, which
-//! embeds them, as it does the addons: what a user installs is one file.
+//! Builds the node agent, the pause program and the programs of addons as static executables and hands their paths to
+//! the compiler, which embeds them, as it does the addons themselves: what a user installs is one file.
 //!
-//! A nested cargo, because cargo builds only the root package's binaries for `cargo install`, and because these two are
-//! linked statically while kcl itself need not be. Its target directory lies beside the profile directories of the
-//! outer build, so debug and release builds share the result.
+//! A nested cargo, because cargo builds only the root package's binaries for `cargo install`, and because these are
+//! linked statically while kcl itself need not be. Its target directory lies beside the profile directories of the outer
+//! build, so debug and release builds share the result.
 
 use std::env;
 use std::fs;
@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is embedded: the package's binary, and the variable that names its file.
-const EMBEDDED: [(&str, &str); 2] = [("kcl-node", "KCL_EMBED_AGENT"), ("pause", "KCL_EMBED_PAUSE")];
+const EMBEDDED: [(&str, &str); 3] =
+    [("kcl-node", "KCL_EMBED_AGENT"), ("pause", "KCL_EMBED_PAUSE"), ("load-balancer", "KCL_EMBED_LOAD_BALANCER")];
 
-/// The package that both binaries belong to.
-const PACKAGE: &str = "kcl-node";
+/// The packages that they belong to.
+const PACKAGES: [&str; 2] = ["kcl-node", "kcl-load-balancer"];
 
 /// Cargo's profile for them: small and without unwinding.
 const PROFILE: &str = "node";
@@ -25,7 +26,7 @@ const OUTER: [&str; 6] =
 
 fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
-    // Those of the agent, and the directories that the crate embeds, which the compiler does not watch.
+    // Those of the programs, and the directories that the crate embeds, which the compiler does not watch.
     let code = ["images/node", "drivers/api", "drivers/oci", "drivers/ssh/host"];
     let data = ["addons", "images/components", "images/oci", "Cargo.lock", "Cargo.toml", "build.rs"];
     for input in code.iter().chain(&data) {
@@ -75,13 +76,15 @@ fn build(root: &Path, target_dir: &Path, target: &str) {
     }
     let status = cargo
         .current_dir(root)
-        .args(["build", "--locked", "--package", PACKAGE, "--bins", "--profile", PROFILE, "--target", target])
+        .args(["build", "--locked"])
+        .args(PACKAGES.iter().flat_map(|package| ["--package", package]))
+        .args(["--bins", "--profile", PROFILE, "--target", target])
         .arg("--target-dir")
         .arg(target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static")
         .status()
         .expect("cargo runs");
-    assert!(status.success(), "the node agent does not build: {status}");
+    assert!(status.success(), "the programs of nodes do not build: {status}");
 }
 
 fn variable(name: &str) -> String {

@@ -1,5 +1,5 @@
-//! What is inside the one file that is installed: the catalog, the build inputs, the image definitions, the node agent
-//! and the pause program.
+//! What is inside the one file that is installed: the catalog, the build inputs, the image definitions, the node agent,
+//! the pause program and the programs of addons.
 
 use include_dir::{Dir, include_dir};
 
@@ -18,6 +18,7 @@ pub const ADDONS: &[(&str, &[(&str, &str)])] = include!(concat!(env!("OUT_DIR"),
 
 static AGENT: &[u8] = include_bytes!(env!("KCL_EMBED_AGENT"));
 static PAUSE: &[u8] = include_bytes!(env!("KCL_EMBED_PAUSE"));
+static LOAD_BALANCER: &[u8] = include_bytes!(env!("KCL_EMBED_LOAD_BALANCER"));
 
 /// The node agent, a static program.
 pub fn agent_bytes() -> &'static [u8] {
@@ -55,6 +56,7 @@ pub fn images() -> Vec<(&'static str, &'static str)> {
 pub fn program(name: &str) -> Result<&'static [u8]> {
     match name {
         "pause" => Ok(PAUSE),
+        "load-balancer" => Ok(LOAD_BALANCER),
         _ => Err(missing(name)),
     }
 }

@@ -20,7 +20,8 @@ pub struct Image {
     /// Its name in the catalog: the name of its file.
     #[serde(skip)]
     pub name: String,
-    /// Its reference, such as `registry.k8s.io/pause:3.10.2`; `{version}` is that of the artifact `version_of`.
+    /// Its reference, such as `registry.k8s.io/pause:3.10.2`; `{version}` is that of the artifact `version_of`, `{kcl}`
+    /// kcl's own.
     pub reference: String,
     version_of: Option<String>,
     /// Whether every node has it from the start.
@@ -130,6 +131,7 @@ fn parse(name: &str, text: &str) -> Result<Image> {
     if let Some(artifact) = &image.version_of {
         image.reference = CATALOG.artifact(artifact)?.fill(&image.reference);
     }
+    image.reference = image.reference.replace("{kcl}", env!("CARGO_PKG_VERSION"));
     name.clone_into(&mut image.name);
     for file in &image.files {
         if file.embedded.is_some() == (file.artifact.is_some() && file.from.is_some()) {

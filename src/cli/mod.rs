@@ -12,6 +12,7 @@ mod logs;
 mod node;
 mod output;
 mod profile;
+mod service;
 mod ssh;
 mod start;
 mod status;
@@ -80,6 +81,8 @@ enum Verb {
     Addons(addons::Verb),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
+    /// Print the URL of a service and open it in a browser, or list all services
+    Service(service::Args),
     /// Open a shell in a node, or run a command there
     Ssh(ssh::Args),
     /// Show the logs of Kubernetes, or pack everything for a bug report
@@ -129,6 +132,7 @@ impl Verb {
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
+            Verb::Service(args) => service::run(app, profile, args).await,
             Verb::Ssh(args) => ssh::run(app, profile, args).await,
             Verb::Logs(args) => logs::run(app, profile, args).await,
             Verb::UpdateContext(args) => update_context::run(app, profile, args).await,

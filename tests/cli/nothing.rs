@@ -21,6 +21,9 @@ fn what_is_not_there() {
         &["ssh", "--", "ls", "-l"],
         &["logs", "-p", "web"],
         &["kubectl", "-p", "web", "--", "get", "nodes"],
+        &["service", "list", "-p", "web"],
+        &["service", "app", "--url"],
+        &["service"],
         &["update-context", "-p", "web"],
     ]));
     assert!(home.files().is_empty(), "looking leaves nothing behind: {:?}", home.files());

@@ -1,0 +1,110 @@
+//! The addresses that this node answers for: on its loopback interface, with a label by which they are known.
+//!
+//! The kernel answers ARP on every interface for an address of any of its own (`man 7 ip`, arp_ignore). On the loopback
+//! interface an address is never chosen as the sender of what the node itself sends, and who looks for the node's
+//! addresses does not find it.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures::TryStreamExt;
+use rtnetlink::Handle;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use rtnetlink::packet_route::link::LinkAttribute;
+
+use crate::error::{Doing, Result};
+
+/// The loopback interface is the first of every network namespace.
+const LOOPBACK: u32 = 1;
+
+/// What our addresses are known by. The kernel keeps a label for each, which has to begin as the interface's name does.
+const LABEL: &str = "lo:kcl";
+
+/// An interface on the node network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number.
+    pub index: u32,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+}
+
+/// The node's links and addresses.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    handle: Handle,
+}
+
+impl Addresses {
+    /// Of the network namespace that this is in. Must run within a Tokio runtime.
+    pub fn connect() -> Result<Self> {
+        let (connection, handle, _) = rtnetlink::new_connection().doing(|| "open a netlink socket".to_owned())?;
+        tokio::spawn(connection);
+        Ok(Addresses { handle })
+    }
+
+    /// Those that were added here, by this process or an earlier one.
+    pub async fn own(&self) -> Result<BTreeSet<Ipv4Addr>> {
+        let all = self.all().await?;
+        let labelled =
+            |message: &&AddressMessage| message.attributes.contains(&AddressAttribute::Label(LABEL.to_owned()));
+        Ok(all.iter().filter(labelled).filter_map(address).collect())
+    }
+
+    /// Adds one. That it is there already is no error.
+    pub async fn add(&self, address: Ipv4Addr) -> Result<()> {
+        let mut request = self.handle.address().add(LOOPBACK, address.into(), 32).replace();
+        *request.message_mut() = message(address);
+        request.execute().await.doing(|| format!("add the address {address}"))
+    }
+
+    /// Takes one away.
+    pub async fn remove(&self, address: Ipv4Addr) -> Result<()> {
+        let removed = self.handle.address().del(message(address)).execute().await;
+        removed.doing(|| format!("remove the address {address}"))
+    }
+
+    /// The interfaces that have this address of the node.
+    pub async fn interfaces(&self, node: Ipv4Addr) -> Result<Vec<Interface>> {
+        let all = self.all().await?;
+        let having = all.iter().filter(|message| address(message) == Some(node)).map(|message| message.header.index);
+        let having: BTreeSet<u32> = having.filter(|index| *index != LOOPBACK).collect();
+        let links: Vec<_> =
+            self.handle.link().get().execute().try_collect().await.doing(|| "list the node's links".to_owned())?;
+        let mac = |attributes: &[LinkAttribute]| {
+            attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+                _ => None,
+            })
+        };
+        let near = links.iter().filter(|link| having.contains(&link.header.index));
+        Ok(near.filter_map(|link| Some(Interface { index: link.header.index, mac: mac(&link.attributes)? })).collect())
+    }
+
+    async fn all(&self) -> Result<Vec<AddressMessage>> {
+        let all = self.handle.address().get().execute();
+        all.try_collect().await.doing(|| "list the node's addresses".to_owned())
+    }
+}
+
+fn message(address: Ipv4Addr) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = rtnetlink::packet_route::AddressFamily::Inet;
+    message.header.index = LOOPBACK;
+    message.header.prefix_len = 32;
+    message.header.scope = AddressScope::Universe;
+    let address = IpAddr::V4(address);
+    message.attributes = vec![
+        AddressAttribute::Local(address),
+        AddressAttribute::Address(address),
+        AddressAttribute::Label(LABEL.to_owned()),
+    ];
+    message
+}
+
+fn address(message: &AddressMessage) -> Option<Ipv4Addr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+        _ => None,
+    })
+}

@@ -1,0 +1,249 @@
+//! Who gets which address of the pool. Pure: what is asked for and held goes in, who gets what comes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::objects::Key;
+use crate::pool::Pool;
+
+/// A Service that is to have an address. They come oldest first: of two with the same claim, the older one has it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Whose it is.
+    pub key: Key,
+    /// The address that it asks for, as it is written.
+    pub wanted: Option<String>,
+    /// The address that it has.
+    pub held: Option<Ipv4Addr>,
+}
+
+/// Why a Service does not get what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// All addresses are in use.
+    Exhausted {
+        /// The pool.
+        pool: String,
+    },
+    /// The address is another Service's.
+    Taken {
+        /// The address.
+        address: Ipv4Addr,
+        /// The Service.
+        by: Key,
+    },
+    /// The address is a node's.
+    OfANode {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// The pool does not have the address.
+    Outside {
+        /// What was asked for.
+        wanted: String,
+        /// The pool.
+        pool: String,
+    },
+    /// On nodes' addresses there is but one Service for a port.
+    PortTaken {
+        /// The port, with its protocol.
+        port: String,
+        /// Who has it.
+        by: String,
+    },
+}
+
+impl Problem {
+    /// A word for machines: the reason of the Event.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Problem::Exhausted { .. } => "AddressPoolExhausted",
+            Problem::Taken { .. } | Problem::OfANode { .. } => "AddressTaken",
+            Problem::Outside { .. } => "AddressOutsidePool",
+            Problem::PortTaken { .. } => "PortTaken",
+        }
+    }
+}
+
+/// What was found, and what to do about it.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Exhausted { pool } => write!(
+                f,
+                "all addresses of the pool {pool} are in use; delete a Service of type LoadBalancer, or give the \
+                 addon a larger pool: kcl addons configure load-balancer"
+            ),
+            Problem::Taken { address, by } => {
+                write!(f, "{address} is the address of Service {by}; ask for another one, or for none to get any")
+            }
+            Problem::OfANode { address } => {
+                write!(f, "{address} is the address of a node; ask for another one, or for none to get any")
+            }
+            Problem::Outside { wanted, pool } => write!(
+                f,
+                "{wanted:?} is no address of the pool {pool}; ask for one of these, or give the addon another pool: \
+                 kcl addons configure load-balancer"
+            ),
+            Problem::PortTaken { port, by } => write!(
+                f,
+                "port {port} of the nodes, whose addresses Services have in this cluster, is taken by {by}; choose \
+                 another port"
+            ),
+        }
+    }
+}
+
+/// What a Service gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// Its address.
+    pub address: Option<Ipv4Addr>,
+    /// Why it is not the one that was asked for.
+    pub problem: Option<Problem>,
+}
+
+/// Gives out addresses, but none of `nodes`. Who has a good one keeps it, until it asks for another one that it can have.
+pub fn allocate(pool: &Pool, nodes: &BTreeSet<Ipv4Addr>, requests: &[Request]) -> BTreeMap<Key, Grant> {
+    let usable = |address: &Ipv4Addr| pool.contains(*address) && !nodes.contains(address);
+    let mut owners: BTreeMap<Ipv4Addr, &Key> = BTreeMap::new();
+    let mut grants: BTreeMap<Key, Grant> = BTreeMap::new();
+    for request in requests {
+        let held = request.held.filter(usable).filter(|address| !owners.contains_key(address));
+        if let Some(address) = held {
+            owners.insert(address, &request.key);
+        }
+        grants.insert(request.key.clone(), Grant { address: held, problem: None });
+    }
+    for request in requests {
+        let (Some(wanted), Some(grant)) = (&request.wanted, grants.get_mut(&request.key)) else { continue };
+        match claim(wanted, pool, nodes, &owners, &request.key) {
+            Ok(address) => {
+                if let Some(before) = grant.address.replace(address) {
+                    owners.remove(&before);
+                }
+                owners.insert(address, &request.key);
+            }
+            Err(problem) => grant.problem = Some(problem),
+        }
+    }
+    let mut free = pool.addresses().filter(usable);
+    for request in requests.iter().filter(|request| request.wanted.is_none()) {
+        let Some(grant) = grants.get_mut(&request.key).filter(|grant| grant.address.is_none()) else { continue };
+        grant.address = free.find(|address| !owners.contains_key(address));
+        if grant.address.is_none() {
+            grant.problem = Some(Problem::Exhausted { pool: pool.to_string() });
+        }
+    }
+    grants
+}
+
+fn claim(
+    wanted: &str,
+    pool: &Pool,
+    nodes: &BTreeSet<Ipv4Addr>,
+    owners: &BTreeMap<Ipv4Addr, &Key>,
+    own: &Key,
+) -> Result<Ipv4Addr, Problem> {
+    let within = wanted.trim().parse().ok().filter(|address| pool.contains(*address));
+    let outside = || Problem::Outside { wanted: wanted.to_owned(), pool: pool.to_string() };
+    let address = within.ok_or_else(outside)?;
+    match owners.get(&address) {
+        Some(owner) if *owner != own => Err(Problem::Taken { address, by: (*owner).clone() }),
+        _ if nodes.contains(&address) => Err(Problem::OfANode { address }),
+        _ => Ok(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ip, key};
+
+    fn request(name: &str, wanted: Option<&str>, held: Option<u8>) -> Request {
+        Request { key: key(name), wanted: wanted.map(str::to_owned), held: held.map(ip) }
+    }
+
+    fn run(requests: &[Request]) -> BTreeMap<Key, Grant> {
+        let pool = "10.0.0.200-10.0.0.203".parse().expect("a pool");
+        allocate(&pool, &[ip(2), ip(202)].into(), requests)
+    }
+
+    fn address(grants: &BTreeMap<Key, Grant>, name: &str) -> Option<Ipv4Addr> {
+        grants[&key(name)].address
+    }
+
+    #[test]
+    fn each_gets_its_own_and_nodes_keep_theirs() {
+        let grants = run(&[request("a", None, None), request("b", None, None), request("c", None, None)]);
+        assert_eq!(address(&grants, "a"), Some(ip(200)));
+        assert_eq!(address(&grants, "b"), Some(ip(201)));
+        assert_eq!(address(&grants, "c"), Some(ip(203)), "202 is a node's");
+        assert!(grants.values().all(|grant| grant.problem.is_none()));
+    }
+
+    #[test]
+    fn what_is_held_is_kept() {
+        let grants = run(&[request("a", None, None), request("b", None, Some(200)), request("c", None, Some(203))]);
+        assert_eq!(address(&grants, "a"), Some(ip(201)));
+        assert_eq!(address(&grants, "b"), Some(ip(200)));
+        assert_eq!(address(&grants, "c"), Some(ip(203)));
+    }
+
+    #[test]
+    fn what_is_held_must_be_of_the_pool_and_the_older_one_has_it() {
+        let requests =
+            [request("old", None, Some(201)), request("young", None, Some(201)), request("moved", None, Some(9))];
+        let grants = run(&requests);
+        assert_eq!(address(&grants, "old"), Some(ip(201)));
+        assert_eq!(address(&grants, "young"), Some(ip(200)));
+        assert_eq!(address(&grants, "moved"), Some(ip(203)));
+    }
+
+    #[test]
+    fn an_exhausted_pool_is_told_and_the_next_free_address_is_given() {
+        let mut requests: Vec<_> = [200, 201, 203].map(|last| request(&format!("has-{last}"), None, Some(last))).into();
+        requests.push(request("late", None, None));
+        let grants = run(&requests);
+        assert_eq!(address(&grants, "late"), None);
+        let problem = grants[&key("late")].problem.clone().expect("a problem");
+        assert_eq!(problem.reason(), "AddressPoolExhausted");
+        assert!(problem.to_string().contains("10.0.0.200-10.0.0.203"), "{problem}");
+        requests.remove(1);
+        assert_eq!(address(&run(&requests), "late"), Some(ip(201)));
+    }
+
+    #[test]
+    fn a_wanted_address_goes_before_any_other() {
+        let grants = run(&[request("any", None, None), request("picky", Some("10.0.0.200"), None)]);
+        assert_eq!(address(&grants, "picky"), Some(ip(200)));
+        assert_eq!(address(&grants, "any"), Some(ip(201)));
+    }
+
+    #[test]
+    fn a_wanted_address_that_cannot_be_had() {
+        let requests = [
+            request("has", None, Some(200)),
+            request("late", Some("10.0.0.200"), None),
+            request("keeps", Some("10.0.0.200"), Some(201)),
+            request("out", Some("10.0.0.9"), None),
+            request("node", Some("10.0.0.202"), None),
+            request("word", Some("mine"), None),
+        ];
+        let grants = run(&requests);
+        let reason = |name: &str| grants[&key(name)].problem.as_ref().map(Problem::reason);
+        assert_eq!((address(&grants, "late"), reason("late")), (None, Some("AddressTaken")));
+        assert_eq!((address(&grants, "keeps"), reason("keeps")), (Some(ip(201)), Some("AddressTaken")));
+        assert_eq!((address(&grants, "out"), reason("out")), (None, Some("AddressOutsidePool")));
+        assert_eq!((address(&grants, "node"), reason("node")), (None, Some("AddressTaken")));
+        assert_eq!((address(&grants, "word"), reason("word")), (None, Some("AddressOutsidePool")));
+    }
+
+    #[test]
+    fn who_moves_frees_what_it_had() {
+        let grants = run(&[request("moves", Some("10.0.0.203"), Some(200)), request("next", None, None)]);
+        assert_eq!(address(&grants, "moves"), Some(ip(203)));
+        assert_eq!(address(&grants, "next"), Some(ip(200)));
+    }
+}

@@ -1,0 +1,169 @@
+//! Whether nodes answer.
+//!
+//! Kubernetes takes 40 seconds to notice that a node is gone: so long a kubelet may be silent. Here it takes three: each
+//! second every node is asked for a connection to a port that nobody listens on, and its kernel refuses. It is the kernel
+//! that answers for addresses and forwards, so no process of the node has to be asked; a kubelet or a speaker that is
+//! started again is not missed, and no log there has a line about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// tcpmux (RFC 1078), which nobody serves. If somebody does, that is an answer too.
+const PORT: u16 = 1;
+
+/// How often, and how long an answer may take.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// So many times in a row without an answer, and a node is gone.
+const MISSES: u32 = 2;
+
+/// One that has not answered yet may be starting, as this controller was: when a whole cluster is started, its nodes come
+/// up one by one.
+const MISSES_AT_FIRST: u32 = 20;
+
+/// A node's name and address.
+pub type Target = (String, Ipv4Addr);
+
+/// Asks nodes as long as there are some to ask.
+#[derive(Debug)]
+pub struct Prober {
+    targets: watch::Sender<Vec<Target>>,
+    /// The names of those that do not answer.
+    pub unreachable: watch::Receiver<BTreeSet<String>>,
+}
+
+impl Prober {
+    /// Starts with nobody to ask. Must run within a Tokio runtime.
+    pub fn start() -> Self {
+        let (targets, wanted) = watch::channel(Vec::new());
+        let (said, unreachable) = watch::channel(BTreeSet::new());
+        tokio::spawn(run(wanted, said));
+        Prober { targets, unreachable }
+    }
+
+    /// Whom to ask from now on.
+    pub fn ask(&self, targets: Vec<Target>) {
+        self.targets.send_if_modified(|before| {
+            let news = *before != targets;
+            *before = targets;
+            news
+        });
+    }
+}
+
+async fn run(mut targets: watch::Receiver<Vec<Target>>, said: watch::Sender<BTreeSet<String>>) {
+    let mut record = Record::default();
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // An error means that the controller has ended.
+        let Ok(now) = targets.wait_for(|targets| !targets.is_empty()).await.map(|targets| targets.clone()) else {
+            return;
+        };
+        ticks.tick().await;
+        let answers = join_all(now.iter().map(|(_, address)| answers(*address))).await;
+        let gone = record.note(now.into_iter().map(|(name, _)| name).zip(answers));
+        said.send_if_modified(|before| {
+            let news = *before != gone;
+            *before = gone;
+            news
+        });
+    }
+}
+
+/// Who has answered, and who how often not.
+#[derive(Debug, Default)]
+struct Record {
+    misses: BTreeMap<String, u32>,
+    seen: BTreeSet<String>,
+}
+
+impl Record {
+    /// Takes in whether each of those who were asked has answered. Returns who is gone.
+    fn note(&mut self, answers: impl Iterator<Item = (String, bool)>) -> BTreeSet<String> {
+        let before = std::mem::take(self);
+        for (name, answered) in answers {
+            if answered || before.seen.contains(&name) {
+                self.seen.insert(name.clone());
+            }
+            if !answered {
+                let misses = before.misses.get(&name).copied().unwrap_or_default() + 1;
+                self.misses.insert(name, misses);
+            }
+        }
+        let limit = |name: &String| if self.seen.contains(name) { MISSES } else { MISSES_AT_FIRST };
+        let gone = self.misses.iter().filter(|(name, misses)| **misses >= limit(name));
+        gone.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+async fn answers(address: Ipv4Addr) -> bool {
+    match timeout(PERIOD, TcpStream::connect((address, PORT))).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset),
+        Err(_) => false,
+    }
+}
+
+/// Those of `ports` that somebody on one of `nodes` listens on.
+pub async fn listening(nodes: &[Ipv4Addr], ports: &BTreeSet<u16>) -> BTreeSet<u16> {
+    let open = |address: Ipv4Addr, port: u16| async move {
+        let connected = timeout(PERIOD, TcpStream::connect((address, port))).await;
+        matches!(connected, Ok(Ok(_))).then_some(port)
+    };
+    let all = nodes.iter().flat_map(|address| ports.iter().map(move |port| open(*address, *port)));
+    join_all(all).await.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer() {
+        runtime().block_on(async {
+            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+            let port = listener.local_addr().expect("its address").port();
+            assert!(answers(Ipv4Addr::LOCALHOST).await);
+            assert_eq!(listening(&[Ipv4Addr::LOCALHOST], &[port, PORT].into()).await, [port].into());
+        });
+    }
+
+    fn note(record: &mut Record, answers: &[(&str, bool)]) -> Vec<String> {
+        record.note(answers.iter().map(|&(name, answered)| (name.to_owned(), answered))).into_iter().collect()
+    }
+
+    #[test]
+    fn who_has_answered_is_gone_soon_and_who_comes_up_gets_time() {
+        let mut record = Record::default();
+        assert!(note(&mut record, &[("one", true), ("late", false)]).is_empty());
+        assert!(note(&mut record, &[("one", false), ("late", false)]).is_empty(), "once may be bad luck");
+        assert_eq!(note(&mut record, &[("one", false), ("late", false)]), ["one"]);
+        assert!(note(&mut record, &[("one", true), ("late", true)]).is_empty(), "it is back");
+        assert!(note(&mut record, &[("one", false)]).is_empty());
+        assert!(note(&mut record, &[("one", true), ("late", false)]).is_empty(), "who is not asked is forgotten");
+        let gone: Vec<_> = (2..MISSES_AT_FIRST).map(|_| note(&mut record, &[("one", true), ("late", false)])).collect();
+        assert!(gone.iter().all(Vec::is_empty));
+        assert_eq!(note(&mut record, &[("one", true), ("late", false)]), ["late"], "but not for ever");
+    }
+
+    #[test]
+    fn who_has_never_answered_gets_time() {
+        let mut record = Record::default();
+        for _ in 1..MISSES_AT_FIRST {
+            assert!(note(&mut record, &[("late", false)]).is_empty());
+        }
+        assert_eq!(note(&mut record, &[("late", false)]), ["late"]);
+    }
+}

@@ -1,0 +1,116 @@
+//! Has its node answer for the addresses that the controller gave to it: one process on each node.
+//!
+//! The addresses are the kernel's, and stay when the speaker ends: one that is started again interrupts nothing. It takes
+//! away what is no longer the node's once it knows all Services, and everything when the addon is taken away.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, pin_mut};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use kube::Client;
+use kube::api::Api;
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use crate::addresses::Addresses;
+use crate::arp;
+use crate::cache::Cache;
+use crate::error::{Doing, Result};
+use crate::objects::Service;
+use crate::settings::Speaker;
+use crate::withdrawal::withdrawn;
+
+/// Announcements are sent again: a frame may be lost, and RFC 5227 wants two.
+const REPEATS: u32 = 2;
+
+/// Between them (RFC 5227, ANNOUNCE_INTERVAL is 2 s; at a failover every second counts).
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs until it is told to end.
+pub async fn run(client: Client, settings: Speaker) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).doing(|| "wait for SIGTERM".to_owned())?;
+    let gone = withdrawn::<DaemonSet>(client.clone(), &settings.namespace, &settings.workload);
+    let config = watcher::Config::default().fields("spec.type=LoadBalancer");
+    let events = watcher(Api::<Service>::all(client), config).default_backoff();
+    pin_mut!(gone, events);
+    let mut services = Cache::default();
+    let node = Node { addresses: Addresses::connect()?, address: settings.address };
+    let mut again: Option<(Instant, u32)> = None;
+    loop {
+        let later = async {
+            match again {
+                Some((at, _)) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut next = tokio::select! {
+            event = events.next() => event,
+            () = later => None,
+            Some(()) = gone.next() => {
+                node.hold(&BTreeSet::new()).await?;
+                // Who ends before the pod is deleted is started again.
+                terminate.recv().await;
+                return Ok(());
+            }
+            _ = terminate.recv() => return Ok(()),
+        };
+        let timer = next.is_none();
+        while let Some(event) = next {
+            match event {
+                Ok(event) => drop(services.take(event)),
+                Err(error) => eprintln!("the watch of Services is begun again: {error}"),
+            }
+            next = events.next().now_or_never().flatten();
+        }
+        if timer {
+            node.announce(&node.addresses.own().await?).await?;
+            again = again.filter(|(_, left)| *left > 1).map(|(_, left)| (Instant::now() + INTERVAL, left - 1));
+        } else if services.synced() && node.hold(&given(&services, &settings.node)).await? {
+            again = Some((Instant::now() + INTERVAL, REPEATS));
+        }
+    }
+}
+
+/// The addresses that this node answers for.
+fn given(services: &Cache<Service>, node: &str) -> BTreeSet<Ipv4Addr> {
+    let ours = services.iter().filter(|(_, service)| service.announced_by() == Some(node));
+    ours.flat_map(|(_, service)| service.addresses()).collect()
+}
+
+struct Node {
+    addresses: Addresses,
+    address: Ipv4Addr,
+}
+
+impl Node {
+    /// Has the node answer for these and no others. True where some are new.
+    async fn hold(&self, wanted: &BTreeSet<Ipv4Addr>) -> Result<bool> {
+        let own = self.addresses.own().await?;
+        for address in own.difference(wanted) {
+            self.addresses.remove(*address).await?;
+            println!("no longer {address}");
+        }
+        let fresh: BTreeSet<Ipv4Addr> = wanted.difference(&own).copied().collect();
+        for address in &fresh {
+            self.addresses.add(*address).await?;
+            println!("answering for {address}");
+        }
+        self.announce(&fresh).await?;
+        Ok(!fresh.is_empty())
+    }
+
+    async fn announce(&self, addresses: &BTreeSet<Ipv4Addr>) -> Result<()> {
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        for interface in self.addresses.interfaces(self.address).await? {
+            for address in addresses {
+                arp::announce(interface, *address).doing(|| format!("announce {address}"))?;
+            }
+        }
+        Ok(())
+    }
+}

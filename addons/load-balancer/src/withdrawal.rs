@@ -1,0 +1,45 @@
+//! Whether the addon is being taken away. A pod that is told to end cannot tell from that: it may be replaced by another
+//! one in a moment, and what it has set up has to stay. Its Deployment or DaemonSet tells.
+
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::Metadata;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, PartialObjectMeta};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+
+/// An item for each time that the workload is seen to be gone, or about to be.
+pub fn withdrawn<K>(client: Client, namespace: &str, name: &str) -> impl Stream<Item = ()> + Send + use<K>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Metadata<Ty = ObjectMeta>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let api: Api<PartialObjectMeta<K>> = Api::namespaced(client, namespace);
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut there = false;
+    let leaving = |object: &PartialObjectMeta<K>| object.metadata.deletion_timestamp.is_some();
+    watcher(api, config).default_backoff().filter_map(move |event| {
+        let gone = match event {
+            Ok(watcher::Event::Init) => {
+                there = false;
+                false
+            }
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                there = true;
+                leaving(&object)
+            }
+            Ok(watcher::Event::InitDone) => !there,
+            Ok(watcher::Event::Delete(_)) => true,
+            Err(_) => false,
+        };
+        std::future::ready(gone.then_some(()))
+    })
+}

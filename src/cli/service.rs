@@ -1,0 +1,92 @@
+//! `kcl service`
+
+use std::process::{Command, ExitCode, Stdio};
+
+use super::output::{self, Output};
+use crate::cluster::{self, App, ServiceRow};
+use crate::error::{Error, Family, Result};
+
+/// Which service, and how.
+#[derive(clap::Args)]
+#[command(subcommand_negates_reqs = true, subcommand_precedence_over_arg = true)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
+    /// The service
+    #[arg(required = true)]
+    name: Option<String>,
+
+    /// Its namespace [default: default; of list: all]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    namespace: Option<String>,
+
+    /// Print the URLs, one a line, and open no browser
+    #[arg(long)]
+    url: bool,
+
+    /// Begin the URLs with https, also of ports that do not say so
+    #[arg(long)]
+    https: bool,
+
+    /// How it is shown
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// List the services and the URLs by which this host reaches them
+    List,
+}
+
+/// Shows or opens it.
+pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+    match (&args.verb, &args.name) {
+        (Some(Verb::List), _) => list(app, profile, args.namespace.as_deref(), args.output).await?,
+        (None, Some(name)) => one(app, profile, name, args).await?,
+        (None, None) => return Err(Error::new(Family::Usage, "a service has to be named")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(app: &App, profile: &str, namespace: Option<&str>, output: Output) -> Result<()> {
+    let rows = cluster::services(app, profile, namespace).await?;
+    match output {
+        Output::Json => output::json(&rows)?,
+        Output::Text => output::table(
+            ["NAMESPACE", "NAME", "TYPE", "PORTS", "URL"],
+            rows.into_iter().map(|row| {
+                let (ports, urls) = (row.port_names.join(" "), row.urls.join(" "));
+                [row.namespace, row.name, row.r#type, ports, urls]
+            }),
+        ),
+    }
+    Ok(())
+}
+
+async fn one(app: &App, profile: &str, name: &str, args: &Args) -> Result<()> {
+    let namespace = args.namespace.as_deref().unwrap_or("default");
+    let row = cluster::service(app, profile, namespace, name, args.https).await?;
+    match args.output {
+        Output::Json => output::json(&row)?,
+        Output::Text => row.urls.iter().for_each(|url| output::line(url)),
+    }
+    if args.output == Output::Text && !args.url {
+        open(app, &row);
+    }
+    Ok(())
+}
+
+/// Opens a browser, where there is a screen to show it on. Who has none has the URL.
+fn open(app: &App, row: &ServiceRow) {
+    let screen =
+        ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|it| !it.is_empty()));
+    let Some(url) = row.urls.iter().find(|url| url.starts_with("http")).filter(|_| screen) else { return };
+    let opened =
+        Command::new("xdg-open").arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    match opened {
+        Ok(_) => app.progress.info(format!("Opening {url} in a browser")),
+        Err(error) => app.progress.info(format!("No browser is opened: xdg-open does not run: {error}")),
+    }
+}

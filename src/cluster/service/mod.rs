@@ -1,0 +1,150 @@
+//! `service`: the URLs by which this host reaches Services, or why it does not.
+
+mod url;
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use serde::Serialize;
+
+use super::{App, access, machine, observe};
+use crate::config::nearest;
+use crate::error::{Error, Family, Result};
+use crate::kubernetes;
+use crate::state::ClusterState;
+use url::{Host, NodeAddress};
+pub use url::{Url, ways};
+
+/// A row of `kcl service list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ServiceRow {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// `ClusterIP`, `NodePort`, `LoadBalancer` or `ExternalName`.
+    pub r#type: String,
+    /// Where this host reaches it; empty where it does not.
+    #[serde(rename = "URLs")]
+    pub urls: Vec<String>,
+    /// Its ports: `http/80`.
+    pub port_names: Vec<String>,
+}
+
+/// The Services of a cluster; of one namespace, where one is named.
+pub async fn services(app: &App, cluster: &str, namespace: Option<&str>) -> Result<Vec<ServiceRow>> {
+    let (client, host) = open(app, cluster).await?;
+    let api: Api<Service> =
+        namespace.map_or_else(|| Api::all(client.clone()), |name| Api::namespaced(client.clone(), name));
+    let list = api.list(&ListParams::default()).await.map_err(|error| unanswered(cluster, error))?;
+    Ok(list.items.iter().map(|service| row(service, &host, false)).collect())
+}
+
+/// A Service that this host reaches; `https` has all of its URLs begin so.
+///
+/// # Errors
+/// `NotFound` where there is none of the name, `Cluster` where nothing leads to it: the message says why, the hints what
+/// to do.
+pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, https: bool) -> Result<ServiceRow> {
+    let (client, host) = open(app, cluster).await?;
+    let api: Api<Service> = Api::namespaced(client.clone(), namespace);
+    let found = api.get_opt(name).await.map_err(|error| unanswered(cluster, error))?;
+    let Some(service) = found else { return Err(missing(&client, cluster, namespace, name).await?) };
+    if let Some(error) = url::hidden(&service) {
+        return Err(error);
+    }
+    let slices: Api<EndpointSlice> = Api::namespaced(client, namespace);
+    let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
+    let slices = slices.list(&of_service).await.map_err(|error| unanswered(cluster, error))?;
+    if !slices.items.iter().any(is_served) {
+        return Err(without_endpoints(&service));
+    }
+    let row = row(&service, &host, https);
+    if row.urls.is_empty() { Err(url::unreached(&service, &host)) } else { Ok(row) }
+}
+
+fn row(service: &Service, host: &Host, https: bool) -> ServiceRow {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    ServiceRow {
+        namespace: service.namespace().unwrap_or_default(),
+        name: service.name_any(),
+        r#type: url::kind(service).to_owned(),
+        urls: ways(service, host, https).iter().map(Url::to_string).collect(),
+        port_names: ports.map(url::port_name).collect(),
+    }
+}
+
+/// The API of a cluster that runs, and how its nodes are reached.
+async fn open(app: &App, cluster: &str) -> Result<(kube::Client, Host)> {
+    let state = app.existing(cluster)?;
+    // It says where the cluster does not run, at once; the API would not answer for long.
+    machine(app, cluster, None).await?;
+    let client = kubernetes::connect(&access(app, &state)?)?;
+    Ok((client, host(app, &state).await?))
+}
+
+async fn host(app: &App, state: &ClusterState) -> Result<Host> {
+    let driver = observe::driver_of(app, state)?;
+    let nodes = state.nodes.iter().map(|node| {
+        let driver = &driver;
+        async move {
+            let capabilities = driver.capabilities(&node.name).await?;
+            Ok::<_, Error>(NodeAddress { address: node.address, reach: capabilities.reach })
+        }
+    });
+    Ok(Host { nodes: try_join_all(nodes).await?, ports: state.spec.ports.clone() })
+}
+
+fn is_served(slice: &EndpointSlice) -> bool {
+    let ready = |conditions: Option<bool>| conditions != Some(false);
+    slice
+        .endpoints
+        .iter()
+        .flatten()
+        .any(|endpoint| ready(endpoint.conditions.as_ref().and_then(|conditions| conditions.ready)))
+}
+
+fn without_endpoints(service: &Service) -> Error {
+    let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+    let error = Error::new(
+        Family::Cluster,
+        format!("no pod answers for the service {namespace}/{name}: it has no ready endpoint"),
+    );
+    let selector =
+        service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).filter(|selector| !selector.is_empty());
+    match selector {
+        Some(selector) => {
+            let labels: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            error.hint(format!("see its pods with: kcl kubectl -- get pods -n {namespace} -l {}", labels.join(",")))
+        }
+        None => error.hint("it selects no pods, so its endpoints have to be made by hand"),
+    }
+}
+
+/// There is no Service of that name; perhaps one that is called nearly so, or one in another namespace.
+async fn missing(client: &kube::Client, cluster: &str, namespace: &str, name: &str) -> Result<Error> {
+    let all: Api<Service> = Api::all(client.clone());
+    let all = all.list_metadata(&ListParams::default()).await.map_err(|error| unanswered(cluster, error))?;
+    let place = |object: &kube::core::PartialObjectMeta<Service>| object.namespace().unwrap_or_default();
+    let error = Error::new(Family::NotFound, format!("there is no service \"{name}\" in the namespace {namespace}"));
+    let elsewhere: Vec<_> = all.items.iter().filter(|object| object.name_any() == name).map(place).collect();
+    let here: Vec<_> =
+        all.items.iter().filter(|object| place(object) == namespace).map(|object| object.name_any()).collect();
+    Ok(match (elsewhere.first(), nearest(name, here.iter().map(String::as_str))) {
+        (Some(other), _) => error.hint(format!("there is one in the namespace {other}: kcl service {name} -n {other}")),
+        (None, Some(near)) => error.hint(format!("did you mean \"{near}\"?")),
+        (None, None) => error.hint("see what is there with: kcl service list"),
+    })
+}
+
+fn unanswered(cluster: &str, error: kube::Error) -> Error {
+    Error::new(
+        Family::Cluster,
+        format!("the API of cluster \"{cluster}\" does not say which services there are: {error}"),
+    )
+    .hint(format!("see how it is with: kcl status -p {cluster}"))
+    .source(error)
+}
