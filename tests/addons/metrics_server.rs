@@ -33,7 +33,8 @@ pub fn certificates_are_checked(cluster: &TestCluster<'_>) {
     let service = cluster.get(&["apiservice", "v1beta1.metrics.k8s.io"]);
     assert!(service["spec"]["caBundle"].as_str().is_some_and(|text| !text.is_empty()), "{service:#}");
     assert_ne!(service["spec"]["insecureSkipTLSVerify"], true, "{service:#}");
-    let flags = cluster.field(&["deployment", "metrics-server", "-n", "kube-system"], ".spec.template.spec.containers[0].args");
+    let flags =
+        cluster.field(&["deployment", "metrics-server", "-n", "kube-system"], ".spec.template.spec.containers[0].args");
     assert!(flags.contains("--kubelet-certificate-authority=") && !flags.contains("insecure"), "{flags}");
 }
 

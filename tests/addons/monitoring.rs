@@ -7,7 +7,8 @@ use crate::support::{TestCluster, eventually};
 /// All that it should ask answers.
 pub fn all_targets_are_up(cluster: &TestCluster<'_>) {
     let nodes = cluster.node_names().len() as f64;
-    for (job, count) in [("apiserver", 1.0), ("kubelet", nodes), ("cadvisor", nodes), ("node", nodes), ("prometheus", 1.0)]
+    for (job, count) in
+        [("apiserver", 1.0), ("kubelet", nodes), ("cadvisor", nodes), ("node", nodes), ("prometheus", 1.0)]
     {
         value(cluster, &format!("count(up{{job=\"{job}\"}} == 1)"), |found| found == count);
         value(cluster, &format!("count(up{{job=\"{job}\"}})"), |found| found == count);
