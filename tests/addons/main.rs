@@ -6,4 +6,8 @@ mod support;
 
 mod lifecycle;
 mod load_balancer;
+mod metrics_server;
+mod monitoring;
+mod observed;
 mod own;
+mod storage;

@@ -1,0 +1,73 @@
+//! Three nodes with storage, metrics and monitoring: all of it is used, and kept over what happens to nodes.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{Home, TestCluster, eventually};
+use crate::{metrics_server, monitoring, storage};
+
+#[test]
+fn storage_metrics_and_monitoring() {
+    let home = Home::new("observed");
+    let cluster = home.start("observed", &["--nodes", "3", "--addons", "metrics-server,monitoring"]);
+    home.step("volumes on three nodes");
+    storage::fill(&cluster);
+    home.step("new pods on them");
+    storage::pods_are_replaced(&cluster);
+    home.step("claims are given back");
+    storage::claims_are_given_back(&cluster);
+
+    home.step("load shows in top");
+    metrics_server::make_load(&cluster);
+    metrics_server::certificates_are_checked(&cluster);
+    metrics_server::top_shows_load(&cluster);
+    home.step("an autoscaler acts on it");
+    metrics_server::an_autoscaler_scales(&cluster);
+
+    home.step("Prometheus sees all of it");
+    monitoring::all_targets_are_up(&cluster);
+    monitoring::pods_are_seen(&cluster);
+    let moment = monitoring::moment(&cluster);
+
+    home.step("a node is killed, and started");
+    let node = cluster.field(&["pod", "store-1"], ".spec.nodeName");
+    kill_node(&cluster, &node);
+    cluster.start(&[]).ok();
+    cluster.settled();
+    storage::kept(&cluster);
+
+    home.step("stop and start");
+    cluster.kcl(["stop"]).ok();
+    cluster.start(&[]).ok();
+    cluster.settled();
+    storage::kept(&cluster);
+    metrics_server::top_shows_load(&cluster);
+    monitoring::history_is_kept(&cluster, moment);
+    monitoring::all_targets_are_up(&cluster);
+
+    home.step("disable, and enable again");
+    cluster.kcl(["addons", "disable", "monitoring", "metrics-server"]).ok();
+    assert!(cluster.kubectl_try(["top", "nodes"]).fails().contains("Metrics API not available"));
+    assert_eq!(cluster.field(&["pvc", "prometheus", "-n", "kcl-monitoring"], ".status.phase"), "Bound");
+    cluster.kcl(["addons", "enable", "monitoring"]).ok();
+    monitoring::history_is_kept(&cluster, moment);
+    let volume = cluster.field(&["pvc", "prometheus", "-n", "kcl-monitoring"], ".spec.volumeName");
+    cluster.kcl(["addons", "disable", "monitoring", "--data"]).ok();
+    cluster.wait_for("delete", &["namespace/kcl-monitoring", &format!("pv/{volume}")]);
+}
+
+/// Cuts a machine's power: its first process ends, and with it all others.
+fn kill_node(cluster: &TestCluster<'_>, node: &str) {
+    let spec = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/root/etc/kcl/node.json")).unwrap_or_default();
+    let name = format!("\"name\": \"{node}\"");
+    let processes = cluster.traces().processes;
+    let agents = processes.iter().filter(|(_, command)| command.contains("kcl-node run"));
+    let first = agents.map(|(pid, _)| *pid).find(|pid| spec(*pid).contains(&format!("\n  {name}")));
+    let first = first.unwrap_or_else(|| panic!("no agent of {node}: {processes:#?}"));
+    kill(Pid::from_raw(first), Signal::SIGKILL).expect("it runs");
+    eventually("its end is seen", || {
+        let nodes = cluster.nodes();
+        let stopped = nodes.iter().any(|row| row["Name"] == node && row["Status"] == "Stopped");
+        if stopped { Ok(()) } else { Err(format!("{nodes:?}")) }
+    });
+}
