@@ -103,7 +103,7 @@ pub fn forget(own: &Path, name: &str) -> Result<()> {
 }
 
 fn directories(own: &Path) -> std::io::Result<Vec<PathBuf>> {
-    if !own.exists() {
+    if !own.is_dir() {
         return Ok(Vec::new());
     }
     let paths: std::io::Result<Vec<_>> = fs::read_dir(own)?.map(|entry| entry.map(|entry| entry.path())).collect();

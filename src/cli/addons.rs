@@ -1,6 +1,7 @@
 //! `kcl addons`
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -89,6 +90,10 @@ pub struct Change {
     #[command(flatten)]
     source: Source,
 
+    /// Take what it is made from from this bundle
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    bundle: Option<PathBuf>,
+
     /// How progress is told
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -108,7 +113,11 @@ impl Verb {
 
 impl Change {
     fn options(&self) -> AddonOptions {
-        AddonOptions { artifacts: self.source.options(), way: self.source.way(None), wait_timeout: self.wait_timeout }
+        AddonOptions {
+            artifacts: self.source.options(),
+            way: self.source.way(self.bundle.as_deref()),
+            wait_timeout: self.wait_timeout,
+        }
     }
 }
 

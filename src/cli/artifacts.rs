@@ -77,6 +77,10 @@ pub enum Verb {
         #[arg(long)]
         vm: bool,
 
+        /// Also what these addons are made from; "all" for all that kcl brings
+        #[arg(long, value_name = "ADDONS", value_delimiter = ',')]
+        addons: Vec<String>,
+
         /// Read all that is in the cache first and compare digests; what is damaged is made again
         #[arg(long)]
         verify: bool,
@@ -101,15 +105,23 @@ pub enum Verb {
 pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { output } => list(app, *output)?,
-        Verb::Fetch { kubernetes_version, source, bundle, vm, verify } => {
+        Verb::Fetch { kubernetes_version, source, bundle, vm, addons, verify } => {
             let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
+            let images = cluster::addon_images(addons)?;
             if *verify {
                 for (entry, why) in artifacts.verify()? {
                     app.progress.warn(format!("{entry} is damaged and is made again: {why}"));
                 }
             }
             let want = Want { way: source.way(bundle.as_deref()), vm: *vm, ..Want::cluster(kubernetes_version) };
-            cluster::interruptible(artifacts.ensure(&want, &app.progress)).await?;
+            let work = async {
+                artifacts.ensure(&want, &app.progress).await?;
+                if !images.is_empty() {
+                    artifacts.images(&images, &want.way, &app.progress).await?;
+                }
+                Ok(())
+            };
+            cluster::interruptible(work).await?;
         }
         Verb::Clean { all, force, output } => {
             let what = match (all, force) {

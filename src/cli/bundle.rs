@@ -25,6 +25,10 @@ pub enum Verb {
         #[arg(long)]
         vm: bool,
 
+        /// Also these addons; "all" for all that kcl brings
+        #[arg(long, value_name = "ADDONS", value_delimiter = ',')]
+        addons: Vec<String>,
+
         #[command(flatten)]
         source: Source,
     },
@@ -32,9 +36,10 @@ pub enum Verb {
 
 /// Does it.
 pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
-    let Verb::Create { file, kubernetes_version, vm, source } = verb;
+    let Verb::Create { file, kubernetes_version, vm, addons, source } = verb;
     let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
-    let want = Want { way: source.way(None), vm: *vm, ..Want::cluster(kubernetes_version) };
+    let images = cluster::addon_images(addons)?;
+    let want = Want { way: source.way(None), vm: *vm, images, ..Want::cluster(kubernetes_version) };
     cluster::interruptible(artifacts.bundle_create(file, &want, &app.progress)).await?;
     app.progress.info(format!("On a machine without a network: kcl start --bundle {}", file.display()));
     Ok(ExitCode::SUCCESS)

@@ -116,6 +116,24 @@ pub(super) async fn material(
     Ok(Material { images, manifests: selected.iter().map(|one| (one.addon.name.clone(), of(one))).collect() })
 }
 
+/// The images of the catalog that addons of kcl are made from, by name; "all" stands for all addons.
+pub fn addon_images(names: &[String]) -> Result<Vec<String>> {
+    let known = addons::known(Path::new(""), &BTreeMap::new())?;
+    let mut images = Vec::new();
+    for name in names {
+        let these: Vec<&Addon> = match name.as_str() {
+            "all" => known.values().collect(),
+            name => vec![addons::find(&known, name)?],
+        };
+        for addon in these {
+            images.extend(addon.catalog_images()?.into_iter().map(|image| image.name));
+        }
+    }
+    images.sort();
+    images.dedup();
+    Ok(images)
+}
+
 /// What templates may ask of a cluster.
 pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Result<Facts> {
     let spec = &state.spec;

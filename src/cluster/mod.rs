@@ -15,7 +15,7 @@ mod start;
 mod status;
 mod stop;
 
-pub use addons::{AddonInfo, AddonOptions, AddonRow, addons, configure, disable, enable, info};
+pub use addons::{AddonInfo, AddonOptions, AddonRow, addon_images, addons, configure, disable, enable, info};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};
 pub use interrupt::interruptible;
