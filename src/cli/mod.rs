@@ -4,6 +4,7 @@ mod artifacts;
 mod bundle;
 mod completion;
 mod config;
+mod dashboard;
 mod delete;
 mod drivers;
 mod kubectl;
@@ -76,6 +77,8 @@ enum Verb {
     Profile(profile::Verb),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
+    /// Open the cluster's web console in a browser
+    Dashboard(dashboard::Args),
     /// Open a shell in a node, or run a command there
     Ssh(ssh::Args),
     /// Show the logs of Kubernetes, or pack everything for a bug report
@@ -123,6 +126,7 @@ impl Verb {
             Verb::Node(verb) => node::run(app, profile, verb).await,
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
+            Verb::Dashboard(args) => dashboard::run(app, profile, args).await,
             Verb::Ssh(args) => ssh::run(app, profile, args).await,
             Verb::Logs(args) => logs::run(app, profile, args).await,
             Verb::UpdateContext(args) => update_context::run(app, profile, args).await,
