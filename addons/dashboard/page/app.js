@@ -61,6 +61,7 @@ async function route() {
 }
 
 function begin(word, rest) {
+  document.querySelector("dialog[open]")?.close();
   current?.end();
   const ends = [];
   const context = {
@@ -130,7 +131,7 @@ function theme() {
   const names = { auto: "System", light: "Light", dark: "Dark" };
   const now = () => document.documentElement.dataset.theme ?? "auto";
   const paint = () => {
-    $("theme").textContent = names[now()];
+    $("theme").textContent = `◐ ${names[now()]}`;
     $("theme").setAttribute("aria-label", `Colours: ${names[now()]}`);
     $("theme").title = "Colours: as the system has them, light or dark (t)";
   };

@@ -66,7 +66,7 @@ export const nameColumn = (word) => ({
   main: true,
 });
 
-export const namespaceColumn = { title: "Namespace", value: (object) => object.metadata.namespace ?? "", rank: 2, width: "9rem" };
+export const namespaceColumn = { title: "Namespace", value: (object) => object.metadata.namespace ?? "", rank: 2, width: "10rem" };
 
 export const ageColumn = {
   title: "Age",
@@ -80,9 +80,9 @@ export const ageColumn = {
 export const podColumns = [
   nameColumn(() => "pods"),
   namespaceColumn,
-  { title: "Status", value: (pod) => podState(pod).text, cell: (pod) => badge(podState(pod)), width: "10.5rem" },
-  { title: "Ready", value: readiness, width: "4.5rem", rank: 3 },
-  { title: "Restarts", value: restarts, number: true, width: "5.5rem", rank: 3 },
+  { title: "Status", value: (pod) => podState(pod).text, cell: (pod) => badge(podState(pod)), width: "12.5rem" },
+  { title: "Ready", value: readiness, width: "5.5rem", rank: 3 },
+  { title: "Restarts", value: restarts, number: true, width: "7rem", rank: 3 },
   { title: "Node", value: (pod) => pod.spec.nodeName ?? "", width: "9rem", rank: 3,
     cell: (pod) => pod.spec.nodeName && link(place("nodes", "", pod.spec.nodeName), pod.spec.nodeName) },
   { title: "Address", value: (pod) => pod.status?.podIP ?? "", width: "8.5rem", rank: 4, mono: true },
@@ -132,7 +132,7 @@ export const workloadColumns = [
   namespaceColumn,
   { title: "Kind", value: (object) => object.kind, width: "8.5rem", rank: 2 },
   { title: "Status", value: (object) => workloadState(object).text, cell: (object) => badge(workloadState(object)), width: "10rem" },
-  { title: "Ready", value: (object) => workloadState(object).ready ?? -1, width: "5rem", rank: 3,
+  { title: "Ready", value: (object) => workloadState(object).ready ?? -1, width: "5.5rem", rank: 3,
     cell: (object) => (workloadState(object).wanted === undefined ? "" : `${workloadState(object).ready}/${workloadState(object).wanted}`) },
   { title: "Images", value: images, rank: 4 },
   ageColumn,
@@ -158,7 +158,7 @@ export const serviceColumns = (address) => [
   namespaceColumn,
   { title: "Type", value: (service) => service.spec.type, width: "8rem", rank: 2 },
   { title: "URLs", value: (service) => serviceUrls(service, address()).join(" "), cell: (service) => serviceUrls(service, address()).map(external) },
-  { title: "Cluster address", value: (service) => (service.spec.clusterIP === "None" ? "headless" : (service.spec.clusterIP ?? "")), width: "9rem", rank: 3, mono: true },
+  { title: "Cluster IP", value: (service) => (service.spec.clusterIP === "None" ? "headless" : (service.spec.clusterIP ?? "")), width: "9rem", rank: 3, mono: true },
   { title: "Ports", value: ports, rank: 4, width: "12rem", mono: true },
   ageColumn,
 ];
@@ -207,5 +207,5 @@ export const eventColumns = [
     } },
   namespaceColumn,
   { title: "Message", value: (event) => event.message ?? "", wide: true },
-  { title: "Times", value: (event) => event.series?.count ?? event.count ?? 1, number: true, width: "4.5rem", rank: 3 },
+  { title: "Times", value: (event) => event.series?.count ?? event.count ?? 1, number: true, width: "5.5rem", rank: 3 },
 ];

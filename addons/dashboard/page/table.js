@@ -103,7 +103,7 @@ export class ObjectTable {
   /** Shows the rows that can be seen. */
   paint(ticked) {
     const from = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - SPARE);
-    const height = this.scroller.clientHeight || 600;
+    const height = Math.max(this.scroller.clientHeight, 600);
     const to = Math.min(this.rows.length, from + Math.ceil(height / ROW) + 2 * SPARE);
     const focused = this.body.contains(document.activeElement) ? document.activeElement.closest("tr")?.dataset.uid : null;
     const shown = [];

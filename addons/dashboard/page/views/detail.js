@@ -47,6 +47,7 @@ export function detail(context) {
       if (!view) fill(body, nothing(`There is no ${kind.one} ${name}${namespace ? ` in ${namespace}` : ""} (any more).`));
       return context.ready();
     }
+    if (word === "pods") fill(state, badge(podFacts(object).state));
     target.object = { apiVersion: kind.api.replace(/^apis?\//, ""), kind: kind.name, ...object };
     if (!view) {
       fill(tools, actions(target));
@@ -57,6 +58,7 @@ export function detail(context) {
   };
   context.until(store.subscribe(show));
   context.until(() => view?.close?.());
+  context.parent = parentOf(word).split("/")[0];
   context.title = `${name} · ${kind.title}`;
   return [
     h("p", { class: "path" }, link(`#/${parentOf(word)}`, parentTitle(word)), namespace && [" / ", h("span", null, namespace)]),
@@ -74,7 +76,7 @@ const parentTitle = (word) => ({ workloads: "Workloads", ingress: "Ingress route
 
 /** What is known of any object, and more of some kinds. */
 function details(target) {
-  const { word, namespace, name, body, state, context } = target;
+  const { word, namespace, name, body, context } = target;
   const general = h("div");
   const special = h("div");
   const pods = h("div");
@@ -102,7 +104,6 @@ function details(target) {
     update(object) {
       const { metadata } = object;
       const owner = ownerOf(object);
-      fill(state, word === "pods" && badge(podFacts(object).state));
       fill(general, facts([
         ["Created", [moment(metadata.creationTimestamp), h("span", { class: "soft" }, ` (${age(metadata.creationTimestamp)})`)]],
         ["Owner", owner && (owner.href ? link(owner.href, owner.text) : owner.text)],

@@ -5,6 +5,8 @@ import { fill, h, svg } from "../dom.js";
 import { bytes, cores } from "../format.js";
 import { section } from "../parts.js";
 
+/** A list that is empty where there is none, rather than an error. */
+const SERVICE = "api/v1/namespaces/kcl-monitoring/services?fieldSelector=metadata.name%3Dprometheus";
 const QUERY = "api/v1/namespaces/kcl-monitoring/services/prometheus:9090/proxy/api/v1/query_range";
 
 /** How far back, and how fine, in seconds. */
@@ -27,6 +29,7 @@ export function history(context, element, of) {
   const look = async () => {
     const end = Math.floor(Date.now() / 1000 / STEP) * STEP;
     try {
+      if (!(await get(SERVICE)).items.length) return element.replaceChildren();
       const plots = await Promise.all(series.map(async ([title, query, show]) => {
         const parameters = new URLSearchParams({ query, start: end - SPAN, end, step: STEP });
         const { data } = await get(`${QUERY}?${parameters}`);
@@ -35,9 +38,8 @@ export function history(context, element, of) {
       if (context.closed) return;
       fill(element, plots.some(Boolean) && section("The last hour", h("div", { class: "plots" }, plots)));
     } catch {
-      // No Prometheus, or no right to ask it.
+      // It starts, or this user may not ask it.
       element.replaceChildren();
-      clearInterval(timer);
     }
   };
   const timer = setInterval(() => document.hidden || look(), STEP * 1000);

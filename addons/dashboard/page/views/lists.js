@@ -71,7 +71,11 @@ export function ingress(context) {
   const routes = listing(context, "HTTP routes", tableColumns([], "httproutes"), [open(listPath(KINDS.httproutes, context.namespace), { table: true })],
     { keep: true, empty: "There are no HTTP routes of the Gateway API." });
   follow(context, routes, "httproutes");
-  return page("Ingress routes", table.element, h("h2", null, "Gateway API"), routes.element);
+  // Only where its definitions are there.
+  const gateway = h("section", { class: "listing", "aria-label": "Gateway API", hidden: true }, h("h2", null, "Gateway API"), routes.element);
+  const store = open(listPath(KINDS.httproutes, context.namespace), { table: true });
+  context.until(store.subscribe(() => (gateway.hidden = store.error?.status === 404)));
+  return page("Ingress routes", table.element, gateway);
 }
 
 export function events(context) {
@@ -108,12 +112,16 @@ export function nodes(context) {
   return page("Nodes", table.element);
 }
 
+/** How what the API server prints as a status is meant. */
+const TONES = { Bound: "good", Available: "good", Active: "good", Released: "off", Lost: "bad", Failed: "bad" };
+
 /** The columns that the API server proposes. */
 function tableColumns(definitions, word) {
   const shown = definitions.map((column, index) => ({ column, index })).filter(({ column }) => column.priority === 0 && !["Name", "Age"].includes(column.name));
   const of = ({ column, index }, at) => ({
     title: column.name,
     value: (object) => object.cells?.[index] ?? "",
+    cell: column.name === "Status" ? (object) => badge({ text: object.cells?.[index] ?? "", tone: TONES[object.cells?.[index]] ?? "busy" }) : null,
     number: ["integer", "number"].includes(column.type),
     rank: Math.min(4, at + 2),
   });

@@ -161,18 +161,20 @@ function nodeCard(node, pods, load, partial) {
 /** The load of nodes by name, asked for again and again, as metrics cannot be watched. */
 export function loads(changed) {
   let loaded = new Map();
-  let missing = null;
+  let missing = false;
   return {
     of: (name) => loaded.get(name),
     hint: () => missing && h("p", { class: "soft" }, "Load is not measured. The addon metrics-server does: ", h("code", null, "kcl addons enable metrics-server")),
     begin(context) {
       const look = async () => {
         try {
-          const { items } = await get("apis/metrics.k8s.io/v1beta1/nodes");
+          const { groups } = await get("apis");
+          missing = !groups.some((group) => group.name === "metrics.k8s.io");
+          const { items } = missing ? { items: [] } : await get("apis/metrics.k8s.io/v1beta1/nodes");
           loaded = new Map(items.map((one) => [one.metadata.name, { cpu: quantity(one.usage.cpu), memory: quantity(one.usage.memory) }]));
-          missing = null;
         } catch (error) {
-          missing = error.status === 404 || error.status === 503;
+          // Its addon starts, or this user may not see it.
+          missing = error.status === 503;
         }
         if (!context.closed) changed();
       };
