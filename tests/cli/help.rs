@@ -26,6 +26,7 @@ fn help_of_each_verb() {
         "node",
         "profile",
         "kubectl",
+        "dashboard",
         "ssh",
         "logs",
         "update-context",

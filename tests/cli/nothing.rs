@@ -22,6 +22,7 @@ fn what_is_not_there() {
         &["logs", "-p", "web"],
         &["kubectl", "-p", "web", "--", "get", "nodes"],
         &["update-context", "-p", "web"],
+        &["dashboard", "-p", "web"],
     ]));
     assert!(home.files().is_empty(), "looking leaves nothing behind: {:?}", home.files());
 }

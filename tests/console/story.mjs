@@ -57,8 +57,11 @@ await withBrowser(async (browser) => {
   await page.getByRole("region", { name: "Containers" }).getByText(/before: Error, exit code 3/).waitFor();
   await page.getByRole("region", { name: "Events" }).getByText("BackOff").first().waitFor();
   await page.getByRole("link", { name: "Logs", exact: true }).click();
-  await page.getByLabel("Previous").check();
   await page.getByRole("log").getByText("going down").waitFor();
+  await view(page, "#/pods/shop/second-try/logs");
+  await page.getByRole("log").getByText("second run").waitFor();
+  await page.getByLabel("Previous").check();
+  await page.getByRole("log").getByText("first run").waitFor();
 
   step("logs follow and are filtered");
   const pod = kubectl("get", "pods", "-n", "shop", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.name}");

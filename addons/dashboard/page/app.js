@@ -155,7 +155,7 @@ function theme() {
 function help() {
   const keys = [["?", "This help"], ["/", "Filter the list"], ["g then a letter", "Go to a view: " + Object.values(VIEWS).map(([title, key]) => `${key} ${title.toLowerCase()}`).join(", ")],
     ["↑ ↓ PgUp PgDn", "From row to row; Enter opens"], ["n", "Choose the namespace"], ["y", "Apply YAML"], ["t", "Light or dark"], ["Esc", "Close a dialog; leave a field"], ["Ctrl+Shift+←", "Leave the terminal"]];
-  return dialog("Keyboard", h("dl", { class: "facts keys" }, keys.map(([key, what]) => h("div", null, h("dt", null, h("kbd", null, key)), h("dd", null, what)))));
+  return dialog("Keyboard", h("dl", { class: "facts" }, keys.map(([key, what]) => h("div", null, h("dt", null, h("kbd", null, key)), h("dd", null, what)))));
 }
 
 async function user() {
@@ -197,7 +197,7 @@ function keys(nextTheme) {
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
     const field = event.target.closest?.("input, textarea, select");
     if (field) {
-      if (event.key === "Escape" && !field.matches(".keys")) field.blur();
+      if (event.key === "Escape" && !field.matches(".typed")) field.blur();
       return;
     }
     if (going && Date.now() - going < 1500) {

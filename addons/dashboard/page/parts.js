@@ -44,7 +44,7 @@ export function table(caption, titles, rows) {
     h("table", { class: "plain" },
       h("caption", { class: "hidden" }, caption),
       h("thead", null, h("tr", null, titles.map((title) => h("th", { scope: "col" }, title)))),
-      h("tbody", null, rows.map((row) => h("tr", null, row.map((cell, index) => h(index ? "td" : "th", index ? { "data-title": titles[index] } : { scope: "row" }, cell)))))));
+      h("tbody", null, rows.map((row) => h("tr", null, row.map((cell, index) => h(index ? "td" : "th", index ? { "data-title": titles[index] } : { scope: "row" }, index && cell !== "" ? h("div", null, cell) : cell)))))));
 }
 
 /** What is shown where there is nothing. */

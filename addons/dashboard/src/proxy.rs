@@ -69,7 +69,7 @@ async fn channel(shared: &Shared, identity: &Identity, path: &str, mut request: 
     let mut onward: Request<Body> = Request::new(Either::Left(Default::default()));
     keep(&CHANNEL, request.headers(), onward.headers_mut());
     // A page cannot say in a header what it takes when it opens a channel, so it says so in the query.
-    if path.contains("as=Table") {
+    if path.split(['?', '&']).any(|pair| pair == "as=Table") {
         onward.headers_mut().insert(ACCEPT, HeaderValue::from_static(TABLE));
     }
     // The API server's own: it asks for one, and has no use for ours.

@@ -28,6 +28,7 @@ export function logs(target) {
   let waiting = [];
   let rest = "";
   let socket;
+  let reading;
   let moving = false;
 
   function box(label, checked, onchange) {
@@ -43,30 +44,34 @@ export function logs(target) {
     fill(message);
     paint();
     const parameters = new URLSearchParams({ container: container.value, tailLines: FIRST });
-    if (previous.input.checked) parameters.set("previous", "true");
-    else parameters.set("follow", "true");
     if (times.input.checked) parameters.set("timestamps", "true");
-    const place = `${path}/log?${parameters}`;
+    if (previous.input.checked) {
+      parameters.set("previous", "true");
+      return read(parameters);
+    }
     const decoder = new TextDecoder();
-    const own = (socket = channel(place, ["binary.k8s.io"]));
-    let opened = false;
-    own.onopen = () => {
-      opened = true;
-      say("");
-    };
+    const own = (socket = channel(`${path}/log?${parameters}&follow=true`, ["binary.k8s.io"]));
+    own.onopen = () => say("live");
     own.onmessage = ({ data }) => own === socket && receive(decoder.decode(data, { stream: true }));
-    own.onclose = async () => {
+    own.onclose = () => {
       if (own !== socket) return;
+      socket = null;
+      // A channel does not say why nothing came; a request does.
+      if (!lines.length && !waiting.length && !rest) return read(parameters);
       if (rest) receive("\n");
-      if (opened) return say(previous.input.checked ? "" : "the container ended");
-      // A channel does not say why it was not opened; a request does.
-      try {
-        parameters.delete("follow");
-        receive(await getText(`${path}/log?${parameters}`));
-      } catch (error) {
-        fill(message, trouble(error));
-      }
+      say("the container ended");
     };
+  }
+
+  /** All there is, without what comes. */
+  async function read(parameters) {
+    const own = (reading = {});
+    try {
+      const text = await getText(`${path}/log?${parameters}`);
+      if (own === reading) receive(text && !text.endsWith("\n") ? `${text}\n` : text);
+    } catch (error) {
+      if (own === reading) fill(message, trouble(error));
+    }
   }
 
   function receive(text) {
@@ -130,6 +135,7 @@ export function logs(target) {
   function stop() {
     const old = socket;
     socket = null;
+    reading = null;
     old?.close();
   }
 

@@ -91,9 +91,9 @@ export function overview(context) {
       const all = (stores[word] ?? later[word])?.values() ?? [];
       for (const one of all) if (workloadState(one).tone === "bad") add(one, word, KINDS[word].name, { ...workloadState(one), text: `${workloadState(one).ready} of ${workloadState(one).wanted} ready` }, one.metadata.creationTimestamp);
     }
-    const bad = pods.values().filter((pod) => podState(pod).tone === "bad");
-    bad.sort((a, b) => Date.parse(b.metadata.creationTimestamp) - Date.parse(a.metadata.creationTimestamp));
-    for (const pod of bad.slice(0, MOST)) add(pod, "pods", "Pod", podState(pod), pod.metadata.creationTimestamp);
+    for (const { pod, state, others } of alike(pods.values())) {
+      add(pod, "pods", "Pod", others ? { ...state, text: `${state.text}, and ${others} more` } : state, pod.metadata.creationTimestamp);
+    }
     for (const claim of later.persistentvolumeclaims?.values() ?? []) {
       if (claim.status?.phase === "Lost") add(claim, "persistentvolumeclaims", "Claim", { text: "Lost", tone: "bad" }, claim.metadata.creationTimestamp);
     }
@@ -101,7 +101,7 @@ export function overview(context) {
       fill(problems, pods.complete ? h("p", { class: "well" }, badge({ text: "Everything that should run does.", tone: "good" })) : nothing("Looking…"));
     } else {
       fill(problems, table("Problems", ["What", "Namespace", "Status", "Why", "Age"], rows.slice(0, MOST)),
-        bad.length > MOST && h("p", null, link("#/pods", `All ${bad.length} pods that do not run`)));
+        rows.length > MOST && h("p", null, link("#/pods", `All ${count(rows.length, "problem")}: see the pods`)));
     }
     const events = (later.events?.values() ?? []).filter((event) => Date.now() - Date.parse(seen(event)) < 3600000);
     events.sort((a, b) => Date.parse(seen(b)) - Date.parse(seen(a)));
@@ -121,6 +121,21 @@ export function overview(context) {
 
   for (const store of Object.values(stores)) context.until(store.subscribe(paint));
   return [h("h1", null, "Overview"), tiles, section("Problems", problems), section("Nodes", nodes), plots, warnings];
+}
+
+/** Pods that do not run, the youngest first; of those of one owner that fail in the same way, one. */
+function alike(pods) {
+  const groups = new Map();
+  for (const pod of pods) {
+    const state = podState(pod);
+    if (state.tone !== "bad") continue;
+    const key = `${pod.metadata.ownerReferences?.[0]?.uid ?? pod.metadata.uid} ${state.text}`;
+    const group = groups.get(key);
+    if (group) group.others += 1;
+    else groups.set(key, { pod, state, others: 0 });
+  }
+  const since = ({ pod }) => Date.parse(pod.metadata.creationTimestamp);
+  return [...groups.values()].sort((a, b) => since(b) - since(a));
 }
 
 export const sorted = (nodes) => nodes.sort((a, b) => rolesOf(b).includes("control-plane") - rolesOf(a).includes("control-plane") || a.metadata.name.localeCompare(b.metadata.name, undefined, { numeric: true }));

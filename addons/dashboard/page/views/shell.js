@@ -18,7 +18,7 @@ export function shell(target) {
   const again = button("Open a shell", begin, { class: "primary" });
   const message = h("div");
   const rows = h("div", { class: "screen", "aria-hidden": "true" });
-  const input = h("textarea", { class: "keys", autocomplete: "off", autocapitalize: "off", spellcheck: "false", "aria-label": `Terminal of ${name}. Ctrl+Shift+Left leaves it.` });
+  const input = h("textarea", { class: "typed", autocomplete: "off", autocapitalize: "off", spellcheck: "false", "aria-label": `Terminal of ${name}. Ctrl+Shift+Left leaves it.` });
   const heard = h("div", { class: "hidden", role: "log", "aria-live": "polite", "aria-label": "Output" });
   const terminal = h("div", { class: "terminal", onclick: () => String(getSelection()) || input.focus() }, rows, input, heard);
   const probe = h("span", { class: "probe", "aria-hidden": "true" }, "0".repeat(50));
