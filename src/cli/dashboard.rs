@@ -17,10 +17,9 @@ const OPENING: Duration = Duration::from_secs(2);
 
 /// How the console is opened.
 #[derive(clap::Args)]
-#[command(after_help = "\
-The console is served on this computer only, by a kcl in the background, which ends with the cluster or when it has not
-been used for hours. A link signs in once. The page may do what the user of the kubeconfig may; with --token or --as,
-what another user may.")]
+#[command(after_help = "The console is served on this computer only, by a kcl in the background, which ends with the \
+                        cluster or when it has not been used for hours. A link signs in once. The page may do what the \
+                        user of the kubeconfig may; with --token or --as, what another user may.")]
 pub struct Args {
     /// Print a link and open no browser
     #[arg(long)]

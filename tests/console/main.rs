@@ -37,7 +37,8 @@ fn browse(cluster: &TestCluster<'_>, tools: &Path, script: &str) {
         };
     }
     node.env("KCL", env!("CARGO_BIN_EXE_kcl")).env("PROFILE", &cluster.profile).env("IMAGE", IMAGE);
-    node.env("SHOTS", Path::new(env!("CARGO_TARGET_TMPDIR")).join("console-shots")).env("TMPDIR", cluster.home.scratch());
+    node.env("SHOTS", Path::new(env!("CARGO_TARGET_TMPDIR")).join("console-shots"))
+        .env("TMPDIR", cluster.home.scratch());
     assert!(node.status().expect("node, of Node.js").success(), "{script} failed");
 }
 

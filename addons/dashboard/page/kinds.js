@@ -197,8 +197,8 @@ export const seen = (event) => event.series?.lastObservedTime ?? event.lastTimes
 export const eventColumns = [
   { title: "Seen", value: (event) => -Date.parse(seen(event)), cell: (event) => age(seen(event)), ticks: true, width: "5rem" },
   { title: "Type", value: (event) => event.type, cell: (event) => badge({ text: event.type, tone: event.type === "Warning" ? "bad" : "off" }), width: "7.5rem" },
-  { title: "Reason", value: (event) => event.reason, width: "11rem", rank: 2 },
-  { title: "Object", value: (event) => `${event.involvedObject.kind} ${event.involvedObject.name}`, main: true, rank: 2, width: "18rem",
+  { title: "Reason", value: (event) => event.reason, width: "10rem", rank: 2 },
+  { title: "Object", value: (event) => `${event.involvedObject.kind} ${event.involvedObject.name}`, main: true, rank: 2, width: "15rem",
     cell: (event) => {
       const { apiVersion, kind: name, namespace, name: own } = event.involvedObject;
       const word = wordOf(apiVersion ?? "v1", name);

@@ -123,7 +123,7 @@ function tableColumns(definitions, word) {
     value: (object) => object.cells?.[index] ?? "",
     cell: column.name === "Status" ? (object) => badge({ text: object.cells?.[index] ?? "", tone: TONES[object.cells?.[index]] ?? "busy" }) : null,
     number: ["integer", "number"].includes(column.type),
-    rank: Math.min(4, at + 2),
+    rank: at && Math.min(4, at + 1),
   });
   return [nameColumn(() => word), KINDS[word].namespaced && namespaceColumn, ...shown.map(of), ageColumn].filter(Boolean);
 }
