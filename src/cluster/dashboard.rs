@@ -68,8 +68,14 @@ pub async fn end(app: &App, cluster: &str) {
     if let Err(error) = place.end().await {
         app.progress.warn(error.to_string());
     }
-    if !app.store.paths().cluster(cluster).exists() {
-        let _ = fs::remove_file(&place.lock);
+}
+
+/// Removes the lock of a cluster that is deleted. Who waits for it looks for the cluster next.
+pub fn forget(app: &App, cluster: &str) {
+    if let Err(error) = fs::remove_file(Place::of(app, cluster).lock)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!("the console's lock stays: {error}");
     }
 }
 

@@ -53,6 +53,7 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
     } else {
         app.store.remove(lock)?;
     }
+    super::dashboard::forget(app, cluster);
     Ok(there)
 }
 

@@ -8,6 +8,7 @@ import { badge, button, facts, labels, link, nothing, section, table, trouble } 
 import { open } from "../store.js";
 import { actions } from "./actions.js";
 import { containers, podFacts } from "./pod.js";
+import { history } from "./history.js";
 import { listing } from "./lists.js";
 import { logs } from "./logs.js";
 import { shell } from "./shell.js";
@@ -81,7 +82,10 @@ function details(target) {
   const special = h("div");
   const pods = h("div");
   const happened = h("div");
-  fill(body, general, special, pods, happened);
+  const plots = h("div");
+  fill(body, general, special, plots, pods, happened);
+  if (word === "pods") history(context, plots, { namespace, pod: name });
+  if (word === "nodes") history(context, plots, { node: name });
   const query = { fieldSelector: `involvedObject.name=${name},involvedObject.kind=${target.kind.name}` };
   const events = open(listPath(KINDS.events, namespace || undefined), { query });
   const paintEvents = () => {
