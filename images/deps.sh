@@ -21,6 +21,9 @@ openssh-client          /usr/bin/ssh-keygen
 qemu-system-x86         /usr/bin/qemu-system-x86_64
 e2fsprogs               /usr/sbin/mke2fs
 ruby                    /usr/bin/ruby
+nodejs                  /usr/bin/node
+npm                     /usr/bin/npm
+chromium                /usr/bin/chromium
 "
 fi
 

@@ -5,6 +5,7 @@ mod artifacts;
 mod bundle;
 mod completion;
 mod config;
+mod dashboard;
 mod delete;
 mod drivers;
 mod kubectl;
@@ -83,6 +84,8 @@ enum Verb {
     Kubectl(kubectl::Args),
     /// Print the URL of a service and open it in a browser, or list all services
     Service(service::Args),
+    /// Open the cluster's web console in a browser
+    Dashboard(dashboard::Args),
     /// Open a shell in a node, or run a command there
     Ssh(ssh::Args),
     /// Show the logs of Kubernetes, or pack everything for a bug report
@@ -133,6 +136,7 @@ impl Verb {
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
             Verb::Service(args) => service::run(app, profile, args).await,
+            Verb::Dashboard(args) => dashboard::run(app, profile, args).await,
             Verb::Ssh(args) => ssh::run(app, profile, args).await,
             Verb::Logs(args) => logs::run(app, profile, args).await,
             Verb::UpdateContext(args) => update_context::run(app, profile, args).await,

@@ -12,6 +12,7 @@ use crate::state::Phase;
 /// Deletes a cluster. True where there was any of it.
 pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
     let lock = app.lock(cluster).await?;
+    super::dashboard::end(app, cluster).await;
     let state = match app.store.load(cluster) {
         Ok(state) => state,
         Err(error) => {
@@ -52,6 +53,7 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
     } else {
         app.store.remove(lock)?;
     }
+    super::dashboard::forget(app, cluster);
     Ok(there)
 }
 

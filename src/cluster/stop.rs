@@ -15,6 +15,7 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
     let lock = app.lock(cluster).await?;
     // Who was waited for may have deleted it.
     let state = app.existing(cluster)?;
+    super::dashboard::end(app, cluster).await;
     let driver = observe::driver_of(app, &state)?;
     let running = running(driver.as_ref(), &state).await?;
     if !running.is_empty() {

@@ -25,6 +25,7 @@ fn what_is_not_there() {
         &["service", "app", "--url"],
         &["service"],
         &["update-context", "-p", "web"],
+        &["dashboard", "-p", "web"],
     ]));
     assert!(home.files().is_empty(), "looking leaves nothing behind: {:?}", home.files());
 }

@@ -97,7 +97,7 @@ fn guest_files(artifacts: &NodeArtifacts) -> Option<GuestFiles> {
 }
 
 /// Where what a reboot removes is kept, with or without root.
-fn user_run(paths: &Paths) -> PathBuf {
+pub fn user_run(paths: &Paths) -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
         _ if nix::unistd::geteuid().is_root() => PathBuf::from(RUN),
         Some(directory) => PathBuf::from(directory).join("kcl"),

@@ -1,0 +1,75 @@
+// Requests to the API server, by way of the console's server. Paths are those of Kubernetes, without the first "/".
+
+/** Where this page is: all that it asks for is below. */
+const BASE = new URL("../", import.meta.url);
+
+/** What is asked for where a list need not be whole objects. */
+export const TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+/** How many objects are asked for at once. */
+const CHUNK = globalThis.early.chunk;
+
+/** A refusal or failure, in the server's own words. */
+export class ApiError extends Error {
+  constructor(status, message, reason) {
+    super(message);
+    this.status = status;
+    this.reason = reason;
+  }
+}
+
+/** Asks; an answer that is no success is an `ApiError`. */
+export async function ask(path, { method = "GET", body, type, accept = "application/json", signal } = {}) {
+  const headers = { accept };
+  if (body !== undefined) headers["content-type"] = type ?? "application/json";
+  let response;
+  try {
+    const early = method === "GET" && globalThis.early.answers.get(path);
+    globalThis.early.answers.delete(path);
+    response = await (early || fetch(new URL(path, BASE), { method, body, headers, signal, cache: "no-store" }));
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(0, "The console’s server does not answer. Was the cluster stopped? kcl dashboard opens it again.");
+  }
+  if (response.ok) return response;
+  const text = await response.text();
+  let status = {};
+  try {
+    status = JSON.parse(text);
+  } catch {
+    // Not of Kubernetes: the text says it.
+  }
+  throw new ApiError(response.status, status.message ?? (text.trim() || response.statusText), status.reason);
+}
+
+export const get = async (path, options) => (await ask(path, options)).json();
+export const getText = async (path, options) => (await ask(path, options)).text();
+export const post = async (path, document) => (await ask(path, { method: "POST", body: JSON.stringify(document) })).json();
+
+export const patch = async (path, document, type = "application/merge-patch+json") =>
+  (await ask(path, { method: "PATCH", body: JSON.stringify(document), type })).json();
+
+export const remove = async (path, options = { propagationPolicy: "Background" }) =>
+  (await ask(path, { method: "DELETE", body: JSON.stringify(options) })).json();
+
+/** Lists in chunks; `each` gets every one as it comes. Resolves to the list's version, from which it can be watched. */
+export async function list(path, query, { accept, signal }, each) {
+  let next = "";
+  for (;;) {
+    const parameters = new URLSearchParams({ ...query, limit: CHUNK });
+    if (next) parameters.set("continue", next);
+    const chunk = await get(`${path}?${parameters}`, { accept, signal });
+    next = chunk.metadata?.continue ?? "";
+    each(chunk, next === "");
+    if (!next) return chunk.metadata?.resourceVersion;
+  }
+}
+
+/** Opens a channel. Channels rather than streams, as browsers have six connections to a server and no more. */
+export function channel(path, protocols) {
+  const url = new URL(path, BASE);
+  url.protocol = "ws:";
+  const socket = new WebSocket(url, protocols);
+  socket.binaryType = "arraybuffer";
+  return socket;
+}

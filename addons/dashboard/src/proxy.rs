@@ -1,0 +1,118 @@
+//! Passes the page's requests on to the API server, and its answers back: documents, streams, and channels.
+
+use http::header::{
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, WARNING,
+};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+
+use crate::answer::{self, Answer, Body};
+use crate::guard;
+use crate::identity::Identity;
+use crate::server::Shared;
+
+/// What the page may say. All else stays here: the session, and above all who asks.
+const ASKED: [HeaderName; 3] = [ACCEPT, CONTENT_TYPE, CONTENT_LENGTH];
+
+/// What opens a channel (RFC 6455). No extensions: they would be of this hop only.
+const CHANNEL: [HeaderName; 5] =
+    [UPGRADE, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_PROTOCOL];
+
+/// What the API server may say.
+const SAID: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, WARNING];
+
+/// And how it opens a channel.
+const OPENED: [HeaderName; 4] = [UPGRADE, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL];
+
+/// Objects as rows, as the API server would print them.
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+/// Whether a path is one of the API server's that the page uses.
+pub(crate) fn covers(path: &str) -> bool {
+    ["/api/", "/apis/"].iter().any(|prefix| path.starts_with(prefix)) || matches!(path, "/api" | "/apis" | "/version")
+}
+
+/// Passes a request on as `identity`.
+pub(crate) async fn pass(shared: &Shared, identity: &Identity, path: &str, request: Request<Incoming>) -> Answer {
+    if guard::leads_on(path) {
+        return answer::failure(StatusCode::FORBIDDEN, "the console does not pass on what pods and nodes serve");
+    }
+    let path_and_query = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    if request.headers().contains_key(UPGRADE) {
+        return channel(shared, identity, &path_and_query, request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let mut onward = Request::new(Either::Right(body));
+    *onward.method_mut() = parts.method;
+    keep(&ASKED, &parts.headers, onward.headers_mut());
+    match shared.upstream.send(identity, &path_and_query, onward).await {
+        Ok(response) => {
+            let (parts, body) = response.into_parts();
+            let mut back = Answer::new(Either::Right(body));
+            *back.status_mut() = parts.status;
+            // How the body is cut is this hop's own affair.
+            keep(&SAID, &parts.headers, back.headers_mut());
+            back
+        }
+        Err(error) => answer::failure(StatusCode::BAD_GATEWAY, error),
+    }
+}
+
+/// Opens a channel, and joins both ends of it.
+async fn channel(shared: &Shared, identity: &Identity, path: &str, mut request: Request<Incoming>) -> Answer {
+    let mut onward: Request<Body> = Request::new(Either::Left(Default::default()));
+    keep(&CHANNEL, request.headers(), onward.headers_mut());
+    // A page cannot say in a header what it takes when it opens a channel, so it says so in the query.
+    if path.split(['?', '&']).any(|pair| pair == "as=Table") {
+        onward.headers_mut().insert(ACCEPT, HeaderValue::from_static(TABLE));
+    }
+    // The API server's own: it asks for one, and has no use for ours.
+    if let Ok(origin) = HeaderValue::from_str(shared.upstream.server()) {
+        onward.headers_mut().insert(ORIGIN, origin);
+    }
+    onward.headers_mut().remove(HOST);
+    let mut response = match shared.upstream.send(identity, path, onward).await {
+        Ok(response) => response,
+        Err(error) => return answer::failure(StatusCode::BAD_GATEWAY, error),
+    };
+    let status = response.status();
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        let (parts, body) = response.into_parts();
+        let mut back = Answer::new(Either::Right(body));
+        *back.status_mut() = status;
+        keep(&SAID, &parts.headers, back.headers_mut());
+        return back;
+    }
+    let mut back = Answer::new(Either::Left(Default::default()));
+    *back.status_mut() = status;
+    keep(&OPENED, response.headers(), back.headers_mut());
+    let used = shared.activity.channel();
+    tokio::spawn(async move {
+        // Held until the channel is closed.
+        let _used = used;
+        let joined = tokio::try_join!(hyper::upgrade::on(&mut request), hyper::upgrade::on(&mut response));
+        match joined {
+            Ok((page, server)) => {
+                let (mut page, mut server) = (TokioIo::new(page), TokioIo::new(server));
+                // Who closes it, and how, is the business of both ends.
+                let _ = tokio::io::copy_bidirectional(&mut page, &mut server).await;
+            }
+            Err(error) => tracing::debug!("a channel was not opened: {error}"),
+        }
+    });
+    back
+}
+
+fn keep(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
+    for name in names {
+        for value in from.get_all(name) {
+            to.append(name.clone(), value.clone());
+        }
+    }
+}

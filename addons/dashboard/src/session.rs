@@ -1,0 +1,105 @@
+//! Links that work once, and the sessions that they are exchanged for.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::identity::Identity;
+
+/// How long a link that nobody used is good.
+pub(crate) const LINK_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// How long a session is good without a request.
+pub(crate) const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Secrets are looked up by their digests, so that how long a look takes says nothing about them.
+type Digest = [u8; 32];
+
+/// All links and sessions of a server. They end with it.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    links: Mutex<HashMap<Digest, (Identity, Instant)>>,
+    sessions: Mutex<HashMap<Digest, (Identity, Instant)>>,
+}
+
+impl Sessions {
+    /// The token of a new link.
+    pub(crate) fn link(&self, identity: Identity) -> String {
+        let token = secret();
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|_, (_, made)| made.elapsed() < LINK_LIFE);
+        links.insert(digest(&token), (identity, Instant::now()));
+        token
+    }
+
+    /// The secret of a new session for a token, which is used up.
+    pub(crate) fn redeem(&self, token: &str) -> Option<String> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let (identity, made) = links.remove(&digest(token))?;
+        (made.elapsed() < LINK_LIFE).then(|| self.open(identity))
+    }
+
+    /// The secret of a new session.
+    pub(crate) fn open(&self, identity: Identity) -> String {
+        let secret = secret();
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, (_, used)| used.elapsed() < SESSION_LIFE);
+        sessions.insert(digest(&secret), (identity, Instant::now()));
+        secret
+    }
+
+    /// Whom a session is for; none where there is no such session (any more).
+    pub(crate) fn find(&self, secret: &str) -> Option<Identity> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let (identity, used) = sessions.get_mut(&digest(secret))?;
+        if used.elapsed() >= SESSION_LIFE {
+            return None;
+        }
+        *used = Instant::now();
+        Some(identity.clone())
+    }
+
+    /// Ends a session.
+    pub(crate) fn close(&self, secret: &str) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest(secret));
+    }
+}
+
+/// 256 random bits as text.
+pub(crate) fn secret() -> String {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the kernel has random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn digest(secret: &str) -> Digest {
+    Sha256::digest(secret).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_works_once_and_a_session_until_it_is_closed() {
+        let sessions = Sessions::default();
+        let bearer = Identity::Token("t".to_owned());
+        let token = sessions.link(bearer.clone());
+        assert_eq!(sessions.redeem("another"), None);
+        let secret = sessions.redeem(&token).expect("its first use");
+        assert_eq!(sessions.redeem(&token), None);
+        assert_eq!(sessions.find(&token), None, "a link is no session");
+        assert_eq!(sessions.find(&secret), Some(bearer));
+        sessions.close(&secret);
+        assert_eq!(sessions.find(&secret), None);
+    }
+
+    #[test]
+    fn secrets_differ() {
+        let (one, other) = (secret(), secret());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 64);
+    }
+}
