@@ -21,6 +21,10 @@ openssh-client          /usr/bin/ssh-keygen
 qemu-system-x86         /usr/bin/qemu-system-x86_64
 e2fsprogs               /usr/sbin/mke2fs
 ruby                    /usr/bin/ruby
+libvirt-dev             /usr/include/libvirt/libvirt.h
+libvirt-daemon          /usr/sbin/libvirtd
+libvirt-daemon-driver-qemu /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so
+iptables                /usr/sbin/iptables
 "
 fi
 

@@ -67,7 +67,7 @@ impl Libvirtd {
     }
 
     /// What a power cut does, and the start of the host after it: all that ran is gone without being asked, and so are
-    /// links and what is in `/run`.
+    /// links, packet filter rules and what is in `/run`.
     pub fn power_cut(&mut self) {
         end(&mut self.child);
         let _ = fs::remove_dir_all(self.dir.join("run"));
@@ -75,6 +75,9 @@ impl Libvirtd {
             let deleted = Command::new("ip").args(["link", "delete", &link]).status().expect("ip, of iproute2");
             assert!(deleted.success(), "ip link delete {link}");
         }
+        let tables = "for table in filter nat mangle; do printf '*%s\\nCOMMIT\\n' $table; done | iptables-restore";
+        let flushed = Command::new("sh").args(["-c", tables]).status().expect("sh");
+        assert!(flushed.success(), "iptables-restore");
         self.child = spawn(&self.dir);
     }
 
