@@ -257,3 +257,81 @@ fn what_fails_leaves_nothing_and_homes_do_not_meet() {
         driver.delete_network(cluster).await.unwrap();
     });
 }
+
+/// A user's own libvirt: no root, no bridge. The test runs itself again as that user, with what it needs in places that
+/// the user can reach.
+#[test]
+fn a_session_needs_no_root() {
+    const INSIDE: &str = "KCL_TEST_SESSION";
+    if let Some(directory) = std::env::var_os(INSIDE) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        return runtime.block_on(in_a_session(Path::new(&directory)));
+    }
+    let Some((rootfs, files)) = given() else { return };
+    own_network(|| {
+        let directory = tempfile::Builder::new().prefix("kv-").tempdir().unwrap();
+        let base = directory.path();
+        for name in ["home", "run", "rootfs/bin", "rootfs/etc", "kernel"] {
+            std::fs::create_dir_all(base.join(name)).unwrap();
+        }
+        // A small one: not all of the other may be read by all.
+        std::fs::copy(rootfs.join("bin/busybox"), base.join("rootfs/bin/busybox")).unwrap();
+        for name in ["sh", "cat", "sleep", "hostname"] {
+            std::os::unix::fs::symlink("busybox", base.join("rootfs/bin").join(name)).unwrap();
+        }
+        std::fs::copy(&files.agent, base.join("agent")).unwrap();
+        std::fs::copy(std::env::current_exe().unwrap(), base.join("test")).unwrap();
+        // The shell stays the first process: it takes note of the ends of processes whose parents are gone.
+        let script = r#"set -e
+            chown -R nobody "$0"
+            mount --bind "$1" "$0/kernel"
+            cd "$0"
+            setpriv --reuid nobody --regid nogroup --clear-groups \
+                "$0/test" --exact --nocapture a_session_needs_no_root &
+            wait $!"#;
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-c", script]);
+        command.arg(base).arg(files.kernel.parent().unwrap());
+        command.env(INSIDE, base).env("HOME", base.join("home")).env("XDG_RUNTIME_DIR", base.join("run"));
+        for name in ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"] {
+            command.env_remove(name);
+        }
+        assert!(command.status().unwrap().success(), "the test of the session failed");
+    });
+}
+
+async fn in_a_session(base: &Path) {
+    let config = LibvirtConfig {
+        uri: None,
+        home: base.join("home/.kcl"),
+        run: base.join("run/kcl"),
+        images: base.join("images"),
+        files: Some(GuestFiles {
+            kernel: base.join("kernel/vmlinuz"),
+            modules: base.join("kernel/modules"),
+            agent: base.join("agent"),
+        }),
+    };
+    // libvirt starts the daemon by itself.
+    let driver = LibvirtDriver::new(config).unwrap();
+    let health = driver.health().await.unwrap();
+    assert!(health.works(), "{health:#?}");
+    assert!(health.engine.unwrap().contains("qemu:///session"));
+    let cluster = "kv-session";
+    let subnet = driver.propose_subnet(cluster).await.unwrap();
+    let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap();
+    assert_eq!((network.bridge, network.link.gateway), (None, None));
+    assert!(matches!(driver.capabilities(cluster).await.unwrap().reach, Reach::Published { .. }));
+    let spec = spec(cluster, cluster, subnet.hosts().nth(9).unwrap(), &base.join("rootfs"));
+    let machine = driver.create(&spec).await.unwrap();
+    machine.power_on().await.unwrap();
+    assert_eq!(output(&*machine, "hostname").await, cluster);
+    let file = File { path: format!("{VOLUME}/file").into(), mode: 0o600, content: b"kept".to_vec() };
+    machine.put(std::slice::from_ref(&file)).await.unwrap();
+    machine.power_off(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(driver.list(None).await.unwrap()[0].power, Power::Stopped);
+    assert_eq!(machine.get(&file.path).await.unwrap(), b"kept");
+    driver.delete(cluster, cluster).await.unwrap();
+    driver.delete_network(cluster).await.unwrap();
+    assert_eq!(driver.list(None).await.unwrap(), []);
+}
