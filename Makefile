@@ -31,13 +31,16 @@ deps:
 test-deps:
 	sh images/deps.sh tests
 
+# The libvirt driver, where the library's headers are there; without them it cannot be compiled.
+with_libvirt = $$(if pkg-config --exists libvirt; then echo --features libvirt; else echo --exclude kcl-driver-libvirt; fi)
+
 # Where an artifact of this name lies in the cache.
 artifact = $$($(test_kcl) artifacts list -o json | awk -F'"' '$$2 == "name" { name = $$4 } $$2 == "path" && name == "$(1)" { path = $$4 } END { print path }')
 
 ## All tests, real clusters included (as root). The artifacts of every version of Kubernetes are made on first use, before
 ## the tests, so that one sees how far that is. Tests with real clusters take turns by themselves.
 test: test-deps
-	$(CARGO) test --locked --workspace --no-run
+	$(CARGO) test --locked --workspace $(with_libvirt) --no-run
 	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
 		$(test_kcl) artifacts fetch --vm --addons all --kubernetes-version "$$version"; \
 	done
@@ -45,7 +48,7 @@ test: test-deps
 	KCL_TEST_RUNC="$(call artifact,runc)/bin/runc" KCL_TEST_ROOTFS="$(call artifact,node-rootfs)/rootfs" \
 		KCL_TEST_SSH_HOST="$(test_host)" KCL_TEST_KERNEL="$(call artifact,node-kernel)" \
 		KCL_TEST_AGENT="$$(ls "$(abspath $(target))"/node-agent/*/node/kcl-node)" \
-		$(CARGO) test --locked --workspace
+		$(CARGO) test --locked --workspace $(with_libvirt)
 
 ## A Debian with sshd, sudo and systemd, unpacked: what the tests of the ssh driver log in to. Made once.
 test-hosts: $(test_host)
@@ -58,7 +61,7 @@ $(test_host):
 
 ## Only what needs neither root nor artifacts.
 test-quick:
-	$(CARGO) test --locked --workspace --lib --bins
+	$(CARGO) test --locked --workspace $(with_libvirt) --lib --bins
 
 ## Ratios to the floor: etcd and kube-apiserver alone.
 bench: deps
@@ -67,7 +70,7 @@ bench: deps
 ## What main has to be free of at each commit.
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace $(with_libvirt) --all-targets -- -D warnings
 
 clean:
 	$(CARGO) clean

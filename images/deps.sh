@@ -24,6 +24,10 @@ ruby                    /usr/bin/ruby
 nodejs                  /usr/bin/node
 npm                     /usr/bin/npm
 chromium                /usr/bin/chromium
+libvirt-dev             /usr/include/libvirt/libvirt.h
+libvirt-daemon          /usr/sbin/libvirtd
+libvirt-daemon-driver-qemu /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so
+iptables                /usr/sbin/iptables
 "
 fi
 

@@ -24,6 +24,9 @@ use crate::error::{Error, Family, Result};
 use crate::kubernetes;
 use crate::state::ClusterState;
 
+/// The status of an addon that a cluster has.
+pub const ENABLED: &str = "enabled";
+
 /// What holds for a change of addons.
 #[derive(Clone, Debug)]
 pub struct AddonOptions {
@@ -52,6 +55,8 @@ pub struct AddonRow {
     pub title: String,
     /// `built-in`, or where the user's own is from.
     pub origin: String,
+    /// The addons that it needs.
+    pub needs: Vec<String>,
 }
 
 /// What is known of one addon.
@@ -172,9 +177,10 @@ pub fn addons(app: &App, cluster: &str) -> Result<Vec<AddonRow>> {
     };
     let row = |addon: Addon| AddonRow {
         profile: cluster.to_owned(),
-        status: if enabled.iter().any(|one| one.addon.name == addon.name) { "enabled" } else { "disabled" },
+        status: if enabled.iter().any(|one| one.addon.name == addon.name) { ENABLED } else { "disabled" },
         version: addon.description.version,
         title: addon.description.title,
+        needs: addon.description.needs,
         origin: addon.origin,
         name: addon.name,
     };

@@ -8,15 +8,19 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use kcl_console::{Config, Console, Identity, Reply, Request, Running};
 use kcl_driver_api::Power;
 use kcl_driver_local::process;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sha2::{Digest as _, Sha256};
 
+use super::addons::{AddonOptions, AddonRow, ENABLED, addons, disable, enable};
 use super::{App, access, drivers, observe};
+use crate::artifacts::Way;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::Access;
 
@@ -25,6 +29,9 @@ const IDLE: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// How long it may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long an addon may take to become ready, or to go.
+const SWITCH: Duration = Duration::from_secs(6 * 60);
 
 /// What it says when it listens.
 const READY: &str = "ready";
@@ -104,7 +111,9 @@ pub async fn serve_dashboard(app: &App, cluster: &str, port: Option<u16>) -> Res
     {
         return Err(failed("cannot listen", &error));
     }
-    let config = Config { cluster: shown, port: port.unwrap_or(0), socket: &socket, addons: None, idle: IDLE };
+    let switches = Switches { app: app.clone(), cluster: cluster.to_owned() };
+    let addons: Option<Arc<dyn kcl_console::Addons>> = Some(Arc::new(switches));
+    let config = Config { cluster: shown, port: port.unwrap_or(0), socket: &socket, addons, idle: IDLE };
     let console = Console::bind(config).await.map_err(|error| match port {
         Some(port) => {
             failed(&format!("cannot listen on port {port}"), &error).hint("name another one, or none, with --port")
@@ -122,6 +131,49 @@ pub async fn serve_dashboard(app: &App, cluster: &str, port: Option<u16>) -> Res
     console.serve(move || files.exists()).await;
     place.clear();
     Ok(())
+}
+
+/// The cluster's addons, as the console shows and switches them.
+struct Switches {
+    app: App,
+    cluster: String,
+}
+
+impl Switches {
+    fn options() -> AddonOptions {
+        AddonOptions { artifacts: Default::default(), way: Way::Auto, wait_timeout: SWITCH }
+    }
+}
+
+#[async_trait]
+impl kcl_console::Addons for Switches {
+    async fn list(&self) -> std::result::Result<Vec<kcl_console::Addon>, String> {
+        let rows = addons(&self.app, &self.cluster).map_err(told)?;
+        let addon = |row: AddonRow| kcl_console::Addon {
+            name: row.name,
+            title: row.title,
+            version: row.version,
+            enabled: row.status == ENABLED,
+            needs: row.needs,
+        };
+        Ok(rows.into_iter().map(addon).collect())
+    }
+
+    async fn enable(&self, name: &str) -> std::result::Result<(), String> {
+        let done = enable(&self.app, &self.cluster, &[name.to_owned()], &Self::options()).await;
+        done.map(drop).map_err(told)
+    }
+
+    async fn disable(&self, name: &str) -> std::result::Result<(), String> {
+        let done = disable(&self.app, &self.cluster, &[name.to_owned()], false, &Self::options()).await;
+        done.map(drop).map_err(told)
+    }
+}
+
+/// An error with what to do next, as a text.
+fn told(error: Error) -> String {
+    let hints = error.hints.iter().map(|hint| format!("\n{hint}"));
+    std::iter::once(error.message.clone()).chain(hints).collect()
 }
 
 /// The API of a cluster that runs.

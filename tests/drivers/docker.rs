@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::story;
-use crate::support::dockerd::{Dockerd, own_network};
-use crate::support::{Home, eventually};
+use crate::support::dockerd::Dockerd;
+use crate::support::{Home, eventually, own_network};
 
 /// Runs a test in a home with a daemon of its own. Nothing is left in the daemon but the node image.
 fn with_daemon(story: &str, test: impl FnOnce(&Home, &mut Dockerd) + Send) {

@@ -4,8 +4,8 @@
 use crate::bed::Bed;
 use crate::hosts::Kind;
 use crate::story;
-use crate::support::Home;
-use crate::support::dockerd::{Dockerd, own_network};
+use crate::support::dockerd::Dockerd;
+use crate::support::{Home, own_network};
 
 #[test]
 fn nodes_of_three_drivers() {

@@ -2,7 +2,7 @@
 //!
 //! It has mount and PID namespaces of its own, all of its files are in one directory, and it is in the network namespace
 //! of the thread that starts it: with it goes all that it made, its packet filter rules among them. Whoever starts it is to have
-//! entered a network namespace first ([`own_network`]).
+//! entered a network namespace first (`own_network.rs`).
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -25,20 +24,6 @@ pub struct Dockerd {
     group: String,
     /// Further flags.
     flags: Vec<String>,
-}
-
-/// Runs `test` on a thread in a network namespace that ends with it and with all that it starts.
-pub fn own_network<T: Send>(test: impl FnOnce() -> T + Send) -> T {
-    let body = || {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip, of iproute2");
-        assert!(up.success(), "ip link set lo up");
-        test()
-    };
-    match std::thread::scope(|scope| scope.spawn(body).join()) {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }
 
 impl Dockerd {

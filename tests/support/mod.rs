@@ -15,11 +15,14 @@ pub mod dockerd;
 mod home;
 pub mod http;
 mod leftovers;
+pub mod libvirtd;
 mod output;
+mod own_network;
 mod wait;
 
 pub use cluster::{IMAGE, Pod, TestCluster};
 pub use home::Home;
 pub use leftovers::Traces;
 pub use output::Output;
+pub use own_network::own_network;
 pub use wait::{LIMIT, eventually};

@@ -5,17 +5,20 @@
 #[path = "../../../tests/support/dockerd.rs"]
 #[allow(dead_code)]
 mod dockerd;
+#[path = "../../../tests/support/own_network.rs"]
+mod own_network;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use dockerd::{Dockerd, own_network};
+use dockerd::Dockerd;
 use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
 use kcl_driver_api::{
     Driver, ErrorKind, Exec, File, Machine, MachineSpec, NetworkSpec, Power, PreflightRequest, Reach, Tree, TreeUse,
 };
 use kcl_driver_docker::{DockerConfig, DockerDriver};
 use nix::sched::{CloneFlags, setns};
+use own_network::own_network;
 
 /// Where a test works and what it works with.
 struct Bench {

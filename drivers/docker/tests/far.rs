@@ -5,6 +5,8 @@
 #[path = "../../../tests/support/dockerd.rs"]
 #[allow(dead_code)]
 mod dockerd;
+#[path = "../../../tests/support/own_network.rs"]
+mod own_network;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
@@ -12,10 +14,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use dockerd::{Dockerd, own_network};
+use dockerd::Dockerd;
 use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
 use kcl_driver_api::{Driver, MachineSpec, Reach};
 use kcl_driver_docker::{DockerConfig, DockerDriver};
+use own_network::own_network;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
 /// Set in a child that is no test of its own: the home of its driver.

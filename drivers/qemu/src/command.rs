@@ -1,35 +1,15 @@
 //! QEMU's command line: pure.
 
-use std::net::Ipv4Addr;
 use std::path::Path;
 
-use kcl_driver_api::{Error, ErrorKind, MachineSpec, Protocol, Result};
+use kcl_driver_api::{MachineSpec, Result};
+use kcl_driver_vm::accelerator::{self, Accelerator};
 use kcl_driver_vm::channel::PORTS;
-use kcl_driver_vm::{Guest, MachineNames, command_line};
+use kcl_driver_vm::network::Segment;
+use kcl_driver_vm::{Guest, MachineNames};
 use kcl_node_spec::guest::PORT;
 
-use crate::accelerator::Accelerator;
-use crate::network::Segment;
 use crate::{process, qmp};
-
-/// The program.
-pub(crate) const QEMU: &str = "qemu-system-x86_64";
-
-/// The options of all guests: nothing of a computer but what is named, and no second boot.
-pub(crate) fn base(guest: &Guest, accelerator: Accelerator, append: &str) -> Vec<String> {
-    let mut options = Options::default();
-    options.add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
-    options.add(&["-machine", "q35,vmport=off,usb=off,sata=off,smbus=off"]);
-    match accelerator {
-        Accelerator::Kvm => options.add(&["-accel", "kvm", "-cpu", "host"]),
-        Accelerator::Emulation => options.add(&["-accel", "tcg,thread=multi", "-cpu", "max"]),
-    }
-    options.add(&["-smp", &guest.cpus.to_string(), "-m", &format!("{}M", guest.memory >> 20)]);
-    options.add(&["-kernel", &text(&guest.kernel), "-initrd", &text(&guest.initrd)]);
-    let emulated = if accelerator == Accelerator::Emulation { " mitigations=off" } else { "" };
-    options.add(&["-append", &format!("{}{emulated} {append}", command_line())]);
-    options.0
-}
 
 /// The command line of a machine.
 ///
@@ -42,7 +22,7 @@ pub(crate) fn machine(
     segment: &Segment,
     accelerator: Accelerator,
 ) -> Result<Vec<String>> {
-    let mut options = Options(base(guest, accelerator, ""));
+    let mut options = Options(accelerator::options(guest, accelerator, ""));
     options.add(&["-name", &format!("{}/{}", names.cluster.name, names.name), "-daemonize"]);
     options.add(&["-pidfile", &text(&process::pid_file(names))]);
     options.add(&["-qmp", &format!("unix:{},server=on,wait=off", value(&qmp::socket(names)))]);
@@ -69,44 +49,13 @@ pub(crate) fn machine(
     }
     options.add(&["-netdev", &segment.netdev("segment", names)]);
     options.add(&["-device", &format!("virtio-net-pci,netdev=segment,romfile=,mac={}", names.mac(0))]);
-    match &segment.bridge {
-        Some(bridge) if !spec.ports.is_empty() => {
-            let message = format!("{} is on the bridge {bridge}, where QEMU publishes no ports", spec.name);
-            return Err(Error::new(ErrorKind::State, message));
-        }
-        Some(_) => {}
-        None => {
-            options.add(&["-netdev", &user(spec, segment, "user")?]);
-            options.add(&["-device", &format!("virtio-net-pci,netdev=user,romfile=,mac={}", names.mac(1))]);
-        }
+    if segment.has_user(spec) {
+        options.add(&["-netdev", &segment.user_netdev("user", spec)?]);
+        options.add(&["-device", &format!("virtio-net-pci,netdev=user,romfile=,mac={}", names.mac(1))]);
     }
     Ok(options.0)
 }
 
-/// The user-mode network of a machine: it has the cluster's subnet, in which QEMU is the host and the way out.
-fn user(spec: &MachineSpec, segment: &Segment, id: &str) -> Result<String> {
-    let (subnet, address) = (segment.subnet, spec.address);
-    // QEMU wants addresses for services that nobody uses.
-    let dns = subnet.broadcast();
-    let mut text = format!("user,id={id},ipv6=off,net={subnet},host={},dns={dns},dhcpstart={address}", segment.host);
-    for port in &spec.ports {
-        let protocol = match port.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        };
-        let bind: Ipv4Addr = match port.address {
-            std::net::IpAddr::V4(bind) => bind,
-            std::net::IpAddr::V6(bind) => {
-                let message = format!("QEMU publishes ports on IPv4 addresses only, and {bind} is none");
-                return Err(Error::new(ErrorKind::State, message));
-            }
-        };
-        text.push_str(&format!(",hostfwd={protocol}:{bind}:{}-{address}:{}", port.port, port.machine_port));
-    }
-    Ok(text)
-}
-
-#[derive(Default)]
 struct Options(Vec<String>);
 
 impl Options {
@@ -126,10 +75,13 @@ fn value(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kcl_driver_api::{NetworkSpec, PublishedPort};
+    use std::net::Ipv4Addr;
+
+    use kcl_driver_api::{ErrorKind, NetworkSpec, Protocol, PublishedPort};
     use kcl_driver_vm::{Disk, Layout};
 
     use super::*;
+    use crate::KIND;
 
     fn spec() -> MachineSpec {
         MachineSpec {
@@ -155,7 +107,8 @@ mod tests {
 
     #[test]
     fn the_whole_of_it() {
-        let names = Layout::new(Path::new("/nonexistent/a,b"), Path::new("/run/kcl")).machine("kcl", "kcl").unwrap();
+        let names =
+            Layout::new(Path::new("/nonexistent/a,b"), Path::new("/run/kcl"), KIND).machine("kcl", "kcl").unwrap();
         let disks = vec![Disk { path: names.data(), serial: "data".into(), read_only: false }];
         let guest = Guest { kernel: "/k".into(), initrd: "/i".into(), disks, cpus: 2, memory: 1 << 30 };
         let segment = Segment::new(&names.cluster, &NetworkSpec::new("kcl", "10.89.0.0/24".parse().unwrap()));

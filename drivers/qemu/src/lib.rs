@@ -2,16 +2,14 @@
 //!
 //! What a machine is lies in its directory below `$KCL_HOME`; what runs of it is told by the lock that QEMU holds on its
 //! pid file, so a handle needs nothing but the names. A machine has two interfaces: `eth0` on a segment with the others
-//! of its cluster, `eth1` to the host and the world by QEMU's user-mode network ([`network`]).
+//! of its cluster, `eth1` to the host and the world by QEMU's user-mode network
+//! ([`kcl_driver_vm::network`]).
 
-mod accelerator;
 mod command;
-mod machine;
-mod network;
-mod power;
-mod preflight;
+mod context;
 mod process;
 mod qmp;
+mod tap;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -26,7 +24,12 @@ use kcl_driver_api::{
 };
 pub use kcl_driver_vm::GuestFiles;
 use kcl_driver_vm::images::Images;
-use kcl_driver_vm::{Layout, blocking, in_turn};
+use kcl_driver_vm::{Hypervisor, Layout, VirtualMachine, blocking, clear, in_turn, network, preflight};
+
+use context::Context;
+
+/// What this driver calls a machine.
+const KIND: &str = "vm";
 
 /// What the driver is given.
 #[derive(Clone, Debug)]
@@ -48,25 +51,16 @@ pub struct QemuDriver {
     bridged: AtomicBool,
 }
 
-/// What every part of the driver needs to know.
-struct Context {
-    layout: Layout,
-    run: PathBuf,
-    images: Images,
-    images_dir: PathBuf,
-    files: Option<GuestFiles>,
-}
-
 impl QemuDriver {
     /// A driver for the machines below `config.home`. Touches nothing.
     pub fn new(config: QemuConfig) -> Self {
         QemuDriver {
             bridged: AtomicBool::new(false),
             context: Arc::new(Context {
-                layout: Layout::new(&config.home, &config.run),
+                layout: Layout::new(&config.home, &config.run, KIND),
                 run: config.run,
                 images: Images::new(&config.images),
-                images_dir: config.images,
+                directories: [config.home.join("clusters"), config.images],
                 files: config.files,
             }),
         }
@@ -86,12 +80,12 @@ impl Driver for QemuDriver {
 
     async fn health(&self) -> Result<Health> {
         let context = self.context.clone();
-        blocking(move || Ok(preflight::health(&context))).await
+        blocking(move || Ok(preflight::health(&context.host()))).await
     }
 
     async fn preflight(&self, request: &PreflightRequest) -> Result<Vec<Finding>> {
         let (context, request) = (self.context.clone(), request.clone());
-        blocking(move || Ok(preflight::findings(&context, &request))).await
+        blocking(move || Ok(preflight::findings(&context.host(), &request))).await
     }
 
     async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
@@ -120,21 +114,27 @@ impl Driver for QemuDriver {
 
     async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
         let (context, cluster) = (self.context.clone(), cluster.map(str::to_owned));
-        blocking(move || machine::list(&context.layout, cluster.as_deref())).await
+        let all = blocking(move || kcl_driver_vm::all(&context.layout, cluster.as_deref())).await?;
+        let mut machines = Vec::new();
+        for names in all {
+            machines.extend(self.context.info(&names).await?);
+        }
+        Ok(machines)
     }
 
     async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
-        Ok(Box::new(machine::QemuMachine::open(self.context.clone(), cluster, name)?))
+        let names = self.context.layout.machine(cluster, name)?;
+        Ok(Box::new(VirtualMachine::open(self.context.clone(), names).await?))
     }
 
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
         let names = self.context.layout.machine(cluster, name)?;
-        let of_machine = names.clone();
+        let (context, of_machine) = (self.context.clone(), names.clone());
         let delete = async move {
             let names = of_machine.clone();
             // First, so that what is left if this is cut off is seen as broken and not as a machine.
             blocking(move || kcl_driver_vm::document::remove_file(&names.spec_file())).await?;
-            power::clear(&of_machine).await?;
+            clear(&*context, &of_machine).await?;
             blocking(move || kcl_driver_vm::remove(&of_machine)).await
         };
         in_turn(names.dir.display(), delete).await

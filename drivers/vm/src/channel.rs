@@ -64,6 +64,25 @@ pub async fn end(names: &MachineNames) -> Result<()> {
     }
 }
 
+/// Waits for the machine's end: with it, its ports are closed.
+///
+/// # Errors
+/// `Host` where a port's lock cannot be had.
+pub async fn closed(names: &MachineNames) -> Result<()> {
+    let mut session = match Session::open(names).await {
+        Err(error) if error.kind == ErrorKind::State => return Ok(()),
+        session => session?,
+    };
+    loop {
+        // Whatever it still says.
+        if let Err(error) = session.receive().await
+            && error.kind == ErrorKind::State
+        {
+            return Ok(());
+        }
+    }
+}
+
 /// Writes a file: whole or not at all, and on the machine's disk when this returns.
 ///
 /// # Errors

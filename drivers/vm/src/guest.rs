@@ -26,6 +26,19 @@ pub struct GuestFiles {
     pub agent: PathBuf,
 }
 
+impl GuestFiles {
+    /// Those that a driver was given.
+    ///
+    /// # Errors
+    /// `Host` where it was given none.
+    pub fn given(files: Option<&GuestFiles>) -> Result<&GuestFiles> {
+        files.ok_or_else(|| {
+            let error = Error::new(ErrorKind::Host, "there is no kernel for virtual machines");
+            error.hint("get it with: kcl artifacts fetch --vm")
+        })
+    }
+}
+
 /// The interfaces and routes of a guest, which its driver knows.
 #[derive(Clone, Debug, Default)]
 pub struct Interfaces {
@@ -59,11 +72,6 @@ pub struct Guest {
     pub cpus: u32,
     /// Bytes of memory.
     pub memory: u64,
-}
-
-/// The kernel's command line: its own messages go to the first serial port, and a panic is the end.
-pub fn command_line() -> &'static str {
-    "console=ttyS0 quiet panic=-1"
 }
 
 impl Guest {
@@ -118,14 +126,14 @@ impl Guest {
     ///
     /// # Errors
     /// `Host` where it cannot be written.
-    pub fn probe(files: &GuestFiles, initrd: &Path) -> Result<Guest> {
+    pub(crate) fn probe(files: &GuestFiles, initrd: &Path) -> Result<Guest> {
         initrd::write(initrd, &files.agent, None, None, &[])?;
         let (kernel, initrd) = (files.kernel.clone(), initrd.to_owned());
         Ok(Guest { kernel, initrd, disks: Vec::new(), cpus: 1, memory: 256 << 20 })
     }
 
-    /// What a probe's command line has besides [`command_line`].
-    pub fn probe_word() -> &'static str {
+    /// What a probe's kernel command line has besides.
+    pub(crate) fn probe_word() -> &'static str {
         PROBE
     }
 }

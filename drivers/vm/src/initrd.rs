@@ -16,7 +16,7 @@ use crate::spool::Spooled;
 /// What a guest needs before its root file system is mounted.
 const WANTED: [&str; 5] = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "overlay"];
 
-/// Writes an initrd. `modules` is a tree with `lib/modules`; without `config` the guest is a probe.
+/// Writes an initrd, whole or not at all. `modules` is a tree with `lib/modules`; without `config` the guest is a probe.
 pub(crate) fn write(
     path: &Path,
     agent: &Path,
@@ -25,7 +25,9 @@ pub(crate) fn write(
     files: &[Spooled],
 ) -> Result<()> {
     let what = || format!("write {}", path.display());
-    let mut archive = Archive { out: BufWriter::new(File::create(path).doing(what)?), made: BTreeSet::new(), inode: 1 };
+    let partial = path.with_extension("new");
+    let mut archive =
+        Archive { out: BufWriter::new(File::create(&partial).doing(what)?), made: BTreeSet::new(), inode: 1 };
     // The kernel's first console (console_on_rootfs in init/main.c).
     archive.add("dev/console", 0o020_600, b"", (5, 1)).doing(what)?;
     let program = fs::read(agent).doing(|| format!("read {}", agent.display()))?;
@@ -44,7 +46,8 @@ pub(crate) fn write(
         archive.add(&name, 0o100_000 | (file.mode & 0o7777), &file.content, (0, 0)).doing(what)?;
     }
     let mut out = trailer(archive.out).doing(what)?;
-    out.flush().doing(what)
+    out.flush().doing(what)?;
+    fs::rename(&partial, path).doing(what)
 }
 
 struct Archive {

@@ -16,6 +16,8 @@ pub struct Layout {
     home: PathBuf,
     /// A directory that a reboot empties, with a short path: addresses of sockets have 107 bytes (unix(7)).
     run: PathBuf,
+    /// What the driver calls a machine: it sees no machine of another driver.
+    kind: &'static str,
 }
 
 /// The names of a cluster.
@@ -29,6 +31,7 @@ pub struct ClusterNames {
     pub dir: PathBuf,
     /// What of it ends with the host's run.
     pub run: PathBuf,
+    kind: &'static str,
 }
 
 /// The names of a machine.
@@ -40,7 +43,7 @@ pub struct MachineNames {
     pub name: String,
     /// Eight hexadecimal digits.
     pub hash: String,
-    /// `…/vms/<name>`.
+    /// `…/vms/<name>` or the like.
     pub dir: PathBuf,
     /// What of it ends with the host's run: sockets, the process's number.
     pub run: PathBuf,
@@ -49,9 +52,14 @@ pub struct MachineNames {
 }
 
 impl Layout {
-    /// For the machines below `home`.
-    pub fn new(home: &Path, run: &Path) -> Self {
-        Layout { home: names::canonical(home), run: run.to_owned() }
+    /// For the machines below `home` of the driver that calls them `kind`.
+    pub fn new(home: &Path, run: &Path, kind: &'static str) -> Self {
+        Layout { home: names::canonical(home), run: run.to_owned(), kind }
+    }
+
+    /// `$KCL_HOME`, canonical.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Where all clusters lie.
@@ -67,7 +75,7 @@ impl Layout {
         names::check("cluster", cluster)?;
         let hash = hex(&self.digest(&[cluster])[..4]);
         let (dir, run) = (self.clusters().join(cluster), self.run.join(&hash));
-        Ok(ClusterNames { name: cluster.to_owned(), hash, dir, run })
+        Ok(ClusterNames { name: cluster.to_owned(), hash, dir, run, kind: self.kind })
     }
 
     /// What belongs to a machine.
@@ -101,14 +109,14 @@ impl Layout {
 }
 
 impl ClusterNames {
-    /// Where its virtual machines lie.
+    /// Where its machines of this driver lie.
     pub fn machines(&self) -> PathBuf {
-        self.dir.join("vms")
+        self.dir.join(format!("{}s", self.kind))
     }
 
     /// The network as it was asked for last: what a stopped cluster holds on to.
     pub fn network_file(&self) -> PathBuf {
-        self.dir.join("vm-network.json")
+        self.dir.join(format!("{}-network.json", self.kind))
     }
 }
 
@@ -171,7 +179,7 @@ mod tests {
     use super::*;
 
     fn layout(home: &str) -> Layout {
-        Layout { home: home.into(), run: "/run/kcl".into() }
+        Layout { home: home.into(), run: "/run/kcl".into(), kind: "vm" }
     }
 
     #[test]

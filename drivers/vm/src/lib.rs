@@ -1,27 +1,32 @@
-//! What the drivers of virtual machines share: everything but the process, its power and its network.
+//! What the drivers of virtual machines share: everything but who runs the guest (a [`Hypervisor`]).
 //!
 //! A [`Guest`] is a kernel, an initrd, disks, a command line and a channel, whoever runs it. Disks are ext4 images made
 //! without root by `mke2fs -d`: read-only ones of the root file system and the trees, made once and shared by all
 //! machines of the host ([`images`]); and one that the machine writes to. Commands and files go over the serial ports
 //! of virtio ([`channel`]), or wait in a [`spool`] until the machine is powered on.
 
+pub mod accelerator;
 pub mod channel;
 mod guest;
+mod handle;
+mod hypervisor;
 pub mod images;
 mod initrd;
 mod laying;
 mod layout;
 mod machine;
+pub mod network;
+pub mod preflight;
 pub mod spool;
 mod stopped;
 mod terminal;
 
-pub use guest::{Disk, Guest, GuestFiles, Interfaces, command_line};
+pub use guest::{Disk, Guest, GuestFiles, Interfaces};
+pub use handle::{VirtualMachine, power};
+pub use hypervisor::{Hypervisor, clear};
 pub use kcl_driver_local::disk as document;
 use kcl_driver_local::doing;
 pub use kcl_driver_local::doing::{Doing, blocking};
 pub use kcl_driver_local::turn::in_turn;
 pub use layout::{ClusterNames, Layout, MachineNames};
-pub use machine::{console, create, directories, read_spec, remove};
-pub use spool::spooled;
-pub use stopped::get as get_stopped;
+pub use machine::{all, create, directories, info, remove};

@@ -4,12 +4,13 @@ use std::fs;
 use std::io::ErrorKind as Io;
 use std::path::Path;
 
-use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
+use kcl_driver_api::{Error, ErrorKind, MachineInfo, MachineSpec, Result, TreeUse};
 
 use crate::document;
 use crate::doing::Doing;
+use crate::handle::power;
 use crate::images::Images;
-use crate::layout::MachineNames;
+use crate::layout::{Layout, MachineNames};
 
 /// Makes the machine's files, or takes over changes to the specification of one that is there: they hold from its next
 /// boot.
@@ -63,6 +64,41 @@ pub fn remove(names: &MachineNames) -> Result<()> {
     document::remove_tree(&names.run)?;
     document::remove_tree(&names.dir)?;
     document::remove_if_empty(&names.cluster.run)
+}
+
+/// The names of all machines of a cluster or of all clusters that have a directory, in their order.
+///
+/// # Errors
+/// `Host` where a directory cannot be read.
+pub fn all(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineNames>> {
+    let clusters = match cluster {
+        Some(cluster) => vec![cluster.to_owned()],
+        None => directories(&layout.clusters())?,
+    };
+    let mut machines = Vec::new();
+    for cluster in clusters {
+        // What is no name of a cluster is no directory of ours.
+        let Ok(names) = layout.cluster(&cluster) else { continue };
+        let found = directories(&names.machines())?;
+        machines.extend(found.iter().filter_map(|name| layout.machine(&cluster, name).ok()));
+    }
+    Ok(machines)
+}
+
+/// What the files of a machine tell of it; none where it has no directory.
+pub fn info(names: &MachineNames, runs: bool) -> Option<MachineInfo> {
+    if !names.dir.is_dir() {
+        return None;
+    }
+    // A specification that cannot be read is as good as none: the machine can only be deleted.
+    let spec: Option<MachineSpec> = document::read(&names.spec_file()).unwrap_or_default();
+    Some(MachineInfo {
+        cluster: names.cluster.name.clone(),
+        name: names.name.clone(),
+        power: power(names, spec.is_some(), runs),
+        address: spec.as_ref().map(|spec| spec.address),
+        labels: spec.map(|spec| spec.labels).unwrap_or_default(),
+    })
 }
 
 /// What the first process wrote on its console since the machine was last powered on.

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 use kcl_driver_api::{Driver, DriverKind};
 use kcl_driver_docker::{DockerConfig, DockerDriver};
+#[cfg(feature = "libvirt")]
+use kcl_driver_libvirt::{LibvirtConfig, LibvirtDriver};
 use kcl_driver_native::{NativeConfig, NativeDriver};
 use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
 use kcl_driver_ssh::{SUDO_PASSWORD, SshConfig, SshDriver};
@@ -21,14 +23,16 @@ use crate::error::{Error, Family, Result};
 use crate::state::Paths;
 
 /// All drivers that a user can name, the best first.
-pub const KINDS: [DriverKind; 4] = [DriverKind::Native, DriverKind::Docker, DriverKind::Qemu, DriverKind::Ssh];
+pub const KINDS: [DriverKind; 5] =
+    [DriverKind::Native, DriverKind::Docker, DriverKind::Qemu, DriverKind::Libvirt, DriverKind::Ssh];
 
 /// Where what a reboot removes is kept.
 const RUN: &str = "/run/kcl";
 
 /// Whether machines of the cluster need a kernel of their own.
 pub fn wants_kernel(spec: &ClusterSpec) -> bool {
-    spec.nodes.iter().any(|node| node.driver.or(spec.driver) == Some(DriverKind::Qemu))
+    let virtual_machines = [Some(DriverKind::Qemu), Some(DriverKind::Libvirt)];
+    spec.nodes.iter().any(|node| virtual_machines.contains(&node.driver.or(spec.driver)))
 }
 
 /// The driver of a cluster: that of all its nodes, or one that goes by theirs. Without artifacts it can still look, and
@@ -52,9 +56,13 @@ pub fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifact
 pub async fn any(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> Result<Box<dyn Driver>> {
     let mut drivers = BTreeMap::new();
     for kind in KINDS {
-        let driver = one(kind, spec, paths, artifacts)?;
-        match driver.list(Some(&spec.name)).await {
-            Ok(_) => drop(drivers.insert(kind, driver)),
+        let answers = async {
+            let driver = one(kind, spec, paths, artifacts)?;
+            driver.list(Some(&spec.name)).await?;
+            Ok::<_, Error>(driver)
+        };
+        match answers.await {
+            Ok(driver) => drop(drivers.insert(kind, driver)),
             Err(error) => tracing::debug!("{kind} is left out: {error}"),
         }
     }
@@ -83,8 +91,19 @@ pub fn one(
             images: paths.cache.join(VM_IMAGES),
             files: artifacts.and_then(guest_files),
         }))),
+        #[cfg(feature = "libvirt")]
+        DriverKind::Libvirt => Ok(Box::new(LibvirtDriver::new(LibvirtConfig {
+            uri: ["KCL_LIBVIRT_URI", "LIBVIRT_DEFAULT_URI"].iter().find_map(|name| std::env::var(name).ok()),
+            home: paths.home.clone(),
+            run: user_run(paths),
+            images: paths.cache.join(VM_IMAGES),
+            files: artifacts.and_then(guest_files),
+        })?)),
+        #[cfg(not(feature = "libvirt"))]
+        DriverKind::Libvirt => Err(Error::new(Family::Usage, "this kcl was built without the libvirt driver")
+            .hint("build one with it, where libvirt-dev is installed: cargo install --path . --features libvirt")),
         DriverKind::Ssh => Ok(Box::new(SshDriver::new(ssh(spec, paths, artifacts)))),
-        kind => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
+        DriverKind::Fake => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
             .hint("see those that are: kcl drivers")),
     }
 }

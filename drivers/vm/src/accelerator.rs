@@ -4,14 +4,19 @@
 //! machines is started once a boot of the host, with a time limit, to do nothing but switch itself off.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kcl_driver_api::Result;
-use kcl_driver_vm::{Doing, Guest, GuestFiles, document};
+use kcl_driver_local::process;
 
-use crate::command::{self, QEMU};
+use crate::document;
+use crate::doing::Doing;
+use crate::guest::{Guest, GuestFiles};
+
+/// The program that runs guests, whoever starts it.
+pub const QEMU: &str = "qemu-system-x86_64";
 
 const DEVICE: &str = "/dev/kvm";
 
@@ -20,11 +25,38 @@ const LIMIT: Duration = Duration::from_secs(6);
 
 /// Who runs the guest's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Accelerator {
+pub enum Accelerator {
     /// The processor.
     Kvm,
     /// QEMU (TCG): several times slower.
     Emulation,
+}
+
+impl Accelerator {
+    /// The guest's kernel command line: its own messages go to the first serial port, and a panic is the end. `word` is
+    /// added.
+    pub fn command_line(self, word: &str) -> String {
+        // What the processor does wrong, an emulated one does not.
+        let emulated = if self == Accelerator::Emulation { " mitigations=off" } else { "" };
+        format!("console=ttyS0 quiet panic=-1{emulated} {word}").trim_end().to_owned()
+    }
+}
+
+/// QEMU's options for all guests: nothing of a computer but what is named, and no second boot. `word` is added to the
+/// kernel's command line.
+pub fn options(guest: &Guest, accelerator: Accelerator, word: &str) -> Vec<String> {
+    let mut options = Vec::new();
+    let mut add = |words: &[&str]| options.extend(words.iter().map(|word| (*word).to_owned()));
+    add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+    add(&["-machine", "q35,vmport=off,usb=off,sata=off,smbus=off"]);
+    match accelerator {
+        Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
+        Accelerator::Emulation => add(&["-accel", "tcg,thread=multi", "-cpu", "max"]),
+    }
+    add(&["-smp", &guest.cpus.to_string(), "-m", &format!("{}M", guest.memory >> 20)]);
+    add(&["-kernel", &guest.kernel.to_string_lossy(), "-initrd", &guest.initrd.to_string_lossy()]);
+    add(&["-append", &accelerator.command_line(word)]);
+    options
 }
 
 /// Why there is no KVM without a try; none where a try may succeed.
@@ -45,13 +77,16 @@ pub(crate) fn known(run: &Path) -> Option<Accelerator> {
 }
 
 /// The file of the answer, by the boot's id (random(4)).
-fn answer(run: &Path) -> std::path::PathBuf {
+fn answer(run: &Path) -> PathBuf {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     run.join(format!("accelerator-{}", boot.trim()))
 }
 
-/// Finds out, and remembers it.
-pub(crate) fn find(run: &Path, files: &GuestFiles) -> Result<Accelerator> {
+/// Finds out, and remembers it in `run`, a directory that a reboot empties.
+///
+/// # Errors
+/// `Host` where QEMU cannot be run.
+pub fn find(run: &Path, files: &GuestFiles) -> Result<Accelerator> {
     if hopeless().is_some() {
         return Ok(Accelerator::Emulation);
     }
@@ -78,18 +113,14 @@ pub(crate) fn find(run: &Path, files: &GuestFiles) -> Result<Accelerator> {
 fn runs(guest: &Guest) -> Result<bool> {
     let what = || format!("run {QEMU}");
     let mut command = Command::new(QEMU);
-    command.args(command::base(guest, Accelerator::Kvm, Guest::probe_word()));
+    command.args(options(guest, Accelerator::Kvm, Guest::probe_word()));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let begun = Instant::now();
     let mut child = command.spawn().doing(what)?;
-    let process = rustix::process::pidfd_open(
-        rustix::process::Pid::from_raw(child.id() as i32).expect("a child has a number"),
-        rustix::process::PidfdFlags::empty(),
-    )
-    .doing(what)?;
-    let mut fds = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&process), nix::poll::PollFlags::POLLIN)];
-    let timeout = nix::poll::PollTimeout::try_from(LIMIT).unwrap_or(nix::poll::PollTimeout::MAX);
-    let in_time = nix::poll::poll(&mut fds, timeout).doing(what)? > 0;
+    let pid = child.id() as i32;
+    let number = rustix::process::Pid::from_raw(pid).expect("a child has a number");
+    let fd = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()).doing(what)?;
+    let in_time = process::wait(&fd, pid, LIMIT)?;
     if !in_time {
         child.kill().doing(what)?;
     }

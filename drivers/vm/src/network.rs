@@ -1,18 +1,24 @@
-//! A cluster's network: a segment that its machines share, and each one's own way to the host. Or, with root, a bridge
-//! that another driver made for the same cluster.
+//! A cluster's network: a segment that its machines share, and each one's own way to the host. Or a bridge of the host.
 //!
 //! The segment is QEMU's multicast socket on loopback, whose members come and go as they like. Each machine has a
 //! second interface, to QEMU's user-mode network, in which QEMU is the subnet's first address: the host to the machine,
 //! and its router. Both interfaces have the machine's one address, so what listens on it is reached either way.
+//!
+//! On a bridge, a machine has the second interface for its published ports only, and QEMU is the subnet's last address.
 
 use std::fs;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Result};
-use kcl_driver_vm::{ClusterNames, Doing, Interfaces, Layout, MachineNames, directories, document};
+use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, Result};
 use kcl_node_spec::guest::{GuestInterface, GuestRoute};
-use rtnetlink::LinkUnspec;
+
+use crate::document;
+use crate::guest::Interfaces;
+use crate::layout::{ClusterNames, Layout, MachineNames};
+use crate::machine::directories;
+
+mod mtu;
 
 /// Where networks of clusters are taken from, in this order: a private range that few others use.
 const POOLS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(10, 89, 0, 0), 16), (Ipv4Addr::new(172, 29, 0, 0), 16)];
@@ -25,31 +31,38 @@ const MTU: u32 = 1500;
 
 /// The network of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub struct Segment {
     /// Its addresses.
     pub subnet: Ipv4Net,
     /// The host's, as machines see it.
     pub host: Ipv4Addr,
     /// The bridge of the host that it is, if it is one.
     pub bridge: Option<String>,
+    /// QEMU's address in its user-mode network.
+    user: Ipv4Addr,
     group: Ipv4Addr,
     port: u16,
 }
 
 impl Segment {
     /// The segment of a cluster: its group and port follow from the cluster's hash (the range is RFC 2365's for sites).
-    pub(crate) fn new(names: &ClusterNames, spec: &NetworkSpec) -> Result<Segment> {
+    ///
+    /// # Errors
+    /// `Conflict` for a subnet without room for machines.
+    pub fn new(names: &ClusterNames, spec: &NetworkSpec) -> Result<Segment> {
         let (subnet, bridge) = (spec.subnet.trunc(), spec.bridge.clone());
         let no_room = || Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines"));
         let host = subnet.hosts().next().filter(|_| subnet.prefix_len() <= 30).ok_or_else(no_room)?;
+        let last = Ipv4Addr::from(u32::from(subnet.broadcast()) - 1);
+        let user = if bridge.is_some() { last } else { host };
         let hash = u32::from_str_radix(&names.hash, 16).unwrap_or_default();
         let [a, b, c, d] = hash.to_be_bytes();
         let group = Ipv4Addr::new(239, 192 | (a & 3), b, c);
-        Ok(Segment { subnet, host, bridge, group, port: 20_000 + u16::from(d) * 64 + u16::from(a >> 2) })
+        Ok(Segment { subnet, host, bridge, user, group, port: 20_000 + u16::from(d) * 64 + u16::from(a >> 2) })
     }
 
     /// As QEMU is told. A tap is QEMU's own and goes with it.
-    pub(crate) fn netdev(&self, id: &str, names: &MachineNames) -> String {
+    pub fn netdev(&self, id: &str, names: &MachineNames) -> String {
         if self.bridge.is_some() {
             return format!("tap,id={id},ifname={},script=no,downscript=no", tap(names));
         }
@@ -60,11 +73,11 @@ impl Segment {
     ///
     /// # Errors
     /// `Conflict` for a machine whose address is not on it.
-    pub(crate) fn interfaces(&self, spec: &MachineSpec) -> Result<Interfaces> {
+    pub fn interfaces(&self, spec: &MachineSpec) -> Result<Interfaces> {
         let (address, subnet) = (spec.address, self.subnet);
-        if !subnet.contains(&address) {
+        if !subnet.contains(&address) || address == self.user {
             let message = format!(
-                "the address {address} of machine {} is not on the network of cluster {} ({subnet})",
+                "the address {address} of machine {} is none for machines on the network of cluster {} ({subnet})",
                 spec.name, spec.cluster
             );
             return Err(Error::new(ErrorKind::Conflict, message));
@@ -75,62 +88,74 @@ impl Segment {
             address: Ipv4Net::new_assert(address, prefix),
             mtu,
         };
-        if self.bridge.is_some() {
+        let (first, second) = (interface("eth0", subnet.prefix_len()), "eth1".to_owned());
+        if !self.has_user(spec) {
             // The node agent sets the way out.
-            return Ok(Interfaces { interfaces: vec![interface("eth0", subnet.prefix_len())], routes: Vec::new() });
+            return Ok(Interfaces { interfaces: vec![first], routes: Vec::new() });
         }
-        let out = "eth1".to_owned();
-        Ok(Interfaces {
-            interfaces: vec![interface("eth0", subnet.prefix_len()), interface(&out, 32)],
-            routes: vec![
-                GuestRoute { to: self.host.into(), via: None, interface: out.clone() },
-                GuestRoute { to: Ipv4Net::default(), via: Some(self.host), interface: out },
-            ],
-        })
+        let mut routes = vec![GuestRoute { to: self.user.into(), via: None, interface: second.clone() }];
+        if self.bridge.is_none() {
+            routes.push(GuestRoute { to: Ipv4Net::default(), via: Some(self.user), interface: second.clone() });
+        }
+        Ok(Interfaces { interfaces: vec![first, interface(&second, 32)], routes })
     }
-}
 
-impl Segment {
+    /// Whether the machine has an interface to QEMU's user-mode network.
+    pub fn has_user(&self, spec: &MachineSpec) -> bool {
+        self.bridge.is_none() || !spec.ports.is_empty()
+    }
+
+    /// QEMU's user-mode network of a machine, as it is told: it has the cluster's subnet, and publishes ports.
+    ///
+    /// # Errors
+    /// `State` for a port that QEMU cannot publish.
+    pub fn user_netdev(&self, id: &str, spec: &MachineSpec) -> Result<String> {
+        let (subnet, address) = (self.subnet, spec.address);
+        // QEMU wants addresses for services that nobody uses.
+        let dns = subnet.broadcast();
+        let mut text = format!("user,id={id},ipv6=off,net={subnet},host={},dns={dns},dhcpstart={address}", self.user);
+        for port in &spec.ports {
+            let protocol = match port.protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+            };
+            let bind: Ipv4Addr = match port.address {
+                std::net::IpAddr::V4(bind) => bind,
+                std::net::IpAddr::V6(bind) => {
+                    let message = format!("QEMU publishes ports on IPv4 addresses only, and {bind} is none");
+                    return Err(Error::new(ErrorKind::State, message));
+                }
+            };
+            text.push_str(&format!(",hostfwd={protocol}:{bind}:{}-{address}:{}", port.port, port.machine_port));
+        }
+        Ok(text)
+    }
+
     /// The largest packet, in bytes.
     ///
     /// # Errors
     /// `State` where the bridge is not there.
-    fn mtu(&self) -> Result<u32> {
+    pub fn mtu(&self) -> Result<u32> {
         let Some(bridge) = &self.bridge else { return Ok(MTU) };
-        let path = format!("/sys/class/net/{bridge}/mtu");
-        let found = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+        // Of the network namespace that this runs in, which `/sys` need not show.
+        let found = mtu::of(bridge);
         found.ok_or_else(|| {
             Error::new(ErrorKind::State, format!("the bridge {bridge} of the cluster's network is not there"))
                 .hint("mend the network with: kcl start")
         })
     }
-
-    /// Puts the machine's tap into the bridge. QEMU has made it by then.
-    ///
-    /// # Errors
-    /// `Host` where that needs root.
-    pub(crate) async fn plug_in(&self, names: &MachineNames) -> Result<()> {
-        let Some(bridge) = &self.bridge else { return Ok(()) };
-        let tap = tap(names);
-        let what = || format!("put {tap} into the bridge {bridge}");
-        let mtu = self.mtu()?;
-        let index = |name: &str| nix::net::if_::if_nametoindex(name).doing(what);
-        let link = LinkUnspec::new_with_index(index(&tap)?).controller(index(bridge)?).mtu(mtu).up().build();
-        let (connection, handle, _) = rtnetlink::new_connection().doing(what)?;
-        let connection = tokio::spawn(connection);
-        let result = handle.link().set(link).execute().await.doing(what);
-        connection.abort();
-        result
-    }
 }
 
 /// The host's end of a machine's interface on a bridge.
-fn tap(names: &MachineNames) -> String {
+pub fn tap(names: &MachineNames) -> String {
     format!("kq{}", names.hash)
 }
 
 /// A free network; the one that the cluster has already, if any.
-pub(crate) fn propose(layout: &Layout, cluster: &str) -> Result<Ipv4Net> {
+///
+/// # Errors
+/// `Conflict` where there is none.
+pub fn propose(layout: &Layout, cluster: &str) -> Result<Ipv4Net> {
     if let Some(spec) = document::read::<NetworkSpec>(&layout.cluster(cluster)?.network_file())? {
         return Ok(spec.subnet);
     }
@@ -158,8 +183,9 @@ fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
     }
     for other in directories(&layout.clusters())?.into_iter().filter(|other| other != cluster) {
         let Ok(names) = layout.cluster(&other) else { continue };
-        // The second is the native driver's.
-        for file in [names.network_file(), names.dir.join("network.json")] {
+        // Of this driver and of others.
+        let files = fs::read_dir(&names.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        for file in files.filter(|path| path.to_string_lossy().ends_with("network.json")) {
             taken.extend(document::read::<NetworkSpec>(&file).unwrap_or_default().map(|spec| spec.subnet));
         }
     }
@@ -182,14 +208,17 @@ fn routes(table: &str) -> Vec<Ipv4Net> {
 ///
 /// # Errors
 /// `State` where there is none.
-pub(crate) fn segment(names: &ClusterNames) -> Result<Segment> {
+pub fn segment(names: &ClusterNames) -> Result<Segment> {
     let spec = document::read::<NetworkSpec>(&names.network_file())?
         .ok_or_else(|| Error::new(ErrorKind::State, format!("cluster {} has no network yet", names.name)))?;
     Segment::new(names, &spec)
 }
 
 /// Remembers the network. Each machine brings its own part of it.
-pub(crate) fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
+///
+/// # Errors
+/// `Conflict` for a subnet without room for machines, `State` for a bridge that is not there.
+pub fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
     let names = layout.cluster(&spec.cluster)?;
     let segment = Segment::new(&names, spec)?;
     let document = NetworkSpec { subnet: segment.subnet, ..spec.clone() };
@@ -210,7 +239,10 @@ pub(crate) fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
 }
 
 /// Forgets the network with all that no machine needs any more.
-pub(crate) fn delete(layout: &Layout, cluster: &str) -> Result<()> {
+///
+/// # Errors
+/// `Host` where something cannot be removed.
+pub fn delete(layout: &Layout, cluster: &str) -> Result<()> {
     let names = layout.cluster(cluster)?;
     document::remove_file(&names.network_file())?;
     document::remove_if_empty(&names.run)?;
@@ -232,7 +264,7 @@ mod tests {
 
     #[test]
     fn clusters_have_segments_of_their_own() {
-        let layout = Layout::new(std::path::Path::new("/nonexistent"), std::path::Path::new("/run/kcl"));
+        let layout = Layout::new(std::path::Path::new("/nonexistent"), std::path::Path::new("/run/kcl"), "vm");
         let new = |cluster: &str, net: &str| {
             Segment::new(&layout.cluster(cluster).unwrap(), &NetworkSpec::new(cluster, net.parse().unwrap()))
         };

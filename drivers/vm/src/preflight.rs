@@ -1,15 +1,14 @@
 //! Judging the host: everything that stands in the way, all at once, each with the command that mends it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kcl_driver_api::{Finding, Health, PreflightRequest, Severity};
-use kcl_driver_vm::images::program;
 
-use crate::Context;
-use crate::accelerator::{self, Accelerator};
-use crate::command::QEMU;
+use crate::accelerator::{self, Accelerator, QEMU};
+use crate::guest::GuestFiles;
+use crate::images::program;
 
 /// The oldest QEMU: sockets and files by `-chardev` and `server=on` as they are used here.
 const VERSION: u32 = 6;
@@ -18,28 +17,38 @@ const MEMORY: u64 = 1 << 30;
 /// Bytes of disk of a machine before it runs anything for its user.
 const DISK: u64 = 1 << 30;
 
-/// Whether machines could be made here.
-pub(crate) fn health(context: &Context) -> Health {
+/// What is looked at.
+pub struct Host<'a> {
+    /// Where the answer of KVM's probe is kept.
+    pub run: &'a Path,
+    /// What guests are made from, where it is there.
+    pub files: Option<&'a GuestFiles>,
+    /// Directories that machines are kept in.
+    pub directories: &'a [PathBuf],
+}
+
+/// Whether guests could run here.
+pub fn health(host: &Host<'_>) -> Health {
     let engine = version();
-    let findings = [architecture(), qemu(engine.as_deref()), tools(), kvm(accelerator::known(&context.run))];
+    let findings = [architecture(), qemu(engine.as_deref()), tools(), kvm(accelerator::known(host.run))];
     Health { engine, findings: findings.into_iter().flatten().collect() }
 }
 
 /// What is found, the gravest first. Where KVM was not tried yet in this run of the host, it is.
-pub(crate) fn findings(context: &Context, request: &PreflightRequest) -> Vec<Finding> {
+pub fn findings(host: &Host<'_>, request: &PreflightRequest) -> Vec<Finding> {
     let engine = version();
     let mut findings: Vec<Finding> = [architecture(), qemu(engine.as_deref()), tools()].into_iter().flatten().collect();
-    let accelerator = match &context.files {
-        Some(files) if findings.is_empty() => accelerator::find(&context.run, files).ok(),
-        _ => accelerator::known(&context.run),
+    let accelerator = match host.files {
+        Some(files) if findings.is_empty() => accelerator::find(host.run, files).ok(),
+        _ => accelerator::known(host.run),
     };
-    findings.extend([kvm(accelerator), memory(request), disk(context, request)].into_iter().flatten());
+    findings.extend([kvm(accelerator), memory(request), disk(host, request)].into_iter().flatten());
     findings
 }
 
 fn architecture() -> Option<Finding> {
     let found = std::env::consts::ARCH;
-    let message = format!("this is {found}; the qemu driver makes machines of x86_64 only");
+    let message = format!("this is {found}; kcl makes virtual machines of x86_64 only");
     if found == "x86_64" { None } else { finding(Severity::Error, "architecture", message, None) }
 }
 
@@ -51,11 +60,13 @@ fn version() -> Option<String> {
     Some(format!("QEMU {number}"))
 }
 
-fn finding(severity: Severity, id: &'static str, message: String, fix: Option<&str>) -> Option<Finding> {
+/// A finding of this name.
+pub fn finding(severity: Severity, id: &'static str, message: String, fix: Option<&str>) -> Option<Finding> {
     Some(Finding { severity, id, message, fix: fix.map(str::to_owned) })
 }
 
-fn install(debian: &str, fedora: &str) -> Option<String> {
+/// How a package is installed, where that is known.
+pub fn install(debian: &str, fedora: &str) -> Option<String> {
     if Path::new("/usr/bin/apt-get").exists() {
         Some(format!("sudo apt-get install --no-install-recommends {debian}"))
     } else if Path::new("/usr/bin/dnf").exists() {
@@ -124,8 +135,8 @@ fn memory(request: &PreflightRequest) -> Option<Finding> {
     finding(Severity::Warning, "memory", message, None)
 }
 
-fn disk(context: &Context, request: &PreflightRequest) -> Option<Finding> {
-    for directory in [context.layout.clusters(), context.images_dir.clone()] {
+fn disk(host: &Host<'_>, request: &PreflightRequest) -> Option<Finding> {
+    for directory in host.directories {
         let Some(existing) = directory.ancestors().find(|path| path.exists()) else { continue };
         let Ok(status) = nix::sys::statvfs::statvfs(existing) else { continue };
         let free = status.blocks_available() * status.fragment_size();

@@ -1,0 +1,111 @@
+//! QEMU as what runs machines: a process for each.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kcl_driver_api::{Error, MachineInfo, MachineSpec, Result};
+use kcl_driver_vm::accelerator::{self, Accelerator, QEMU};
+use kcl_driver_vm::images::Images;
+use kcl_driver_vm::network::{self, Segment};
+use kcl_driver_vm::preflight::Host;
+use kcl_driver_vm::{Doing, Guest, GuestFiles, Hypervisor, Layout, MachineNames, blocking, document, info};
+
+use crate::process::Process;
+use crate::{command, qmp, tap};
+
+/// How long QEMU may take to close its disks when it is told to end.
+const QUIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long what was killed may take to end.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+/// What every part of the driver needs to know.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub layout: Layout,
+    pub run: PathBuf,
+    pub images: Images,
+    pub directories: [PathBuf; 2],
+    pub files: Option<GuestFiles>,
+}
+
+impl Context {
+    /// What preflight looks at.
+    pub(crate) fn host(&self) -> Host<'_> {
+        Host { run: &self.run, files: self.files.as_ref(), directories: &self.directories }
+    }
+
+    fn spawn(&self, names: &MachineNames, spec: &MachineSpec, segment: &Segment) -> Result<()> {
+        let files = GuestFiles::given(self.files.as_ref())?;
+        let interfaces = segment.interfaces(spec)?;
+        let accelerator = accelerator::find(&self.run, files)?;
+        if accelerator == Accelerator::Emulation {
+            tracing::info!(machine = names.name, "no KVM: the machine is emulated");
+        }
+        document::remove_tree(&names.run)?;
+        document::make_private_directory(&names.run)?;
+        let guest = Guest::prepare(names, spec, files, &self.images, interfaces)?;
+        let mut command = Command::new(QEMU);
+        command.args(command::machine(names, spec, &guest, segment, accelerator)?);
+        // The parent ends when the machine's process is all set up, or says why it is not.
+        let output = command.stdin(Stdio::null()).output().doing(|| format!("run {QEMU}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Error::engine(format!("QEMU could not start machine {} ({}): {said}", names.name, output.status)))
+    }
+}
+
+#[async_trait]
+impl Hypervisor for Context {
+    async fn info(&self, names: &MachineNames) -> Result<Option<MachineInfo>> {
+        let names = names.clone();
+        blocking(move || Ok(info(&names, Process::of(&names).is_some()))).await
+    }
+
+    async fn runs(&self, names: &MachineNames) -> Result<bool> {
+        Ok(Process::of(names).is_some())
+    }
+
+    async fn start(&self, names: &MachineNames, spec: &MachineSpec) -> Result<()> {
+        let (context, of_machine, spec) = (self.clone(), names.clone(), spec.clone());
+        let segment = blocking(move || {
+            let segment = network::segment(&of_machine.cluster)?;
+            if Process::of(&of_machine).is_none() {
+                context.spawn(&of_machine, &spec, &segment)?;
+            }
+            Ok(segment)
+        })
+        .await?;
+        tap::plug_in(&segment, names).await
+    }
+
+    /// Nothing starts it after a restart of the host but kcl.
+    async fn stays(&self, _: &MachineNames, _: &MachineSpec) -> Result<()> {
+        Ok(())
+    }
+
+    async fn leaves(&self, _: &MachineNames) -> Result<()> {
+        Ok(())
+    }
+
+    async fn ended(&self, names: &MachineNames, limit: Duration) -> Result<bool> {
+        let Some(process) = Process::of(names) else { return Ok(true) };
+        blocking(move || process.wait(limit)).await
+    }
+
+    async fn kill(&self, names: &MachineNames) -> Result<()> {
+        let Some(process) = Process::of(names) else { return Ok(()) };
+        let asked = qmp::quit(names).await;
+        blocking(move || {
+            if asked && process.wait(QUIT_LIMIT)? {
+                return Ok(());
+            }
+            process.kill(KILL_LIMIT)
+        })
+        .await
+    }
+}

@@ -1,0 +1,110 @@
+//! A handle to a machine, whoever runs it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, File, Machine, MachineInfo, MachineSpec, Power, Result};
+use kcl_driver_local::turn::in_turn;
+
+use crate::doing::blocking;
+use crate::hypervisor::{self, Hypervisor};
+use crate::layout::MachineNames;
+use crate::machine::read_spec;
+use crate::{channel, spool, stopped};
+
+/// A machine that somebody runs.
+pub struct VirtualMachine<H> {
+    hypervisor: Arc<H>,
+    names: MachineNames,
+}
+
+/// How a machine does, from whether it is whole and whether it runs.
+pub fn power(names: &MachineNames, whole: bool, runs: bool) -> Power {
+    match (whole, runs) {
+        (false, _) => Power::Broken,
+        (true, true) if names.stopping().exists() => Power::Stopping,
+        (true, true) => Power::Running,
+        (true, false) => Power::Stopped,
+    }
+}
+
+impl<H: Hypervisor> VirtualMachine<H> {
+    /// A handle to a machine that exists, whole or broken.
+    ///
+    /// # Errors
+    /// `NotFound` where there is nothing of it.
+    pub async fn open(hypervisor: Arc<H>, names: MachineNames) -> Result<Self> {
+        if hypervisor.info(&names).await?.is_some() {
+            return Ok(VirtualMachine { hypervisor, names });
+        }
+        let message = format!("there is no machine {} in cluster {}", names.name, names.cluster.name);
+        Err(Error::new(ErrorKind::NotFound, message))
+    }
+
+    async fn spec(&self) -> Result<MachineSpec> {
+        let names = self.names.clone();
+        blocking(move || read_spec(&names)).await
+    }
+}
+
+#[async_trait]
+impl<H: Hypervisor> Machine for VirtualMachine<H> {
+    fn name(&self) -> &str {
+        &self.names.name
+    }
+
+    async fn info(&self) -> Result<MachineInfo> {
+        let deleted = || Error::new(ErrorKind::NotFound, format!("machine {} was deleted", self.names.name));
+        self.hypervisor.info(&self.names).await?.ok_or_else(deleted)
+    }
+
+    async fn power_on(&self) -> Result<()> {
+        let (hypervisor, names, spec) = (self.hypervisor.clone(), self.names.clone(), self.spec().await?);
+        let on = async move { hypervisor::on(&*hypervisor, &names, &spec).await };
+        in_turn(self.names.dir.display(), on).await
+    }
+
+    async fn power_off(&self, grace: Duration) -> Result<()> {
+        let (hypervisor, names) = (self.hypervisor.clone(), self.names.clone());
+        let off = async move { hypervisor::off(&*hypervisor, &names, grace).await };
+        in_turn(self.names.dir.display(), off).await
+    }
+
+    async fn exec(&self, request: Exec) -> Result<ExecOutput> {
+        if !self.hypervisor.runs(&self.names).await? {
+            return Err(Error::new(ErrorKind::State, format!("machine {} does not run", self.names.name)));
+        }
+        channel::exec(&self.names, request).await
+    }
+
+    async fn put(&self, files: &[File]) -> Result<()> {
+        self.spec().await?;
+        let (hypervisor, names, files) = (self.hypervisor.clone(), self.names.clone(), files.to_vec());
+        let put = async move {
+            if !hypervisor.runs(&names).await? {
+                return blocking(move || spool::put(&names, &files)).await;
+            }
+            for file in &files {
+                channel::put(&names, file).await?;
+            }
+            // Older ones, of a boot whose kcl was killed.
+            blocking(move || spool::forget(&names, Some(&files))).await
+        };
+        in_turn(self.names.dir.display(), put).await
+    }
+
+    async fn get(&self, path: &Path) -> Result<Vec<u8>> {
+        let (spec, names, path) = (self.spec().await?, self.names.clone(), path.to_owned());
+        if self.hypervisor.runs(&names).await? {
+            return channel::get(&names, &path).await;
+        }
+        blocking(move || stopped::get(&names, &spec, &path)).await
+    }
+
+    async fn console(&self) -> Result<Vec<u8>> {
+        let names = self.names.clone();
+        blocking(move || crate::machine::console(&names)).await
+    }
+}
