@@ -1,5 +1,6 @@
 //! The command line: one file a verb, with its arguments and what it prints. No logic.
 
+mod addons;
 mod artifacts;
 mod bundle;
 mod completion;
@@ -75,6 +76,9 @@ enum Verb {
     /// List all clusters
     #[command(subcommand)]
     Profile(profile::Verb),
+    /// List, enable, disable and configure addons
+    #[command(subcommand)]
+    Addons(addons::Verb),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
     /// Print the URL of a service and open it in a browser, or list all services
@@ -109,6 +113,7 @@ impl Verb {
             Verb::Start(args) => args.output == Output::Json && !args.dry_run,
             Verb::Stop(args) => args.output == Output::Json,
             Verb::Delete(args) => args.output == Output::Json,
+            Verb::Addons(verb) => verb.json_events(),
             _ => false,
         }
     }
@@ -125,6 +130,7 @@ impl Verb {
             Verb::Status(args) => status::run(app, profile, args).await,
             Verb::Node(verb) => node::run(app, profile, verb).await,
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
+            Verb::Addons(verb) => addons::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
             Verb::Service(args) => service::run(app, profile, args).await,
             Verb::Ssh(args) => ssh::run(app, profile, args).await,

@@ -1,7 +1,9 @@
-//! Addons in real clusters, by the real command: each is used, not only applied. Needs root and artifacts, as
-//! `tests/cluster`.
+//! Addons in real clusters, by the real command: each is used, not only applied. Needs root; `KCL_CACHE` may name a
+//! cache that has the artifacts already. Stories run one after another, whatever `--test-threads` says.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod lifecycle;
 mod load_balancer;
+mod own;
