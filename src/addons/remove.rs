@@ -13,16 +13,19 @@ use crate::kubernetes::{self, Resources};
 /// The order of removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
+    /// Before what they have their rights by, so that they can still clean up.
+    Workloads,
     Most,
     Definitions,
     Namespaces,
 }
 
 impl Turn {
-    const ALL: [Turn; 3] = [Turn::Most, Turn::Definitions, Turn::Namespaces];
+    const ALL: [Turn; 4] = [Turn::Workloads, Turn::Most, Turn::Definitions, Turn::Namespaces];
 
     fn of(name: &ObjectName) -> Turn {
         match name.kind.as_str() {
+            "Deployment" | "DaemonSet" | "StatefulSet" | "Job" => Turn::Workloads,
             "CustomResourceDefinition" => Turn::Definitions,
             "Namespace" => Turn::Namespaces,
             _ => Turn::Most,
