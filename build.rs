@@ -1,11 +1,12 @@
 //! Builds the node agent and the pause program as static executables and hands their paths to the compiler, which
-//! embeds them: what a user installs is one file.
+//! embeds them, as it does the addons: what a user installs is one file.
 //!
 //! A nested cargo, because cargo builds only the root package's binaries for `cargo install`, and because these two are
 //! linked statically while kcl itself need not be. Its target directory lies beside the profile directories of the
 //! outer build, so debug and release builds share the result.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,11 +27,12 @@ fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     // Those of the agent, and the directories that the crate embeds, which the compiler does not watch.
     let code = ["images/node", "drivers/api", "drivers/oci", "drivers/ssh/host"];
-    let data = ["images/components", "images/oci", "Cargo.lock", "Cargo.toml", "build.rs"];
+    let data = ["addons", "images/components", "images/oci", "Cargo.lock", "Cargo.toml", "build.rs"];
     for input in code.iter().chain(&data) {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     let out = PathBuf::from(variable("OUT_DIR"));
+    fs::write(out.join("addons.rs"), addons(&root.join("addons"))).expect("the output directory can be written");
     // OUT_DIR is <target>/<profile>/build/<package>/out.
     let target_dir = out.ancestors().nth(4).unwrap_or(&out).join("node-agent");
     let target = variable("TARGET");
@@ -38,9 +40,31 @@ fn main() {
     for (binary, name) in EMBEDDED {
         let path = target_dir.join(&target).join(PROFILE).join(binary);
         assert!(path.is_file(), "cargo built no {}", path.display());
+        // Not watched: it is younger than the beginning of this run, so the next one would build all again.
         println!("cargo::rustc-env={name}={}", path.display());
-        println!("cargo::rerun-if-changed={}", path.display());
     }
+}
+
+/// The built-in addons: each folder with a description, as `(name, &[(file, text)])`, sorted. Programs of addons lie
+/// beside, and are not meant.
+fn addons(root: &Path) -> String {
+    let list = |path: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).expect("addons are there");
+        let mut paths: Vec<_> = entries.map(|entry| entry.expect("addons can be read").path()).collect();
+        paths.sort();
+        paths
+    };
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut text = String::from("&[\n");
+    for folder in list(root).iter().filter(|folder| folder.join("addon.toml").exists()) {
+        text.push_str(&format!("({:?}, &[\n", name(folder)));
+        let files = list(folder);
+        for file in files.iter().filter(|file| name(file) == "addon.toml" || name(file).ends_with(".yaml")) {
+            text.push_str(&format!("({:?}, include_str!({file:?})),\n", name(file)));
+        }
+        text.push_str("]),\n");
+    }
+    text + "]\n"
 }
 
 /// Runs the nested cargo, free of what the outer one set for its own crates.

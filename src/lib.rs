@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` says what each room owns and what may call what.
 
+pub mod addons;
 pub mod artifacts;
 pub mod bootstrap;
 pub mod cli;

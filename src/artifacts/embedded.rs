@@ -13,6 +13,9 @@ static IMAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/images/oci");
 static PACKAGES: &str = include_str!("../../images/node/packages.toml");
 static KERNEL: &str = include_str!("../../images/node/kernel.toml");
 
+/// The built-in addons: name, and texts by file name; sorted.
+pub const ADDONS: &[(&str, &[(&str, &str)])] = include!(concat!(env!("OUT_DIR"), "/addons.rs"));
+
 static AGENT: &[u8] = include_bytes!(env!("KCL_EMBED_AGENT"));
 static PAUSE: &[u8] = include_bytes!(env!("KCL_EMBED_PAUSE"));
 

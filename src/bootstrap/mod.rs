@@ -1,5 +1,6 @@
 //! The start story: how machines become a cluster, as one short list of phases, a file each.
 
+mod addons;
 mod control_plane;
 mod machines;
 mod node;
@@ -16,11 +17,13 @@ pub use system::HOST_NAME;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use futures::future::try_join;
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use kcl_driver_api::{Driver, Network};
 use kcl_node_spec::Role;
 
+use crate::addons::{Facts, Material, Selected};
 use crate::artifacts::NodeArtifacts;
 use crate::cluster::{Journal, Plan};
 use crate::config::ClusterSpec;
@@ -42,6 +45,12 @@ pub struct Bootstrap<'a> {
     pub plan: &'a Plan,
     /// What connects the machines.
     pub network: &'a Network,
+    /// The addons that the cluster is to have.
+    pub addons: &'a [Selected],
+    /// What they are made from.
+    pub material: &'a Material,
+    /// What their templates ask.
+    pub facts: &'a Facts,
     /// What was made, for the way back.
     pub journal: &'a Journal,
     /// Where it is told.
@@ -65,7 +74,9 @@ impl Bootstrap<'_> {
             system::apply(self, state, &resolvers, &client).await?;
             // Kubernetes tells time in whole seconds.
             let since = Timestamp::from_second(begun.as_second()).unwrap_or(begun);
-            ready::wait(self, state, &client, &Fresh { started, since }).await
+            let fresh = Fresh { started, since };
+            try_join(ready::wait(self, state, &client, &fresh), addons::apply(self, &client)).await?;
+            addons::ready(self, state, &client).await
         };
         match tokio::time::timeout(self.wait_timeout, bounded).await {
             Ok(result) => result?,
@@ -114,7 +125,32 @@ pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
     subnet.hosts().next().unwrap_or_else(|| subnet.network())
 }
 
+/// Addresses of a node network for services of type LoadBalancer, the first and the last: of a /24 from .200 to .250, of
+/// others as large a part at their end. No node gets one of them. None where the network is smaller than a /27, which
+/// nodes need for themselves.
+pub fn load_balancer_pool(subnet: Ipv4Net) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    const MOST: u32 = 51;
+    let hosts = (u32::MAX >> subnet.prefix_len().min(31)).saturating_sub(1);
+    let (size, above) = ((hosts / 4).min(MOST), (hosts / 32).min(4));
+    let last = u32::from(subnet.broadcast()) - 1 - above;
+    (hosts > 16).then(|| (Ipv4Addr::from(last - (size - 1)), Ipv4Addr::from(last)))
+}
+
 /// The address of the cluster's DNS service: the tenth, as kubeadm has it.
 pub fn cluster_dns(spec: &ClusterSpec) -> Ipv4Addr {
     spec.service_cidr.hosts().nth(9).unwrap_or_else(|| spec.service_cidr.network())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_room_for_load_balancers() {
+        let pool = |net: &str| load_balancer_pool(net.parse().expect("a network")).map(|(a, b)| format!("{a}-{b}"));
+        assert_eq!(pool("10.89.0.0/24").as_deref(), Some("10.89.0.200-10.89.0.250"));
+        assert_eq!(pool("10.89.0.0/16").as_deref(), Some("10.89.255.200-10.89.255.250"));
+        assert_eq!(pool("10.89.0.32/27").as_deref(), Some("10.89.0.56-10.89.0.62"));
+        assert_eq!(pool("10.89.0.0/28"), None);
+    }
 }

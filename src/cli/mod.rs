@@ -1,5 +1,6 @@
 //! The command line: one file a verb, with its arguments and what it prints. No logic.
 
+mod addons;
 mod artifacts;
 mod bundle;
 mod completion;
@@ -74,6 +75,9 @@ enum Verb {
     /// List all clusters
     #[command(subcommand)]
     Profile(profile::Verb),
+    /// List, enable, disable and configure addons
+    #[command(subcommand)]
+    Addons(addons::Verb),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
     /// Open a shell in a node, or run a command there
@@ -106,6 +110,7 @@ impl Verb {
             Verb::Start(args) => args.output == Output::Json && !args.dry_run,
             Verb::Stop(args) => args.output == Output::Json,
             Verb::Delete(args) => args.output == Output::Json,
+            Verb::Addons(verb) => verb.json_events(),
             _ => false,
         }
     }
@@ -122,6 +127,7 @@ impl Verb {
             Verb::Status(args) => status::run(app, profile, args).await,
             Verb::Node(verb) => node::run(app, profile, verb).await,
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
+            Verb::Addons(verb) => addons::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
             Verb::Ssh(args) => ssh::run(app, profile, args).await,
             Verb::Logs(args) => logs::run(app, profile, args).await,

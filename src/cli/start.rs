@@ -38,6 +38,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     config: Option<PathBuf>,
 
+    /// Addons to enable, besides the default ones: names, or your own by folder or archive
+    #[arg(long, value_name = "ADDONS", value_delimiter = ',', help_heading = "Cluster")]
+    addons: Vec<String>,
+
     /// Manifests to apply as soon as the API answers; may be given several times
     #[arg(long = "manifest", value_name = "FILE", help_heading = "Cluster")]
     manifests: Vec<PathBuf>,
@@ -140,7 +144,7 @@ fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
 }
 
 /// A time like 90, 90s or 6m.
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let (number, factor) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(number) if text.ends_with('m') => (number, 60),
         Some(number) if text.ends_with('h') => (number, 3600),
@@ -195,6 +199,7 @@ fn overrides(profile: Option<String>, args: &Args) -> Overrides {
         apiserver_names: args.apiserver_names.clone(),
         apiserver_ips: args.apiserver_ips.clone(),
         ports: args.ports.clone(),
+        addons: args.addons.clone(),
         manifests: args.manifests.clone(),
         config: args.config.clone(),
         hosts: args.hosts.clone(),

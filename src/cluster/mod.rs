@@ -1,5 +1,6 @@
 //! Clusters: the plan, and the verbs that carry it out.
 
+mod addons;
 mod delete;
 mod drivers;
 mod interrupt;
@@ -13,6 +14,7 @@ mod start;
 mod status;
 mod stop;
 
+pub use addons::{AddonInfo, AddonOptions, AddonRow, addons, configure, disable, enable, info};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};
 pub use interrupt::interruptible;

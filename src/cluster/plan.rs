@@ -163,7 +163,10 @@ fn allocate(
     let cidr_taken =
         |cidr| records.iter().any(|node| node.pod_cidr == cidr) || planned.iter().any(|node| node.pod_cidr == cidr);
     let gateway = bootstrap::gateway(subnet);
-    let free = || subnet.hosts().filter(|address| *address != gateway).find(|address| !address_taken(*address));
+    let pool = bootstrap::load_balancer_pool(subnet);
+    let for_nodes =
+        |address: &Ipv4Addr| *address != gateway && !pool.is_some_and(|(first, last)| (first..=last).contains(address));
+    let free = || subnet.hosts().filter(for_nodes).find(|address| !address_taken(*address));
     let address = own.or_else(free);
     let pods = (0..).map_while(|index| bootstrap::pod_cidr(spec.pod_cidr, index)).find(|cidr| !cidr_taken(*cidr));
     let full = |what: &str, cidr: Ipv4Net| {

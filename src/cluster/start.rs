@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Reach, Severity};
 
 use super::kubectl::{kubeconfig_entry, pki};
-use super::{Action, App, Journal, Made, Observed, Plan, delete, drivers, interruptible, observe, plan};
+use super::{Action, App, Journal, Made, Observed, Plan, addons, delete, drivers, interruptible, observe, plan};
 use crate::artifacts::{self, Artifacts, NodeArtifacts, Want};
 use crate::bootstrap::{self, Bootstrap, Wait};
 use crate::config::{self, ClusterSpec, Overrides};
@@ -104,6 +104,7 @@ async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepar
             choice => choice?,
         });
     }
+    addons::selected(app, &spec)?;
     let cached = observe::cached(app, &spec)?;
     let driver = drivers::driver(&spec, app.store.paths(), cached.as_ref())?;
     let observed = observe::observe(app, driver.as_ref(), &spec).await?;
@@ -199,6 +200,8 @@ async fn carry_out(
     state.artifacts = Some(artifacts.key.clone());
     journal.record(Made::State);
     remember(app, state)?;
+    let addons = addons::taken(app, &mut state.spec)?;
+    let material = addons::material(app, &options.artifacts, &options.way, &addons).await?;
     let pki = pki(app, &plan.cluster)?;
     let driver = drivers::driver(&state.spec, app.store.paths(), Some(&artifacts))?;
     let network = network(app, driver.as_ref(), plan, state, journal).await?;
@@ -209,7 +212,11 @@ async fn carry_out(
     for orphan in &plan.orphans {
         driver.delete(&plan.cluster, orphan).await?;
     }
+    let facts = addons::facts(app, state, driver.as_ref()).await?;
     let bootstrap = Bootstrap {
+        addons: &addons,
+        material: &material,
+        facts: &facts,
         driver: driver.as_ref(),
         artifacts: &artifacts,
         pki: &pki,

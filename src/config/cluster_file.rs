@@ -12,6 +12,7 @@ use kcl_node_spec::Role;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::addons::{self, AddonConfig};
 use crate::config::suggest::{nearest, unknown_word};
 use crate::config::{ClusterSpec, units, words};
 use crate::error::{Error, Family, Result};
@@ -44,6 +45,8 @@ pub(super) struct ClusterFile {
     pub apiserver: ApiServerTable,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature_gates: Option<BTreeMap<String, bool>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub addons: Option<Addons>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_config: Option<BTreeMap<String, BTreeMap<String, String>>>,
 }
@@ -108,6 +111,12 @@ pub(super) struct NodeEntry {
     pub jump: Option<Place>,
 }
 
+/// `addons = ["a", "b"]`, or `[addons.a]` with values. An addon that is mentioned is enabled, unless `enabled = false`;
+/// `source` is where a user's own is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(super) struct Addons(pub BTreeMap<String, AddonConfig>);
+
 /// Bytes; in the file a text with a unit, or a number of MiB.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Memory(pub u64);
@@ -125,6 +134,16 @@ impl ClusterFile {
         for manifest in file.manifests.iter_mut().flatten() {
             *manifest = super::nodes::manifest(&base.join(&manifest))
                 .map_err(|problem| Error::new(Family::Usage, format!("{}: manifests: {problem}", path.display())))?;
+        }
+        for (name, config) in file.addons.iter_mut().flat_map(|Addons(table)| table) {
+            if let Some(source) = &config.source {
+                let (found, place) = addons::own(&format!("{}/", source.display()), base)?.unwrap_or_default();
+                if found != *name {
+                    let problem = format!("the source of the addon \"{name}\" is one called \"{found}\"");
+                    return Err(Error::new(Family::Usage, format!("{}: addons: {problem}", path.display())));
+                }
+                config.source = Some(place);
+            }
         }
         if let Some(Nodes::List(entries)) = &mut file.nodes {
             for key in entries.iter_mut().filter_map(|entry| entry.key.as_mut()) {
@@ -201,6 +220,7 @@ impl From<&ClusterSpec> for ClusterFile {
                 ips: Some(spec.apiserver_ips).filter(|list| !list.is_empty()),
             },
             feature_gates: Some(spec.feature_gates).filter(|table| !table.is_empty()),
+            addons: Some(spec.addons).filter(|table| !table.is_empty()).map(Addons),
             extra_config: Some(spec.extra_config).filter(|table| !table.is_empty()),
         }
     }
@@ -273,6 +293,41 @@ impl<'de> Deserialize<'de> for Nodes {
             }
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> std::result::Result<Nodes, A::Error> {
                 Vec::deserialize(serde::de::value::SeqAccessDeserializer::new(seq)).map(Nodes::List)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Addons {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Addons;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of addons such as [\"ingress\"], or tables such as [addons.ingress]")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> std::result::Result<Addons, A::Error> {
+                let names: Vec<String> = Vec::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
+                let enabled = AddonConfig { enabled: Some(true), ..AddonConfig::default() };
+                Ok(Addons(names.into_iter().map(|name| (name, enabled.clone())).collect()))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> std::result::Result<Addons, A::Error> {
+                let tables: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
+                    BTreeMap::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                let config = |(name, mut values): (String, BTreeMap<String, serde_json::Value>)| {
+                    let wrong = |key: &str, right: &str| A::Error::custom(format!("{name}: {key} has to be {right}"));
+                    let enabled = match values.remove("enabled") {
+                        None => Some(true),
+                        Some(value) => Some(value.as_bool().ok_or_else(|| wrong("enabled", "true or false"))?),
+                    };
+                    let source = match values.remove("source") {
+                        None => None,
+                        Some(value) => Some(value.as_str().ok_or_else(|| wrong("source", "a path"))?.into()),
+                    };
+                    Ok((name, AddonConfig { enabled, source, values }))
+                };
+                tables.into_iter().map(config).collect::<std::result::Result<_, _>>().map(Addons)
             }
         }
         deserializer.deserialize_any(Visitor)

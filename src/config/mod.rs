@@ -11,8 +11,9 @@ mod units;
 mod words;
 
 pub use resolve::{Overrides, profile_name, resolve};
+pub use suggest::nearest;
 pub use units::{format_lifetime, format_memory, parse_lifetime, parse_memory};
-pub use words::check_name;
+pub use words::{check_name, is_dns_label};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,6 +26,7 @@ use kcl_driver_ssh::Target;
 use kcl_node_spec::Role;
 use serde::{Deserialize, Serialize};
 
+use crate::addons::AddonConfig;
 use crate::error::{Error, Family, Result};
 
 /// The name of a cluster that was given none.
@@ -71,6 +73,9 @@ pub struct ClusterSpec {
     /// Ports of the first node that are reached on this host.
     #[serde(default)]
     pub ports: Vec<PublishedPort>,
+    /// What the user said of addons, by name.
+    #[serde(default)]
+    pub addons: BTreeMap<String, AddonConfig>,
     /// Files with manifests that are applied after those of the system; absolute.
     pub manifests: Vec<PathBuf>,
     /// Keys of hosts that are not known are taken without a question. Of this run only.
@@ -119,6 +124,7 @@ impl ClusterSpec {
             apiserver_names: Vec::new(),
             apiserver_ips: Vec::new(),
             ports: Vec::new(),
+            addons: BTreeMap::new(),
             manifests: Vec::new(),
             accept_host_key: false,
         }

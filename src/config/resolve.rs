@@ -8,7 +8,8 @@ use kcl_driver_ssh::Place;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use crate::config::cluster_file::{ApiServerTable, ClusterFile, Memory, NetworkTable, Nodes};
+use crate::addons;
+use crate::config::cluster_file::{Addons, ApiServerTable, ClusterFile, Memory, NetworkTable, Nodes};
 use crate::config::suggest::{nearest, unknown_word};
 use crate::config::words::Checked;
 use crate::config::{ClusterSpec, DEFAULT_NAME, limits, nodes, units, words};
@@ -53,6 +54,8 @@ pub struct Overrides {
     pub apiserver_ips: Vec<String>,
     /// `--ports`, each may hold several with commas, as [`PublishedPort`](kcl_driver_api::PublishedPort) is written.
     pub ports: Vec<String>,
+    /// `--addons`, each may hold several with commas: names, folders or archives.
+    pub addons: Vec<String>,
     /// `--manifest`, each a file.
     pub manifests: Vec<PathBuf>,
     /// `--host`, each a node.
@@ -159,6 +162,7 @@ fn apply_file(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
     set(&mut spec.apiserver_names, names);
     set(&mut spec.apiserver_ips, ips);
     set(&mut spec.ports, file.ports);
+    set(&mut spec.addons, file.addons.map(|Addons(table)| table));
     set(&mut spec.manifests, file.manifests);
     Ok(())
 }
@@ -198,6 +202,15 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
     set(&mut spec.apiserver_ips, Some(ips).filter(|ips| !ips.is_empty()));
     let ports = read_list(&flags.ports, "--ports", words::port)?;
     set(&mut spec.ports, Some(ports).filter(|ports| !ports.is_empty()));
+    for word in flags.addons.iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty()) {
+        let (name, source) = match addons::own(word, Path::new(""))? {
+            Some((name, source)) => (name, Some(source)),
+            None => (word.to_owned(), None),
+        };
+        let config = spec.addons.entry(name).or_default();
+        config.enabled = Some(true);
+        config.source = source;
+    }
     if !flags.manifests.is_empty() {
         spec.manifests = flags
             .manifests

@@ -1,7 +1,7 @@
 //! The word that the user may have meant.
 
 /// The word of `known` that is nearest to `found`, where one is near.
-pub(super) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |word: &str| word.to_ascii_lowercase().replace('_', "-");
     let found = plain(found);
     known

@@ -1,15 +1,21 @@
 //! Server-side apply of documents.
 
+use futures::future::try_join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::discovery::{Discovery, Scope};
+use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, ResourceExt};
 
 use super::FIELD_MANAGER;
+use super::resources::{Resources, api_of, title};
 use crate::error::{Error, Family, Result};
 
 /// How many objects are applied at once: enough to hide the round trips.
 const AT_ONCE: usize = 16;
+
+/// The kind that defines kinds.
+const DEFINITION: &str = "CustomResourceDefinition";
 
 /// The objects of a YAML text. `origin` names it in errors.
 pub fn documents(origin: &str, text: &str) -> Result<Vec<DynamicObject>> {
@@ -38,39 +44,49 @@ pub fn documents(origin: &str, text: &str) -> Result<Vec<DynamicObject>> {
 
 /// Applies objects: those that others need (namespaces, definitions) first, the rest at once.
 pub async fn apply(client: &Client, objects: &[DynamicObject]) -> Result<()> {
-    let discovery = Discovery::new(client.clone()).run_aggregated().await.map_err(|error| {
-        Error::new(Family::Cluster, format!("the cluster does not say which APIs it serves: {error}")).source(error)
-    })?;
+    let mut resources = Resources::discover(client).await?;
     let (first, rest): (Vec<_>, Vec<_>) = objects.iter().partition(|object| is_base(object));
-    for group in [first, rest] {
-        stream::iter(group.into_iter().map(|object| apply_one(client, &discovery, object)))
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<Vec<()>>()
-            .await?;
-    }
+    apply_all(client, &resources, &first).await?;
+    let definitions = first.into_iter().filter(|object| kind(object) == DEFINITION);
+    let definitions: Vec<&DynamicObject> = definitions.inspect(|object| resources.define(object)).collect();
+    try_join_all(definitions.into_iter().map(|definition| served(client, definition))).await?;
+    apply_all(client, &resources, &rest).await
+}
+
+async fn apply_all(client: &Client, resources: &Resources, objects: &[&DynamicObject]) -> Result<()> {
+    stream::iter(objects.iter().map(|object| apply_one(client, resources, object)))
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<Vec<()>>()
+        .await?;
     Ok(())
 }
 
-fn is_base(object: &DynamicObject) -> bool {
-    let kind = object.types.as_ref().map(|types| types.kind.as_str());
-    matches!(kind, Some("Namespace" | "CustomResourceDefinition" | "PriorityClass"))
+fn kind(object: &DynamicObject) -> &str {
+    object.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default()
 }
 
-async fn apply_one(client: &Client, discovery: &Discovery, object: &DynamicObject) -> Result<()> {
+fn is_base(object: &DynamicObject) -> bool {
+    matches!(kind(object), "Namespace" | DEFINITION | "PriorityClass")
+}
+
+/// Waits until the objects that a definition defines are served.
+async fn served(client: &Client, definition: &DynamicObject) -> Result<()> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = definition.name_any();
+    await_condition(api, &name, conditions::is_crd_established()).await.map_err(|error| {
+        Error::new(Family::Cluster, format!("waiting for {DEFINITION} {name}: {error}")).source(error)
+    })?;
+    Ok(())
+}
+
+async fn apply_one(client: &Client, resources: &Resources, object: &DynamicObject) -> Result<()> {
     let types = object.types.clone().unwrap_or_default();
-    let name = object.name_any();
-    let failed = |what: String| Error::new(Family::Cluster, format!("applying {} {name}: {what}", types.kind));
-    let Some((resource, capabilities)) = discovery.resolve_object(object) else {
+    let failed = |what: String| Error::new(Family::Cluster, format!("applying {}: {what}", title(object)));
+    let Some((resource, scope)) = resources.of(&types.api_version, &types.kind) else {
         return Err(failed(format!("this cluster serves no {} {}", types.api_version, types.kind)));
     };
-    let api: Api<DynamicObject> = match capabilities.scope {
-        Scope::Cluster => Api::all_with(client.clone(), &resource),
-        Scope::Namespaced => {
-            let namespace = object.namespace().unwrap_or_else(|| "default".to_owned());
-            Api::namespaced_with(client.clone(), &namespace, &resource)
-        }
-    };
-    api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(object))
+    let api = api_of(client, &resource, &scope, object.namespace().as_deref());
+    api.patch(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(object))
         .await
         .map_err(|error| failed(error.to_string()).source(error))?;
     Ok(())

@@ -2,10 +2,12 @@
 
 mod apply;
 mod client;
+mod resources;
 mod wait;
 
 pub use apply::{apply, documents};
 pub use client::{Access, connect, ready};
+pub use resources::{Resources, api_of};
 pub use wait::{Fresh, default_service_account, dns_available, nodes_ready};
 
 /// Under this name kcl owns fields of objects

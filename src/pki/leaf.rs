@@ -79,6 +79,13 @@ pub(super) fn admin() -> Leaf {
     Leaf { organization: Some("system:masters"), ..client("admin", Signer::Cluster, "kubernetes-admin") }
 }
 
+/// A server in the cluster that is none of Kubernetes' own.
+pub(super) fn service(names: &[String]) -> Leaf {
+    let first = names.first().map(String::as_str).unwrap_or("server");
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    server("server", Signer::Cluster, first, &names, &[])
+}
+
 /// Names only this node, so that another node in the cluster changes nothing here.
 fn api_server(node: &NodeIdentity, cluster: &ClusterIdentity) -> Leaf {
     let service = format!("kubernetes.default.svc.{}", cluster.dns_domain);

@@ -15,6 +15,7 @@ use ipnet::Ipv4Net;
 use kcl_driver_api::File;
 use kcl_node_spec::{Role, paths};
 
+use crate::config::check_name;
 use crate::error::{Error, Family, Result};
 use authority::KeyedCertificate;
 use leaf::{Leaf, Signer};
@@ -136,6 +137,25 @@ impl Pki {
         let mut issued = IssuedFiles { files: Vec::new(), changed: false, renewed: Vec::new() };
         let pair = self.obtain(&self.dir, &leaf::admin(), expiration, now, &mut issued)?;
         Ok(AdminCredentials { ca_pem: self.ca_pem().to_owned(), cert_pem: pair.cert_pem, key_pem: pair.key_pem })
+    }
+
+    /// The certificate and key of a server in the cluster, kept by a name of its own: the same as long as it is good and
+    /// its DNS names are.
+    ///
+    /// # Errors
+    /// `Usage` for a name that is none.
+    pub fn server_certificate(
+        &self,
+        name: &str,
+        dns_names: &[String],
+        expiration: Duration,
+        now: jiff::Timestamp,
+    ) -> Result<(String, String)> {
+        check_name(name)?;
+        let mut issued = IssuedFiles { files: Vec::new(), changed: false, renewed: Vec::new() };
+        let kept = self.dir.join("servers").join(name);
+        let pair = self.obtain(&kept, &leaf::service(dns_names), expiration, now, &mut issued)?;
+        Ok((pair.cert_pem, pair.key_pem))
     }
 
     /// Forgets the certificates of a node that was deleted.

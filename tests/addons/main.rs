@@ -4,7 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod lifecycle;
 mod metrics_server;
 mod monitoring;
 mod observed;
+mod own;
 mod storage;

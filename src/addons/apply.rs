@@ -1,0 +1,77 @@
+//! Enabling: an addon's objects are applied, what an earlier version had besides is removed, and all is recorded first.
+
+use kube::Client;
+use kube::api::DynamicObject;
+
+use super::record::{ObjectName, Record, State};
+use super::remove::remove_objects;
+use super::selection::Selected;
+use crate::artifacts::digest;
+use crate::error::{Error, Family, Result};
+use crate::kubernetes;
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It was there already, just as it is wanted.
+    Unchanged,
+    /// It was applied.
+    Changed,
+}
+
+/// Applies the objects of an addon. `before` is what is recorded of it. With `always` also where nothing has changed
+/// since: then something may have been changed by hand.
+pub async fn apply(
+    client: &Client,
+    selected: &Selected,
+    objects: &[DynamicObject],
+    before: Option<&Record>,
+    always: bool,
+) -> Result<Applied> {
+    let digest = digest_of(objects)?;
+    let same = before.is_some_and(|record| record.state == State::Applied && record.digest == digest);
+    if same && !always {
+        return Ok(Applied::Unchanged);
+    }
+    let own: Vec<ObjectName> = objects.iter().map(ObjectName::of).collect();
+    let earlier = before.map(|record| record.objects.as_slice()).unwrap_or_default();
+    let gone: Vec<ObjectName> = earlier.iter().filter(|name| !has(&own, name)).cloned().collect();
+    let mut record = Record {
+        addon: selected.addon.name.clone(),
+        version: selected.addon.description.version.clone(),
+        state: State::Applying,
+        digest,
+        objects: own.iter().chain(&gone).cloned().collect(),
+    };
+    if !same {
+        record.write(client).await?;
+    }
+    kubernetes::apply(client, objects).await?;
+    let gone: Vec<ObjectName> = gone.into_iter().filter(|name| !name.keep).collect();
+    remove_objects(client, &gone).await?;
+    record.objects.retain(|name| !gone.contains(name));
+    record.state = State::Applied;
+    if !same {
+        record.write(client).await?;
+    }
+    Ok(if same { Applied::Unchanged } else { Applied::Changed })
+}
+
+/// Whether `names` has an object, in whatever version of its API.
+fn has(names: &[ObjectName], name: &ObjectName) -> bool {
+    let same = |other: &&ObjectName| {
+        (&other.kind, &other.namespace, &other.name) == (&name.kind, &name.namespace, &name.name)
+            && group(&other.api_version) == group(&name.api_version)
+    };
+    names.iter().any(|other| same(&other))
+}
+
+fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+fn digest_of(objects: &[DynamicObject]) -> Result<String> {
+    let bytes = serde_json::to_vec(objects)
+        .map_err(|error| Error::new(Family::Internal, format!("objects of an addon cannot be written: {error}")))?;
+    Ok(digest::of_bytes(&bytes))
+}

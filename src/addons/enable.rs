@@ -1,0 +1,96 @@
+//! Bringing the addons of a running cluster to what is wanted.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use futures::future::try_join_all;
+use kube::Client;
+
+use super::apply::{Applied, apply};
+use super::record::{State, records};
+use super::render::{Facts, objects};
+use super::selection::Selected;
+use super::{ready, remove};
+use crate::artifacts::ImageArchive;
+use crate::error::{Error, Family, Result};
+use crate::progress::Progress;
+
+/// What addons are made from besides their own files.
+#[derive(Clone, Debug, Default)]
+pub struct Material {
+    /// Images that nodes do not have from the start.
+    pub images: Vec<ImageArchive>,
+    /// Manifests that come with artifacts, by addon.
+    pub manifests: BTreeMap<String, Vec<PathBuf>>,
+}
+
+/// What enabling works with.
+pub struct Enabling<'a> {
+    /// The cluster.
+    pub client: &'a Client,
+    /// The addons that it is to have, each after those that it needs.
+    pub selected: &'a [Selected],
+    /// What templates ask.
+    pub facts: &'a Facts,
+    /// What they are made from.
+    pub material: &'a Material,
+    /// Where it is told.
+    pub progress: &'a Progress,
+}
+
+impl Enabling<'_> {
+    /// Applies what has changed since it was applied last, and removes what is wanted no more.
+    pub async fn catch_up(&self) -> Result<()> {
+        let before = records(self.client).await?;
+        for selected in self.selected {
+            let name = &selected.addon.name;
+            self.apply(selected, before.get(name), false).await?;
+        }
+        let wanted = |name: &String| self.selected.iter().any(|one| one.addon.name == *name);
+        let gone = before.values().filter(|record| !wanted(&record.addon) && record.state != State::Kept);
+        try_join_all(gone.map(|record| remove(self.client, record, false))).await?;
+        Ok(())
+    }
+
+    /// Applies the addons called `names` whatever was applied before, and waits until they are ready.
+    pub async fn enable(&self, names: &[String]) -> Result<()> {
+        let before = records(self.client).await?;
+        let these: Vec<&Selected> = self.selected.iter().filter(|one| names.contains(&one.addon.name)).collect();
+        for selected in &these {
+            self.apply(selected, before.get(&selected.addon.name), true).await?;
+        }
+        self.ready(&these).await
+    }
+
+    /// Waits until the addons that the user asked for are ready. kcl's defaults come up by themselves.
+    pub async fn asked_are_ready(&self) -> Result<()> {
+        self.ready(&self.selected.iter().filter(|one| one.asked).collect::<Vec<_>>()).await
+    }
+
+    async fn ready(&self, these: &[&Selected]) -> Result<()> {
+        for Selected { addon, .. } in these {
+            let step = self.progress.step("addons", format!("Waiting for {}", addon.name));
+            ready::wait(self.client, addon, |message| step.message(message)).await?;
+            step.finish(format!("{} {} is ready", addon.name, addon.description.version));
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, selected: &Selected, before: Option<&super::Record>, always: bool) -> Result<Applied> {
+        let name = &selected.addon.name;
+        let manifests = self.material.manifests.get(name).map(Vec::as_slice).unwrap_or_default();
+        apply(self.client, selected, &objects(selected, self.facts, manifests)?, before, always).await
+    }
+
+    /// What to say when the user's time is up: the first addon that is not ready, and why.
+    pub async fn timed_out(&self, names: &[String], seconds: u64) -> Error {
+        let mut late = Vec::new();
+        for selected in self.selected.iter().filter(|one| names.contains(&one.addon.name)) {
+            late.push(ready::why(self.client, &selected.addon).await);
+        }
+        let told: Vec<String> = late.iter().map(|error| error.message.clone()).collect();
+        let message = format!("not ready within {seconds} s (--wait-timeout): {}", told.join("\n"));
+        let hints = late.into_iter().flat_map(|error| error.hints);
+        hints.fold(Error::new(Family::Timeout, message), Error::hint)
+    }
+}

@@ -1,0 +1,166 @@
+//! Waiting until an addon is ready, by watches, and telling why it is not.
+
+use futures::TryStreamExt;
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::{Event as Report, Pod};
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+
+use super::definition::{Addon, Ready, ReadyKind};
+use crate::error::{Error, Family, Result};
+use crate::kubernetes::{self, Resources};
+
+/// Why a container waits, where waiting longer is of no use.
+const HOPELESS: [&str; 4] = ["ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "CreateContainerError"];
+
+/// So often a container has to have crashed until it is taken for one that always will.
+const CRASHES: i64 = 3;
+
+/// Waits until all that an addon names is ready; `say` is told what is waited for.
+///
+/// # Errors
+/// `Cluster` as soon as a pod shows that it never will: which, why, and the last event.
+pub async fn wait(client: &Client, addon: &Addon, say: impl Fn(&str) + Sync) -> Result<()> {
+    let resources = Resources::discover(client).await?;
+    let all = try_join_all(addon.description.ready.iter().map(|ready| one(client, &resources, ready, &say)));
+    tokio::select! {
+        result = all => result.map(|_| ()),
+        error = hopeless(client, addon) => Err(error),
+    }
+}
+
+async fn one(client: &Client, resources: &Resources, ready: &Ready, say: &(impl Fn(&str) + Sync)) -> Result<()> {
+    let (api_version, kind) = match ready.kind {
+        ReadyKind::Deployment => ("apps/v1", "Deployment"),
+        ReadyKind::DaemonSet => ("apps/v1", "DaemonSet"),
+        ReadyKind::StatefulSet => ("apps/v1", "StatefulSet"),
+        ReadyKind::ApiService => ("apiregistration.k8s.io/v1", "APIService"),
+        ReadyKind::CustomResourceDefinition => ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    };
+    let (resource, scope) = resources
+        .of(api_version, kind)
+        .ok_or_else(|| Error::new(Family::Cluster, format!("the cluster serves no {api_version} {kind}")))?;
+    let api = kubernetes::api_of(client, &resource, &scope, ready.namespace.as_deref());
+    let mut objects = std::pin::pin!(watcher::watch_object(api, &ready.name).default_backoff());
+    loop {
+        match objects.try_next().await {
+            Ok(Some(Some(object))) => {
+                let (done, state) = look(ready.kind, &object);
+                if done {
+                    return Ok(());
+                }
+                say(&format!("{kind} {}: {state}", ready.name));
+            }
+            Ok(Some(None)) => say(&format!("{kind} {} is not there yet", ready.name)),
+            Ok(None) => return Err(Error::new(Family::Cluster, format!("the watch of {kind} {} ended", ready.name))),
+            Err(error) => tracing::debug!(%error, "watch"),
+        }
+    }
+}
+
+/// Whether an object is ready, and how far it is.
+fn look(kind: ReadyKind, object: &DynamicObject) -> (bool, String) {
+    let status = &object.data["status"];
+    let number = |value: &Value| value.as_i64().unwrap_or(0);
+    let seen = number(&status["observedGeneration"]) >= object.metadata.generation.unwrap_or(0);
+    let wanted = || object.data["spec"]["replicas"].as_i64().unwrap_or(1);
+    let counted = |wanted: i64, updated: &str, there: &str| {
+        let (updated, there) = (number(&status[updated]), number(&status[there]));
+        (seen && updated >= wanted && there >= wanted, format!("{} of {wanted} pods", there.min(updated)))
+    };
+    let condition = |name: &str| {
+        let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let found = conditions.iter().find(|condition| condition["type"] == name);
+        let message = found.and_then(|found| found["message"].as_str()).unwrap_or("not yet").to_owned();
+        (found.is_some_and(|found| found["status"] == "True"), message)
+    };
+    match kind {
+        ReadyKind::Deployment => counted(wanted(), "updatedReplicas", "availableReplicas"),
+        ReadyKind::StatefulSet => counted(wanted(), "updatedReplicas", "readyReplicas"),
+        ReadyKind::DaemonSet => {
+            let wanted = number(&status["desiredNumberScheduled"]);
+            counted(wanted, "updatedNumberScheduled", "numberAvailable")
+        }
+        ReadyKind::ApiService => condition("Available"),
+        ReadyKind::CustomResourceDefinition => condition("Established"),
+    }
+}
+
+/// Ends when a pod of the addon will never be ready by itself.
+async fn hopeless(client: &Client, addon: &Addon) -> Error {
+    let pods: Api<Pod> = Api::all(client.clone());
+    let config = watcher::Config::default().labels(&format!("{}={}", super::LABEL, addon.name));
+    let mut changes = std::pin::pin!(watcher(pods, config).default_backoff().applied_objects());
+    loop {
+        match changes.try_next().await {
+            Ok(Some(pod)) => {
+                if let Some((trouble, true)) = trouble(&pod) {
+                    return failed(client, addon, &[(pod, trouble)]).await;
+                }
+            }
+            Ok(None) => std::future::pending().await,
+            Err(error) => tracing::debug!(%error, "watch"),
+        }
+    }
+}
+
+/// Why an addon is not ready, as far as its pods tell.
+pub async fn why(client: &Client, addon: &Addon) -> Error {
+    let pods: Api<Pod> = Api::all(client.clone());
+    let label = format!("{}={}", super::LABEL, addon.name);
+    let list = pods.list(&ListParams::default().labels(&label)).await.map(|list| list.items).unwrap_or_default();
+    let troubles: Vec<_> =
+        list.into_iter().filter_map(|pod| trouble(&pod).map(|(trouble, _)| (pod, trouble))).collect();
+    failed(client, addon, &troubles).await
+}
+
+async fn failed(client: &Client, addon: &Addon, troubles: &[(Pod, String)]) -> Error {
+    let mut message = format!("the addon {} does not become ready", addon.name);
+    let mut look = None;
+    for (pod, trouble) in troubles {
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+        message.push_str(&format!("\n  - pod {namespace}/{name}: {trouble}"));
+        let reports: Api<Report> = Api::namespaced(client.clone(), &namespace);
+        let of_pod = ListParams::default().fields(&format!("involvedObject.name={name},type=Warning"));
+        let reports = reports.list(&of_pod).await.map(|list| list.items).unwrap_or_default();
+        if let Some(report) = reports.into_iter().max_by_key(|report| report.last_timestamp.clone().map(|time| time.0))
+        {
+            let reason = report.reason.unwrap_or_default();
+            message.push_str(&format!("\n    event {reason}: {}", report.message.unwrap_or_default().trim()));
+        }
+        look.get_or_insert(format!("kcl kubectl -- -n {namespace} describe pod {name}"));
+    }
+    let error = Error::new(Family::Cluster, message);
+    let error = match look {
+        Some(look) => error.hint(format!("look closer with: {look}")),
+        None => error,
+    };
+    error
+        .hint(format!("try again with: kcl addons enable {}", addon.name))
+        .hint(format!("or remove it with: kcl addons disable {}", addon.name))
+}
+
+/// What is wrong with a pod that is not ready, and whether waiting is of no use.
+fn trouble(pod: &Pod) -> Option<(String, bool)> {
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    for container in containers {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        let Some(waiting) = waiting else { continue };
+        let reason = waiting.reason.as_deref().unwrap_or("waits");
+        let text = match waiting.message.as_deref() {
+            Some(message) => format!("container {}: {reason}: {message}", container.name),
+            None => format!("container {}: {reason}", container.name),
+        };
+        let crashes = reason == "CrashLoopBackOff" && i64::from(container.restart_count) >= CRASHES;
+        return Some((text, crashes || HOPELESS.contains(&reason)));
+    }
+    let conditions = status.conditions.as_deref().unwrap_or_default();
+    let wrong = conditions
+        .iter()
+        .find(|condition| condition.status != "True" && matches!(condition.type_.as_str(), "PodScheduled" | "Ready"))?;
+    let text = wrong.message.clone().or_else(|| wrong.reason.clone()).unwrap_or_else(|| "not ready".to_owned());
+    Some((format!("{}: {text}", wrong.type_), false))
+}

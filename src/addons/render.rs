@@ -1,0 +1,128 @@
+//! From an addon, its values and facts about the cluster to objects.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ipnet::Ipv4Net;
+use kube::api::DynamicObject;
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::definition::Addon;
+use super::selection::Selected;
+use crate::error::{Error, Family, Result};
+use crate::kubernetes;
+
+/// What templates may ask of a cluster.
+#[derive(Clone, Debug, Serialize)]
+pub struct Facts {
+    /// Its name.
+    pub name: String,
+    /// The DNS domain of services.
+    pub dns_domain: String,
+    /// The node network.
+    pub subnet: Ipv4Net,
+    /// All pods.
+    pub pod_cidr: Ipv4Net,
+    /// All services.
+    pub service_cidr: Ipv4Net,
+    /// The address of the DNS service.
+    pub cluster_dns: String,
+    /// Addresses for services of type LoadBalancer, `first-last`; none where kcl owns no node network.
+    pub load_balancer_pool: Option<String>,
+    /// The names of the nodes, the first control plane first.
+    pub nodes: Vec<String>,
+    /// Makes certificates.
+    #[serde(skip)]
+    pub certificates: Certificates,
+}
+
+/// A certificate of a server, and its key, in PEM.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pair {
+    /// The certificate.
+    pub cert: String,
+    /// Its key.
+    pub key: String,
+    /// The authority's certificate.
+    pub ca: String,
+}
+
+/// Makes a certificate of a server from a name, by which it is kept, and the server's DNS names.
+#[derive(Clone)]
+pub struct Certificates(pub Arc<dyn Fn(&str, &[String]) -> Result<Pair> + Send + Sync>);
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Certificates")
+    }
+}
+
+/// The objects of an addon, each marked as the addon's. `artifacts` has the manifests that come with artifacts.
+///
+/// # Errors
+/// `Usage` for a template that cannot be filled in, or what it is then.
+pub fn objects(selected: &Selected, facts: &Facts, artifacts: &[PathBuf]) -> Result<Vec<DynamicObject>> {
+    let addon = &selected.addon;
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.add_filter("b64", |text: String| STANDARD.encode(text));
+    let certificates = facts.certificates.clone();
+    environment.add_function("certificate", move |name: String, names: Vec<String>| {
+        let pair = (certificates.0)(&name, &names);
+        pair.map(Serde).map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error.message))
+    });
+    let values = context! {
+        cluster => Serde(facts),
+        images => addon.references()?,
+        nodes => facts.nodes.clone(),
+        values => Serde(&selected.values),
+        version => addon.description.version.clone(),
+    };
+    let mut objects = Vec::new();
+    for path in artifacts {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::new(Family::Artifact, format!("{} cannot be read: {error}", path.display())).source(error)
+        })?;
+        objects.extend(kubernetes::documents(&path.display().to_string(), &text)?);
+    }
+    for (file, template) in &addon.templates {
+        let place = format!("the addon {}: {file}", addon.name);
+        let text = environment.render_str(template, &values).map_err(|error| {
+            let line = error.line().map(|line| format!(", line {line}")).unwrap_or_default();
+            Error::new(Family::Usage, format!("{place}{line} cannot be filled in: {error}")).source(error)
+        })?;
+        objects.extend(kubernetes::documents(&place, &text)?);
+    }
+    objects.iter_mut().for_each(|object| mark(object, addon));
+    Ok(objects)
+}
+
+/// Labels an object, and the pods of a workload, as the addon's.
+fn mark(object: &mut DynamicObject, addon: &Addon) {
+    let labels = object.metadata.labels.get_or_insert_default();
+    labels.extend(marks(addon));
+    let pods = match object.types.as_ref().map(|types| types.kind.as_str()) {
+        Some("Deployment" | "DaemonSet" | "StatefulSet" | "Job") => object.data.pointer_mut("/spec/template"),
+        _ => None,
+    };
+    if let Some(pods) = pods.and_then(Value::as_object_mut) {
+        let metadata = pods.entry("metadata").or_insert_with(|| json!({}));
+        if metadata.get("labels").is_none_or(Value::is_null) {
+            metadata["labels"] = json!({});
+        }
+        metadata["labels"][super::LABEL] = addon.name.clone().into();
+    }
+}
+
+/// The labels of what belongs to an addon.
+pub(super) fn marks(addon: &Addon) -> BTreeMap<String, String> {
+    [(super::LABEL.to_owned(), addon.name.clone()), ("app.kubernetes.io/managed-by".to_owned(), "kcl".to_owned())]
+        .into()
+}

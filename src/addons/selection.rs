@@ -1,0 +1,185 @@
+//! Which addons a cluster is to have, with which values: what the user said, and defaults.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::definition::Addon;
+use super::values::Value;
+use crate::config::nearest;
+use crate::error::{Error, Family, Result};
+
+/// What the user said of an addon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct AddonConfig {
+    /// Whether the cluster is to have it; none: as the addon's default is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Where a user's own is. Of this run only: the cluster keeps a copy.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
+    /// Values that differ from the defaults.
+    #[serde(flatten)]
+    pub values: BTreeMap<String, Value>,
+}
+
+/// An addon that a cluster is to have.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// The addon.
+    pub addon: Addon,
+    /// All its values.
+    pub values: BTreeMap<String, Value>,
+    /// The user named it, or one that needs it does not run without it.
+    pub asked: bool,
+}
+
+/// The addons that a cluster is to have, each after those that it needs.
+///
+/// # Errors
+/// `Usage` for an addon or a value that there is not, a value of another type, and a version of Kubernetes that an
+/// addon does not work with.
+pub fn select(
+    known: &BTreeMap<String, Addon>,
+    said: &BTreeMap<String, AddonConfig>,
+    kubernetes: &str,
+) -> Result<Vec<Selected>> {
+    for (name, config) in said {
+        check(find(known, name)?, config)?;
+    }
+    let wanted =
+        |addon: &&Addon| said.get(&addon.name).and_then(|config| config.enabled).unwrap_or(addon.description.default);
+    let mut selected = Vec::new();
+    for addon in known.values().filter(wanted) {
+        let asked = said.get(&addon.name).is_some_and(|config| config.enabled == Some(true));
+        add(known, said, addon, asked, &mut Vec::new(), &mut selected)?;
+    }
+    for one in &selected {
+        if !one.addon.works_with(kubernetes) {
+            let addon = &one.addon;
+            let message = format!(
+                "the addon {} {} is for Kubernetes {}, and the cluster has {kubernetes}",
+                addon.name, addon.description.version, addon.description.kubernetes
+            );
+            return Err(Error::new(Family::Usage, message).hint("choose another with --kubernetes-version"));
+        }
+    }
+    Ok(selected)
+}
+
+fn add(
+    known: &BTreeMap<String, Addon>,
+    said: &BTreeMap<String, AddonConfig>,
+    addon: &Addon,
+    asked: bool,
+    path: &mut Vec<String>,
+    selected: &mut Vec<Selected>,
+) -> Result<()> {
+    if let Some(there) = selected.iter_mut().find(|one| one.addon.name == addon.name) {
+        there.asked |= asked;
+        return Ok(());
+    }
+    if path.contains(&addon.name) {
+        return Err(Error::new(Family::Usage, format!("addons need each other in a circle: {}", path.join(", "))));
+    }
+    path.push(addon.name.clone());
+    for name in &addon.description.needs {
+        if said.get(name).is_some_and(|config| config.enabled == Some(false)) {
+            let message = format!("the addon {} needs {name}, which is disabled", addon.name);
+            return Err(
+                Error::new(Family::Usage, message).hint(format!("enable {name} too, or disable {}", addon.name))
+            );
+        }
+        add(known, said, find(known, name)?, asked, path, selected)?;
+    }
+    path.pop();
+    let mut values: BTreeMap<_, _> =
+        addon.description.values.iter().map(|(name, schema)| (name.clone(), schema.default.clone())).collect();
+    values.extend(said.get(&addon.name).map(|config| config.values.clone()).unwrap_or_default());
+    selected.push(Selected { addon: addon.clone(), values, asked });
+    Ok(())
+}
+
+/// An addon by its name; `Usage` with the nearest where there is none.
+pub fn find<'a>(known: &'a BTreeMap<String, Addon>, name: &str) -> Result<&'a Addon> {
+    known.get(name).ok_or_else(|| {
+        let names: Vec<&str> = known.keys().map(String::as_str).collect();
+        let right = match nearest(name, names.iter().copied()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("known are {}", names.join(", ")),
+        };
+        Error::new(Family::Usage, format!("\"{name}\" is not an addon: {right}"))
+            .hint("one of your own is a folder or an archive: kcl addons enable ./my-addon")
+    })
+}
+
+fn check(addon: &Addon, config: &AddonConfig) -> Result<()> {
+    let wrong = |message: String| Error::new(Family::Usage, format!("the addon {}: {message}", addon.name));
+    let schemas = &addon.description.values;
+    for (name, value) in &config.values {
+        let Some(schema) = schemas.get(name) else {
+            let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
+            let right = match (nearest(name, names.iter().copied()), names.as_slice()) {
+                (Some(meant), _) => format!("did you mean \"{meant}\"?"),
+                (None, []) => "it has none".to_owned(),
+                (None, names) => format!("it has {}", names.join(", ")),
+            };
+            return Err(wrong(format!("\"{name}\" is none of its values: {right}")));
+        };
+        schema.check(value).map_err(|problem| wrong(format!("{name}: {problem}")))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(texts: &[(&str, &str)]) -> BTreeMap<String, Addon> {
+        let addon = |(name, more): &(&str, &str)| {
+            let text = format!("title = 't'\nversion = '1'\n{more}");
+            let files = [("addon.toml".to_owned(), text), ("a.yaml".to_owned(), String::new())].into();
+            ((*name).to_owned(), Addon::parse(name, "test", files).expect(name))
+        };
+        texts.iter().map(addon).collect()
+    }
+
+    fn said(name: &str, enabled: bool) -> BTreeMap<String, AddonConfig> {
+        [(name.to_owned(), AddonConfig { enabled: Some(enabled), ..AddonConfig::default() })].into()
+    }
+
+    fn names(selected: &[Selected]) -> Vec<&str> {
+        selected.iter().map(|one| one.addon.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_needed_comes_first() {
+        let known = known(&[("a", "needs = ['z']"), ("m", "default = true"), ("z", "")]);
+        let selected = select(&known, &said("a", true), "v1.37.0").expect("a selection");
+        assert_eq!(names(&selected), ["z", "a", "m"]);
+        assert!(selected[0].asked && !selected[2].asked);
+        assert_eq!(names(&select(&known, &said("m", false), "v1.37.0").expect("a selection")), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_with_what_is_right() {
+        let known = known(&[
+            ("ingress", "kubernetes = '>=1.40'\n[values.replicas]\ntype = 'integer'\ndefault = 1\ndescription = 'd'"),
+            ("a", "needs = ['b']"),
+            ("b", "needs = ['a']"),
+        ]);
+        let error =
+            |said: BTreeMap<String, AddonConfig>| select(&known, &said, "v1.37.0").expect_err("an error").message;
+        assert!(error(said("ingres", true)).contains("did you mean \"ingress\"?"));
+        assert!(error(said("ingress", true)).contains("is for Kubernetes >=1.40"));
+        assert!(error(said("a", true)).contains("circle"));
+        let mut wrong = said("ingress", true);
+        wrong.get_mut("ingress").unwrap().values.insert("replicas".into(), "two".into());
+        assert!(error(wrong).contains("replicas: \"two\" is no integer"));
+        let mut wrong = said("ingress", true);
+        wrong.get_mut("ingress").unwrap().values.insert("replica".into(), 2.into());
+        assert!(error(wrong).contains("did you mean \"replicas\"?"));
+    }
+}

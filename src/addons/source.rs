@@ -1,0 +1,158 @@
+//! Where addons are from: built into kcl, or a user's own, of which a cluster keeps a copy.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+
+use super::definition::{Addon, DESCRIPTION};
+use super::selection::AddonConfig;
+use crate::artifacts::embedded;
+use crate::config::is_dns_label;
+use crate::error::{Error, Family, Result};
+
+/// Where kcl's own addons are from.
+pub const BUILT_IN: &str = "built-in";
+
+/// The file of a copy that says where it is from.
+const ORIGIN: &str = "origin";
+
+/// All addons that a cluster can have: those of kcl, the user's own of which copies lie in `copies`, and those that `said`
+/// names the source of.
+pub fn known(copies: &Path, said: &BTreeMap<String, AddonConfig>) -> Result<BTreeMap<String, Addon>> {
+    let mut addons = BTreeMap::new();
+    for (name, files) in embedded::ADDONS {
+        let files = files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect();
+        addons.insert((*name).to_owned(), Addon::parse(name, BUILT_IN, files)?);
+    }
+    for path in directories(copies).map_err(|error| unreadable(copies, &error))? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut files = folder(&path)?;
+        let origin = files.remove(ORIGIN).unwrap_or_default();
+        addons.insert(name.clone(), Addon::parse(&name, &origin, files)?);
+    }
+    for (name, source) in said.iter().filter_map(|(name, config)| Some((name, config.source.as_ref()?))) {
+        addons.insert(name.clone(), Addon::parse(name, &source.display().to_string(), read(source)?)?);
+    }
+    Ok(addons)
+}
+
+/// The name and the place of a user's own addon, where `word` is one and not the name of an addon: a path has a slash in
+/// it, or the ending of an archive.
+///
+/// # Errors
+/// `Usage` for a path that is not there, or makes no name, or the name of an addon of kcl's.
+pub fn own(word: &str, base: &Path) -> Result<Option<(String, PathBuf)>> {
+    let archive = ["tar", "tar.gz", "tgz"].iter().any(|ending| word.ends_with(&format!(".{ending}")));
+    if !word.contains('/') && !archive {
+        return Ok(None);
+    }
+    let path = base.join(word);
+    let path = fs::canonicalize(&path).map_err(|error| unreadable(&path, &error))?;
+    let stem = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = stem.split_once('.').map_or(stem.as_str(), |(name, _)| name).to_owned();
+    if !is_dns_label(&name) {
+        let message = format!("{word}: \"{name}\" is not a name for an addon: use lower-case letters, digits and '-'");
+        return Err(Error::new(Family::Usage, message).hint("rename its folder or archive"));
+    }
+    if embedded::ADDONS.iter().any(|(known, _)| *known == name) {
+        let message = format!("{word}: kcl itself has an addon called {name}");
+        return Err(Error::new(Family::Usage, message).hint("give yours another name: rename its folder or archive"));
+    }
+    Ok(Some((name, path)))
+}
+
+/// Keeps a copy of a user's own addon in `copies`, in place of an earlier one.
+pub fn take(copies: &Path, name: &str, source: &Path) -> Result<()> {
+    let files = read(source)?;
+    let (place, fresh) = (copies.join(name), copies.join(format!(".{name}")));
+    let write = || {
+        if fresh.exists() {
+            fs::remove_dir_all(&fresh)?;
+        }
+        fs::create_dir_all(&fresh)?;
+        for (file, text) in &files {
+            fs::write(fresh.join(file), text)?;
+        }
+        fs::write(fresh.join(ORIGIN), source.display().to_string())?;
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
+        }
+        fs::rename(&fresh, &place)
+    };
+    write().map_err(|error| {
+        Error::new(Family::State, format!("{} cannot be written: {error}", place.display())).source(error)
+    })
+}
+
+fn read(source: &Path) -> Result<BTreeMap<String, String>> {
+    if source.is_dir() { folder(source) } else { unpack(source) }
+}
+
+/// Removes the copy of a user's own addon, where there is one.
+pub fn forget(own: &Path, name: &str) -> Result<()> {
+    let place = own.join(name);
+    match fs::remove_dir_all(&place) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Family::State, format!("{} cannot be removed: {error}", place.display())).source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn directories(own: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !own.exists() {
+        return Ok(Vec::new());
+    }
+    let paths: std::io::Result<Vec<_>> = fs::read_dir(own)?.map(|entry| entry.map(|entry| entry.path())).collect();
+    let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    Ok(paths?.into_iter().filter(|path| path.is_dir() && !hidden(path)).collect())
+}
+
+/// The texts of a folder's own files.
+fn folder(path: &Path) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
+        let entry = entry.map_err(|error| unreadable(path, &error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_file() && wanted(&name) {
+            let text = fs::read_to_string(entry.path()).map_err(|error| unreadable(&entry.path(), &error))?;
+            files.insert(name, text);
+        }
+    }
+    Ok(files)
+}
+
+/// The texts of an archive: the folder's files, with or without the folder.
+fn unpack(path: &Path) -> Result<BTreeMap<String, String>> {
+    let failed = |error: std::io::Error| unreadable(path, &error);
+    let file = fs::File::open(path).map_err(failed)?;
+    let reader: Box<dyn Read> = if path.extension().is_some_and(|ending| ending == "tar") {
+        Box::new(file)
+    } else {
+        Box::new(GzDecoder::new(file))
+    };
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(reader).entries().map_err(failed)? {
+        let mut entry = entry.map_err(failed)?;
+        let inner = entry.path().map_err(failed)?.into_owned();
+        let name = inner.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if entry.header().entry_type().is_file() && inner.components().count() <= 3 && wanted(&name) {
+            let mut text = String::new();
+            entry.read_to_string(&mut text).map_err(failed)?;
+            files.insert(name, text);
+        }
+    }
+    Ok(files)
+}
+
+fn wanted(name: &str) -> bool {
+    name == DESCRIPTION || name == ORIGIN || (name.ends_with(".yaml") && !name.starts_with('.'))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Family::Usage, format!("{} cannot be read: {error}", path.display()))
+        .hint("an addon is a folder with addon.toml and manifests, or a tar archive of one")
+}

@@ -1,0 +1,335 @@
+//! Addons of a cluster: what it is to have, and the verbs that change it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use kcl_driver_api::{Driver, Machine, Power};
+use kcl_node_spec::Role;
+use serde::Serialize;
+
+use super::kubectl::{access, pki};
+use super::{App, interruptible, observe};
+use crate::addons::{
+    self, Addon, BUILT_IN, Certificates, Enabling, Facts, Material, Pair, Record, Selected, Value, ValueSchema,
+};
+use crate::artifacts::{self, Artifacts, Way};
+use crate::bootstrap;
+use crate::config::ClusterSpec;
+use crate::error::{Error, Family, Result};
+use crate::kubernetes;
+use crate::state::ClusterState;
+
+/// What holds for a change of addons.
+#[derive(Clone, Debug)]
+pub struct AddonOptions {
+    /// How artifacts are had.
+    pub artifacts: artifacts::Options,
+    /// And which way.
+    pub way: Way,
+    /// How long readiness, or removal, is waited for.
+    pub wait_timeout: Duration,
+}
+
+/// A row of `kcl addons list`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AddonRow {
+    /// Its name.
+    #[serde(skip)]
+    pub name: String,
+    /// The cluster.
+    pub profile: String,
+    /// `enabled` or `disabled`.
+    pub status: &'static str,
+    /// The version of its software.
+    pub version: String,
+    /// What it is for.
+    pub title: String,
+    /// `built-in`, or where the user's own is from.
+    pub origin: String,
+}
+
+/// What is known of one addon.
+pub struct AddonInfo {
+    /// The addon.
+    pub addon: Addon,
+    /// Whether the cluster is to have it.
+    pub enabled: bool,
+    /// Its values: what each is, and its schema.
+    pub values: BTreeMap<String, (Value, ValueSchema)>,
+    /// References of its images.
+    pub images: Vec<String>,
+}
+
+/// Where copies of a user's own addons lie.
+fn copies(app: &App, cluster: &str) -> PathBuf {
+    app.store.paths().cluster(cluster).join("addons")
+}
+
+/// The addons that a cluster is to have.
+pub(super) fn selected(app: &App, spec: &ClusterSpec) -> Result<Vec<Selected>> {
+    let known = addons::known(&copies(app, &spec.name), &spec.addons)?;
+    addons::select(&known, &spec.addons, &spec.kubernetes_version)
+}
+
+/// The same, after the user's own ones that were named in this run are copied.
+pub(super) fn taken(app: &App, spec: &mut ClusterSpec) -> Result<Vec<Selected>> {
+    let copies = copies(app, &spec.name);
+    for (name, config) in &mut spec.addons {
+        if let Some(source) = config.source.take() {
+            addons::take(&copies, name, &source)?;
+        }
+    }
+    selected(app, spec)
+}
+
+/// Gets what addons are made from: images that nodes do not have from the start, and manifests of artifacts.
+pub(super) async fn material(
+    app: &App,
+    options: &artifacts::Options,
+    way: &Way,
+    selected: &[Selected],
+) -> Result<Material> {
+    let mut names = Vec::new();
+    for one in selected {
+        names.extend(one.addon.catalog_images()?.into_iter().filter(|image| !image.system).map(|image| image.name));
+    }
+    let wanted = selected.iter().flat_map(|one| &one.addon.description.artifact_manifests);
+    let mut sources: Vec<String> = wanted.map(|manifest| manifest.artifact.clone()).collect();
+    sources.dedup();
+    if names.is_empty() && sources.is_empty() {
+        return Ok(Material::default());
+    }
+    let artifacts = Artifacts::open(&app.store.paths().cache, options.clone())?;
+    let images = if names.is_empty() { Vec::new() } else { artifacts.images(&names, way, &app.progress).await? };
+    let places = if sources.is_empty() { Vec::new() } else { artifacts.fetch(&sources, way, &app.progress).await? };
+    let places: BTreeMap<_, _> = sources.iter().zip(places).collect();
+    let of = |one: &Selected| {
+        let manifests = one.addon.description.artifact_manifests.iter();
+        manifests.filter_map(|manifest| Some(places.get(&manifest.artifact)?.join(&manifest.path))).collect()
+    };
+    Ok(Material { images, manifests: selected.iter().map(|one| (one.addon.name.clone(), of(one))).collect() })
+}
+
+/// What templates may ask of a cluster.
+pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Result<Facts> {
+    let spec = &state.spec;
+    // Machines that have addresses by themselves are on somebody's network, of which kcl may give nothing away.
+    let pool = match driver.addresses().await?.is_empty() {
+        true => bootstrap::load_balancer_pool(state.subnet),
+        false => None,
+    };
+    let text = |(first, last): (Ipv4Addr, Ipv4Addr)| format!("{first}-{last}");
+    let (authority, expiration) = (pki(app, &spec.name)?, spec.cert_expiration);
+    let certificate = move |name: &str, names: &[String]| {
+        let (cert, key) = authority.server_certificate(name, names, expiration, Timestamp::now())?;
+        Ok(Pair { cert, key, ca: authority.ca_pem().to_owned() })
+    };
+    Ok(Facts {
+        name: spec.name.clone(),
+        dns_domain: spec.dns_domain.clone(),
+        subnet: state.subnet,
+        pod_cidr: spec.pod_cidr,
+        service_cidr: spec.service_cidr,
+        cluster_dns: bootstrap::cluster_dns(spec).to_string(),
+        load_balancer_pool: pool.map(text),
+        nodes: state.nodes.iter().map(|node| node.name.clone()).collect(),
+        certificates: Certificates(Arc::new(certificate)),
+    })
+}
+
+/// All addons, as they are for a cluster; it need not be there.
+pub fn addons(app: &App, cluster: &str) -> Result<Vec<AddonRow>> {
+    let spec = app.store.load(cluster)?.map_or_else(|| ClusterSpec::with_defaults(cluster), |state| state.spec);
+    let there = app.store.load(cluster)?.is_some();
+    let known = addons::known(&copies(app, cluster), &BTreeMap::new())?;
+    let enabled = match there {
+        true => addons::select(&known, &spec.addons, &spec.kubernetes_version)?,
+        false => Vec::new(),
+    };
+    let row = |addon: Addon| AddonRow {
+        profile: cluster.to_owned(),
+        status: if enabled.iter().any(|one| one.addon.name == addon.name) { "enabled" } else { "disabled" },
+        version: addon.description.version,
+        title: addon.description.title,
+        origin: addon.origin,
+        name: addon.name,
+    };
+    Ok(known.into_values().map(row).collect())
+}
+
+/// What is known of one addon.
+pub fn info(app: &App, cluster: &str, name: &str) -> Result<AddonInfo> {
+    let state = app.store.load(cluster)?;
+    let spec = state.map_or_else(|| ClusterSpec::with_defaults(cluster), |state| state.spec);
+    let known = addons::known(&copies(app, cluster), &BTreeMap::new())?;
+    let addon = addons::find(&known, name)?.clone();
+    let enabled = selected(app, &spec)?.iter().any(|one| one.addon.name == name);
+    let said = spec.addons.get(name).map(|config| config.values.clone()).unwrap_or_default();
+    let value = |(name, schema): (&String, &ValueSchema)| {
+        let value = said.get(name).unwrap_or(&schema.default).clone();
+        (name.clone(), (value, schema.clone()))
+    };
+    let values = addon.description.values.iter().map(value).collect();
+    let images = addon.references()?.into_values().collect();
+    Ok(AddonInfo { addon, enabled, values, images })
+}
+
+/// Enables addons: by name, or a user's own by its folder or archive. Returns whether the cluster runs; one that does
+/// not gets them at its next start.
+pub async fn enable(app: &App, cluster: &str, words: &[String], options: &AddonOptions) -> Result<bool> {
+    let _lock = app.lock(cluster).await?;
+    let mut state = app.existing(cluster)?;
+    let mut names = Vec::new();
+    for word in words {
+        let (name, source) = match addons::own(word, Path::new(""))? {
+            Some((name, source)) => (name, Some(source)),
+            None => (word.clone(), None),
+        };
+        let config = state.spec.addons.entry(name.clone()).or_default();
+        config.enabled = Some(true);
+        config.source = source;
+        names.push(name);
+    }
+    selected(app, &state.spec)?;
+    change(app, &mut state, &names, options).await
+}
+
+/// Changes values of an addon, `none` for the default; what is enabled takes them over.
+pub async fn configure(
+    app: &App,
+    cluster: &str,
+    name: &str,
+    values: BTreeMap<String, Option<Value>>,
+    options: &AddonOptions,
+) -> Result<bool> {
+    let _lock = app.lock(cluster).await?;
+    let mut state = app.existing(cluster)?;
+    let config = state.spec.addons.entry(name.to_owned()).or_default();
+    for (key, value) in values {
+        match value {
+            Some(value) => config.values.insert(key, value),
+            None => config.values.remove(&key),
+        };
+    }
+    let enabled = selected(app, &state.spec)?.iter().any(|one| one.addon.name == name);
+    let names = if enabled { vec![name.to_owned()] } else { Vec::new() };
+    change(app, &mut state, &names, options).await
+}
+
+/// Keeps what is wanted, and carries it out where the cluster runs: the addons called `names` and those that they need.
+async fn change(app: &App, state: &mut ClusterState, names: &[String], options: &AddonOptions) -> Result<bool> {
+    let wanted = taken(app, &mut state.spec)?;
+    app.store.save(state)?;
+    let driver = observe::driver_of(app, state)?;
+    let machines = running(driver.as_ref(), state).await?;
+    if machines.is_empty() || names.is_empty() {
+        return Ok(!machines.is_empty());
+    }
+    let mut these = names.to_vec();
+    for one in wanted.iter().rev() {
+        if these.contains(&one.addon.name) {
+            these.extend(one.addon.description.needs.iter().cloned());
+        }
+    }
+    let work = async {
+        let of_these: Vec<Selected> = wanted.iter().filter(|one| these.contains(&one.addon.name)).cloned().collect();
+        let material = material(app, &options.artifacts, &options.way, &of_these).await?;
+        if !material.images.is_empty() {
+            let step = app.progress.step("images", "Sending images to the nodes");
+            let sent = addons::ensure_images(&machines, &material.images).await?;
+            step.finish(format!("Images are in the nodes ({sent} sent)"));
+        }
+        let client = kubernetes::connect(&access(app, state)?)?;
+        let facts = facts(app, state, driver.as_ref()).await?;
+        let enabling = Enabling {
+            client: &client,
+            selected: &wanted,
+            facts: &facts,
+            material: &material,
+            progress: &app.progress,
+        };
+        match tokio::time::timeout(options.wait_timeout, enabling.enable(&these)).await {
+            Ok(result) => result,
+            Err(_) => Err(enabling.timed_out(&these, options.wait_timeout.as_secs()).await),
+        }
+    };
+    interruptible(work).await?;
+    Ok(true)
+}
+
+/// Disables addons: removes all that they made. With `data` also users' data. Returns whether the cluster runs; one that
+/// does not loses them at its next start.
+pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, options: &AddonOptions) -> Result<bool> {
+    let _lock = app.lock(cluster).await?;
+    let mut state = app.existing(cluster)?;
+    let copies = copies(app, cluster);
+    let known = addons::known(&copies, &BTreeMap::new())?;
+    let before = selected(app, &state.spec)?;
+    for name in names {
+        addons::find(&known, name)?;
+        state.spec.addons.entry(name.clone()).or_default().enabled = Some(false);
+    }
+    selected(app, &state.spec)?;
+    let driver = observe::driver_of(app, &state)?;
+    let runs = !running(driver.as_ref(), &state).await?.is_empty();
+    if data && !runs {
+        let message =
+            format!("cluster \"{cluster}\" does not run, so the data of {} cannot be removed", names.join(", "));
+        return Err(Error::new(Family::Usage, message)
+            .hint(format!("start it with: kcl start -p {cluster}"))
+            .hint("or disable without --data: what users have stored stays"));
+    }
+    app.store.save(&state)?;
+    if runs {
+        let client = kubernetes::connect(&access(app, &state)?)?;
+        let work = async {
+            let records = addons::records(&client).await?;
+            // Those that need others go before them; what was disabled before may have data left.
+            let enabled: Vec<&String> = before.iter().rev().map(|one| &one.addon.name).collect();
+            let order = enabled.iter().copied().chain(names.iter().filter(|name| !enabled.contains(name)));
+            for name in order.filter(|name| names.contains(name)) {
+                if let Some(record) = records.get(name) {
+                    let step = app.progress.step("addons", format!("Removing {name}"));
+                    remove(&client, record, data, options).await?;
+                    step.finish(format!("{name} is removed"));
+                }
+            }
+            Ok(())
+        };
+        interruptible(work).await?;
+    }
+    for addon in names.iter().filter_map(|name| known.get(name)).filter(|addon| addon.origin != BUILT_IN) {
+        state.spec.addons.remove(&addon.name);
+        app.store.save(&state)?;
+        addons::forget(&copies, &addon.name)?;
+    }
+    Ok(runs)
+}
+
+async fn remove(client: &kube::Client, record: &Record, data: bool, options: &AddonOptions) -> Result<()> {
+    let name = &record.addon;
+    tokio::time::timeout(options.wait_timeout, addons::remove(client, record, data)).await.unwrap_or_else(|_| {
+        let seconds = options.wait_timeout.as_secs();
+        let message = format!("the addon {name} was not gone within {seconds} s (--wait-timeout)");
+        Err(Error::new(Family::Timeout, message)
+            .hint(format!("see what is left with: kcl kubectl -- get all -A -l {}={name}", addons::LABEL))
+            .hint(format!("go on with: kcl addons disable {name}")))
+    })
+}
+
+/// The machines of a cluster's nodes that run, as long as its control plane is among them.
+async fn running(driver: &dyn Driver, state: &ClusterState) -> Result<Vec<Box<dyn Machine>>> {
+    let list = driver.list(Some(&state.spec.name)).await?;
+    let runs = |name: &str| list.iter().any(|machine| machine.name == name && machine.power == Power::Running);
+    if !state.nodes.iter().any(|node| node.role == Role::ControlPlane && runs(&node.name)) {
+        return Ok(Vec::new());
+    }
+    let nodes = state.nodes.iter().filter(|node| runs(&node.name));
+    Ok(try_join_all(nodes.map(|node| driver.machine(&state.spec.name, &node.name))).await?)
+}
