@@ -9,7 +9,8 @@ use crate::{metrics_server, monitoring, storage};
 #[test]
 fn storage_metrics_and_monitoring() {
     let home = Home::new("observed");
-    let cluster = home.start("observed", &["--nodes", "3", "--addons", "metrics-server,monitoring"]);
+    let cluster = home.start("observed", &["--nodes", "3"]);
+    cluster.kcl(["addons", "enable", "metrics-server", "monitoring"]).ok();
     home.step("volumes on three nodes");
     storage::fill(&cluster);
     home.step("new pods on them");
@@ -29,12 +30,18 @@ fn storage_metrics_and_monitoring() {
     monitoring::pods_are_seen(&cluster);
     let moment = monitoring::moment(&cluster);
 
-    home.step("a node is killed, and started");
-    let node = cluster.field(&["pod", "store-1"], ".spec.nodeName");
-    kill_node(&cluster, &node);
+    home.step("a node loses its power");
+    cut_power(&cluster, &[cluster.field(&["pod", "store-1"], ".spec.nodeName")]);
     cluster.start(&[]).ok();
     cluster.settled();
     storage::kept(&cluster);
+
+    home.step("all nodes lose it");
+    cut_power(&cluster, &cluster.node_names());
+    cluster.start(&[]).ok();
+    cluster.settled();
+    storage::kept(&cluster);
+    monitoring::history_is_kept(&cluster, moment);
 
     home.step("stop and start");
     cluster.kcl(["stop"]).ok();
@@ -56,18 +63,23 @@ fn storage_metrics_and_monitoring() {
     cluster.wait_for("delete", &["namespace/kcl-monitoring", &format!("pv/{volume}")]);
 }
 
-/// Cuts a machine's power: its first process ends, and with it all others.
-fn kill_node(cluster: &TestCluster<'_>, node: &str) {
-    let spec = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/root/etc/kcl/node.json")).unwrap_or_default();
-    let name = format!("\"name\": \"{node}\"");
+/// Cuts the power of machines: their first processes end, and with them all others.
+fn cut_power(cluster: &TestCluster<'_>, nodes: &[String]) {
+    let spec = |pid: i32| {
+        let text = std::fs::read(format!("/proc/{pid}/root/etc/kcl/node.json")).unwrap_or_default();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap_or_default()
+    };
     let processes = cluster.traces().processes;
     let agents = processes.iter().filter(|(_, command)| command.contains("kcl-node run"));
-    let first = agents.map(|(pid, _)| *pid).find(|pid| spec(*pid).contains(&format!("\n  {name}")));
-    let first = first.unwrap_or_else(|| panic!("no agent of {node}: {processes:#?}"));
-    kill(Pid::from_raw(first), Signal::SIGKILL).expect("it runs");
-    eventually("its end is seen", || {
-        let nodes = cluster.nodes();
-        let stopped = nodes.iter().any(|row| row["Name"] == node && row["Status"] == "Stopped");
-        if stopped { Ok(()) } else { Err(format!("{nodes:?}")) }
+    let agents = agents.filter(|(pid, _)| nodes.iter().any(|node| spec(*pid)["name"] == node.as_str()));
+    let agents: Vec<i32> = agents.map(|(pid, _)| *pid).collect();
+    assert_eq!(agents.len(), nodes.len(), "{processes:#?}");
+    for agent in agents {
+        kill(Pid::from_raw(agent), Signal::SIGKILL).expect("it runs");
+    }
+    eventually("their end is seen", || {
+        let rows = cluster.nodes();
+        let stopped = |node: &String| rows.iter().any(|row| row["Name"] == node.as_str() && row["Status"] == "Stopped");
+        if nodes.iter().all(stopped) { Ok(()) } else { Err(format!("{rows:?}")) }
     });
 }
