@@ -1,6 +1,7 @@
 //! Clusters: the plan, and the verbs that carry it out.
 
 mod addons;
+mod ca;
 mod delete;
 mod drivers;
 mod interrupt;
@@ -15,6 +16,7 @@ mod status;
 mod stop;
 
 pub use addons::{AddonInfo, AddonOptions, AddonRow, addons, configure, disable, enable, info};
+pub use ca::{Trust, ca, trust, untrust};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};
 pub use interrupt::interruptible;
