@@ -4,5 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ingress;
 mod lifecycle;
 mod own;
+mod registry;
+mod web;
