@@ -20,6 +20,8 @@ openssh-server          /usr/sbin/sshd
 openssh-client          /usr/bin/ssh-keygen
 qemu-system-x86         /usr/bin/qemu-system-x86_64
 e2fsprogs               /usr/sbin/mke2fs
+curl                    /usr/bin/curl
+ca-certificates         /usr/sbin/update-ca-certificates
 ruby                    /usr/bin/ruby
 nodejs                  /usr/bin/node
 npm                     /usr/bin/npm

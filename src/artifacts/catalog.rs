@@ -114,6 +114,50 @@ pub struct GoBuild {
     /// Whether C is needed; the program is linked statically then.
     #[serde(default)]
     pub cgo: bool,
+    /// Modules that are built from a copy, with other files in it. `go.mod` has to lead to the copy:
+    /// `replace example.org/x => ./example.org/x`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patched: Vec<Patched>,
+    /// Files of modules that become part of the entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<Copies>,
+}
+
+/// A module with some files of our own in the place of its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patched {
+    /// Its path.
+    pub module: String,
+    /// Its version.
+    pub version: String,
+    /// Its digest, as in `go.sum`, which has none of a copy.
+    pub sum: String,
+    /// Files of the module, and what is in their place: a file below `images/components`.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// Files and directories of the module that are left out.
+    #[serde(default)]
+    pub without: Vec<String>,
+}
+
+/// Files of a module.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Copies {
+    /// Its path. It is one of those that the programs are built from.
+    pub module: String,
+    /// Files of it.
+    pub files: Vec<String>,
+    /// The directory of the entry where they go, under their own names.
+    pub to: String,
+}
+
+impl GoBuild {
+    /// All files below `images/components` that it takes.
+    pub fn inputs(&self) -> impl Iterator<Item = &String> {
+        self.sources.iter().chain(self.patched.iter().flat_map(|patched| patched.files.values()))
+    }
 }
 
 /// Something that a build needs on the host.
@@ -138,13 +182,22 @@ pub struct Release {
     pub base: Option<String>,
     /// The checksum file, below the base: bare digests or `sha256sum` lines. `{path}` is the file's own.
     pub checksum: String,
-    /// Digests that are known beforehand, by the file's path with its placeholders.
+    /// Digests that are known beforehand, by the file's path with its placeholders, then by architecture (`any`: the
+    /// file is the same for all).
     #[serde(default)]
     pub sha256: BTreeMap<String, BTreeMap<String, String>>,
     /// How the files are packed.
     pub archive: Option<Archive>,
     /// Files below the base and what becomes of each.
     pub files: BTreeMap<String, Takes>,
+}
+
+impl Release {
+    /// The digest of a file, where it is known beforehand.
+    pub fn pinned(&self, path: &str, arch: &str) -> Option<&str> {
+        let digests = self.sha256.get(path)?;
+        digests.get(arch).or_else(|| digests.get("any")).map(String::as_str)
+    }
 }
 
 /// A kind of archive.
@@ -284,7 +337,7 @@ impl Artifact {
         let mut inputs = vec![serde_json::to_vec(&(&identity, self.arch)).expect("a definition is plain data")];
         match identity.build.as_ref().map(|build| &build.recipe) {
             Some(Recipe::Go(go)) => {
-                for source in &go.sources {
+                for source in go.inputs() {
                     inputs.push(embedded::component(&self.fill(source))?.to_vec());
                 }
             }

@@ -36,8 +36,8 @@ pub async fn fetch(
         let path = artifact.fill(template);
         let url = join(base, &path);
         let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
-        let expected = match release.sha256.get(template).and_then(|pinned| pinned.get(artifact.arch)) {
-            Some(pinned) => pinned.clone(),
+        let expected = match release.pinned(template, artifact.arch) {
+            Some(pinned) => pinned.to_owned(),
             None => {
                 let checksum = join(base, &artifact.fill(&release.checksum.replace("{path}", template)));
                 let text = http.text(&checksum).await?;
@@ -166,10 +166,10 @@ fn place(partial: &Path, to: &str) -> Result<std::path::PathBuf> {
     Ok(path)
 }
 
-/// What lies in a directory of an entry is a program.
+/// What lies in a directory of an entry is a program, archives and manifests apart.
 fn finish(path: &Path) -> Result<()> {
-    let archive = path.extension().is_some_and(|extension| extension == "zst");
-    let mode = if archive { 0o644 } else { 0o755 };
+    let data = path.extension().is_some_and(|extension| ["zst", "yaml"].iter().any(|data| extension == *data));
+    let mode = if data { 0o644 } else { 0o755 };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| trouble("change", path, error))
 }
 

@@ -3,6 +3,7 @@
 mod addons;
 mod artifacts;
 mod bundle;
+mod ca;
 mod completion;
 mod config;
 mod dashboard;
@@ -92,6 +93,8 @@ enum Verb {
     Logs(logs::Args),
     /// Point kubectl at the cluster: write it into the kubeconfig again
     UpdateContext(update_context::Args),
+    /// Print the certificate of a cluster's CA, or have this system trust it
+    Ca(ca::Args),
     /// List the drivers, whether they work here, and what is missing
     Drivers(drivers::Args),
     /// Get, list and clean what clusters are made from: binaries and images
@@ -140,6 +143,7 @@ impl Verb {
             Verb::Ssh(args) => ssh::run(app, profile, args).await,
             Verb::Logs(args) => logs::run(app, profile, args).await,
             Verb::UpdateContext(args) => update_context::run(app, profile, args).await,
+            Verb::Ca(args) => ca::run(app, profile, args),
             Verb::Drivers(args) => drivers::run(app, args).await,
             Verb::Artifacts(verb) => artifacts::run(app, verb).await,
             Verb::Bundle(verb) => bundle::run(app, verb).await,

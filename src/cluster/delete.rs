@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use kcl_driver_api::Driver;
 
-use super::{App, drivers, observe};
+use super::{App, ca, drivers, observe};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
@@ -45,6 +45,7 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
                 }
             }
             remove(app, driver.as_ref(), cluster).await?;
+            ca::forget(app, cluster);
             app.store.remove(lock)?;
             step.finish(format!("\"{cluster}\" is deleted"));
             Ok(())

@@ -1,6 +1,7 @@
 //! Clusters: the plan, and the verbs that carry it out.
 
 mod addons;
+mod ca;
 mod dashboard;
 mod delete;
 mod drivers;
@@ -17,6 +18,7 @@ mod status;
 mod stop;
 
 pub use addons::{AddonInfo, AddonOptions, AddonRow, addon_images, addons, configure, disable, enable, info};
+pub use ca::{Trust, ca, trust, untrust};
 pub use dashboard::{DashboardOptions, dashboard, serve_dashboard};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};

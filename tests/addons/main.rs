@@ -4,10 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ingress;
 mod lifecycle;
 mod load_balancer;
 mod metrics_server;
 mod monitoring;
 mod observed;
 mod own;
+mod registry;
 mod storage;
+mod web;

@@ -32,6 +32,7 @@ fn help_of_each_verb() {
         "ssh",
         "logs",
         "update-context",
+        "ca",
         "drivers",
         "artifacts",
         "bundle",

@@ -8,6 +8,7 @@ use super::super::cache::{remove, trouble};
 use super::super::catalog::{Artifact, GoBuild};
 use super::super::job::Job;
 use super::super::{embedded, process};
+use super::modules;
 use crate::error::{Error, Family, Result};
 
 /// Builds the programs of `recipe` into `partial`.
@@ -29,6 +30,7 @@ pub async fn build(
         std::fs::write(&path, embedded::component(&source)?).map_err(|error| trouble("write", &path, error))?;
     }
     let version = go_version(&module).await?;
+    modules::patch(artifact, &recipe.patched, &module, job).await?;
 
     let output = partial.join(&recipe.output);
     std::fs::create_dir_all(&output).map_err(|error| trouble("make", &output, error))?;
@@ -41,6 +43,7 @@ pub async fn build(
     for package in apart {
         work.packages(&[package], &recipe.tags_of[package]).await?;
     }
+    modules::copy(&recipe.copies, &module, partial).await?;
     remove(&module)?;
     Ok(vec![version])
 }
@@ -100,11 +103,17 @@ impl Work<'_> {
 }
 
 fn go(module: &Path, recipe: &GoBuild) -> Command {
+    let mut command = command(module);
+    command.env("CGO_ENABLED", if recipe.cgo { "1" } else { "0" });
+    command
+}
+
+/// The go command in a directory.
+pub(super) fn command(directory: &Path) -> Command {
     let mut command = Command::new("go");
-    command.current_dir(module);
+    command.current_dir(directory);
     // The cache may lie within somebody's workspace or be cross-compiling by habit.
     command.env("GOWORK", "off").env("GO111MODULE", "on").env("GOOS", "linux").env_remove("GOARCH");
-    command.env("CGO_ENABLED", if recipe.cgo { "1" } else { "0" });
     command
 }
 

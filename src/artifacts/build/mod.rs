@@ -3,6 +3,7 @@
 mod debian;
 mod go;
 mod kernel;
+mod modules;
 mod needs;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,89 @@
+//! Go modules as files: some are built from a copy with files of our own in it, of some a file becomes part of an entry.
+//!
+//! Go's own `-overlay` would spare the copy, but refuses files in the module cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::super::cache::trouble;
+use super::super::catalog::{Artifact, Copies, Patched};
+use super::super::job::{Job, blocking};
+use super::super::{embedded, process};
+use super::go;
+use crate::error::{Error, Family, Result};
+
+/// What `go mod download -json` tells.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Download {
+    dir: PathBuf,
+    sum: String,
+}
+
+/// Lays the patched modules into the main module, each in a directory of its path.
+pub(super) async fn patch(artifact: &Artifact, all: &[Patched], main: &Path, job: &Job<'_>) -> Result<()> {
+    for patched in all {
+        let name = format!("{}@{}", patched.module, artifact.fill(&patched.version));
+        job.say(&format!("downloading module {name}"), None);
+        // Outside of the module, where the copy stands for it; and without the public list of digests, as we have it.
+        let mut command = go::command(Path::new("/"));
+        command.args(["mod", "download", "-json", &name]).env("GONOSUMDB", &patched.module).env("GOFLAGS", "");
+        let text = process::output(command).await?;
+        let download: Download = serde_json::from_str(&text)
+            .map_err(|error| Error::new(Family::Artifact, format!("`go mod download -json {name}`: {error}")))?;
+        if download.sum != patched.sum {
+            let message = format!("{name} is not what was published: expected {}, found {}", patched.sum, download.sum);
+            return Err(Error::new(Family::Artifact, message).hint("look at GOPROXY: a proxy may have changed it"));
+        }
+        let (patched, to) = (patched.clone(), main.join(&patched.module));
+        blocking(move || lay(&patched, &download.dir, &to)).await?;
+    }
+    Ok(())
+}
+
+/// A copy of `from`, changed as `patched` has it. A test's file is never needed.
+fn lay(patched: &Patched, from: &Path, to: &Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.map_err(|error| trouble("read", from, error.into()))?;
+        let inner = entry.path().strip_prefix(from).expect("below");
+        let path = to.join(inner);
+        let name = inner.to_string_lossy();
+        let skipped = patched.files.contains_key(&*name)
+            || patched.without.iter().any(|without| inner.starts_with(without))
+            || name.ends_with("_test.go");
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(&path).map_err(|error| trouble("make", &path, error))?;
+        } else if !skipped {
+            // Read and written: files of the module cache are read-only, and so would a copy be.
+            let bytes = fs::read(entry.path()).map_err(|error| trouble("read", entry.path(), error))?;
+            fs::write(&path, bytes).map_err(|error| trouble("write", &path, error))?;
+        }
+    }
+    for (file, ours) in &patched.files {
+        let path = to.join(file);
+        let parent = path.parent().expect("it is below");
+        fs::create_dir_all(parent).map_err(|error| trouble("make", parent, error))?;
+        fs::write(&path, embedded::component(ours)?).map_err(|error| trouble("write", &path, error))?;
+    }
+    Ok(())
+}
+
+/// Copies files of modules into `partial`. `main` is the main module, whose `go.mod` says which version.
+pub(super) async fn copy(all: &[Copies], main: &Path, partial: &Path) -> Result<()> {
+    for copies in all {
+        let mut command = go::command(main);
+        command.args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", &copies.module]);
+        let module = PathBuf::from(process::output(command).await?.trim());
+        let directory = partial.join(&copies.to);
+        fs::create_dir_all(&directory).map_err(|error| trouble("make", &directory, error))?;
+        for file in &copies.files {
+            let (from, name) = (module.join(file), Path::new(file).file_name().expect("a file name"));
+            let bytes = fs::read(&from).map_err(|error| trouble("read", &from, error))?;
+            let to = directory.join(name);
+            fs::write(&to, bytes).map_err(|error| trouble("write", &to, error))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! A cluster's CA for browsers and other programs of this computer: installed in the system's trust store, and removed.
+//!
+//! Nothing is remembered: the file's name tells whose CA it is.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{App, kubectl};
+use crate::artifacts::digest;
+use crate::error::{Error, Family, Result};
+use crate::state::files::write_atomic;
+
+/// Where a system keeps CAs that its administrator trusts, and the command that takes notice of one more or one less.
+struct TrustStore {
+    directory: &'static str,
+    more: &'static str,
+    less: &'static str,
+}
+
+/// Without `--fresh`, links to what is gone would stay.
+const DEBIAN: [&str; 2] = ["update-ca-certificates", "update-ca-certificates --fresh"];
+
+/// Of Debian, Fedora, SUSE and Arch and of what descends from them.
+const STORES: [TrustStore; 4] = [
+    TrustStore { directory: "/usr/local/share/ca-certificates", more: DEBIAN[0], less: DEBIAN[1] },
+    TrustStore { directory: "/etc/pki/ca-trust/source/anchors", more: "update-ca-trust", less: "update-ca-trust" },
+    TrustStore { directory: "/etc/pki/trust/anchors", more: DEBIAN[0], less: DEBIAN[1] },
+    TrustStore {
+        directory: "/etc/ca-certificates/trust-source/anchors",
+        more: "update-ca-trust",
+        less: "update-ca-trust",
+    },
+];
+
+/// What trusting or not trusting a CA changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// This file was written or removed, and this command run.
+    Changed(PathBuf, &'static str),
+    /// The file was there, or was not there, already.
+    Unchanged(PathBuf),
+}
+
+/// The certificate of a cluster's CA, in PEM.
+pub fn ca(app: &App, cluster: &str) -> Result<String> {
+    app.existing(cluster)?;
+    Ok(kubectl::pki(app, cluster)?.ca_pem().to_owned())
+}
+
+/// Has this system trust a cluster's CA.
+///
+/// # Errors
+/// `Host` where the trust store is of no known kind, or may not be written; says what to run then.
+pub fn trust(app: &App, cluster: &str) -> Result<Trust> {
+    let pem = ca(app, cluster)?;
+    let store = store()?;
+    let file = store.file(cluster, &pem);
+    if std::fs::read(&file).is_ok_and(|there| there == pem.as_bytes()) {
+        return Ok(Trust::Unchanged(file));
+    }
+    let command = format!("kcl ca -p {cluster} | sudo tee {} && sudo {}", file.display(), store.more);
+    write_atomic(&file, pem.as_bytes(), 0o644).map_err(|error| trouble("written", &file, error, &command))?;
+    if let Err(error) = update(store.more) {
+        // Else the next attempt would take it for done.
+        let _ = std::fs::remove_file(&file);
+        return Err(error);
+    }
+    Ok(Trust::Changed(file, store.more))
+}
+
+/// Has this system no longer trust a cluster's CA.
+///
+/// # Errors
+/// As [`trust`].
+pub fn untrust(app: &App, cluster: &str) -> Result<Trust> {
+    let pem = ca(app, cluster)?;
+    let store = store()?;
+    store.remove(&store.file(cluster, &pem))
+}
+
+/// As a cluster goes, its CA is no longer to be trusted. What stays is told.
+pub(super) fn forget(app: &App, cluster: &str) {
+    let certificate = app.store.paths().cluster(cluster).join("pki/ca.crt");
+    let Ok(pem) = std::fs::read_to_string(certificate) else { return };
+    for store in STORES {
+        let file = store.file(cluster, &pem);
+        match file.exists().then(|| store.remove(&file)) {
+            Some(Ok(_)) => app.progress.info(format!("This system does not trust the CA of \"{cluster}\" any more")),
+            Some(Err(error)) => {
+                app.progress.warn(format!("{error}; this system goes on trusting the CA of a cluster that is gone"));
+                error.hints.iter().for_each(|hint| app.progress.info(hint));
+            }
+            None => {}
+        }
+    }
+}
+
+/// This system's.
+fn store() -> Result<TrustStore> {
+    STORES.into_iter().find(|store| Path::new(store.directory).is_dir()).ok_or_else(|| {
+        let known: Vec<_> = STORES.iter().map(|store| store.directory).collect();
+        Error::new(
+            Family::Host,
+            format!("this system's trust store is not known: none of {} is there", known.join(", ")),
+        )
+        .hint("install ca-certificates")
+        .hint("or bring the certificate to where your programs look: kcl ca > ca.crt")
+    })
+}
+
+impl TrustStore {
+    /// The file of a CA: clusters of other homes may have the same name.
+    fn file(&self, cluster: &str, pem: &str) -> PathBuf {
+        Path::new(self.directory).join(format!("kcl-{cluster}-{}.crt", &digest::of_bytes(pem.as_bytes())[..8]))
+    }
+
+    fn remove(&self, file: &Path) -> Result<Trust> {
+        let command = format!("sudo rm {} && sudo {}", file.display(), self.less);
+        match std::fs::remove_file(file) {
+            Ok(()) => update(self.less).map(|()| Trust::Changed(file.to_owned(), self.less)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Trust::Unchanged(file.to_owned())),
+            Err(error) => Err(trouble("removed", file, error, &command)),
+        }
+    }
+}
+
+/// Has the system take notice.
+fn update(command: &str) -> Result<()> {
+    let failed = |why: String| {
+        Error::new(Family::Host, format!("`{command}` failed: {why}")).hint(format!("run it by hand: sudo {command}"))
+    };
+    let mut words = command.split(' ');
+    let output = Command::new(words.next().unwrap_or_default()).args(words).output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+fn trouble(done: &str, file: &Path, error: std::io::Error, command: &str) -> Error {
+    let message = format!("{} cannot be {done}: {error}", file.display());
+    let hint = match error.kind() {
+        ErrorKind::PermissionDenied => format!("as root: {command}"),
+        _ => format!("mend that, or: {command}"),
+    };
+    Error::new(Family::Host, message).hint(hint).source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_tells_whose_ca_it_is() {
+        let file = STORES[0].file("dev", "one");
+        assert_ne!(file, STORES[0].file("dev", "another"));
+        assert!(file.to_string_lossy().starts_with("/usr/local/share/ca-certificates/kcl-dev-"));
+        assert_eq!(file.extension().expect("Debian takes no other"), "crt");
+    }
+
+    #[test]
+    fn who_may_not_is_told_what_to_run() {
+        let error = trouble("written", Path::new("/x.crt"), ErrorKind::PermissionDenied.into(), "sudo cp");
+        assert_eq!(error.family, Family::Host);
+        assert_eq!(error.hints, ["as root: sudo cp"]);
+    }
+}

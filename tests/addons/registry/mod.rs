@@ -1,0 +1,143 @@
+//! The registry: an image is pushed from the host, and pulled on each node by the same name; others are mirrored.
+
+mod image;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{TestCluster, eventually};
+use image::Image;
+
+/// The host's port that leads to the registry.
+pub const PORT: u16 = 15000;
+/// Its name in image references on nodes, whatever the port is here.
+const NAME: &str = "localhost:5000";
+
+/// Pushes, pulls and mirrors.
+pub fn story(cluster: &TestCluster<'_>) {
+    let image = Image::of_busybox(&busybox(cluster));
+    image.push(&format!("http://127.0.0.1:{PORT}"), "team/tool", "one");
+    pulled_everywhere(cluster, &format!("{NAME}/team/tool:one"), "pulled");
+
+    // What a node pushes is there for the others, too.
+    let nodes = cluster.node_names();
+    let ctr = "/opt/kcl/components/bin/ctr -n k8s.io images";
+    let pushed = format!("{NAME}/from-node:two");
+    let line = format!(
+        "{ctr} pull --hosts-dir /etc/containerd/certs.d {NAME}/team/tool:one >/dev/null && \
+         {ctr} tag --force {NAME}/team/tool:one {pushed} && \
+         {ctr} push --hosts-dir /etc/containerd/certs.d {pushed} >/dev/null"
+    );
+    cluster.ssh(&nodes[1], &line).ok();
+    pulled_everywhere(cluster, &pushed, "from-node");
+
+    mirrored(cluster, &image);
+}
+
+/// What was pushed is there after the addon was away.
+pub fn kept(cluster: &TestCluster<'_>) {
+    for node in cluster.node_names() {
+        cluster.ssh(&node, &format!("/opt/kcl/components/bin/ctr -n k8s.io images rm {NAME}/team/tool:one")).ok();
+    }
+    pulled_everywhere(cluster, &format!("{NAME}/team/tool:one"), "again");
+}
+
+/// A pod on each node runs the image, which no node has.
+fn pulled_everywhere(cluster: &TestCluster<'_>, image: &str, pod: &str) {
+    for (index, node) in cluster.node_names().iter().enumerate() {
+        run(cluster, node, image, &format!("{pod}-{index}"));
+    }
+}
+
+fn run(cluster: &TestCluster<'_>, node: &str, image: &str, pod: &str) {
+    let overrides = format!(r#"--overrides={{"spec":{{"nodeName":"{node}","terminationGracePeriodSeconds":0}}}}"#);
+    let image = format!("--image={image}");
+    let policy = "--image-pull-policy=Always";
+    cluster.kubectl([
+        "run",
+        pod,
+        &image,
+        policy,
+        "--restart=Never",
+        &overrides,
+        "--",
+        "/bin/busybox",
+        "echo",
+        "it runs",
+    ]);
+    cluster.wait_for("jsonpath={.status.phase}=Succeeded", &["pod", pod]);
+    assert_eq!(cluster.kubectl(["logs", pod]), "it runs");
+    cluster.kubectl(["delete", "pod", pod, "--now"]);
+}
+
+/// What one node has pulled through the mirror, another has without the registry that it came from.
+fn mirrored(cluster: &TestCluster<'_>, image: &Image) {
+    let upstream = Upstream::start(cluster, cluster.gateway());
+    image.push(&upstream.url(), "far/away", "one");
+    cluster.kcl(["addons", "configure", "registry", &format!("mirrors={}", upstream.url())]).ok();
+    let nodes = cluster.node_names();
+    let reference = format!("{}/far/away:one", upstream.host());
+    run(cluster, &nodes[0], &reference, "far-0");
+    drop(upstream);
+    run(cluster, &nodes[2], &reference, "far-2");
+}
+
+/// A registry of the host, which the cluster knows nothing of.
+struct Upstream {
+    child: Child,
+    address: Ipv4Addr,
+    port: u16,
+}
+
+impl Upstream {
+    fn start(cluster: &TestCluster<'_>, address: Ipv4Addr) -> Self {
+        let free = std::net::TcpListener::bind((address, 0)).expect("a port");
+        let port = free.local_addr().expect("an address").port();
+        drop(free);
+        let config = cluster.home.file(
+            "upstream.yaml",
+            &format!(
+                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}:{port}\"}}\n",
+                cluster.home.scratch().join("upstream").display()
+            ),
+        );
+        let program = entry(cluster, "registry").join("bin/registry");
+        let mut command = Command::new(program);
+        command.arg("serve").arg(config).env("OTEL_TRACES_EXPORTER", "none");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the registry");
+        let upstream = Upstream { child, address, port };
+        eventually("the registry of the host answers", || {
+            std::net::TcpStream::connect((address, port)).map_err(|error| error.to_string())
+        });
+        upstream
+    }
+
+    fn host(&self) -> String {
+        format!("{}:{}", self.address, self.port)
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.host())
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The directory of an artifact.
+fn entry(cluster: &TestCluster<'_>, name: &str) -> PathBuf {
+    let list = cluster.kcl(["artifacts", "list", "-o", "json"]).json();
+    let rows = list.as_array().expect("a list");
+    let row = rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name}: {list:#}"));
+    row["path"].as_str().expect("a path").into()
+}
+
+fn busybox(cluster: &TestCluster<'_>) -> PathBuf {
+    entry(cluster, "node-rootfs").join("rootfs/usr/bin/busybox")
+}
