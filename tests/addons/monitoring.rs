@@ -13,7 +13,8 @@ pub fn all_targets_are_up(cluster: &TestCluster<'_>) {
         value(cluster, &format!("count(up{{job=\"{job}\"}} == 1)"), |found| found == count);
         value(cluster, &format!("count(up{{job=\"{job}\"}})"), |found| found == count);
     }
-    value(cluster, "count(up{job=\"services\",service=\"kube-dns\"} == 1)", |found| found == 1.0);
+    // After a restart the pod has another address, and its series of before is seen for some minutes more.
+    value(cluster, "count(up{job=\"services\",service=\"kube-dns\"} == 1)", |found| found >= 1.0);
     value(cluster, "count by (node) (node_memory_MemAvailable_bytes) == 1", |found| found == 1.0);
 }
 
