@@ -1,6 +1,8 @@
 //! Addons: applied while nodes get ready, and those that the user asked for waited for.
 
 use futures::future::try_join_all;
+use kcl_driver_api::{Exec, Machine};
+use kcl_node_spec::paths;
 use kube::Client;
 
 use super::{Bootstrap, Wait};
@@ -8,20 +10,33 @@ use crate::addons::{Enabling, ensure_images};
 use crate::error::Result;
 use crate::state::ClusterState;
 
-/// Brings the addons to what is wanted.
-pub async fn apply(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
-    enabling(bootstrap, client).catch_up().await
-}
-
-/// Sends the images that nodes lack, and waits until the addons that the user asked for are ready.
-pub async fn ready(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Client) -> Result<()> {
+/// Brings the addons to what is wanted, and sends the images first that nodes lack: a pod that finds none is in trouble.
+pub async fn apply(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Client) -> Result<()> {
     let images = &bootstrap.material.images;
     if !images.is_empty() {
         let step = bootstrap.progress.step("images", "Images of addons");
         let machines = state.nodes.iter().map(|node| bootstrap.driver.machine(&state.spec.name, &node.name));
-        let sent = ensure_images(&try_join_all(machines).await?, images).await?;
+        let machines = try_join_all(machines).await?;
+        // containerd among them, which takes the images.
+        try_join_all(machines.iter().map(|machine| runs(bootstrap, machine.as_ref()))).await?;
+        let sent = ensure_images(&machines, images).await?;
         step.finish(format!("Images of addons are in the nodes ({sent} sent)"));
     }
+    enabling(bootstrap, client).catch_up().await
+}
+
+/// Waits until all components of a node run.
+async fn runs(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<()> {
+    let limit = bootstrap.wait_timeout.as_secs().saturating_add(1).to_string();
+    let output = machine.exec(Exec::new([paths::AGENT, "wait", "running", "--timeout", &limit])).await?;
+    match output.code {
+        0 => Ok(()),
+        _ => Err(super::does_not_come_up(&format!("node {}", machine.name()), &output.stderr)),
+    }
+}
+
+/// Waits until the addons that the user asked for are ready.
+pub async fn ready(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
     match bootstrap.wait {
         Wait::All => enabling(bootstrap, client).asked_are_ready().await,
         Wait::Nodes | Wait::Api => Ok(()),

@@ -75,8 +75,8 @@ impl Bootstrap<'_> {
             // Kubernetes tells time in whole seconds.
             let since = Timestamp::from_second(begun.as_second()).unwrap_or(begun);
             let fresh = Fresh { started, since };
-            try_join(ready::wait(self, state, &client, &fresh), addons::apply(self, &client)).await?;
-            addons::ready(self, state, &client).await
+            try_join(ready::wait(self, state, &client, &fresh), addons::apply(self, state, &client)).await?;
+            addons::ready(self, &client).await
         };
         match tokio::time::timeout(self.wait_timeout, bounded).await {
             Ok(result) => result?,

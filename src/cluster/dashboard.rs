@@ -140,8 +140,19 @@ struct Switches {
 }
 
 impl Switches {
-    fn options() -> AddonOptions {
-        AddonOptions { artifacts: Default::default(), way: Way::Auto, wait_timeout: SWITCH }
+    /// Changes an addon on a thread of its own: the work of verbs stays on one.
+    async fn apart<W>(&self, name: &str, work: W) -> std::result::Result<(), String>
+    where
+        W: AsyncFnOnce(&App, &str, &[String], &AddonOptions) -> Result<bool> + Send + 'static,
+    {
+        let (app, cluster, names) = (self.app.clone(), self.cluster.clone(), [name.to_owned()]);
+        let options = AddonOptions { artifacts: Default::default(), way: Way::Auto, wait_timeout: SWITCH };
+        let runtime = tokio::runtime::Handle::current();
+        let done = tokio::task::spawn_blocking(move || runtime.block_on(work(&app, &cluster, &names, &options)));
+        match done.await {
+            Ok(done) => done.map(drop).map_err(told),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
@@ -160,13 +171,11 @@ impl kcl_console::Addons for Switches {
     }
 
     async fn enable(&self, name: &str) -> std::result::Result<(), String> {
-        let done = enable(&self.app, &self.cluster, &[name.to_owned()], &Self::options()).await;
-        done.map(drop).map_err(told)
+        self.apart(name, async |app, cluster, names, options| enable(app, cluster, names, options).await).await
     }
 
     async fn disable(&self, name: &str) -> std::result::Result<(), String> {
-        let done = disable(&self.app, &self.cluster, &[name.to_owned()], false, &Self::options()).await;
-        done.map(drop).map_err(told)
+        self.apart(name, async |app, cluster, names, options| disable(app, cluster, names, false, options).await).await
     }
 }
 
