@@ -68,7 +68,9 @@ fn look(kind: ReadyKind, object: &DynamicObject) -> (bool, String) {
     let wanted = || object.data["spec"]["replicas"].as_i64().unwrap_or(1);
     let counted = |wanted: i64, updated: &str, there: &str| {
         let (updated, there) = (number(&status[updated]), number(&status[there]));
-        (seen && updated >= wanted && there >= wanted, format!("{} of {wanted} pods", there.min(updated)))
+        // Pods of an earlier generation may still be there, and answer.
+        let old = number(&status["replicas"]) > updated;
+        (seen && !old && updated >= wanted && there >= wanted, format!("{} of {wanted} pods", there.min(updated)))
     };
     let condition = |name: &str| {
         let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();

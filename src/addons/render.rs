@@ -56,7 +56,10 @@ pub struct Pair {
 
 /// Makes a certificate of a server from a name, by which it is kept, and the server's DNS names.
 #[derive(Clone)]
-pub struct Certificates(pub Arc<dyn Fn(&str, &[String]) -> Result<Pair> + Send + Sync>);
+pub struct Certificates(pub Arc<Issue>);
+
+/// See [`Certificates`].
+type Issue = dyn Fn(&str, &[String]) -> Result<Pair> + Send + Sync;
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

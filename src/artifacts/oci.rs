@@ -397,7 +397,7 @@ mod tests {
             image.key().expect("its artifacts are in the catalog");
         }
         let system: Vec<_> = select(&[]).expect("system images").into_iter().map(|image| image.name).collect();
-        assert_eq!(system, ["busybox", "coredns", "local-path-provisioner", "pause"]);
+        assert_eq!(system, ["busybox", "coredns", "load-balancer", "local-path-provisioner", "pause"]);
         let error = select(&["coredsn".into()]).expect_err("no such image");
         assert!(error.hints[0].contains("coredns"));
     }

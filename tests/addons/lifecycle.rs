@@ -24,7 +24,7 @@ fn an_addon_of_ones_own() {
     let cluster = home.start("kit", &["--nodes", "2", "--addons", path]);
     assert_eq!(cluster.field(&["deployment", "hello", "-n", "kcl-hello"], ".status.availableReplicas"), "1");
     assert_eq!(status(&cluster, "hello"), "enabled");
-    assert_eq!(says(&cluster), "hello");
+    says(&cluster, "hello");
     // It came from a folder that may be gone: the cluster has a copy.
     std::fs::rename(&folder, home.scratch().join("elsewhere")).expect("a rename");
 
@@ -42,7 +42,7 @@ fn an_addon_of_ones_own() {
     assert!(wrong.fails_with(USAGE).contains("did you mean \"replicas\"?"), "{wrong}");
     cluster.kcl(["addons", "configure", "hello", "replicas=2", "text=good day"]).ok();
     assert_eq!(cluster.field(&["deployment", "hello", "-n", "kcl-hello"], ".status.availableReplicas"), "2");
-    assert_eq!(says(&cluster), "good day");
+    says(&cluster, "good day");
     let values = cluster.kcl(["addons", "configure", "hello", "-o", "json"]).json();
     assert_eq!((&values["replicas"]["Value"], &values["replicas"]["Default"]), (&2.into(), &1.into()));
 
@@ -55,7 +55,7 @@ fn an_addon_of_ones_own() {
     cluster.kubectl(["create", "-f", &greeting(&home)]);
     cluster.kcl(["addons", "enable", path]).ok();
     assert!(!left(&cluster).iter().any(|name| name.contains("greetings") || name.contains("secret")));
-    assert_eq!(says(&cluster), "good day", "values are kept");
+    says(&cluster, "good day");
 
     home.step("disable");
     cluster.kubectl(["create", "configmap", "mine", "-n", "kcl-hello"]);
@@ -74,7 +74,7 @@ fn an_addon_of_ones_own() {
     let enable = || cluster.command(["addons", "enable", path]).stderr(Stdio::null()).spawn().expect("kcl");
     let (mut first, mut second) = (enable(), enable());
     assert!(first.wait().expect("an end").success() && second.wait().expect("an end").success());
-    assert_eq!(says(&cluster), "hello");
+    says(&cluster, "hello");
 
     home.step("while stopped");
     cluster.kcl(["stop"]).ok();
@@ -86,7 +86,7 @@ fn an_addon_of_ones_own() {
     cluster.kcl(["stop"]).ok();
     cluster.kcl(["addons", "enable", path]).ok();
     cluster.start(&[]).ok();
-    assert_eq!(says(&cluster), "hello");
+    says(&cluster, "hello");
 
     home.step("killed in the middle");
     cluster.kcl(["addons", "disable", "hello", "--data"]).ok();
@@ -117,10 +117,13 @@ fn status(cluster: &TestCluster, addon: &str) -> String {
     list[addon]["Status"].as_str().unwrap_or_default().to_owned()
 }
 
-/// What the addon's pods answer.
-fn says(cluster: &TestCluster) -> String {
+/// Waits until the addon's pods answer this: kube-proxies hear of new pods a moment after they are ready.
+fn says(cluster: &TestCluster, text: &str) {
     let address = cluster.field(&["service", "hello", "-n", "kcl-hello"], ".spec.clusterIP");
-    cluster.kcl(["ssh", "--", "busybox", "wget", "-q", "-O", "-", &format!("http://{address}/")]).ok().to_owned()
+    eventually("the pods' answer", || {
+        let answer = cluster.kcl(["ssh", "--", "busybox", "wget", "-q", "-O", "-", &format!("http://{address}/")]);
+        if answer.succeeded() && answer.stdout.trim() == text { Ok(()) } else { Err(answer.to_string()) }
+    });
 }
 
 /// A user's own object of the addon's kind.
