@@ -9,6 +9,7 @@ use serde_json::{Map, json};
 
 use super::artifacts::Source;
 use super::output::{self, Output};
+use super::service;
 use super::start::seconds;
 use crate::addons::{self, Value};
 use crate::cluster::{self, AddonInfo, AddonOptions, App};
@@ -68,6 +69,16 @@ pub enum Verb {
         #[command(flatten)]
         change: Change,
     },
+    /// Open the page of an addon in a browser, where it has one
+    Open {
+        /// Its name
+        #[arg(value_name = "ADDON")]
+        addon: String,
+
+        /// Print the URLs, one a line, and open no browser
+        #[arg(long)]
+        url: bool,
+    },
     /// List the images of an addon
     Images {
         /// Its name
@@ -106,7 +117,7 @@ impl Verb {
             Verb::Enable { change, .. } | Verb::Disable { change, .. } => change.output == Output::Json,
             // Without values it shows data instead.
             Verb::Configure { change, values, .. } => change.output == Output::Json && !values.is_empty(),
-            Verb::List { .. } | Verb::Info { .. } | Verb::Images { .. } => false,
+            Verb::List { .. } | Verb::Info { .. } | Verb::Open { .. } | Verb::Images { .. } => false,
         }
     }
 }
@@ -141,6 +152,13 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
             let values = parse(&cluster::info(app, profile, addon)?, values)?;
             let runs = cluster::configure(app, profile, addon, values, &change.options()).await?;
             later(app, profile, runs, "the values will be taken over");
+        }
+        Verb::Open { addon, url } => {
+            let row = cluster::addon_page(app, profile, addon).await?;
+            row.urls.iter().for_each(|url| output::line(url));
+            if !url {
+                service::open(app, &row).await;
+            }
         }
         Verb::Images { addon, output } => {
             let images = cluster::info(app, profile, addon)?.images;

@@ -1,19 +1,15 @@
 //! `kcl dashboard`
 
 use std::io::Read as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::process::ExitCode;
 
 use kcl_console::Identity;
 use serde_json::json;
 
+use super::browser;
 use super::output::{self, Output};
 use crate::cluster::{self, App, DashboardOptions};
 use crate::error::{Error, Family, Result};
-
-/// How long a browser's starter is watched: most end at once and say whether there was a browser.
-const OPENING: Duration = Duration::from_secs(2);
 
 /// How the console is opened.
 #[derive(clap::Args)]
@@ -59,7 +55,7 @@ pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let url = cluster::dashboard(app, profile, DashboardOptions { identity: identity(args)?, port: args.port }).await?;
     match args.output {
         Output::Json => output::json(&json!({ "Profile": profile, "URL": url }))?,
-        Output::Text if args.url || !open(&url).await => output::line(&url),
+        Output::Text if args.url || !browser::open(&url).await => output::line(&url),
         Output::Text => app.progress.info(format!("The console of \"{profile}\" is open in your browser")),
     }
     Ok(ExitCode::SUCCESS)
@@ -83,29 +79,4 @@ fn identity(args: &Args) -> Result<Identity> {
         (None, Some(user)) => Identity::As { user: user.clone(), groups: args.as_groups.clone() },
         (None, None) => Identity::Own,
     })
-}
-
-/// Opens a browser, where there is a desktop that has one. False where there is none.
-async fn open(url: &str) -> bool {
-    let desktop =
-        ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
-    if !desktop {
-        return false;
-    }
-    // A group of its own: Ctrl-C is for kcl, not for a browser that this starts.
-    let opener = Command::new("xdg-open")
-        .arg(url)
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let Ok(mut opener) = opener else { return false };
-    let (said, says) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || said.send(opener.wait()));
-    match tokio::time::timeout(OPENING, says).await {
-        Ok(ended) => matches!(ended, Ok(Ok(status)) if status.success()),
-        // It is the browser itself.
-        Err(_) => true,
-    }
 }

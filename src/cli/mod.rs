@@ -2,6 +2,7 @@
 
 mod addons;
 mod artifacts;
+mod browser;
 mod bundle;
 mod ca;
 mod completion;

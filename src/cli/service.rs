@@ -1,7 +1,8 @@
 //! `kcl service`
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
+use super::browser;
 use super::output::{self, Output};
 use crate::cluster::{self, App, ServiceRow};
 use crate::error::{Error, Family, Result};
@@ -73,20 +74,16 @@ async fn one(app: &App, profile: &str, name: &str, args: &Args) -> Result<()> {
         Output::Text => row.urls.iter().for_each(|url| output::line(url)),
     }
     if args.output == Output::Text && !args.url {
-        open(app, &row);
+        open(app, &row).await;
     }
     Ok(())
 }
 
-/// Opens a browser, where there is a screen to show it on. Who has none has the URL.
-fn open(app: &App, row: &ServiceRow) {
-    let screen =
-        ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|it| !it.is_empty()));
-    let Some(url) = row.urls.iter().find(|url| url.starts_with("http")).filter(|_| screen) else { return };
-    let opened =
-        Command::new("xdg-open").arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    match opened {
-        Ok(_) => app.progress.info(format!("Opening {url} in a browser")),
-        Err(error) => app.progress.info(format!("No browser is opened: xdg-open does not run: {error}")),
+/// Opens the first page of a service in a browser. Who has none has the URLs.
+pub async fn open(app: &App, row: &ServiceRow) {
+    if let Some(url) = row.urls.iter().find(|url| url.starts_with("http"))
+        && browser::open(url).await
+    {
+        app.progress.info(format!("{url} is open in your browser"));
     }
 }

@@ -13,7 +13,7 @@ use kcl_node_spec::Role;
 use serde::Serialize;
 
 use super::kubectl::{access, pki};
-use super::{App, interruptible, observe};
+use super::{App, ServiceRow, interruptible, observe, service};
 use crate::addons::{
     self, Addon, BUILT_IN, Certificates, Enabling, Facts, Material, Pair, Record, Selected, Value, ValueSchema,
 };
@@ -202,6 +202,24 @@ pub fn info(app: &App, cluster: &str, name: &str) -> Result<AddonInfo> {
     let values = addon.description.values.iter().map(value).collect();
     let images = addon.references()?.into_values().collect();
     Ok(AddonInfo { addon, enabled, values, images })
+}
+
+/// The Service of an addon's page.
+///
+/// # Errors
+/// `NotFound` where it has no page or the cluster does not have it; else as [`service`].
+pub async fn addon_page(app: &App, cluster: &str, name: &str) -> Result<ServiceRow> {
+    app.existing(cluster)?;
+    let info = info(app, cluster, name)?;
+    if !info.enabled {
+        return Err(Error::new(Family::NotFound, format!("the addon {name} is not enabled"))
+            .hint(format!("enable it with: kcl addons enable {name}")));
+    }
+    let Some(page) = info.addon.description.open else {
+        return Err(Error::new(Family::NotFound, format!("the addon {name} has no page"))
+            .hint("see what it made with: kcl dashboard"));
+    };
+    service(app, cluster, &page.namespace, &page.service, false).await
 }
 
 /// Enables addons: by name, or a user's own by its folder or archive. Returns whether the cluster runs; one that does

@@ -17,7 +17,9 @@ mod start;
 mod status;
 mod stop;
 
-pub use addons::{AddonInfo, AddonOptions, AddonRow, addon_images, addons, configure, disable, enable, info};
+pub use addons::{
+    AddonInfo, AddonOptions, AddonRow, addon_images, addon_page, addons, configure, disable, enable, info,
+};
 pub use ca::{Trust, ca, trust, untrust};
 pub use dashboard::{DashboardOptions, dashboard, serve_dashboard};
 pub use delete::{delete, delete_all};

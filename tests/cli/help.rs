@@ -50,6 +50,7 @@ fn help_of_each_verb() {
         ("addons", "disable"),
         ("addons", "configure"),
         ("addons", "info"),
+        ("addons", "open"),
         ("addons", "images"),
         ("service", "list"),
         ("artifacts", "list"),

@@ -1,5 +1,6 @@
 //! What the verbs say and leave behind where there is no cluster.
 
+use assert_cmd::cargo::cargo_bin;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -59,9 +60,11 @@ fn a_dry_run_as_any_user() {
     }
     let home = Home::new();
     let program = home.file("kcl", "");
-    std::fs::copy(assert_cmd::cargo::cargo_bin("kcl"), &program).expect("a copy that everyone may read");
+    // A copy that everyone may read, written by another process: a child of another test's thread could inherit our
+    // descriptor for a moment, and what is open for writing cannot be run (ETXTBSY).
+    let copied = std::process::Command::new("install").args(["-m", "755"]).arg(cargo_bin("kcl")).arg(&program).status();
+    assert!(copied.is_ok_and(|status| status.success()), "a copy");
     let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
-    std::fs::set_permissions(&program, mode(0o755)).expect("its mode");
     std::fs::set_permissions(program.parent().expect("its directory"), mode(0o755)).expect("the directory's mode");
     let as_nobody = |arguments: &[&str]| {
         let mut command = assert_cmd::Command::new("setpriv");
