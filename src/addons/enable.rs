@@ -82,14 +82,16 @@ impl Enabling<'_> {
         apply(self.client, selected, &objects(selected, self.facts, manifests)?, before, always).await
     }
 
-    /// What to say when the user's time is up: the first addon that is not ready, and why.
+    /// What to say when the user's time is up: which of these addons are not ready, and why.
     pub async fn timed_out(&self, names: &[String], seconds: u64) -> Error {
         let mut late = Vec::new();
-        for selected in self.selected.iter().filter(|one| names.contains(&one.addon.name)) {
-            late.push(ready::why(self.client, &selected.addon).await);
+        for Selected { addon, .. } in self.selected.iter().filter(|one| names.contains(&one.addon.name)) {
+            if !ready::is_ready(self.client, addon).await {
+                late.push(ready::why(self.client, addon).await);
+            }
         }
-        let told: Vec<String> = late.iter().map(|error| error.message.clone()).collect();
-        let message = format!("not ready within {seconds} s (--wait-timeout): {}", told.join("\n"));
+        let told: Vec<String> = late.iter().map(|error| format!(": {}", error.message)).collect();
+        let message = format!("not ready within {seconds} s (--wait-timeout){}", told.join("\n"));
         let hints = late.into_iter().flat_map(|error| error.hints);
         hints.fold(Error::new(Family::Timeout, message), Error::hint)
     }

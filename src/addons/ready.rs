@@ -32,17 +32,7 @@ pub async fn wait(client: &Client, addon: &Addon, say: impl Fn(&str) + Sync) -> 
 }
 
 async fn one(client: &Client, resources: &Resources, ready: &Ready, say: &(impl Fn(&str) + Sync)) -> Result<()> {
-    let (api_version, kind) = match ready.kind {
-        ReadyKind::Deployment => ("apps/v1", "Deployment"),
-        ReadyKind::DaemonSet => ("apps/v1", "DaemonSet"),
-        ReadyKind::StatefulSet => ("apps/v1", "StatefulSet"),
-        ReadyKind::ApiService => ("apiregistration.k8s.io/v1", "APIService"),
-        ReadyKind::CustomResourceDefinition => ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
-    };
-    let (resource, scope) = resources
-        .of(api_version, kind)
-        .ok_or_else(|| Error::new(Family::Cluster, format!("the cluster serves no {api_version} {kind}")))?;
-    let api = kubernetes::api_of(client, &resource, &scope, ready.namespace.as_deref());
+    let (kind, api) = place(client, resources, ready)?;
     let mut objects = std::pin::pin!(watcher::watch_object(api, &ready.name).default_backoff());
     loop {
         match objects.try_next().await {
@@ -58,6 +48,34 @@ async fn one(client: &Client, resources: &Resources, ready: &Ready, say: &(impl 
             Err(error) => tracing::debug!(%error, "watch"),
         }
     }
+}
+
+/// The kind of what has to be ready, and where it is.
+fn place(client: &Client, resources: &Resources, ready: &Ready) -> Result<(&'static str, Api<DynamicObject>)> {
+    let (api_version, kind) = match ready.kind {
+        ReadyKind::Deployment => ("apps/v1", "Deployment"),
+        ReadyKind::DaemonSet => ("apps/v1", "DaemonSet"),
+        ReadyKind::StatefulSet => ("apps/v1", "StatefulSet"),
+        ReadyKind::ApiService => ("apiregistration.k8s.io/v1", "APIService"),
+        ReadyKind::CustomResourceDefinition => ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    };
+    let (resource, scope) = resources
+        .of(api_version, kind)
+        .ok_or_else(|| Error::new(Family::Cluster, format!("the cluster serves no {api_version} {kind}")))?;
+    Ok((kind, kubernetes::api_of(client, &resource, &scope, ready.namespace.as_deref())))
+}
+
+/// Whether an addon is ready now. One of which that cannot be told is not.
+pub async fn is_ready(client: &Client, addon: &Addon) -> bool {
+    let Ok(resources) = Resources::discover(client).await else { return false };
+    for ready in &addon.description.ready {
+        let Ok((_, api)) = place(client, &resources, ready) else { return false };
+        match api.get_opt(&ready.name).await {
+            Ok(Some(object)) if look(ready.kind, &object).0 => {}
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Whether an object is ready, and how far it is.
@@ -165,4 +183,54 @@ fn trouble(pod: &Pod) -> Option<(String, bool)> {
         .find(|condition| condition.status != "True" && matches!(condition.type_.as_str(), "PodScheduled" | "Ready"))?;
     let text = wrong.message.clone().or_else(|| wrong.reason.clone()).unwrap_or_else(|| "not ready".to_owned());
     Some((format!("{}: {text}", wrong.type_), false))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(status: Value) -> DynamicObject {
+        let value = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "generation": 2},
+            "spec": {"replicas": 2}, "status": status,
+        });
+        serde_json::from_value(value).expect("a deployment")
+    }
+
+    #[test]
+    fn a_deployment_is_ready_once_only_its_newest_pods_are_there() {
+        let ready = |status| look(ReadyKind::Deployment, &deployment(status)).0;
+        let whole = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+        let changed = |key: &str, value: i64| {
+            let mut status = whole.clone();
+            status[key] = value.into();
+            status
+        };
+        assert!(ready(whole.clone()));
+        assert!(!ready(changed("observedGeneration", 1)), "the controller has not seen it yet");
+        assert!(!ready(changed("replicas", 3)), "one of an earlier generation is left");
+        assert!(!ready(changed("availableReplicas", 1)));
+        assert!(!ready(Value::Null));
+    }
+
+    #[test]
+    fn trouble_that_does_not_pass_is_told_from_what_may() {
+        let pod = |reason: &str, restarts: i32| -> Pod {
+            let container = json!({
+                "name": "web", "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
+                "state": {"waiting": {"reason": reason}},
+            });
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"containerStatuses": [container]}}))
+                .expect("a pod")
+        };
+        let hopeless = |reason: &str, restarts| trouble(&pod(reason, restarts)).expect("trouble").1;
+        assert!(hopeless("ErrImageNeverPull", 0) && hopeless("CrashLoopBackOff", 3));
+        assert!(!hopeless("ContainerCreating", 0) && !hopeless("CrashLoopBackOff", 1));
+        let waits = json!({"type": "PodScheduled", "status": "False", "message": "no node fits"});
+        let waits = json!({"metadata": {"name": "p"}, "status": {"conditions": [waits]}});
+        let waits: Pod = serde_json::from_value(waits).expect("a pod");
+        assert_eq!(trouble(&waits), Some(("PodScheduled: no node fits".to_owned(), false)));
+    }
 }

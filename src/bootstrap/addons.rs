@@ -7,7 +7,7 @@ use kube::Client;
 
 use super::{Bootstrap, Wait};
 use crate::addons::{Enabling, ensure_images};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::ClusterState;
 
 /// Brings the addons to what is wanted, and sends the images first that nodes lack: a pod that finds none is in trouble.
@@ -40,6 +40,17 @@ pub async fn ready(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
     match bootstrap.wait {
         Wait::All => enabling(bootstrap, client).asked_are_ready().await,
         Wait::Nodes | Wait::Api => Ok(()),
+    }
+}
+
+/// What to say when the user's time is up: which addons that he asked for are not ready, and why; none where there are
+/// none.
+pub async fn timed_out(bootstrap: &Bootstrap<'_>, client: &Client, seconds: u64) -> Option<Error> {
+    let asked = bootstrap.addons.iter().filter(|one| one.asked).map(|one| one.addon.name.clone());
+    let asked: Vec<String> = asked.collect();
+    match asked.is_empty() {
+        true => None,
+        false => Some(enabling(bootstrap, client).timed_out(&asked, seconds).await),
     }
 }
 

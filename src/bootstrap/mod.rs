@@ -80,9 +80,21 @@ impl Bootstrap<'_> {
         };
         match tokio::time::timeout(self.wait_timeout, bounded).await {
             Ok(result) => result?,
-            Err(_) => return Err(ready::timed_out(self, state).await),
+            Err(_) => return Err(self.timed_out(state, &client).await),
         }
         Ok(access)
+    }
+
+    /// What to say when the user's time is up: an addon keeps a cluster waiting only where its nodes do not.
+    async fn timed_out(&self, state: &ClusterState, client: &kube::Client) -> Error {
+        let missing = ready::missing(self, state).await;
+        let seconds = self.wait_timeout.as_secs();
+        if missing.is_empty()
+            && let Some(error) = addons::timed_out(self, client, seconds).await
+        {
+            return error;
+        }
+        ready::timed_out(&missing, seconds)
     }
 
     /// The API and the administrator's credentials.

@@ -84,16 +84,19 @@ async fn fails(bootstrap: &Bootstrap<'_>, state: &ClusterState, node: &str) -> O
     (output.code != 0).then(|| super::does_not_come_up(&format!("node {node}"), &output.stderr))
 }
 
-/// What to say when the user's time is up: which node lacks which component.
-pub async fn timed_out(bootstrap: &Bootstrap<'_>, state: &ClusterState) -> Error {
+/// Which node lacks which component, as far as their agents tell.
+pub async fn missing(bootstrap: &Bootstrap<'_>, state: &ClusterState) -> Vec<String> {
     let looks = state.nodes.iter().map(|node| async {
         let machine = bootstrap.driver.machine(&state.spec.name, &node.name).await?;
         let output = machine.exec(Exec::new([paths::AGENT, "status"])).await?;
         let status: Option<NodeStatus> = serde_json::from_slice(&output.stdout).ok();
-        Ok::<_, kcl_driver_api::Error>(status.map(|status| missing(&status)).unwrap_or_default())
+        Ok::<_, kcl_driver_api::Error>(status.map(|status| not_ready(&status)).unwrap_or_default())
     });
-    let missing = try_join_all(looks).await.map(|found| found.concat()).unwrap_or_default();
-    let seconds = bootstrap.wait_timeout.as_secs();
+    try_join_all(looks).await.map(|found| found.concat()).unwrap_or_default()
+}
+
+/// What to say when the user's time is up.
+pub fn timed_out(missing: &[String], seconds: u64) -> Error {
     let mut message = format!("the cluster was not ready within {seconds} s (--wait-timeout)");
     if !missing.is_empty() {
         message.push_str(&format!("; not ready: {}", missing.join(", ")));
@@ -102,7 +105,7 @@ pub async fn timed_out(bootstrap: &Bootstrap<'_>, state: &ClusterState) -> Error
         .hint("with --keep the cluster is left for a look: kcl status, kcl logs, kcl ssh")
 }
 
-fn missing(status: &NodeStatus) -> Vec<String> {
-    let not_ready = status.components.iter().filter(|component| component.state != ComponentState::Ready);
-    not_ready.map(|component| format!("{} on {}", component.name, status.name)).collect()
+fn not_ready(status: &NodeStatus) -> Vec<String> {
+    let components = status.components.iter().filter(|component| component.state != ComponentState::Ready);
+    components.map(|component| format!("{} on {}", component.name, status.name)).collect()
 }
