@@ -51,7 +51,7 @@ pub struct Description {
     /// What can be configured, by name.
     #[serde(default)]
     pub values: BTreeMap<String, ValueSchema>,
-    /// What is waited for.
+    /// What is waited for besides its own workloads, API services and definitions.
     #[serde(default)]
     pub ready: Vec<Ready>,
     /// What `addons open` opens.

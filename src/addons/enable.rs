@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use futures::future::try_join_all;
 use kube::Client;
+use kube::api::DynamicObject;
 
 use super::apply::{Applied, apply};
 use super::record::{State, records};
@@ -68,26 +69,32 @@ impl Enabling<'_> {
     }
 
     async fn ready(&self, these: &[&Selected]) -> Result<()> {
-        for Selected { addon, .. } in these {
+        for selected in these {
+            let addon = &selected.addon;
             let step = self.progress.step("addons", format!("Waiting for {}", addon.name));
-            ready::wait(self.client, addon, |message| step.message(message)).await?;
+            let awaited = ready::awaited(addon, &self.objects(selected)?);
+            ready::wait(self.client, addon, &awaited, |message| step.message(message)).await?;
             step.finish(format!("{} {} is ready", addon.name, addon.description.version));
         }
         Ok(())
     }
 
     async fn apply(&self, selected: &Selected, before: Option<&super::Record>, always: bool) -> Result<Applied> {
-        let name = &selected.addon.name;
-        let manifests = self.material.manifests.get(name).map(Vec::as_slice).unwrap_or_default();
-        apply(self.client, selected, &objects(selected, self.facts, manifests)?, before, always).await
+        apply(self.client, selected, &self.objects(selected)?, before, always).await
+    }
+
+    fn objects(&self, selected: &Selected) -> Result<Vec<DynamicObject>> {
+        let manifests = self.material.manifests.get(&selected.addon.name).map(Vec::as_slice).unwrap_or_default();
+        objects(selected, self.facts, manifests)
     }
 
     /// What to say when the user's time is up: which of these addons are not ready, and why.
     pub async fn timed_out(&self, names: &[String], seconds: u64) -> Error {
         let mut late = Vec::new();
-        for Selected { addon, .. } in self.selected.iter().filter(|one| names.contains(&one.addon.name)) {
-            if !ready::is_ready(self.client, addon).await {
-                late.push(ready::why(self.client, addon).await);
+        for selected in self.selected.iter().filter(|one| names.contains(&one.addon.name)) {
+            let awaited = self.objects(selected).map(|objects| ready::awaited(&selected.addon, &objects));
+            if !ready::is_ready(self.client, &awaited.unwrap_or_default()).await {
+                late.push(ready::why(self.client, &selected.addon).await);
             }
         }
         let told: Vec<String> = late.iter().map(|error| format!(": {}", error.message)).collect();

@@ -18,13 +18,32 @@ const HOPELESS: [&str; 4] = ["ErrImageNeverPull", "InvalidImageName", "ImagePull
 /// So often a container has to have crashed until it is taken for one that always will.
 const CRASHES: i64 = 3;
 
-/// Waits until all that an addon names is ready; `say` is told what is waited for.
+/// What has to be ready of an addon: the workloads, API services and definitions among its objects, and what it names
+/// besides.
+pub fn awaited(addon: &Addon, objects: &[DynamicObject]) -> Vec<Ready> {
+    let of = |object: &DynamicObject| {
+        let kind = match object.types.as_ref()?.kind.as_str() {
+            "Deployment" => ReadyKind::Deployment,
+            "DaemonSet" => ReadyKind::DaemonSet,
+            "StatefulSet" => ReadyKind::StatefulSet,
+            "APIService" => ReadyKind::ApiService,
+            "CustomResourceDefinition" => ReadyKind::CustomResourceDefinition,
+            _ => return None,
+        };
+        Some(Ready { kind, namespace: object.namespace(), name: object.name_any() })
+    };
+    let mut all: Vec<Ready> = objects.iter().filter_map(of).collect();
+    all.extend(addon.description.ready.iter().filter(|ready| !all.contains(ready)).cloned().collect::<Vec<_>>());
+    all
+}
+
+/// Waits until all of `awaited` is ready; `say` is told what is waited for.
 ///
 /// # Errors
 /// `Cluster` as soon as a pod shows that it never will: which, why, and the last event.
-pub async fn wait(client: &Client, addon: &Addon, say: impl Fn(&str) + Sync) -> Result<()> {
+pub async fn wait(client: &Client, addon: &Addon, awaited: &[Ready], say: impl Fn(&str) + Sync) -> Result<()> {
     let resources = Resources::discover(client).await?;
-    let all = try_join_all(addon.description.ready.iter().map(|ready| one(client, &resources, ready, &say)));
+    let all = try_join_all(awaited.iter().map(|ready| one(client, &resources, ready, &say)));
     tokio::select! {
         result = all => result.map(|_| ()),
         error = hopeless(client, addon) => Err(error),
@@ -65,10 +84,10 @@ fn place(client: &Client, resources: &Resources, ready: &Ready) -> Result<(&'sta
     Ok((kind, kubernetes::api_of(client, &resource, &scope, ready.namespace.as_deref())))
 }
 
-/// Whether an addon is ready now. One of which that cannot be told is not.
-pub async fn is_ready(client: &Client, addon: &Addon) -> bool {
+/// Whether all of `awaited` is ready now. What cannot be looked at is not.
+pub async fn is_ready(client: &Client, awaited: &[Ready]) -> bool {
     let Ok(resources) = Resources::discover(client).await else { return false };
-    for ready in &addon.description.ready {
+    for ready in awaited {
         let Ok((_, api)) = place(client, &resources, ready) else { return false };
         match api.get_opt(&ready.name).await {
             Ok(Some(object)) if look(ready.kind, &object).0 => {}

@@ -49,9 +49,6 @@ fn an_addon_of_ones_own() {
     home.step("a version that lacks an object");
     let folder = own::copy(&home, "hello");
     std::fs::remove_file(folder.join("20-greetings.yaml")).expect("a file");
-    let description = std::fs::read_to_string(folder.join("addon.toml")).expect("a description");
-    let (description, _) = description.rsplit_once("[[ready]]").expect("two things to wait for");
-    std::fs::write(folder.join("addon.toml"), description).expect("a description");
     cluster.kubectl(["create", "-f", &greeting(&home)]);
     cluster.kcl(["addons", "enable", path]).ok();
     assert!(!left(&cluster).iter().any(|name| name.contains("greetings") || name.contains("secret")));

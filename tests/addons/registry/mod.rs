@@ -81,6 +81,8 @@ fn mirrored(cluster: &TestCluster<'_>, image: &Image) {
     run(cluster, &nodes[0], &reference, "far-0");
     drop(upstream);
     run(cluster, &nodes[2], &reference, "far-2");
+    // A mirror asks for what it mirrors when it starts, so it would not start again.
+    cluster.kcl(["addons", "configure", "registry", "mirrors="]).ok();
 }
 
 /// A registry of the host, which the cluster knows nothing of.
