@@ -20,6 +20,7 @@ mod ssh;
 mod start;
 mod status;
 mod stop;
+mod tunnel;
 mod update_context;
 mod version;
 
@@ -86,6 +87,8 @@ enum Verb {
     Kubectl(kubectl::Args),
     /// Print the URL of a service and open it in a browser, or list all services
     Service(service::Args),
+    /// List the services of type LoadBalancer: they need no tunnel
+    Tunnel(tunnel::Args),
     /// Open the cluster's web console in a browser
     Dashboard(dashboard::Args),
     /// Open a shell in a node, or run a command there
@@ -140,6 +143,7 @@ impl Verb {
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
             Verb::Service(args) => service::run(app, profile, args).await,
+            Verb::Tunnel(args) => tunnel::run(app, profile, args).await,
             Verb::Dashboard(args) => dashboard::run(app, profile, args).await,
             Verb::Ssh(args) => ssh::run(app, profile, args).await,
             Verb::Logs(args) => logs::run(app, profile, args).await,

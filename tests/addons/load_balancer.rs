@@ -34,6 +34,9 @@ fn services_have_addresses_that_answer() {
     let client = get(addresses["local"], "/cgi-bin/client").expect("the local Service answers");
     assert_eq!(client, cluster.gateway().to_string(), "the client's own address, here the host's");
 
+    let listed = cluster.kcl(["tunnel", "-o", "json"]).ok().to_owned();
+    assert!(addresses.values().all(|address| listed.contains(&format!("://{address}:"))), "{listed}");
+
     home.step("an address of one's choice");
     let wanted = Ipv4Addr::from_bits(addresses.values().max().expect("some").to_bits() + 7);
     cluster.apply(&service("picky", &format!("loadBalancerIP: {wanted}"), ""));

@@ -28,6 +28,7 @@ fn help_of_each_verb() {
         "addons",
         "kubectl",
         "service",
+        "tunnel",
         "dashboard",
         "ssh",
         "logs",

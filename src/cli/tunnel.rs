@@ -1,0 +1,33 @@
+//! `kcl tunnel`: what other tools need a process in the foreground for is there already.
+
+use std::process::ExitCode;
+
+use super::output::{self, Output};
+use crate::cluster::{self, App};
+use crate::error::Result;
+
+/// How.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How they are shown
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Shows the Services of type LoadBalancer and where this host reaches them. Returns at once.
+pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+    let mut rows = cluster::services(app, profile, None).await?;
+    rows.retain(|row| row.r#type == "LoadBalancer");
+    match args.output {
+        Output::Json => output::json(&rows)?,
+        Output::Text => {
+            app.progress
+                .info("No tunnel is needed: Services of type LoadBalancer have addresses that this host reaches");
+            output::table(
+                ["NAMESPACE", "NAME", "URL"],
+                rows.into_iter().map(|row| [row.namespace, row.name, row.urls.join(" ")]),
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
