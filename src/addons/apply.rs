@@ -10,15 +10,6 @@ use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
 
-/// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// It was there already, just as it is wanted.
-    Unchanged,
-    /// It was applied.
-    Changed,
-}
-
 /// Applies the objects of an addon. `before` is what is recorded of it. With `always` also where nothing has changed
 /// since: then something may have been changed by hand.
 pub async fn apply(
@@ -27,11 +18,11 @@ pub async fn apply(
     objects: &[DynamicObject],
     before: Option<&Record>,
     always: bool,
-) -> Result<Applied> {
+) -> Result<()> {
     let digest = digest_of(objects)?;
     let same = before.is_some_and(|record| record.state == State::Applied && record.digest == digest);
     if same && !always {
-        return Ok(Applied::Unchanged);
+        return Ok(());
     }
     let own: Vec<ObjectName> = objects.iter().map(ObjectName::of).collect();
     let earlier = before.map(|record| record.objects.as_slice()).unwrap_or_default();
@@ -54,7 +45,7 @@ pub async fn apply(
     if !same {
         record.write(client).await?;
     }
-    Ok(if same { Applied::Unchanged } else { Applied::Changed })
+    Ok(())
 }
 
 /// Whether `names` has an object, in whatever version of its API.

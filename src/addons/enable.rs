@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use kube::Client;
 use kube::api::DynamicObject;
 
-use super::apply::{Applied, apply};
+use super::apply::apply;
 use super::record::{State, records};
 use super::render::{Facts, objects};
 use super::selection::Selected;
@@ -79,7 +79,7 @@ impl Enabling<'_> {
         Ok(())
     }
 
-    async fn apply(&self, selected: &Selected, before: Option<&super::Record>, always: bool) -> Result<Applied> {
+    async fn apply(&self, selected: &Selected, before: Option<&super::Record>, always: bool) -> Result<()> {
         apply(self.client, selected, &self.objects(selected)?, before, always).await
     }
 

@@ -19,7 +19,7 @@ pub use images::ensure as ensure_images;
 pub use record::{Record, State, records};
 pub use remove::remove;
 pub use render::{Certificates, Facts, Pair, objects};
-pub use selection::{AddonConfig, Selected, find, select};
+pub use selection::{AddonConfig, Selected, find, select, want};
 pub use source::{BUILT_IN, forget, known, own, take};
 pub use values::{Value, ValueKind, ValueSchema, parse as parse_value};
 

@@ -1,11 +1,12 @@
 //! Which addons a cluster is to have, with which values: what the user said, and defaults.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::definition::Addon;
+use super::source::own;
 use super::values::Value;
 use crate::config::nearest;
 use crate::error::{Error, Family, Result};
@@ -34,6 +35,21 @@ pub struct Selected {
     pub values: BTreeMap<String, Value>,
     /// The user named it, or one that needs it does not run without it.
     pub asked: bool,
+}
+
+/// Notes that the user wants an addon: by its name, or one of his own by a folder or archive. Returns its name.
+///
+/// # Errors
+/// As [`own`].
+pub fn want(said: &mut BTreeMap<String, AddonConfig>, word: &str) -> Result<String> {
+    let (name, source) = match own(word, Path::new(""))? {
+        Some((name, source)) => (name, Some(source)),
+        None => (word.to_owned(), None),
+    };
+    let config = said.entry(name.clone()).or_default();
+    config.enabled = Some(true);
+    config.source = source;
+    Ok(name)
 }
 
 /// The addons that a cluster is to have, each after those that it needs.

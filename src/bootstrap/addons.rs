@@ -1,11 +1,9 @@
 //! Addons: applied while nodes get ready, and those that the user asked for waited for.
 
 use futures::future::try_join_all;
-use kcl_driver_api::{Exec, Machine};
-use kcl_node_spec::paths;
 use kube::Client;
 
-use super::{Bootstrap, Wait};
+use super::{Bootstrap, Wait, ready};
 use crate::addons::{Enabling, ensure_images};
 use crate::error::{Error, Result};
 use crate::state::ClusterState;
@@ -18,25 +16,18 @@ pub async fn apply(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Cli
         let machines = state.nodes.iter().map(|node| bootstrap.driver.machine(&state.spec.name, &node.name));
         let machines = try_join_all(machines).await?;
         // containerd among them, which takes the images.
-        try_join_all(machines.iter().map(|machine| runs(bootstrap, machine.as_ref()))).await?;
+        let looks = machines.iter().map(|machine| ready::wrong(bootstrap, machine.as_ref()));
+        if let Some(error) = try_join_all(looks).await?.into_iter().flatten().next() {
+            return Err(error);
+        }
         let sent = ensure_images(&machines, images).await?;
         step.finish(format!("Images of addons are in the nodes ({sent} sent)"));
     }
     enabling(bootstrap, client).catch_up().await
 }
 
-/// Waits until all components of a node run.
-async fn runs(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<()> {
-    let limit = bootstrap.wait_timeout.as_secs().saturating_add(1).to_string();
-    let output = machine.exec(Exec::new([paths::AGENT, "wait", "running", "--timeout", &limit])).await?;
-    match output.code {
-        0 => Ok(()),
-        _ => Err(super::does_not_come_up(&format!("node {}", machine.name()), &output.stderr)),
-    }
-}
-
 /// Waits until the addons that the user asked for are ready.
-pub async fn ready(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
+pub async fn asked_are_ready(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
     match bootstrap.wait {
         Wait::All => enabling(bootstrap, client).asked_are_ready().await,
         Wait::Nodes | Wait::Api => Ok(()),

@@ -76,7 +76,7 @@ impl Bootstrap<'_> {
             let since = Timestamp::from_second(begun.as_second()).unwrap_or(begun);
             let fresh = Fresh { started, since };
             try_join(ready::wait(self, state, &client, &fresh), addons::apply(self, state, &client)).await?;
-            addons::ready(self, &client).await
+            addons::asked_are_ready(self, &client).await
         };
         match tokio::time::timeout(self.wait_timeout, bounded).await {
             Ok(result) => result?,

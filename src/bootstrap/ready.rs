@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::{try_join, try_join_all};
 use futures::stream::FuturesUnordered;
-use kcl_driver_api::Exec;
+use kcl_driver_api::{Exec, Machine};
 use kcl_node_spec::{ComponentState, NodeStatus, paths};
 use kube::Client;
 
@@ -76,12 +76,18 @@ async fn hopeless(bootstrap: &Bootstrap<'_>, state: &ClusterState) -> Error {
     std::future::pending().await
 }
 
-/// Waits until all components of a node run, or tells why they will not. Who cannot be asked tells nothing.
+/// The same of a node by its name. Who cannot be asked tells nothing.
 async fn fails(bootstrap: &Bootstrap<'_>, state: &ClusterState, node: &str) -> Option<Error> {
-    let limit = bootstrap.wait_timeout.as_secs().saturating_add(1).to_string();
     let machine = bootstrap.driver.machine(&state.spec.name, node).await.ok()?;
-    let output = machine.exec(Exec::new([paths::AGENT, "wait", "running", "--timeout", &limit])).await.ok()?;
-    (output.code != 0).then(|| super::does_not_come_up(&format!("node {node}"), &output.stderr))
+    wrong(bootstrap, machine.as_ref()).await.ok()?
+}
+
+/// Waits until all components of a node run, or tells why they will not.
+pub async fn wrong(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<Option<Error>> {
+    let limit = bootstrap.wait_timeout.as_secs().saturating_add(1).to_string();
+    let output = machine.exec(Exec::new([paths::AGENT, "wait", "running", "--timeout", &limit])).await?;
+    let why = || super::does_not_come_up(&format!("node {}", machine.name()), &output.stderr);
+    Ok((output.code != 0).then(why))
 }
 
 /// Which node lacks which component, as far as their agents tell.

@@ -168,12 +168,11 @@ pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) 
 
 /// All addons, as they are for a cluster; it need not be there.
 pub fn addons(app: &App, cluster: &str) -> Result<Vec<AddonRow>> {
-    let spec = app.store.load(cluster)?.map_or_else(|| ClusterSpec::with_defaults(cluster), |state| state.spec);
-    let there = app.store.load(cluster)?.is_some();
+    let state = app.store.load(cluster)?;
     let known = addons::known(&copies(app, cluster), &BTreeMap::new())?;
-    let enabled = match there {
-        true => addons::select(&known, &spec.addons, &spec.kubernetes_version)?,
-        false => Vec::new(),
+    let enabled = match state {
+        Some(ClusterState { spec, .. }) => addons::select(&known, &spec.addons, &spec.kubernetes_version)?,
+        None => Vec::new(),
     };
     let row = |addon: Addon| AddonRow {
         profile: cluster.to_owned(),
@@ -227,17 +226,8 @@ pub async fn addon_page(app: &App, cluster: &str, name: &str) -> Result<ServiceR
 pub async fn enable(app: &App, cluster: &str, words: &[String], options: &AddonOptions) -> Result<bool> {
     let _lock = app.lock(cluster).await?;
     let mut state = app.existing(cluster)?;
-    let mut names = Vec::new();
-    for word in words {
-        let (name, source) = match addons::own(word, Path::new(""))? {
-            Some((name, source)) => (name, Some(source)),
-            None => (word.clone(), None),
-        };
-        let config = state.spec.addons.entry(name.clone()).or_default();
-        config.enabled = Some(true);
-        config.source = source;
-        names.push(name);
-    }
+    let names: Vec<String> =
+        words.iter().map(|word| addons::want(&mut state.spec.addons, word)).collect::<Result<_>>()?;
     selected(app, &state.spec)?;
     change(app, &mut state, &names, options).await
 }

@@ -203,13 +203,7 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
     let ports = read_list(&flags.ports, "--ports", words::port)?;
     set(&mut spec.ports, Some(ports).filter(|ports| !ports.is_empty()));
     for word in flags.addons.iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty()) {
-        let (name, source) = match addons::own(word, Path::new(""))? {
-            Some((name, source)) => (name, Some(source)),
-            None => (word.to_owned(), None),
-        };
-        let config = spec.addons.entry(name).or_default();
-        config.enabled = Some(true);
-        config.source = source;
+        addons::want(&mut spec.addons, word)?;
     }
     if !flags.manifests.is_empty() {
         spec.manifests = flags

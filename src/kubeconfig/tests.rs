@@ -275,3 +275,41 @@ fn the_lock_is_client_gos() {
     waiting.join().unwrap().unwrap();
     assert!(fixture.left().is_empty());
 }
+
+#[test]
+fn a_lock_that_a_killed_kcl_left_is_taken_over() {
+    let fixture = Fixture::new();
+    let lock = fixture.path("config.lock");
+    let left = |mode| {
+        std::fs::write(&lock, "").unwrap();
+        std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    left(0o600);
+    drop(Lock::take_within(&fixture.path("config"), Duration::ZERO).unwrap());
+    assert!(fixture.left().is_empty());
+    // Nothing tells whether the holder of client-go's is there.
+    left(0o000);
+    Lock::take_within(&fixture.path("config"), Duration::ZERO).unwrap_err();
+    assert_eq!(fixture.left(), ["config.lock"]);
+}
+
+#[test]
+fn one_has_the_lock_at_a_time() {
+    let fixture = Fixture::new();
+    let path = fixture.path("config");
+    let holders = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let lock = Lock::take_within(&path, Duration::from_secs(60)).unwrap();
+                    assert_eq!(holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                    std::thread::yield_now();
+                    holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    drop(lock);
+                }
+            });
+        }
+    });
+    assert!(fixture.left().is_empty());
+}

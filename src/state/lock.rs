@@ -2,10 +2,11 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Family, Result};
+use crate::state::files;
 
 /// The right to change a cluster; dropping it gives it back, and removes its file where there is no cluster (any more).
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl ClusterLock {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             // Who holds the lock may remove its file: then this lock is of a file that no one else finds.
-            if same_file(&file, &path).map_err(failed)? {
+            if files::is_named(&file, &path).map_err(failed)? {
                 sign(&mut file).map_err(failed)?;
                 return Ok(ClusterLock { cluster: cluster.to_owned(), path, dir, _file: file });
             }
@@ -79,16 +80,6 @@ async fn lock_blocking(file: File) -> io::Result<File> {
         let _ = sender.send(file.lock().map(|()| file));
     })?;
     receiver.await.map_err(io::Error::other)?
-}
-
-/// Whether `path` still names the open file.
-fn same_file(file: &File, path: &Path) -> io::Result<bool> {
-    let open = file.metadata()?;
-    match std::fs::metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Writes who holds the lock, for those who wait.
