@@ -38,8 +38,7 @@ with_libvirt = $$(if pkg-config --exists libvirt; then echo --features libvirt; 
 artifact = $$($(test_kcl) artifacts list -o json | awk -F'"' '$$2 == "name" { name = $$4 } $$2 == "path" && name == "$(1)" { path = $$4 } END { print path }')
 
 ## All tests, real clusters included (as root); one that fails does not keep the others from running. The artifacts of
-## every version of Kubernetes are made on first use, before the tests, so that one sees how far that is. Tests with real
-## clusters take turns by themselves.
+## every version of Kubernetes are made on first use, before the tests, so that one sees how far that is.
 test: test-deps
 	$(CARGO) test --locked --workspace $(with_libvirt) --no-run
 	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
@@ -49,7 +48,7 @@ test: test-deps
 	KCL_TEST_RUNC="$(call artifact,runc)/bin/runc" KCL_TEST_ROOTFS="$(call artifact,node-rootfs)/rootfs" \
 		KCL_TEST_SSH_HOST="$(test_host)" KCL_TEST_KERNEL="$(call artifact,node-kernel)" \
 		KCL_TEST_AGENT="$$(ls "$(abspath $(target))"/node-agent/*/node/kcl-node)" \
-		$(CARGO) test --locked --workspace $(with_libvirt) --no-fail-fast
+		CARGO="$(CARGO)" tests/run.sh $(with_libvirt)
 
 ## A Debian with sshd, sudo and systemd, unpacked: what the tests of the ssh driver log in to. Made once.
 test-hosts: $(test_host)

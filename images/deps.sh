@@ -24,6 +24,7 @@ curl                    /usr/bin/curl
 ca-certificates         /usr/sbin/update-ca-certificates
 ruby                    /usr/bin/ruby
 nodejs                  /usr/bin/node
+python3-pytest          /usr/lib/python3/dist-packages/pytest
 npm                     /usr/bin/npm
 chromium                /usr/bin/chromium
 libvirt-dev             /usr/include/libvirt/libvirt.h

@@ -14,3 +14,4 @@ pub mod kubernetes;
 pub mod pki;
 pub mod progress;
 pub mod state;
+pub mod testing;

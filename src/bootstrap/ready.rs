@@ -48,7 +48,8 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Clie
         if bootstrap.wait == Wait::Nodes {
             return nodes.await;
         }
-        let pods = try_join(kubernetes::dns_available(client, fresh), kubernetes::default_service_account(client));
+        let pods =
+            try_join(kubernetes::dns_available(client, fresh), kubernetes::default_service_account(client, "default"));
         try_join(nodes, pods).await.map(|_| ())
     };
     tokio::select! {

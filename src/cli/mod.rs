@@ -10,11 +10,14 @@ mod config;
 mod dashboard;
 mod delete;
 mod drivers;
+mod guard;
 mod kubectl;
 mod logs;
 mod node;
 mod output;
+mod pool;
 mod profile;
+mod run;
 mod service;
 mod ssh;
 mod start;
@@ -72,6 +75,11 @@ enum Verb {
     Stop(stop::Args),
     /// Delete a cluster and everything that belongs to it
     Delete(delete::Args),
+    /// Run a command with a fresh cluster of its own, which is gone afterwards
+    Run(Box<run::Args>),
+    /// Keep spare clusters ready for `run`
+    #[command(subcommand)]
+    Pool(pool::Verb),
     /// Show how a cluster is; the exit code says so too
     Status(status::Args),
     /// List the nodes of a cluster
@@ -114,6 +122,9 @@ enum Verb {
     Completion(completion::Args),
     /// Print the versions of kcl and of Kubernetes
     Version(version::Args),
+    /// Delete a cluster when its lifetime is over
+    #[command(hide = true)]
+    Guard,
 }
 
 impl Verb {
@@ -132,9 +143,11 @@ impl Verb {
     async fn run(&self, app: &App, given: Option<String>) -> Result<ExitCode> {
         let profile = &profile_name(&Overrides { profile: given.clone(), ..Overrides::default() })?;
         match self {
-            // For these two a cluster file may name the cluster too.
+            // For these a cluster file may name the cluster too.
             Verb::Start(args) => start::run(app, given, args).await,
+            Verb::Run(args) => run::run(app, given, args).await,
             Verb::Config(verb) => config::run(app, given, verb),
+            Verb::Pool(verb) => pool::run(app, verb).await,
             Verb::Stop(_) => stop::run(app, profile).await,
             Verb::Delete(args) => delete::run(app, profile, args).await,
             Verb::Status(args) => status::run(app, profile, args).await,
@@ -154,6 +167,7 @@ impl Verb {
             Verb::Bundle(verb) => bundle::run(app, verb).await,
             Verb::Completion(args) => completion::run::<Cli>(args),
             Verb::Version(args) => version::run(args),
+            Verb::Guard => guard::run(app, profile).await,
         }
     }
 }

@@ -29,10 +29,18 @@ pub async fn run(app: &App, _profile: &str, verb: &Verb) -> Result<ExitCode> {
             output::json(&json!({"invalid": invalid, "valid": valid}))?;
         }
         Output::Text => output::table(
-            ["NAME", "STATUS", "DRIVER", "KUBERNETES", "NODES", "SUBNET"],
+            ["NAME", "STATUS", "DRIVER", "KUBERNETES", "NODES", "SUBNET", "ENDS"],
             profiles.into_iter().map(|profile| {
                 let nodes = profile.nodes.to_string();
-                [profile.name, profile.status, profile.driver, profile.kubernetes_version, nodes, profile.subnet]
+                [
+                    profile.name,
+                    profile.status,
+                    profile.driver,
+                    profile.kubernetes_version,
+                    nodes,
+                    profile.subnet,
+                    profile.ends,
+                ]
             }),
         ),
     }

@@ -4,16 +4,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::artifacts::Source;
 use super::output::{self, Output};
 use crate::bootstrap::Wait;
-use crate::cluster::{self, Action, App, Outcome, Plan, StartOptions};
+use crate::cluster::{self, Action, App, Context, Outcome, Plan, StartOptions};
 use crate::config::Overrides;
-use crate::error::Result;
+use crate::error::{Error, Family, Result};
+use crate::state::{Lifetime, ProcessId};
 
 /// What a cluster is to be, and how it is to be had.
 #[derive(clap::Args)]
-pub struct Args {
+pub struct ClusterArgs {
     /// How many nodes; the first is the control plane [default: 1]
     #[arg(short, long, value_name = "COUNT", value_parser = number::<usize>, help_heading = "Cluster")]
     nodes: Option<usize>,
@@ -121,9 +124,24 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "6m", value_parser = seconds, help_heading = "This run")]
     wait_timeout: Duration,
 
+    /// Delete the cluster by itself after so long, such as 30m or 2h; "none": keep it [default: as it is]
+    #[arg(long, value_name = "TIME", value_parser = time_to_live, help_heading = "This run")]
+    ttl: Option<TimeToLive>,
+}
+
+/// What a cluster is to be, how it is to be had, and how the run is to go.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
     /// Only print what would be done
     #[arg(long, help_heading = "This run")]
     pub dry_run: bool,
+
+    /// Delete the cluster by itself when this process ends
+    #[arg(long, value_name = "PID", help_heading = "This run")]
+    until_exit_of: Option<u32>,
 
     /// When the start fails, leave what was made for a look, rather than take it back
     #[arg(long, help_heading = "This run")]
@@ -156,17 +174,36 @@ pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
     number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
 }
 
+/// How long a cluster is to live.
+#[derive(Clone, Copy, Debug)]
+pub enum TimeToLive {
+    /// Until someone deletes it.
+    Unlimited,
+    /// So long from now on.
+    For(Duration),
+}
+
+/// A time to live: a time, or "none".
+fn time_to_live(text: &str) -> std::result::Result<TimeToLive, String> {
+    match text {
+        "none" => Ok(TimeToLive::Unlimited),
+        text => seconds(text).map(TimeToLive::For),
+    }
+}
+
 /// Starts.
 pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<ExitCode> {
+    let lifetime = args.cluster.lifetime();
+    let lifetime = match args.until_exit_of {
+        None => lifetime,
+        Some(pid) => Some(Lifetime { process: Some(process(pid)?), ..lifetime.unwrap_or_default() }),
+    };
     let options = StartOptions {
-        overrides: overrides(profile, args),
-        artifacts: args.source.options(),
-        way: args.source.way(args.bundle.as_deref()),
-        wait: args.wait,
-        wait_timeout: args.wait_timeout,
+        lifetime,
         keep: args.keep,
-        keep_context: args.keep_context,
+        context: if args.keep_context { Context::Kept } else { Context::Current },
         dry_run: args.dry_run,
+        ..args.cluster.options(profile)
     };
     let outcome = cluster::start(app, &options).await?;
     if args.dry_run {
@@ -180,32 +217,67 @@ pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn overrides(profile: Option<String>, args: &Args) -> Overrides {
-    Overrides {
-        profile,
-        nodes: args.nodes,
-        driver: args.driver.clone(),
-        kubernetes_version: args.kubernetes_version.clone(),
-        cpus: args.cpus,
-        memory: args.memory.clone(),
-        subnet: args.subnet.clone(),
-        service_cidr: args.service_cidr.clone(),
-        pod_cidr: args.pod_cidr.clone(),
-        dns_domain: args.dns_domain.clone(),
-        nameservers: args.nameservers.clone(),
-        extra_config: args.extra_config.clone(),
-        feature_gates: args.feature_gates.clone(),
-        cert_expiration: args.cert_expiration.clone(),
-        apiserver_names: args.apiserver_names.clone(),
-        apiserver_ips: args.apiserver_ips.clone(),
-        ports: args.ports.clone(),
-        addons: args.addons.clone(),
-        manifests: args.manifests.clone(),
-        config: args.config.clone(),
-        hosts: args.hosts.clone(),
-        ssh_key: args.ssh_key.clone(),
-        ssh_jump: args.ssh_jump.clone(),
-        accept_host_key: args.accept_host_key,
+/// A process that runs.
+fn process(pid: u32) -> Result<ProcessId> {
+    ProcessId::of(pid).map_err(|error| {
+        Error::new(Family::Usage, format!("--until-exit-of {pid}: there is no such process: {error}"))
+            .hint("name one that runs, as $$ of a shell")
+    })
+}
+
+impl ClusterArgs {
+    /// When the cluster is to end by itself, if the flags say so.
+    pub fn lifetime(&self) -> Option<Lifetime> {
+        self.ttl.map(|ttl| match ttl {
+            TimeToLive::Unlimited => Lifetime::default(),
+            TimeToLive::For(time) => Lifetime::until(Timestamp::now() + time),
+        })
+    }
+
+    /// A start as these flags say it.
+    pub fn options(&self, profile: Option<String>) -> StartOptions {
+        StartOptions {
+            overrides: self.overrides(profile),
+            artifacts: self.source.options(),
+            way: self.source.way(self.bundle.as_deref()),
+            wait: self.wait,
+            wait_timeout: self.wait_timeout,
+            base: None,
+            spare: false,
+            lifetime: self.lifetime(),
+            keep: false,
+            context: Context::Current,
+            dry_run: false,
+        }
+    }
+
+    fn overrides(&self, profile: Option<String>) -> Overrides {
+        Overrides {
+            profile,
+            nodes: self.nodes,
+            driver: self.driver.clone(),
+            kubernetes_version: self.kubernetes_version.clone(),
+            cpus: self.cpus,
+            memory: self.memory.clone(),
+            subnet: self.subnet.clone(),
+            service_cidr: self.service_cidr.clone(),
+            pod_cidr: self.pod_cidr.clone(),
+            dns_domain: self.dns_domain.clone(),
+            nameservers: self.nameservers.clone(),
+            extra_config: self.extra_config.clone(),
+            feature_gates: self.feature_gates.clone(),
+            cert_expiration: self.cert_expiration.clone(),
+            apiserver_names: self.apiserver_names.clone(),
+            apiserver_ips: self.apiserver_ips.clone(),
+            ports: self.ports.clone(),
+            addons: self.addons.clone(),
+            manifests: self.manifests.clone(),
+            config: self.config.clone(),
+            hosts: self.hosts.clone(),
+            ssh_key: self.ssh_key.clone(),
+            ssh_jump: self.ssh_jump.clone(),
+            accept_host_key: self.accept_host_key,
+        }
     }
 }
 

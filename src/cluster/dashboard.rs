@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sha2::{Digest as _, Sha256};
 
 use super::addons::{AddonOptions, AddonRow, ENABLED, addons, disable, enable};
-use super::{App, access, drivers, observe};
+use super::{App, access, background, drivers, observe};
 use crate::artifacts::Way;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::Access;
@@ -91,9 +91,7 @@ pub async fn serve_dashboard(app: &App, cluster: &str, port: Option<u16>) -> Res
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Error::new(Family::Host, format!("the console of \"{cluster}\" {what}: {error}"))
     };
-    // Of no terminal: Ctrl-C there, or its end, is not meant. An error says that it is so already.
-    let _ = nix::unistd::setsid();
-    let _ = std::env::set_current_dir("/");
+    background::detach();
     let place = Place::of(app, cluster);
     let state = app.existing(cluster)?;
     let Access { server, credentials } = access(app, &state)?;
@@ -262,10 +260,8 @@ impl Place {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.run).map_err(failed)?;
         let log =
             File::options().write(true).create(true).truncate(true).mode(0o600).open(self.log()).map_err(failed)?;
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.args(["-p", cluster, "dashboard", "--serve"]).args(port.map(|port| format!("--port={port}")));
-        let paths = app.store.paths();
-        command.env("KCL_HOME", &paths.home).env("KCL_CACHE", &paths.cache);
+        let mut command = background::command(app, ["-p", cluster, "dashboard", "--serve"]).map_err(failed)?;
+        command.args(port.map(|port| format!("--port={port}")));
         let mut child = command.stdin(lock).stdout(Stdio::piped()).stderr(log).spawn().map_err(failed)?;
         let stdout = child.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
         // Another thread than the runtime's, which would wait for it when it ends.

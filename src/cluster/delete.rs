@@ -3,16 +3,20 @@
 use futures::future::join_all;
 use kcl_driver_api::Driver;
 
-use super::{App, ca, drivers, observe};
+use super::{App, ca, drivers, guard, observe};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
-use crate::state::Phase;
+use crate::state::{ClusterState, Phase};
 
 /// Deletes a cluster. True where there was any of it.
 pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
+    delete_where(app, cluster, |_| true).await
+}
+
+/// Deletes a cluster whose state, if it can be read, is as `wanted` wants it. True where there was any of it.
+pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterState) -> bool) -> Result<bool> {
     let lock = app.lock(cluster).await?;
-    super::dashboard::end(app, cluster).await;
     let state = match app.store.load(cluster) {
         Ok(state) => state,
         Err(error) => {
@@ -20,6 +24,11 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
             None
         }
     };
+    if state.as_ref().is_some_and(|state| !wanted(state)) {
+        return Ok(false);
+    }
+    super::dashboard::end(app, cluster).await;
+    guard::end(app, cluster).await;
     let there = app.store.list()?.iter().any(|(name, _)| name == cluster);
     let driver = match &state {
         // A damaged cache is no reason to keep a cluster.

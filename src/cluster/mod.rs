@@ -1,10 +1,12 @@
 //! Clusters: the plan, and the verbs that carry it out.
 
 mod addons;
+mod background;
 mod ca;
 mod dashboard;
 mod delete;
 mod drivers;
+mod guard;
 mod interrupt;
 mod journal;
 mod kubectl;
@@ -12,6 +14,8 @@ mod logs;
 mod nodes;
 mod observe;
 mod plan;
+mod pool;
+mod run;
 mod service;
 mod start;
 mod status;
@@ -24,14 +28,17 @@ pub use ca::{Trust, ca, trust, untrust};
 pub use dashboard::{DashboardOptions, dashboard, serve_dashboard};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};
+pub use guard::guard;
 pub use interrupt::interruptible;
 pub use journal::{Journal, Made};
 pub use kubectl::{Kubectl, access, kubeconfig_entry, kubectl};
 pub use logs::{LogRequest, archive, logs};
 pub use nodes::{NodeRow, ProfileRow, machine, nodes, profiles};
 pub use plan::{Action, NodePlan, Observed, Plan, plan};
+pub use pool::{drain, fill, refilled, spares};
+pub use run::{RunOptions, fresh_name, run};
 pub use service::{ServiceRow, service, services};
-pub use start::{Outcome, StartOptions, start};
+pub use start::{Context, Outcome, StartOptions, start};
 pub use status::{Bits, NodeState, status};
 pub use stop::stop;
 

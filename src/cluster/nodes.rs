@@ -42,6 +42,8 @@ pub struct ProfileRow {
     pub nodes: usize,
     /// Its node network.
     pub subnet: String,
+    /// When it ends by itself; empty: never.
+    pub ends: String,
     /// Its state can be read.
     #[serde(skip)]
     pub valid: bool,
@@ -101,6 +103,7 @@ pub async fn profiles(app: &App) -> Result<Vec<ProfileRow>> {
                     kubernetes_version: state.spec.kubernetes_version.clone(),
                     nodes: nodes.len(),
                     subnet: state.subnet.to_string(),
+                    ends: state.lifetime.to_string(),
                     valid: true,
                     name,
                 }
@@ -111,6 +114,7 @@ pub async fn profiles(app: &App) -> Result<Vec<ProfileRow>> {
                 kubernetes_version: String::new(),
                 nodes: 0,
                 subnet: String::new(),
+                ends: String::new(),
                 valid: false,
                 name,
             },

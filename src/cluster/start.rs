@@ -1,21 +1,20 @@
 //! `start`: makes a cluster, or what is missing of it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Reach, Severity};
 
 use super::kubectl::{kubeconfig_entry, pki};
-use super::{Action, App, Journal, Made, Observed, Plan, addons, delete, drivers, interruptible, observe, plan};
+use super::{Action, App, Journal, Made, Observed, Plan, addons, delete, drivers, guard, interruptible, observe, plan};
 use crate::artifacts::{self, Artifacts, NodeArtifacts, Want};
 use crate::bootstrap::{self, Bootstrap, Wait};
 use crate::config::{self, ClusterSpec, Overrides};
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
 use crate::kubernetes::Access;
-use crate::state::{ApiEndpoint, ClusterLock, ClusterState, NodeRecord, Phase, SCHEMA};
+use crate::state::{ApiEndpoint, ClusterLock, ClusterState, Lifetime, NodeRecord, Phase, SCHEMA};
 
 /// What the user asks of `start`.
 #[derive(Clone, Debug)]
@@ -30,12 +29,29 @@ pub struct StartOptions {
     pub wait: Wait,
     /// And how long at most.
     pub wait_timeout: Duration,
+    /// What a new cluster is but for the overrides; none: the defaults.
+    pub base: Option<ClusterSpec>,
+    /// It is a spare one.
+    pub spare: bool,
+    /// When it ends by itself; none: as it was.
+    pub lifetime: Option<Lifetime>,
     /// What a failed start made is left for a look.
     pub keep: bool,
-    /// The kubeconfig's current context is left as it is.
-    pub keep_context: bool,
+    /// What becomes of the user's kubeconfig.
+    pub context: Context,
     /// Only the plan is made.
     pub dry_run: bool,
+}
+
+/// What becomes of the user's kubeconfig.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// The cluster is put in, and is the current context.
+    Current,
+    /// The cluster is put in; the current context stays.
+    Kept,
+    /// Nothing.
+    Absent,
 }
 
 /// What became of it.
@@ -44,8 +60,6 @@ pub struct Outcome {
     pub plan: Plan,
     /// The cluster; none after a dry run.
     pub state: Option<ClusterState>,
-    /// The kubeconfig that has the cluster now; none after a dry run.
-    pub kubeconfig: Option<PathBuf>,
 }
 
 /// What is wanted, what is there, and what follows.
@@ -62,8 +76,9 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     if options.dry_run {
         // Only a look: it waits for nobody and leaves nothing behind.
         let plan = prepare(app, options, &name).await?.plan;
-        return Ok(Outcome { plan, state: None, kubeconfig: None });
+        return Ok(Outcome { plan, state: None });
     }
+    guard::sweep(app).await;
     let mut lock = app.lock(&name).await?;
     let Prepared { spec, driver, observed, mut plan } = prepare(app, options, &name).await?;
     preflight(app, driver.as_ref(), &plan, &spec).await?;
@@ -77,11 +92,13 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     let journal = Journal::default();
     let before = observed.state.filter(|_| !plan.new);
     let mut state = planned_state(&plan, spec, before.as_ref());
+    state.lifetime = options.lifetime.clone().unwrap_or(state.lifetime);
+    state.spare = options.spare;
     match interruptible(carry_out(app, options, &mut plan, &mut state, &journal)).await {
         Ok(access) => {
-            let kubeconfig = tell_kubectl(&name, &access, options.keep_context)?;
+            tell_kubectl(&name, &access, options.context)?;
             drop(lock);
-            Ok(Outcome { plan, state: Some(state), kubeconfig: Some(kubeconfig) })
+            Ok(Outcome { plan, state: Some(state) })
         }
         Err(error) if options.keep => Err(error),
         Err(error) => Err(undo(app, lock, &journal, &state, before, error).await),
@@ -93,7 +110,7 @@ async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepar
     let existing = app.store.load(name)?.filter(|state| state.phase != Phase::Deleting);
     // A subnet that was found free is the cluster's own from then on.
     let existing = existing.map(|state| ClusterSpec { subnet: Some(state.subnet), ..state.spec });
-    let mut spec = config::resolve(&options.overrides, existing.as_ref())?;
+    let mut spec = config::resolve(&options.overrides, existing.as_ref().or(options.base.as_ref()))?;
     spec.kubernetes_version = artifacts::catalog::CATALOG.kubernetes_version(&spec.kubernetes_version)?;
     if spec.nodes.iter().any(|node| node.driver.is_none()) && spec.driver.is_none() {
         spec.driver = Some(match drivers::choose(app).await {
@@ -113,9 +130,13 @@ async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepar
 }
 
 /// Points kubectl at the cluster. The cluster is whole by then: trouble here is no reason to take it back.
-fn tell_kubectl(name: &str, access: &Access, keep_context: bool) -> Result<PathBuf> {
+fn tell_kubectl(name: &str, access: &Access, context: Context) -> Result<()> {
+    if context == Context::Absent {
+        return Ok(());
+    }
     Kubeconfig::from_env()
-        .and_then(|kubeconfig| kubeconfig.merge(&kubeconfig_entry(name, access), keep_context))
+        .and_then(|kubeconfig| kubeconfig.merge(&kubeconfig_entry(name, access), context == Context::Kept))
+        .map(drop)
         .map_err(|error| {
             let hint = format!(
                 "cluster \"{name}\" runs; once this is mended, point kubectl at it: kcl update-context -p {name}"
@@ -184,6 +205,8 @@ fn planned_state(plan: &Plan, spec: ClusterSpec, existing: Option<&ClusterState>
         phase: existing.map_or(Phase::Creating, |state| state.phase),
         artifacts: existing.and_then(|state| state.artifacts.clone()),
         created: existing.map_or_else(Timestamp::now, |state| state.created),
+        lifetime: existing.map(|state| state.lifetime.clone()).unwrap_or_default(),
+        spare: false,
         spec,
     }
 }
@@ -200,6 +223,8 @@ async fn carry_out(
     state.artifacts = Some(artifacts.key.clone());
     journal.record(Made::State);
     remember(app, state)?;
+    // Before the first machine: whoever kills this kcl leaves nothing.
+    guard::follow(app, state).await?;
     let addons = addons::taken(app, &mut state.spec)?;
     let material = addons::material(app, &options.artifacts, &options.way, &addons).await?;
     let pki = pki(app, &plan.cluster)?;
@@ -278,8 +303,8 @@ async fn network(
         let addresses = driver.addresses().await?;
         let observed = Observed { state: None, machines: Vec::new(), free_subnet, addresses };
         *plan = super::plan(&state.spec, &observed)?;
-        let artifacts = state.artifacts.take();
-        *state = ClusterState { artifacts, ..planned_state(plan, state.spec.clone(), None) };
+        let ClusterState { artifacts, lifetime, spare, .. } = state.clone();
+        *state = ClusterState { artifacts, lifetime, spare, ..planned_state(plan, state.spec.clone(), None) };
         remember(app, state)?;
     }
 }
@@ -313,8 +338,14 @@ async fn undo(
     };
     if complaints.is_empty() {
         let done = match before {
-            Some(before) => app.store.save(&before),
-            None => app.store.remove(lock),
+            Some(before) => match app.store.save(&before) {
+                Ok(()) => guard::follow(app, &before).await,
+                Err(error) => Err(error),
+            },
+            None => {
+                guard::end(app, cluster).await;
+                app.store.remove(lock)
+            }
         };
         complaints.extend(done.err().map(|error| error.message));
     }

@@ -57,10 +57,10 @@ pub async fn dns_available(client: &Client, fresh: &Fresh) -> Result<()> {
     .await
 }
 
-/// Waits until pods can be made in the namespace `default`: admission wants its service account.
-pub async fn default_service_account(client: &Client) -> Result<()> {
+/// Waits until pods can be made in a namespace: admission wants its default service account.
+pub async fn default_service_account(client: &Client, namespace: &str) -> Result<()> {
     let name = watcher::Config::default().fields("metadata.name=default");
-    watch_until(Api::<ServiceAccount>::namespaced(client.clone(), "default"), name, |found| !found.is_empty()).await
+    watch_until(Api::<ServiceAccount>::namespaced(client.clone(), namespace), name, |found| !found.is_empty()).await
 }
 
 /// Whether the kubelet reports Ready, and did so at or after `since`.

@@ -1,10 +1,12 @@
 //! What cannot be observed of a cluster: its spec, its addresses, how far it is. Atomic, locked, schema-versioned.
 
 pub(crate) mod files;
+mod lifetime;
 mod lock;
 mod paths;
 mod store;
 
+pub use lifetime::{Lifetime, ProcessId};
 pub use lock::ClusterLock;
 pub use paths::Paths;
 pub use store::Store;
@@ -43,6 +45,12 @@ pub struct ClusterState {
     pub artifacts: Option<String>,
     /// When it was first made.
     pub created: jiff::Timestamp,
+    /// When it ends by itself.
+    #[serde(default)]
+    pub lifetime: Lifetime,
+    /// It was made ahead, and waits for its user.
+    #[serde(default)]
+    pub spare: bool,
 }
 
 /// The API of a cluster whose machines this host does not reach by their addresses: a published port of the control plane.

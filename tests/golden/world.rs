@@ -117,6 +117,8 @@ pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
         phase,
         artifacts: None,
         created: "2026-11-01T12:00:00Z".parse().expect("a time"),
+        lifetime: Default::default(),
+        spare: false,
     }
 }
 

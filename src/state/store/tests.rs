@@ -35,6 +35,8 @@ fn state(name: &str) -> ClusterState {
         phase: Phase::Creating,
         artifacts: Some("v1.37.0-abc".to_owned()),
         created: "2026-11-21T12:00:00Z".parse().unwrap(),
+        lifetime: Default::default(),
+        spare: false,
     }
 }
 

@@ -1,0 +1,147 @@
+//! `run`: a command with a fresh cluster of its own, which is gone when the command is done, however that ends.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+
+use super::interrupt::{Ending, Signals};
+use super::{App, StartOptions, archive, delete, kubectl, pool, start};
+use crate::config::Overrides;
+use crate::error::{Error, Family, Result};
+use crate::state::{Lifetime, ProcessId};
+
+/// What is run, with which cluster.
+pub struct RunOptions {
+    /// The cluster. Where it names no profile, a spare one does, and a new one gets a name of its own.
+    pub start: StartOptions,
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+    /// After a failure the cluster is kept for a look.
+    pub keep: bool,
+    /// Where logs go after a failure; none: `<cluster>-logs.tar.gz` in the working directory.
+    pub logs: Option<PathBuf>,
+}
+
+/// A name that no other cluster has.
+pub fn fresh_name(prefix: &str) -> String {
+    // Four billion of them; a taken one is refused.
+    let number = getrandom::u32().unwrap_or_else(|_| std::process::id());
+    format!("{prefix}-{number:08x}")
+}
+
+/// Starts a fresh cluster, runs the command, deletes the cluster. Returns the command's exit code; 128 and the number
+/// of the signal where one ended it, and 127 or 126 where there is no such command or it cannot be run, as env(1).
+///
+/// # Errors
+/// There is a cluster of that name, or it cannot be started or deleted.
+pub async fn run(app: &App, options: &RunOptions) -> Result<u8> {
+    let given = options.start.overrides.profile.clone();
+    if let Some(cluster) = given.as_deref()
+        && app.store.load(cluster)?.is_some()
+    {
+        return Err(Error::new(Family::Usage, format!("there is a cluster \"{cluster}\" already; run makes its own"))
+            .hint("name another one with -p, or none")
+            .hint(format!("or use that one: KUBECONFIG=... from kcl kubectl -p {cluster} -- config view --raw")));
+    }
+    // Before the cluster: from its first moment on a signal has to find the way back.
+    let mut signals = Signals::listen()?;
+    let own = ProcessId::own().map_err(|error| {
+        Error::new(Family::Internal, format!("this process cannot be told from others by /proc: {error}"))
+    })?;
+    let lifetime = Lifetime { process: Some(own), ..options.start.lifetime.clone().unwrap_or_default() };
+    let spare = match given {
+        Some(_) => None,
+        None => pool::take(app, &options.start.overrides, &lifetime).await?,
+    };
+    let (cluster, taken) = match spare {
+        Some(state) => (state.spec.name.clone(), Some(state.spec)),
+        None => (given.unwrap_or_else(|| fresh_name("run")), None),
+    };
+    let own = StartOptions {
+        overrides: Overrides { profile: Some(cluster.clone()), ..options.start.overrides.clone() },
+        lifetime: Some(lifetime),
+        ..options.start.clone()
+    };
+    if taken.is_none() {
+        start(app, &own).await?;
+    }
+    let code = command(app, &cluster, &options.command, &mut signals).await;
+    if !matches!(code, Ok(0)) {
+        let logs = options.logs.clone().unwrap_or_else(|| format!("{cluster}-logs.tar.gz").into());
+        match archive(app, &cluster, &logs).await {
+            Ok(()) => app.progress.info(format!("The logs of all nodes are in {}", logs.display())),
+            Err(error) => app.progress.warn(format!("logs cannot be kept: {error}")),
+        }
+        if options.keep {
+            start(app, &StartOptions { lifetime: Some(Lifetime::default()), ..own }).await?;
+            app.progress.info(format!("\"{cluster}\" is kept for a look; then: kcl delete -p {cluster}"));
+            return code;
+        }
+    }
+    delete(app, &cluster).await?;
+    if let Some(spec) = taken {
+        // The command is done, and its result stands.
+        pool::refill(app, &spec).unwrap_or_else(|error| app.progress.warn(error.to_string()));
+    }
+    code
+}
+
+/// Runs the command to its end.
+async fn command(app: &App, cluster: &str, command: &[OsString], signals: &mut Signals) -> Result<u8> {
+    let tools = kubectl(app, cluster)?;
+    let paths = app.store.paths();
+    let (program, arguments) = command.split_first().ok_or_else(|| Error::new(Family::Usage, "no command is given"))?;
+    let mut child = Command::new(program);
+    child.args(arguments).env("KUBECONFIG", &tools.kubeconfig).env("KCL_PROFILE", cluster);
+    child.env("KCL_HOME", &paths.home).env("KCL_CACHE", &paths.cache);
+    // After the user's own, if there is one.
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&own).chain(tools.program.parent().map(PathBuf::from));
+    if let Ok(path) = std::env::join_paths(directories) {
+        child.env("PATH", path);
+    }
+    let mut child = match child.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            app.progress.warn(format!("{} cannot be run: {error}", program.display()));
+            return Ok(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 });
+        }
+    };
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            status = child.wait() => return status.map(code).map_err(|error| {
+                Error::new(Family::Internal, format!("{} cannot be waited for: {error}", program.display()))
+            }),
+            signal = signals.next() => pass_on(&mut child, signal, std::mem::replace(&mut asked, true)),
+        }
+    }
+}
+
+/// Passes a signal on to the command, which ends as it likes to. One that was asked before is killed.
+fn pass_on(child: &mut Child, signal: Ending, again: bool) {
+    let signal = match signal {
+        _ if again => Signal::SIGKILL,
+        // A terminal sends it to both.
+        Ending::Interrupt if io::stdin().is_terminal() => return,
+        Ending::Interrupt => Signal::SIGINT,
+        Ending::Terminate => Signal::SIGTERM,
+        Ending::HangUp => Signal::SIGHUP,
+    };
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // Nobody has asked for its end yet, so the number is its own.
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// An exit code as shells have it.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}

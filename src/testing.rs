@@ -1,0 +1,187 @@
+//! Clusters for integration tests: made by the `kcl` command, gone with the test, also with one that was killed.
+//!
+//! ```no_run
+//! # async fn a_test() -> kcl::error::Result<()> {
+//! use kcl::testing::Cluster;
+//! use kcl::testing::k8s_openapi::api::core::v1::Node;
+//! use kcl::testing::kube::Api;
+//!
+//! let cluster = Cluster::start().await?;            // a fresh one; deleted when it is dropped
+//! let nodes: Api<Node> = Api::all(cluster.client()?);
+//!
+//! let cluster = Cluster::shared().await?;           // one for all tests of this process
+//! let namespace = cluster.namespace().await?;       // a fresh one; deleted when it is dropped
+//! # Ok(()) }
+//! ```
+//!
+//! The command is `kcl` on the PATH, or the file that the variable `KCL` names. The user's kubeconfig is left alone.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use k8s_openapi::api::core::v1::Namespace as NamespaceObject;
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use tokio::sync::OnceCell;
+
+pub use {k8s_openapi, kube};
+
+use crate::cluster::fresh_name;
+use crate::error::{Error, Family, Result};
+use crate::kubernetes;
+
+/// A running cluster of a test. Dropping it deletes it, which takes about a second.
+#[derive(Debug)]
+pub struct Cluster {
+    name: String,
+    /// The directory of its kubeconfig.
+    files: tempfile::TempDir,
+}
+
+/// A namespace of a test. Dropping it begins its deletion.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    kubeconfig: PathBuf,
+}
+
+impl Cluster {
+    /// A fresh cluster of one node.
+    ///
+    /// # Errors
+    /// It does not start; what kcl said is the message.
+    pub async fn start() -> Result<Self> {
+        Cluster::start_with([""; 0]).await
+    }
+
+    /// A fresh cluster as these flags of `kcl start` say: `["--nodes", "3", "--addons", "ingress"]`.
+    ///
+    /// # Errors
+    /// As of [`Cluster::start`].
+    pub async fn start_with(flags: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self> {
+        let files = tempfile::Builder::new().prefix("kcl-testing-").tempdir().map_err(|error| {
+            Error::new(Family::Host, format!("no directory for a kubeconfig can be made: {error}")).source(error)
+        })?;
+        // Before it is there: a test that is given up while it starts drops it too.
+        let cluster = Cluster { name: fresh_name("test"), files };
+        let process = std::process::id().to_string();
+        let mut start = tokio::process::Command::from(cluster.kcl(["start", "--until-exit-of", &process]));
+        start.args(flags).kill_on_drop(true);
+        let output = start.stdin(Stdio::null()).output().await.map_err(|error| missing(&error))?;
+        if output.status.success() {
+            return Ok(cluster);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Error::new(Family::Cluster, format!("the cluster for the test does not start:\n{}", said.trim())))
+    }
+
+    /// The cluster that all tests of this process share; it is made by the first, and deleted when the process has
+    /// ended. Tests that may not meet take a [`Cluster::namespace`] each.
+    ///
+    /// # Errors
+    /// As of [`Cluster::start`].
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+        SHARED.get_or_try_init(Cluster::start).await
+    }
+
+    /// Its name, for `kcl -p`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A kubeconfig that has it alone.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.files.path().join("kubeconfig")
+    }
+
+    /// A client with all rights. Of the runtime that it is made in, so of one test.
+    ///
+    /// # Errors
+    /// The kubeconfig is gone.
+    pub fn client(&self) -> Result<Client> {
+        client(&self.kubeconfig())
+    }
+
+    /// A fresh namespace, in which pods can be made at once.
+    ///
+    /// # Errors
+    /// The API refuses it.
+    pub async fn namespace(&self) -> Result<Namespace> {
+        let client = self.client()?;
+        let name = fresh_name("test");
+        let object = NamespaceObject {
+            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+            ..NamespaceObject::default()
+        };
+        Api::all(client.clone()).create(&PostParams::default(), &object).await.map_err(|error| {
+            Error::new(Family::Cluster, format!("the namespace {name} cannot be made: {error}")).source(error)
+        })?;
+        let namespace = Namespace { name, kubeconfig: self.kubeconfig() };
+        kubernetes::default_service_account(&client, &namespace.name).await?;
+        Ok(namespace)
+    }
+
+    /// kcl for this cluster, to be run.
+    pub fn kcl(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> std::process::Command {
+        let program = std::env::var_os("KCL").unwrap_or_else(|| OsString::from("kcl"));
+        let mut command = std::process::Command::new(program);
+        command.args(["-p", &self.name]).args(arguments).env("KUBECONFIG", self.kubeconfig());
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        match self.kcl(["delete"]).stdin(Stdio::null()).output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => eprintln!("{}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => eprintln!("{}", missing(&error)),
+        }
+    }
+}
+
+impl Namespace {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let (kubeconfig, name) = (self.kubeconfig.clone(), self.name.clone());
+        // On a runtime of its own: the test's may be about to end.
+        let delete = move || -> Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let failed =
+                |error: &dyn std::fmt::Display| Error::new(Family::Cluster, format!("namespace {name}: {error}"));
+            runtime.map_err(|error| failed(&error))?.block_on(async {
+                let api: Api<NamespaceObject> = Api::all(client(&kubeconfig)?);
+                api.delete(&name, &DeleteParams::default()).await.map(drop).map_err(|error| failed(&error))
+            })
+        };
+        if let Ok(Err(error)) = std::thread::spawn(delete).join() {
+            eprintln!("{error}");
+        }
+    }
+}
+
+fn client(kubeconfig: &Path) -> Result<Client> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::new(Family::Kubeconfig, format!("the test's kubeconfig {}: {error}", kubeconfig.display()))
+    };
+    // One crypto backend for everything; a second call would only find it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let read = Kubeconfig::read_from(kubeconfig).map_err(|error| failed(&error))?;
+    // Nothing in it has to be waited for.
+    let config = futures::executor::block_on(Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()));
+    Client::try_from(config.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+}
+
+fn missing(error: &std::io::Error) -> Error {
+    Error::new(Family::Host, format!("the command kcl cannot be run: {error}"))
+        .hint("put it on the PATH, or name it in the variable KCL")
+}

@@ -1,0 +1,3 @@
+module kcl.dev/sample
+
+go 1.22

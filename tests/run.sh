@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Runs all tests, as `cargo test --workspace` with these flags would, but for two test programs at a time: those with
+# real clusters wait more than they compute. Each tells what it has to tell when it ends; one that fails does not keep
+# the others from running. `KCL_TEST_LANES` says how many at a time.
+set -euo pipefail
+
+cargo=${CARGO:-cargo}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# What to run and in which directory: those that take longest first, so that none of them is alone at the end.
+programs() {
+    "$cargo" test --locked --workspace "$@" --no-run --message-format=json |
+        sed -nE 's|.*"manifest_path":"([^"]+)/Cargo.toml".*"test":true\},"features".*"executable":"([^"]+)".*|\2 \1|p' |
+        while read -r program directory; do
+            case ${program##*/} in
+            drivers-*) rank=0 ;;
+            faults-* | cluster-*) rank=1 ;;
+            workflows-* | addons-* | ci-* | images-*) rank=2 ;;
+            console-* | contract-*) rank=3 ;;
+            *) rank=4 ;;
+            esac
+            echo "$rank $program $directory"
+        done | sort -s -k1,1n | cut -d' ' -f2-
+}
+
+# Runs one, and shows what it said in one piece.
+run() {
+    local log=$work/${1##*/}.log code=0 begun=$SECONDS
+    echo "     Running ${1##*/}"
+    (cd "$2" && exec "$1") >"$log" 2>&1 </dev/null || code=$?
+    {
+        flock 9
+        printf '\n== %s: exit code %d after %d s\n' "${1##*/}" "$code" $((SECONDS - begun))
+        cat "$log"
+    } 9>"$work/turn"
+    [ "$code" = 0 ] || echo "${1##*/}" >>"$work/failed"
+}
+export -f run
+export work
+
+programs "$@" >"$work/programs"
+xargs -P "${KCL_TEST_LANES:-2}" -L 1 bash -c 'run "$@"' run <"$work/programs"
+"$cargo" test --locked --workspace "$@" --doc >"$work/doc.log" 2>&1 || echo doc >>"$work/failed"
+cat "$work/doc.log"
+
+count() { cat "$work"/*.log | sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" | awk '{ sum += $1 } END { print sum + 0 }'; }
+if [ -s "$work/failed" ]; then
+    printf '\nFailed:\n'
+    sed 's/^/  /' "$work/failed"
+fi
+printf '\n%d passed, %d failed, %d skipped\n' "$(count passed)" "$(count failed)" "$(count ignored)"
+[ ! -s "$work/failed" ]
