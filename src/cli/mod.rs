@@ -74,7 +74,7 @@ enum Verb {
     Delete(delete::Args),
     /// Show how a cluster is; the exit code says so too
     Status(status::Args),
-    /// List the nodes of a cluster
+    /// List the nodes of a cluster, or stop one
     #[command(subcommand)]
     Node(node::Verb),
     /// List all clusters

@@ -33,7 +33,7 @@ pub use plan::{Action, NodePlan, Observed, Plan, plan};
 pub use service::{ServiceRow, service, services};
 pub use start::{Outcome, StartOptions, start};
 pub use status::{Bits, NodeState, status};
-pub use stop::stop;
+pub use stop::{stop, stop_node};
 
 use crate::error::{Error, Family, Result};
 use crate::progress::Progress;

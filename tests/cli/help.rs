@@ -45,6 +45,7 @@ fn help_of_each_verb() {
     }
     for (verb, under) in [
         ("node", "list"),
+        ("node", "stop"),
         ("profile", "list"),
         ("addons", "list"),
         ("addons", "enable"),
