@@ -27,6 +27,7 @@ fn help_of_each_verb() {
         "profile",
         "addons",
         "kubectl",
+        "helm",
         "service",
         "tunnel",
         "dashboard",

@@ -7,7 +7,6 @@
 //! | `sh fails` | commands that are refused |
 //! | `text` | what the commands before it say: these lines in this order, others may be between; … is anything |
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::shell::Shell;
@@ -50,13 +49,10 @@ impl<'h> Tutorial<'h> {
         let text = std::fs::read_to_string(readme).unwrap_or_else(|error| panic!("{}: {error}", readme.display()));
         let blocks = blocks(&text);
         assert!(!blocks.is_empty(), "{}: no commands", readme.display());
-        Tutorial { home, name: name.to_owned(), blocks: blocks.into_iter(), shell: Shell::open(home, place) }
-    }
-
-    /// Sets a variable that a user would have in his environment.
-    pub fn set(&mut self, variable: &str, value: impl Into<OsString>) {
-        let value = value.into();
-        self.shell.run(&format!("export {variable}='{}'", value.to_string_lossy()));
+        let mut shell = Shell::open(home, place);
+        // Another tutorial may have ended in the middle.
+        shell.attempt("kubectl config set-context --current --namespace=default");
+        Tutorial { home, name: name.to_owned(), blocks: blocks.into_iter(), shell }
     }
 
     /// Runs the next section, which has to have this heading; what its commands said.
@@ -75,6 +71,12 @@ impl<'h> Tutorial<'h> {
         let next = self.blocks.as_slice().first().map(|block| &block.section);
         assert!(any, "{}: the next section is {next:?}, not {heading:?}", self.name);
         all
+    }
+
+    /// Leaves the next commands out, which have to be these.
+    pub fn skip(&mut self, commands: &str) {
+        let next = self.blocks.next().map(|block| block.commands);
+        assert_eq!(next.as_deref(), Some(commands));
     }
 
     /// Runs what is left.

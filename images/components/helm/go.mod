@@ -4,6 +4,31 @@ go 1.26.4
 
 tool helm.sh/helm/v4/cmd/helm
 
+// Older than what upstream asks for: the versions of Kubernetes itself, so that what is compiled for it is not compiled
+// again.
+exclude (
+	github.com/go-errors/errors v1.5.1
+	github.com/go-logr/logr v1.4.4
+	github.com/google/gnostic-models v0.7.1
+	go.opentelemetry.io/proto/otlp v1.11.0
+	go.yaml.in/yaml/v3 v3.0.5
+	golang.org/x/crypto v0.55.0
+	golang.org/x/crypto v0.58.0
+	golang.org/x/net v0.60.0
+	golang.org/x/sync v0.24.0
+	golang.org/x/sys v0.49.0
+	golang.org/x/term v0.47.0
+	golang.org/x/text v0.41.0
+	golang.org/x/text v0.43.0
+	golang.org/x/tools v0.48.0
+	golang.org/x/tools v0.51.0
+	google.golang.org/genproto/googleapis/api v0.0.0-20260720211330-0afa2a65878a
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260720211330-0afa2a65878a
+	google.golang.org/grpc v1.83.1
+	google.golang.org/protobuf v1.36.12
+	sigs.k8s.io/kustomize/kyaml v0.21.2
+)
+
 require (
 	dario.cat/mergo v1.0.1 // indirect
 	github.com/Azure/go-ansiterm v0.0.0-20250102033503-faa5f7b0171c // indirect
@@ -129,46 +154,3 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
-
-exclude github.com/go-errors/errors v1.5.1
-
-exclude github.com/go-logr/logr v1.4.4
-
-exclude github.com/google/gnostic-models v0.7.1
-
-exclude go.opentelemetry.io/proto/otlp v1.11.0
-
-exclude go.yaml.in/yaml/v3 v3.0.5
-
-exclude (
-	golang.org/x/crypto v0.55.0
-	golang.org/x/crypto v0.58.0
-)
-
-exclude golang.org/x/net v0.60.0
-
-exclude golang.org/x/sync v0.24.0
-
-exclude golang.org/x/sys v0.49.0
-
-exclude golang.org/x/term v0.47.0
-
-exclude (
-	golang.org/x/text v0.41.0
-	golang.org/x/text v0.43.0
-)
-
-exclude (
-	golang.org/x/tools v0.48.0
-	golang.org/x/tools v0.51.0
-)
-
-exclude google.golang.org/genproto/googleapis/api v0.0.0-20260720211330-0afa2a65878a
-
-exclude google.golang.org/genproto/googleapis/rpc v0.0.0-20260720211330-0afa2a65878a
-
-exclude google.golang.org/grpc v1.83.1
-
-exclude google.golang.org/protobuf v1.36.12
-
-exclude sigs.k8s.io/kustomize/kyaml v0.21.2
