@@ -10,6 +10,7 @@ mod config;
 mod dashboard;
 mod delete;
 mod drivers;
+mod helm;
 mod kubectl;
 mod logs;
 mod node;
@@ -85,6 +86,8 @@ enum Verb {
     Addons(addons::Verb),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
+    /// Run Helm against the cluster; none needs to be installed
+    Helm(helm::Args),
     /// Print the URL of a service and open it in a browser, or list all services
     Service(service::Args),
     /// List the services of type LoadBalancer: they need no tunnel
@@ -142,6 +145,7 @@ impl Verb {
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
+            Verb::Helm(args) => helm::run(app, profile, args).await,
             Verb::Service(args) => service::run(app, profile, args).await,
             Verb::Tunnel(args) => tunnel::run(app, profile, args).await,
             Verb::Dashboard(args) => dashboard::run(app, profile, args).await,

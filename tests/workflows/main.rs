@@ -8,11 +8,17 @@ mod support;
 mod admin;
 #[path = "chaos/check.rs"]
 mod chaos;
+#[path = "dev-loop/check.rs"]
+mod dev_loop;
 #[path = "first-steps/check.rs"]
 mod first_steps;
+#[path = "helm/check.rs"]
+mod helm;
 mod shell;
 #[path = "stateful/check.rs"]
 mod stateful;
+#[path = "todo/check.rs"]
+mod todo;
 mod tutorial;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -41,11 +47,14 @@ fn tutorials() {
     page.finish();
     Tutorial::of(&home, "tutorials", &root.join("tests/workflows/README.md"), home.scratch()).finish();
     cluster.kubectl(["delete", "service,deployment", "hello"]);
-    let all: [(&str, fn(&TestCluster<'_>)); 4] = [
+    let all: [(&str, fn(&TestCluster<'_>)); 6] = [
         ("first-steps", first_steps::story),
         ("stateful", stateful::story),
         ("admin", admin::story),
         ("chaos", chaos::story),
+        // One that takes another's app is beside it, or after it.
+        ("todo", |cluster| todo::story(cluster, dev_loop::story)),
+        ("helm", helm::story),
     ];
     // For who works on one of them.
     let only = std::env::var("KCL_TEST_TUTORIAL").ok();
