@@ -10,6 +10,7 @@ mod config;
 mod dashboard;
 mod delete;
 mod drivers;
+mod image;
 mod kubectl;
 mod logs;
 mod node;
@@ -83,6 +84,9 @@ enum Verb {
     /// List, enable, disable and configure addons
     #[command(subcommand)]
     Addons(addons::Verb),
+    /// Load, list, tag, remove, save, pull, push, import and build images
+    #[command(subcommand)]
+    Image(image::Verb),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
     /// Print the URL of a service and open it in a browser, or list all services
@@ -141,6 +145,7 @@ impl Verb {
             Verb::Node(verb) => node::run(app, profile, verb).await,
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
+            Verb::Image(verb) => image::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
             Verb::Service(args) => service::run(app, profile, args).await,
             Verb::Tunnel(args) => tunnel::run(app, profile, args).await,
