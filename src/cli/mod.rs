@@ -11,6 +11,7 @@ mod dashboard;
 mod delete;
 mod drivers;
 mod helm;
+mod image;
 mod kubectl;
 mod logs;
 mod node;
@@ -84,6 +85,9 @@ enum Verb {
     /// List, enable, disable and configure addons
     #[command(subcommand)]
     Addons(addons::Verb),
+    /// Load, list, tag, remove, save, pull, push, import and build images
+    #[command(subcommand)]
+    Image(image::Verb),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
     /// Run Helm against the cluster; none needs to be installed
@@ -144,6 +148,7 @@ impl Verb {
             Verb::Node(verb) => node::run(app, profile, verb).await,
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
+            Verb::Image(verb) => image::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
             Verb::Helm(args) => helm::run(app, profile, args).await,
             Verb::Service(args) => service::run(app, profile, args).await,

@@ -5,6 +5,7 @@ mod ca;
 mod dashboard;
 mod delete;
 mod drivers;
+mod images;
 mod interrupt;
 mod journal;
 mod kubectl;
@@ -24,6 +25,10 @@ pub use ca::{Trust, ca, trust, untrust};
 pub use dashboard::{DashboardOptions, dashboard, serve_dashboard};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};
+pub use images::{
+    BuildRequest, LoadedImage, build_image, image_env, import_image, list_images, load_images, pull_images, push_image,
+    remove_images, save_images, tag_image,
+};
 pub use interrupt::interruptible;
 pub use journal::{Journal, Made};
 pub use kubectl::{Kubectl, access, kubeconfig_entry, kubectl};
