@@ -13,4 +13,6 @@ if [ ! -e "$PGDATA" ]; then
     sync
     mv "$new" "$PGDATA"
 fi
+# A volume that is mounted again may have been opened to its group.
+chmod 700 "$PGDATA"
 exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/tmp -c shared_buffers=32MB
