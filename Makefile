@@ -42,7 +42,7 @@ artifact = $$($(test_kcl) artifacts list -o json | awk -F'"' '$$2 == "name" { na
 test: test-deps
 	$(CARGO) test --locked --workspace $(with_libvirt) --no-run
 	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
-		$(test_kcl) artifacts fetch --vm --addons all --kubernetes-version "$$version"; \
+		$(test_kcl) artifacts fetch --vm --tools --addons all --kubernetes-version "$$version"; \
 	done
 	$(MAKE) test-hosts
 	KCL_TEST_RUNC="$(call artifact,runc)/bin/runc" KCL_TEST_ROOTFS="$(call artifact,node-rootfs)/rootfs" \

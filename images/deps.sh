@@ -31,6 +31,8 @@ libvirt-dev             /usr/include/libvirt/libvirt.h
 libvirt-daemon          /usr/sbin/libvirtd
 libvirt-daemon-driver-qemu /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so
 iptables                /usr/sbin/iptables
+apache2-utils           /usr/bin/htpasswd
+openssl                 /usr/bin/openssl
 "
 fi
 

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod error;
+pub mod images;
 pub mod kubeconfig;
 pub mod kubernetes;
 pub mod pki;

@@ -12,6 +12,9 @@ use crate::error::{Error, Family, Result};
 /// The file that describes an addon.
 pub const DESCRIPTION: &str = "addon.toml";
 
+/// The folder of its Helm chart.
+pub const CHART: &str = "chart/";
+
 /// An addon.
 #[derive(Clone, Debug)]
 pub struct Addon {
@@ -23,6 +26,8 @@ pub struct Addon {
     pub origin: String,
     /// Templates by file name, in the order of their names.
     pub templates: BTreeMap<String, String>,
+    /// The files of its Helm chart by their paths in its folder.
+    pub chart: BTreeMap<String, String>,
 }
 
 /// `addon.toml`.
@@ -48,6 +53,8 @@ pub struct Description {
     /// Manifests that come with an artifact rather than with the folder.
     #[serde(default)]
     pub artifact_manifests: Vec<ArtifactManifest>,
+    /// The Helm chart in the folder `chart`.
+    pub chart: Option<Chart>,
     /// What can be configured, by name.
     #[serde(default)]
     pub values: BTreeMap<String, ValueSchema>,
@@ -56,6 +63,14 @@ pub struct Description {
     pub ready: Vec<Ready>,
     /// What `addons open` opens.
     pub open: Option<Open>,
+}
+
+/// How the Helm chart of an addon is rendered: as a release with the addon's name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chart {
+    /// The release's namespace, which the addon's own templates make.
+    pub namespace: String,
 }
 
 /// A file of an artifact of the catalog.
@@ -131,11 +146,18 @@ impl Addon {
                 .check(&schema.default)
                 .map_err(|problem| wrong(format!("{DESCRIPTION}: the default of values.{value}: {problem}")))?;
         }
+        let chart = templates.extract_if(.., |file, _| file.starts_with(CHART));
+        let chart: BTreeMap<_, _> = chart.map(|(file, text)| (file[CHART.len()..].to_owned(), text)).collect();
+        if description.chart.is_some() != chart.contains_key("Chart.yaml") {
+            return Err(wrong(format!(
+                "{DESCRIPTION}: chart needs a folder {CHART} with a Helm chart, and that needs it"
+            )));
+        }
         templates.retain(|file, _| file.ends_with(".yaml"));
-        if templates.is_empty() && description.artifact_manifests.is_empty() {
+        if templates.is_empty() && description.artifact_manifests.is_empty() && chart.is_empty() {
             return Err(wrong("it has no manifests (*.yaml)".to_owned()));
         }
-        Ok(Addon { name: name.to_owned(), description, origin: origin.to_owned(), templates })
+        Ok(Addon { name: name.to_owned(), description, origin: origin.to_owned(), templates, chart })
     }
 
     /// Whether it works with a version of Kubernetes (`v1.37.0`).

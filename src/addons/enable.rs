@@ -23,6 +23,8 @@ pub struct Material {
     pub images: Vec<ImageArchive>,
     /// Manifests that come with artifacts, by addon.
     pub manifests: BTreeMap<String, Vec<PathBuf>>,
+    /// Helm, where an addon has a chart.
+    pub helm: Option<PathBuf>,
 }
 
 /// What enabling works with.
@@ -84,8 +86,7 @@ impl Enabling<'_> {
     }
 
     fn objects(&self, selected: &Selected) -> Result<Vec<DynamicObject>> {
-        let manifests = self.material.manifests.get(&selected.addon.name).map(Vec::as_slice).unwrap_or_default();
-        objects(selected, self.facts, manifests)
+        objects(selected, self.facts, self.material)
     }
 
     /// What to say when the user's time is up: which of these addons are not ready, and why.

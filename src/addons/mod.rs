@@ -2,6 +2,7 @@
 //! with `addon.toml` and templates of manifests (`addons/` in this repository, or a user's own).
 
 mod apply;
+mod chart;
 mod definition;
 mod enable;
 mod images;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -14,7 +13,9 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::chart;
 use super::definition::Addon;
+use super::enable::Material;
 use super::selection::Selected;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
@@ -67,11 +68,11 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// The objects of an addon, each marked as the addon's. `artifacts` has the manifests that come with artifacts.
+/// The objects of an addon, each marked as the addon's.
 ///
 /// # Errors
 /// `Usage` for a template that cannot be filled in, or what it is then.
-pub fn objects(selected: &Selected, facts: &Facts, artifacts: &[PathBuf]) -> Result<Vec<DynamicObject>> {
+pub fn objects(selected: &Selected, facts: &Facts, material: &Material) -> Result<Vec<DynamicObject>> {
     let addon = &selected.addon;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -88,8 +89,8 @@ pub fn objects(selected: &Selected, facts: &Facts, artifacts: &[PathBuf]) -> Res
         values => Serde(&selected.values),
         version => addon.description.version.clone(),
     };
-    let mut objects = Vec::new();
-    for path in artifacts {
+    let (mut objects, mut chart_values) = (Vec::new(), String::new());
+    for path in material.manifests.get(&addon.name).into_iter().flatten() {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::new(Family::Artifact, format!("{} cannot be read: {error}", path.display())).source(error)
         })?;
@@ -101,7 +102,13 @@ pub fn objects(selected: &Selected, facts: &Facts, artifacts: &[PathBuf]) -> Res
             let line = error.line().map(|line| format!(", line {line}")).unwrap_or_default();
             Error::new(Family::Usage, format!("{place}{line} cannot be filled in: {error}")).source(error)
         })?;
-        objects.extend(kubernetes::documents(&place, &text)?);
+        match &addon.description.chart {
+            Some(_) if file == chart::VALUES => chart_values = text,
+            _ => objects.extend(kubernetes::documents(&place, &text)?),
+        }
+    }
+    if let (Some(chart), Some(helm)) = (&addon.description.chart, &material.helm) {
+        objects.extend(chart::render(addon, chart, &chart_values, helm)?);
     }
     objects.iter_mut().for_each(|object| mark(object, addon));
     Ok(objects)

@@ -6,8 +6,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use walkdir::WalkDir;
 
-use super::definition::{Addon, DESCRIPTION};
+use super::definition::{Addon, CHART, DESCRIPTION};
 use super::selection::AddonConfig;
 use crate::artifacts::embedded;
 use crate::config::is_dns_label;
@@ -74,7 +75,9 @@ pub fn take(copies: &Path, name: &str, source: &Path) -> Result<()> {
         }
         fs::create_dir_all(&fresh)?;
         for (file, text) in &files {
-            fs::write(fresh.join(file), text)?;
+            let path = fresh.join(file);
+            fs::create_dir_all(path.parent().expect("it is in a folder"))?;
+            fs::write(path, text)?;
         }
         fs::write(fresh.join(ORIGIN), source.display().to_string())?;
         if place.exists() {
@@ -111,9 +114,14 @@ fn directories(own: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(paths?.into_iter().filter(|path| path.is_dir() && !hidden(path)).collect())
 }
 
-/// The texts of a folder's own files.
+/// The texts of a folder's own files, and of its chart's.
 fn folder(path: &Path) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
+    for entry in WalkDir::new(path.join(CHART)).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
+        let text = fs::read_to_string(entry.path()).map_err(|error| unreadable(entry.path(), &error))?;
+        let name = entry.path().strip_prefix(path).expect("it is below").to_string_lossy().into_owned();
+        files.insert(name, text);
+    }
     for entry in fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
         let entry = entry.map_err(|error| unreadable(path, &error))?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -138,8 +146,13 @@ fn unpack(path: &Path) -> Result<BTreeMap<String, String>> {
     for entry in tar::Archive::new(reader).entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
         let inner = entry.path().map_err(failed)?.into_owned();
-        let name = inner.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if entry.header().entry_type().is_file() && inner.components().count() <= 3 && wanted(&name) {
+        let text = inner.to_string_lossy();
+        let own = inner.file_name().unwrap_or_default().to_string_lossy();
+        // With or without a ./ and the folder's name before it.
+        let chart = text.starts_with(CHART).then_some(0).or_else(|| text.find(&format!("/{CHART}")).map(|at| at + 1));
+        let name = chart.map_or_else(|| own.into_owned(), |at| text[at..].to_owned());
+        let is_file = entry.header().entry_type().is_file();
+        if is_file && (chart.is_some() || inner.components().count() <= 3 && wanted(&name)) {
             let mut text = String::new();
             entry.read_to_string(&mut text).map_err(failed)?;
             files.insert(name, text);

@@ -33,6 +33,8 @@ pub enum Use {
     Image,
     /// What nodes that are virtual machines need besides.
     Vm,
+    /// A program that kcl runs on this computer for its users; got when it is first run.
+    Tool,
 }
 
 /// One artifact.

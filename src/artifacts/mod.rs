@@ -196,6 +196,17 @@ impl Artifacts {
         Ok(entries.into_iter().map(|(_, entry)| entry.path).collect())
     }
 
+    /// Where a program for the host is; got where it is not in the cache, and only then anything is said.
+    pub async fn tool(&self, name: &str, way: &Way, progress: &Progress) -> Result<PathBuf> {
+        let artifact = catalog::CATALOG.artifact(name)?;
+        let slot = self.cache.slot(cache::Kind::Artifact, artifact.entry_name()?);
+        let directory = match slot.open(false)? {
+            cache::Found::Entry(entry) => entry.path,
+            _ => self.fetch(&[name.to_owned()], way, progress).await?.remove(0),
+        };
+        Ok(directory.join("bin").join(name))
+    }
+
     /// Writes all that is wanted into one file, for [`Way::Bundle`] on another machine. Returns its size in bytes.
     pub async fn bundle_create(&self, path: &Path, want: &Want, progress: &Progress) -> Result<u64> {
         let plan = compose::Plan::new(&self.cache, want)?;

@@ -81,6 +81,10 @@ pub enum Verb {
         #[arg(long, value_name = "ADDONS", value_delimiter = ',')]
         addons: Vec<String>,
 
+        /// Also the programs that kcl runs for users: Helm
+        #[arg(long)]
+        tools: bool,
+
         /// Read all that is in the cache first and compare digests; what is damaged is made again
         #[arg(long)]
         verify: bool,
@@ -105,7 +109,7 @@ pub enum Verb {
 pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { output } => list(app, *output)?,
-        Verb::Fetch { kubernetes_version, source, bundle, vm, addons, verify } => {
+        Verb::Fetch { kubernetes_version, source, bundle, vm, addons, tools, verify } => {
             let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
             let images = cluster::addon_images(addons)?;
             if *verify {
@@ -118,6 +122,9 @@ pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
                 artifacts.ensure(&want, &app.progress).await?;
                 if !images.is_empty() {
                     artifacts.images(&images, &want.way, &app.progress).await?;
+                }
+                if *tools {
+                    artifacts.tool("helm", &want.way, &app.progress).await?;
                 }
                 Ok(())
             };

@@ -11,6 +11,8 @@ mod dashboard;
 mod delete;
 mod drivers;
 mod guard;
+mod helm;
+mod image;
 mod kubectl;
 mod logs;
 mod node;
@@ -82,7 +84,7 @@ enum Verb {
     Pool(pool::Verb),
     /// Show how a cluster is; the exit code says so too
     Status(status::Args),
-    /// List the nodes of a cluster
+    /// List the nodes of a cluster, or stop one
     #[command(subcommand)]
     Node(node::Verb),
     /// List all clusters
@@ -91,8 +93,13 @@ enum Verb {
     /// List, enable, disable and configure addons
     #[command(subcommand)]
     Addons(addons::Verb),
+    /// Load, list, tag, remove, save, pull, push, import and build images
+    #[command(subcommand)]
+    Image(image::Verb),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
+    /// Run Helm against the cluster; none needs to be installed
+    Helm(helm::Args),
     /// Print the URL of a service and open it in a browser, or list all services
     Service(service::Args),
     /// List the services of type LoadBalancer: they need no tunnel
@@ -154,7 +161,9 @@ impl Verb {
             Verb::Node(verb) => node::run(app, profile, verb).await,
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
+            Verb::Image(verb) => image::run(app, profile, verb).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
+            Verb::Helm(args) => helm::run(app, profile, args).await,
             Verb::Service(args) => service::run(app, profile, args).await,
             Verb::Tunnel(args) => tunnel::run(app, profile, args).await,
             Verb::Dashboard(args) => dashboard::run(app, profile, args).await,

@@ -15,11 +15,28 @@ pub enum Verb {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Stop one node; `kcl start` starts it again
+    Stop {
+        /// The node
+        name: String,
+
+        /// As if its power were cut: nothing of it can end in order
+        #[arg(long)]
+        now: bool,
+    },
 }
 
 /// Does it.
 pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
-    let Verb::List { output } = verb;
+    let output = match verb {
+        Verb::List { output } => output,
+        Verb::Stop { name, now } => {
+            if !cluster::stop_node(app, profile, name, *now).await? {
+                app.progress.info(format!("\"{name}\" did not run"));
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let nodes = cluster::nodes(app, profile).await?;
     match output {
         Output::Json => output::json(&nodes)?,

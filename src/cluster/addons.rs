@@ -107,7 +107,8 @@ pub(super) async fn material(
     let wanted = selected.iter().flat_map(|one| &one.addon.description.artifact_manifests);
     let mut sources: Vec<String> = wanted.map(|manifest| manifest.artifact.clone()).collect();
     sources.dedup();
-    if names.is_empty() && sources.is_empty() {
+    let charts = selected.iter().any(|one| one.addon.description.chart.is_some());
+    if names.is_empty() && sources.is_empty() && !charts {
         return Ok(Material::default());
     }
     let artifacts = Artifacts::open(&app.store.paths().cache, options.clone())?;
@@ -118,7 +119,9 @@ pub(super) async fn material(
         let manifests = one.addon.description.artifact_manifests.iter();
         manifests.filter_map(|manifest| Some(places.get(&manifest.artifact)?.join(&manifest.path))).collect()
     };
-    Ok(Material { images, manifests: selected.iter().map(|one| (one.addon.name.clone(), of(one))).collect() })
+    let helm = if charts { Some(artifacts.tool("helm", way, &app.progress).await?) } else { None };
+    let manifests = selected.iter().map(|one| (one.addon.name.clone(), of(one))).collect();
+    Ok(Material { images, manifests, helm })
 }
 
 /// The images of the catalog that addons of kcl are made from, by name; "all" stands for all addons.

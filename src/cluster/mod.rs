@@ -7,6 +7,7 @@ mod dashboard;
 mod delete;
 mod drivers;
 mod guard;
+mod images;
 mod interrupt;
 mod journal;
 mod kubectl;
@@ -29,6 +30,10 @@ pub use dashboard::{DashboardOptions, dashboard, serve_dashboard};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};
 pub use guard::guard;
+pub use images::{
+    BuildRequest, LoadedImage, build_image, image_env, import_image, list_images, load_images, pull_images, push_image,
+    remove_images, save_images, tag_image,
+};
 pub use interrupt::interruptible;
 pub use journal::{Journal, Made};
 pub use kubectl::{Kubectl, access, kubeconfig_entry, kubectl};
@@ -40,7 +45,7 @@ pub use run::{RunOptions, fresh_name, run};
 pub use service::{ServiceRow, service, services};
 pub use start::{Context, Outcome, StartOptions, start};
 pub use status::{Bits, NodeState, status};
-pub use stop::stop;
+pub use stop::{stop, stop_node};
 
 use crate::error::{Error, Family, Result};
 use crate::progress::Progress;

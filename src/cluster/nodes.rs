@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{App, observe, plan};
 use crate::error::{Error, Family, Result};
+use crate::state::ClusterState;
 
 /// A row of `kcl node list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -128,11 +129,9 @@ pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box
     let state = app.existing(cluster)?;
     let name = match node {
         None => state.nodes.first().map(|node| node.name.clone()).unwrap_or_default(),
-        Some(name) if state.nodes.iter().any(|node| node.name == name) => name.to_owned(),
         Some(name) => {
-            let names: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
-            return Err(Error::new(Family::NotFound, format!("cluster \"{cluster}\" has no node \"{name}\""))
-                .hint(format!("its nodes are: {}", names.join(", "))));
+            known(&state, name)?;
+            name.to_owned()
         }
     };
     let machine = observe::driver_of(app, &state)?.machine(cluster, &name).await?;
@@ -141,4 +140,14 @@ pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box
             .hint(format!("start it with: kcl start -p {cluster}")));
     }
     Ok(machine)
+}
+
+/// Refuses a node that a cluster does not have.
+pub fn known(state: &ClusterState, name: &str) -> Result<()> {
+    if state.nodes.iter().any(|node| node.name == name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
+    Err(Error::new(Family::NotFound, format!("cluster \"{}\" has no node \"{name}\"", state.spec.name))
+        .hint(format!("its nodes are: {}", names.join(", "))))
 }

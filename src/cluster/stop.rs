@@ -1,5 +1,7 @@
 //! `stop`: powers a cluster's machines off and keeps all they hold.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use kcl_driver_api::{Driver, Power};
 use kcl_node_spec::Role;
@@ -29,6 +31,24 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
     }
     drop(lock);
     Ok(!running.is_empty())
+}
+
+/// Powers one node off: in order, or `now`, as if its power were cut. True where it ran.
+pub async fn stop_node(app: &App, cluster: &str, node: &str, now: bool) -> Result<bool> {
+    app.existing(cluster)?;
+    let lock = app.lock(cluster).await?;
+    let state = app.existing(cluster)?;
+    super::nodes::known(&state, node)?;
+    let driver = observe::driver_of(app, &state)?;
+    let ran = running(driver.as_ref(), &state).await?.iter().any(|name| name == node);
+    if ran {
+        let step = app.progress.step("stop", format!("Stopping the node \"{node}\""));
+        let grace = if now { Duration::ZERO } else { POWER_OFF_GRACE };
+        super::interruptible(async { Ok(driver.machine(cluster, node).await?.power_off(grace).await?) }).await?;
+        step.finish(format!("\"{node}\" is stopped; it is started by: kcl start -p {cluster}"));
+    }
+    drop(lock);
+    Ok(ran)
 }
 
 /// The nodes whose machines run, workers before control planes.

@@ -29,6 +29,7 @@ fn help_of_each_verb() {
         "profile",
         "addons",
         "kubectl",
+        "helm",
         "service",
         "tunnel",
         "dashboard",
@@ -47,6 +48,7 @@ fn help_of_each_verb() {
     }
     for (verb, under) in [
         ("node", "list"),
+        ("node", "stop"),
         ("profile", "list"),
         ("pool", "fill"),
         ("pool", "list"),

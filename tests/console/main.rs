@@ -4,26 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use support::{Home, IMAGE, Output, TestCluster};
-
-/// What the browser is driven by, as npm's lock file has it. Kept for the next run.
-fn tools() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/console");
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console");
-    std::fs::create_dir_all(&place).expect("a directory");
-    for entry in std::fs::read_dir(&source).expect("the test's directory").flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            std::fs::copy(entry.path(), place.join(entry.file_name())).expect("a copy");
-        }
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&place);
-    Output::of(&mut npm).ok();
-    place
-}
+use support::{Home, IMAGE, TestCluster, browser};
 
 /// Runs a script of the browser's with kcl's variables, and tells what it says.
 #[track_caller]
@@ -50,7 +34,7 @@ fn consoles(cluster: &TestCluster<'_>) -> usize {
 #[test]
 fn what_a_person_does_in_the_console() {
     let home = Home::new("console");
-    let tools = tools();
+    let tools = browser::tools();
     let missing = home.kcl(["dashboard", "-p", "con", "--url"]);
     assert!(missing.fails_with(85).contains("there is no cluster \"con\""), "{missing}");
 

@@ -10,6 +10,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod browser;
 mod cluster;
 pub mod dockerd;
 mod home;

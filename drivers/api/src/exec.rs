@@ -1,5 +1,8 @@
 //! Running a command in a machine.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
 /// What the command reads.
 #[derive(Clone, Debug, Default)]
 pub enum Stdin {
@@ -10,16 +13,20 @@ pub enum Stdin {
     Bytes(Vec<u8>),
     /// What kcl's own process reads.
     Inherit,
+    /// What is read from a file, a pipe or a socket, to its end.
+    From(Arc<OwnedFd>),
 }
 
 /// Where the command's output goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Stdout {
     /// Into [`ExecOutput`].
     #[default]
     Capture,
     /// To kcl's own stdout and stderr.
     Inherit,
+    /// To a file, a pipe or a socket. What it complains of is captured.
+    To(Arc<OwnedFd>),
 }
 
 /// A command for a machine.

@@ -1,5 +1,6 @@
 //! Running a command in a machine.
 
+use std::fs::File;
 use std::io::Read;
 use std::pin::Pin;
 
@@ -109,8 +110,11 @@ async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>, stdin: Stdin) {
         Stdin::Bytes(bytes) => {
             let _ = input.write_all(&bytes).await;
         }
-        Stdin::Inherit => {
-            let mut pieces = own_input();
+        stdin @ (Stdin::Inherit | Stdin::From(_)) => {
+            let mut pieces = match stdin {
+                Stdin::From(fd) => pieces_of(move || fd.try_clone().map(File::from)),
+                _ => pieces_of(|| Ok(std::io::stdin().lock())),
+            };
             while let Some(piece) = pieces.recv().await {
                 if input.write_all(&piece).await.is_err() || input.flush().await.is_err() {
                     return;
@@ -121,13 +125,14 @@ async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>, stdin: Stdin) {
     let _ = input.shutdown().await;
 }
 
-/// What kcl's own process reads, by a thread that nobody waits for: a read from a terminal cannot be called off.
-fn own_input() -> mpsc::Receiver<Vec<u8>> {
+/// What is read from kcl's own input, or a file, by a thread that nobody waits for: a read from a terminal cannot be
+/// called off.
+fn pieces_of<R: Read>(open: impl FnOnce() -> std::io::Result<R> + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
-        let mut stdin = std::io::stdin().lock();
+        let Ok(mut input) = open() else { return };
         let mut buffer = vec![0; PIECE];
-        while let Ok(read @ 1..) = stdin.read(&mut buffer) {
+        while let Ok(read @ 1..) = input.read(&mut buffer) {
             if sender.blocking_send(buffer[..read].to_vec()).is_err() {
                 return;
             }
@@ -139,12 +144,22 @@ fn own_input() -> mpsc::Receiver<Vec<u8>> {
 async fn collect(mut output: Output, to: Stdout) -> std::result::Result<ExecOutput, bollard::errors::Error> {
     let mut collected = ExecOutput::default();
     let (mut own_out, mut own_err) = (tokio::io::stdout(), tokio::io::stderr());
+    let mut file = match &to {
+        Stdout::To(fd) => Some(tokio::fs::File::from_std(File::from(fd.try_clone()?))),
+        _ => None,
+    };
     while let Some(piece) = output.try_next().await? {
         let complaint = matches!(piece, LogOutput::StdErr { .. });
         let bytes = piece.into_bytes();
-        match (to, complaint) {
+        match (&to, complaint) {
+            (Stdout::To(_), false) => {
+                if let Some(file) = &mut file {
+                    file.write_all(&bytes).await?;
+                    file.flush().await?;
+                }
+            }
             (Stdout::Capture, false) => collected.stdout.extend_from_slice(&bytes),
-            (Stdout::Capture, true) => collected.stderr.extend_from_slice(&bytes),
+            (Stdout::Capture | Stdout::To(_), true) => collected.stderr.extend_from_slice(&bytes),
             (Stdout::Inherit, false) => {
                 own_out.write_all(&bytes).await?;
                 own_out.flush().await?;

@@ -15,6 +15,7 @@ mod engine;
 mod exec;
 mod files;
 mod image;
+mod library;
 mod list;
 mod machine;
 mod names;
@@ -38,6 +39,7 @@ use kcl_driver_local::turn::in_turn;
 use tokio::sync::OnceCell;
 
 use crate::engine::Engine;
+pub use crate::library::{Found, Library};
 use crate::names::Names;
 
 /// What the driver is given.

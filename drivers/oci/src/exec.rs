@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -37,7 +38,7 @@ pub async fn exec(runc: Option<&Path>, names: &MachineNames, request: Exec) -> R
     let init = Process::init(names).ok_or_else(not_running)?;
     let input = match &request.stdin {
         Stdin::Bytes(bytes) => bytes.clone(),
-        Stdin::Null | Stdin::Inherit => Vec::new(),
+        Stdin::Null | Stdin::Inherit | Stdin::From(_) => Vec::new(),
     };
     let mut child = if request.tty {
         with_terminal(&run::program(runc)?, names, &request)?
@@ -73,13 +74,18 @@ fn spawn(init: &Process, request: &Exec) -> Result<io::Result<Child>> {
     let mut command = Command::new(&request.argv[0]);
     command.args(&request.argv[1..]).current_dir("/").env_clear().env("PATH", PATH).env("HOME", "/root");
     command.env("container", "kcl").envs(request.env.iter().map(|(key, value)| (key, value))).kill_on_drop(true);
-    command.stdin(match request.stdin {
+    let own = |fd: &OwnedFd| fd.try_clone().map(Stdio::from).doing(|| "duplicate a file descriptor");
+    command.stdin(match &request.stdin {
         Stdin::Null => Stdio::null(),
         Stdin::Bytes(_) => Stdio::piped(),
         Stdin::Inherit => Stdio::inherit(),
+        Stdin::From(fd) => own(fd)?,
     });
-    let out = || if request.stdout == Stdout::Inherit { Stdio::inherit() } else { Stdio::piped() };
-    command.stdout(out()).stderr(out());
+    match &request.stdout {
+        Stdout::Capture => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
+        Stdout::Inherit => command.stdout(Stdio::inherit()).stderr(Stdio::inherit()),
+        Stdout::To(fd) => command.stdout(own(fd)?).stderr(Stdio::piped()),
+    };
     let join = move || {
         for mut group in &groups {
             group.write_all(b"0")?;

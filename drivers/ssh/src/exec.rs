@@ -1,5 +1,6 @@
 //! Running a command in a machine of a host, with its streams.
 
+use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
@@ -7,6 +8,7 @@ use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
 use kcl_ssh_host::protocol::{Failure, Request};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use russh::ChannelMsg;
+use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -37,8 +39,13 @@ pub(crate) async fn exec(machine: &SshMachine, request: Exec) -> Result<ExecOutp
     let raw = if request.tty { Raw::set() } else { None };
     let channel = machine.host.begin(&machine.context.with, &wanted, terminal).await?;
     let (mut reader, writer) = channel.split();
-    let mut output = Output { inherit: request.stdout == Stdout::Inherit, mark, ..Output::default() };
-    let mut input = input(&request.stdin);
+    let file = match &request.stdout {
+        Stdout::To(fd) => Some(tokio::fs::File::from_std(File::from(fd.try_clone()?))),
+        _ => None,
+    };
+    let inherit = matches!(request.stdout, Stdout::Inherit);
+    let mut output = Output { inherit, file, mark, ..Output::default() };
+    let mut input = input(&request.stdin)?;
     let mut resized = signal(SignalKind::window_change())?;
     let feed = async {
         // A command may end before it has read all.
@@ -62,7 +69,7 @@ pub(crate) async fn exec(machine: &SshMachine, request: Exec) -> Result<ExecOutp
         let mut code = None;
         while let Some(message) = reader.wait().await {
             match message {
-                ChannelMsg::Data { data } => output.stdout(&data),
+                ChannelMsg::Data { data } => output.stdout(&data).await,
                 ChannelMsg::ExtendedData { data, .. } => output.stderr(&data),
                 ChannelMsg::ExitStatus { exit_status } => code = i32::try_from(exit_status).ok(),
                 ChannelMsg::ExitSignal { .. } => code = code.or(Some(NOT_RUNNABLE)),
@@ -86,7 +93,7 @@ fn rand() -> u64 {
 }
 
 /// What the command reads, in pieces.
-fn input(stdin: &Stdin) -> mpsc::Receiver<Vec<u8>> {
+fn input(stdin: &Stdin) -> Result<mpsc::Receiver<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(4);
     match stdin {
         Stdin::Null => {}
@@ -100,25 +107,29 @@ fn input(stdin: &Stdin) -> mpsc::Receiver<Vec<u8>> {
                 }
             });
         }
-        // A thread of its own, which nobody waits for: a read of a terminal cannot be given up.
-        Stdin::Inherit => {
-            std::thread::spawn(move || {
-                let mut buffer = [0; 32 << 10];
-                while let Ok(read) = std::io::stdin().lock().read(&mut buffer) {
-                    if read == 0 || sender.blocking_send(buffer[..read].to_vec()).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
+        Stdin::Inherit => read_pieces(std::io::stdin(), sender),
+        Stdin::From(fd) => read_pieces(File::from(fd.try_clone()?), sender),
     }
-    receiver
+    Ok(receiver)
+}
+
+/// In a thread of its own, which nobody waits for: a read of a terminal cannot be given up.
+fn read_pieces(mut from: impl Read + Send + 'static, sender: mpsc::Sender<Vec<u8>>) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 32 << 10];
+        while let Ok(read) = from.read(&mut buffer) {
+            if read == 0 || sender.blocking_send(buffer[..read].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
 }
 
 /// What the command writes.
 #[derive(Default)]
 struct Output {
     inherit: bool,
+    file: Option<tokio::fs::File>,
     mark: String,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
@@ -127,11 +138,16 @@ struct Output {
 }
 
 impl Output {
-    fn stdout(&mut self, data: &[u8]) {
+    async fn stdout(&mut self, data: &[u8]) {
         if self.failed(data) {
             return;
         }
-        if self.inherit {
+        if let Some(file) = &mut self.file {
+            // Who reads may have enough.
+            if file.write_all(data).await.is_ok() {
+                let _ = file.flush().await;
+            }
+        } else if self.inherit {
             let mut out = std::io::stdout().lock();
             let _ = out.write_all(data).and_then(|()| out.flush());
         } else {

@@ -4,6 +4,7 @@
 //! talk takes the lock of one that is free.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
 use kcl_node_spec::guest::{CHUNK, Reason, Reply, Request, WINDOW};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -144,11 +145,19 @@ pub async fn exec(names: &MachineNames, request: Exec) -> Result<ExecOutput> {
     let window = Semaphore::new(WINDOW);
     let mut writer = Writer { id: &id, machine: &machine, half: writer };
     let mut output = ExecOutput::default();
+    let inherit = matches!(stdout, Stdout::Inherit);
+    let mut file = match &stdout {
+        Stdout::To(fd) => Some(own_file(fd)?),
+        _ => None,
+    };
     let listen = async {
         loop {
             match receive(&mut reader, &id, &machine).await? {
-                Reply::Output(text) => take(stdout, decode(&text)?, &mut output.stdout, std::io::stdout())?,
-                Reply::Complaint(text) => take(stdout, decode(&text)?, &mut output.stderr, std::io::stderr())?,
+                Reply::Output(text) => match &mut file {
+                    Some(file) => write(file, &decode(&text)?).await?,
+                    None => take(inherit, decode(&text)?, &mut output.stdout, std::io::stdout())?,
+                },
+                Reply::Complaint(text) => take(inherit, decode(&text)?, &mut output.stderr, std::io::stderr())?,
                 Reply::Taken => window.add_permits(1),
                 Reply::Exit(code) => {
                     output.code = code;
@@ -171,7 +180,11 @@ async fn talk(writer: &mut Writer<'_>, stdin: Stdin, tty: bool, window: &Semapho
     let result = match stdin {
         Stdin::Null => writer.send(&Request::InputEnd).await,
         Stdin::Bytes(bytes) => feed(writer, &bytes, window).await,
-        Stdin::Inherit => forward(writer, tty, window).await,
+        Stdin::Inherit => forward(writer, tokio::io::stdin(), tty, window).await,
+        Stdin::From(fd) => match own_file(&fd) {
+            Ok(file) => forward(writer, file, tty, window).await,
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => std::future::pending().await,
@@ -187,10 +200,15 @@ async fn feed(writer: &mut Writer<'_>, bytes: &[u8], window: &Semaphore) -> Resu
     writer.send(&Request::InputEnd).await
 }
 
-/// What kcl itself reads, and the changes of its terminal's size.
-async fn forward(writer: &mut Writer<'_>, tty: bool, window: &Semaphore) -> Result<()> {
+/// What kcl itself or a file gives to read, and the changes of kcl's terminal's size.
+async fn forward(
+    writer: &mut Writer<'_>,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    tty: bool,
+    window: &Semaphore,
+) -> Result<()> {
     let mut sizes = signal(SignalKind::window_change()).doing(|| "listen for SIGWINCH")?;
-    let mut input = read_own_input();
+    let mut input = read_pieces(input);
     loop {
         tokio::select! {
             _ = sizes.recv(), if tty => writer.send(&Request::Resize(terminal::size())).await?,
@@ -206,10 +224,9 @@ async fn forward(writer: &mut Writer<'_>, tty: bool, window: &Semaphore) -> Resu
 }
 
 /// In a task of its own, as a read of the terminal cannot be given up.
-fn read_own_input() -> mpsc::Receiver<Vec<u8>> {
+fn read_pieces(mut input: impl AsyncRead + Send + Unpin + 'static) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut input = tokio::io::stdin();
         let mut buffer = vec![0; CHUNK];
         while let Ok(count @ 1..) = input.read(&mut buffer).await {
             if sender.send(buffer[..count].to_vec()).await.is_err() {
@@ -220,13 +237,21 @@ fn read_own_input() -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-fn take(stdout: Stdout, bytes: Vec<u8>, captured: &mut Vec<u8>, mut own: impl std::io::Write) -> Result<()> {
-    match stdout {
-        Stdout::Capture => captured.extend(bytes),
-        Stdout::Inherit => {
-            own.write_all(&bytes).and_then(|()| own.flush()).doing(|| "write to kcl's own output")?;
-        }
+fn own_file(fd: &OwnedFd) -> Result<tokio::fs::File> {
+    let fd = fd.try_clone().doing(|| "duplicate a file descriptor")?;
+    Ok(tokio::fs::File::from_std(std::fs::File::from(fd)))
+}
+
+async fn write(file: &mut tokio::fs::File, bytes: &[u8]) -> Result<()> {
+    file.write_all(bytes).await.doing(|| "hand on what a command writes")?;
+    file.flush().await.doing(|| "hand on what a command writes")
+}
+
+fn take(inherit: bool, bytes: Vec<u8>, captured: &mut Vec<u8>, mut own: impl std::io::Write) -> Result<()> {
+    if inherit {
+        return own.write_all(&bytes).and_then(|()| own.flush()).doing(|| "write to kcl's own output");
     }
+    captured.extend(bytes);
     Ok(())
 }
 

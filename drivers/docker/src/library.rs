@@ -1,0 +1,66 @@
+//! The images of an engine, for who wants to have them elsewhere.
+
+use std::path::PathBuf;
+
+use bollard::errors::Error as BollardError;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kcl_driver_api::Result;
+
+use crate::engine::{Doing, Engine, status};
+
+/// The images of the engine that the docker command would use.
+pub struct Library {
+    engine: Engine,
+}
+
+/// An image of an engine.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its id: `sha256:…`.
+    pub id: String,
+    /// Where the engine keeps everything, where that is on this host.
+    pub root: Option<PathBuf>,
+}
+
+impl Library {
+    /// Finds the engine and asks what it is.
+    ///
+    /// # Errors
+    /// `Host` where there is none, or this user may not use it.
+    pub async fn connect() -> Result<Self> {
+        Ok(Library { engine: Engine::connect(None).await? })
+    }
+
+    /// `Docker` or `Podman`.
+    pub fn name(&self) -> &str {
+        &self.engine.facts.name
+    }
+
+    /// Where the engine is.
+    pub fn address(&self) -> String {
+        self.engine.endpoint.address.to_string()
+    }
+
+    /// The image of a name, where there is one.
+    ///
+    /// # Errors
+    /// `Engine` where it cannot be asked.
+    pub async fn find(&self, name: &str) -> Result<Option<Found>> {
+        match self.engine.docker.inspect_image(name).await {
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            found => {
+                let found = found.doing(|| format!("look for the image {name}"))?;
+                let root = self.engine.facts.local.then(|| PathBuf::from(&self.engine.facts.root));
+                Ok(Some(Found { id: found.id.unwrap_or_default(), root }))
+            }
+        }
+    }
+
+    /// An image as the archive of `docker save`.
+    pub fn export(&self, name: &str) -> BoxStream<'static, std::result::Result<Bytes, BollardError>> {
+        let (docker, name) = (self.engine.docker.clone(), name.to_owned());
+        futures::stream::once(async move { docker.export_image(&name).boxed() }).flatten().boxed()
+    }
+}

@@ -1,0 +1,344 @@
+//! `kcl image`
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::artifacts::Source;
+use super::output::{self, Output};
+use crate::cluster::{self, AddonOptions, App, BuildRequest, LoadedImage};
+use crate::error::Result;
+use crate::images::list::ImageRow;
+use crate::images::meter::size;
+use crate::images::reference::{familiar, split_tag};
+use crate::images::source::rootfs::Run;
+
+/// What is done with images.
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// Load images into the nodes: only what they lack is sent
+    Load(Load),
+    /// List the images of the nodes
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    /// Remove images from the nodes
+    #[command(visible_alias = "remove")]
+    Rm(Rm),
+    /// Give an image of the nodes one more name
+    Tag(Tag),
+    /// Build an image from a Dockerfile, by BuildKit in the cluster; no Docker is needed
+    Build(Box<Build>),
+    /// Write images of the nodes to an archive
+    Save(Save),
+    /// Make an image out of the archive of a root file system
+    Import(Box<Import>),
+    /// Have the nodes pull images from their registries
+    Pull(Rm),
+    /// Have a node push an image to its registry
+    Push(Push),
+    /// Run a command, or a shell, in which ctr, nerdctl, crictl and buildctl talk to a node
+    Env(Env),
+}
+
+/// From where, and to which nodes.
+#[derive(clap::Args)]
+pub struct Load {
+    /// An archive (of docker save, or OCI), a directory in the OCI image layout, - for standard input, or the name of an
+    /// image in Docker or Podman
+    #[arg(required = true, value_name = "IMAGE|FILE|DIRECTORY|-")]
+    sources: Vec<String>,
+
+    /// The name of the image, where it has none or is to have another
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    #[command(flatten)]
+    nodes: Nodes,
+
+    /// How what was done is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Which nodes.
+#[derive(clap::Args)]
+pub struct Nodes {
+    /// Only these nodes [default: all]
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
+    nodes: Vec<String>,
+}
+
+/// How they are listed.
+#[derive(clap::Args)]
+pub struct Ls {
+    #[command(flatten)]
+    nodes: Nodes,
+
+    /// How they are shown
+    #[arg(short, long, visible_alias = "format", value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Which images.
+#[derive(clap::Args)]
+pub struct Rm {
+    /// Their names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+
+    #[command(flatten)]
+    nodes: Nodes,
+}
+
+/// What is built, and how.
+#[derive(clap::Args)]
+pub struct Build {
+    /// The directory that the Dockerfile copies from
+    #[arg(default_value = ".")]
+    path: PathBuf,
+
+    /// The image's name; several times for several
+    #[arg(short, long = "tag", required = true, value_name = "NAME")]
+    tags: Vec<String>,
+
+    /// The Dockerfile [default: PATH/Dockerfile]
+    #[arg(short, long)]
+    file: Option<PathBuf>,
+
+    /// A value for an ARG; without =VALUE that of the variable
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    build_args: Vec<String>,
+
+    /// The stage to build
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+
+    /// Take nothing that was built before
+    #[arg(long)]
+    no_cache: bool,
+
+    /// Look for base images in their registries, also where the node has them
+    #[arg(long)]
+    pull: bool,
+
+    /// A secret for RUN --mount=type=secret, such as id=token,src=token.txt
+    #[arg(long = "secret", value_name = "SECRET")]
+    secrets: Vec<String>,
+
+    /// Push the image to its registry too
+    #[arg(long)]
+    push: bool,
+
+    /// How what goes on is shown
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = ["auto", "plain", "quiet"])]
+    progress: String,
+
+    #[command(flatten)]
+    source: Source,
+
+    /// How what was done is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Which images, and where to.
+#[derive(clap::Args)]
+pub struct Save {
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+
+    /// The archive [default: standard output]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    #[command(flatten)]
+    nodes: Nodes,
+}
+
+/// Of what, its name, and how it is run.
+#[derive(clap::Args)]
+pub struct Import {
+    /// A tar archive, compressed or not; - for standard input
+    #[arg(value_name = "FILE|-")]
+    archive: String,
+
+    /// The image's name
+    #[arg(short, long, required = true, value_name = "NAME")]
+    name: String,
+
+    /// What is run: ["nginx", "-g", "daemon off;"] as in a Dockerfile, or a line for /bin/sh
+    #[arg(long, value_name = "COMMAND")]
+    cmd: Option<String>,
+
+    /// The program that always runs, with --cmd as its arguments, in the same two ways
+    #[arg(long, value_name = "COMMAND")]
+    entrypoint: Option<String>,
+
+    /// A variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+
+    /// The directory that it begins in
+    #[arg(short, long, value_name = "DIRECTORY")]
+    workdir: Option<String>,
+
+    /// The user
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+
+    /// A port that it listens on
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    expose: Vec<String>,
+
+    #[command(flatten)]
+    nodes: Nodes,
+
+    /// How what was done is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Which image.
+#[derive(clap::Args)]
+pub struct Push {
+    /// The image; its name says where to
+    image: String,
+
+    #[command(flatten)]
+    nodes: Nodes,
+}
+
+/// Of which node, and what is run.
+#[derive(clap::Args)]
+pub struct Env {
+    /// The node [default: the first]
+    #[arg(short, long)]
+    node: Option<String>,
+
+    /// The command [default: a shell]
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+/// Which image, and its new name.
+#[derive(clap::Args)]
+pub struct Tag {
+    /// The image
+    source: String,
+
+    /// Its new name
+    target: String,
+
+    #[command(flatten)]
+    nodes: Nodes,
+}
+
+/// Does it.
+pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Load(Load { sources, name, nodes, output }) => {
+            let loaded = cluster::load_images(app, profile, sources, name.as_deref(), &nodes.nodes).await?;
+            shown(&loaded, *output)?;
+        }
+        Verb::Ls(Ls { nodes, output }) => {
+            let rows = cluster::list_images(app, profile, &nodes.nodes).await?;
+            match output {
+                Output::Json => output::json(&rows)?,
+                Output::Text => table(rows),
+            }
+        }
+        Verb::Rm(Rm { images, nodes }) => {
+            for missing in cluster::remove_images(app, profile, images, &nodes.nodes).await? {
+                app.progress.info(format!("No node has an image {missing}"));
+            }
+        }
+        Verb::Tag(Tag { source, target, nodes }) => {
+            let count = cluster::tag_image(app, profile, source, target, &nodes.nodes).await?;
+            let nodes = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
+            app.progress.info(format!("{source} is {target} too, on {nodes}"));
+        }
+        Verb::Build(build) => {
+            let options =
+                AddonOptions { artifacts: build.source.options(), way: build.source.way(None), wait_timeout: READY };
+            let loaded = cluster::build_image(app, profile, &build.request(), &options).await?;
+            shown(&loaded, build.output)?;
+        }
+        Verb::Save(Save { images, file, nodes }) => {
+            cluster::save_images(app, profile, images, file.as_deref(), &nodes.nodes).await?;
+        }
+        Verb::Import(import) => {
+            let run = Run {
+                entrypoint: words(import.entrypoint.as_deref()),
+                cmd: words(import.cmd.as_deref()),
+                env: import.env.clone(),
+                workdir: import.workdir.clone(),
+                user: import.user.clone(),
+                expose: import.expose.clone(),
+            };
+            let nodes = &import.nodes.nodes;
+            let loaded = cluster::import_image(app, profile, &import.archive, &import.name, run, nodes).await?;
+            shown(&[loaded], import.output)?;
+        }
+        Verb::Pull(Rm { images, nodes }) => cluster::pull_images(app, profile, images, &nodes.nodes).await?,
+        Verb::Push(Push { image, nodes }) => cluster::push_image(app, profile, image, &nodes.nodes).await?,
+        Verb::Env(Env { node, command }) => {
+            let status = cluster::image_env(app, profile, node.as_deref(), command).await?;
+            let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(255);
+            return Ok(ExitCode::from(u8::try_from(code).unwrap_or(255)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How long BuildKit may take to be ready at the first build.
+const READY: Duration = Duration::from_secs(360);
+
+impl Build {
+    fn request(&self) -> BuildRequest {
+        BuildRequest {
+            context: self.path.clone(),
+            names: self.tags.clone(),
+            file: self.file.clone(),
+            args: self.build_args.clone(),
+            target: self.target.clone(),
+            no_cache: self.no_cache,
+            pull: self.pull,
+            secrets: self.secrets.clone(),
+            progress: self.progress.clone(),
+            push: self.push,
+        }
+    }
+}
+
+/// A command's words: a JSON list, as in a Dockerfile, or a line for a shell.
+fn words(command: Option<&str>) -> Vec<String> {
+    match command {
+        None => Vec::new(),
+        Some(text) => {
+            serde_json::from_str(text).unwrap_or_else(|_| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
+        }
+    }
+}
+
+fn shown(loaded: &[LoadedImage], output: Output) -> Result<()> {
+    match output {
+        Output::Json => output::json(&loaded),
+        Output::Text => Ok(()),
+    }
+}
+
+fn table(rows: Vec<ImageRow>) {
+    let lines = rows.into_iter().flat_map(|row| {
+        let id: String = row.id.trim_start_matches("sha256:").chars().take(12).collect();
+        let size = size(row.size.parse().unwrap_or_default());
+        let nodes = row.nodes.join(" ");
+        let names = if row.repo_tags.is_empty() { vec!["<none>:<none>".to_owned()] } else { row.repo_tags };
+        names.into_iter().map(move |name| {
+            let (repository, tag) = split_tag(familiar(&name));
+            [repository.to_owned(), tag.to_owned(), id.clone(), size.clone(), nodes.clone()]
+        })
+    });
+    output::table(["IMAGE", "TAG", "ID", "SIZE", "NODES"], lines);
+}

@@ -1,0 +1,148 @@
+//! Images between the nodes and files or registries.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use futures::future::try_join_all;
+use kcl_driver_api::Exec;
+use kcl_node_spec::paths;
+
+use super::{LoadedImage, connect, distribute, machines, scratch, unknown};
+use crate::cluster::{App, interruptible};
+use crate::error::{Error, Family, Result};
+use crate::images::auth;
+use crate::images::containerd::Containerd;
+use crate::images::image::Image;
+use crate::images::meter::{Meter, size};
+use crate::images::reference::{familiar, normalize};
+use crate::images::save;
+use crate::images::source::node;
+use crate::images::source::rootfs::{self, Run};
+
+/// Where nodes are told of registries.
+const HOSTS: &str = "/etc/containerd/certs.d";
+
+/// Makes an image of one layer out of the archive of a root file system (`-`: standard input), on nodes.
+pub async fn import_image(
+    app: &App,
+    cluster: &str,
+    archive: &str,
+    name: &str,
+    run: Run,
+    nodes: &[String],
+) -> Result<LoadedImage> {
+    let name = normalize(name)?;
+    let nodes = connect(app, cluster, nodes).await?;
+    let work = async {
+        let image = rootfs::image(archive, name, run, &scratch(app)).await?;
+        distribute(app, &nodes, &image).await
+    };
+    interruptible(work).await
+}
+
+/// Writes images that nodes have to an archive; without a path to standard output.
+pub async fn save_images(
+    app: &App,
+    cluster: &str,
+    names: &[String],
+    to: Option<&Path>,
+    nodes: &[String],
+) -> Result<()> {
+    if to.is_none() && std::io::stdout().is_terminal() {
+        return Err(Error::new(Family::Usage, "an archive is not written to a terminal")
+            .hint("name a file with -o FILE, or send it on: kcl image save app:1 | docker load"));
+    }
+    let nodes = connect(app, cluster, nodes).await?;
+    let mut images: Vec<Image> = Vec::new();
+    for name in names {
+        let found = locate(&nodes, &normalize(name)?).await?;
+        let image = found.ok_or_else(|| unknown(name))?.1;
+        // Several names of one image.
+        match images.iter_mut().find(|one| one.manifest.descriptor.digest == image.manifest.descriptor.digest) {
+            Some(one) => one.names.extend(image.names),
+            None => images.push(image),
+        }
+    }
+    let step = app.progress.step("image", format!("Saving {}", names.join(", ")));
+    let meter = Meter::new(&step, "written");
+    let write = async {
+        let Some(path) = to else {
+            return save::write(&images, &mut tokio::io::stdout(), "standard output", &meter).await;
+        };
+        let shown = path.display().to_string();
+        let failed = |error: std::io::Error| Error::new(Family::Host, format!("{shown} cannot be written: {error}"));
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+        let mut out = tokio::fs::File::from_std(file.reopen().map_err(failed)?);
+        save::write(&images, &mut out, &shown, &meter).await?;
+        out.sync_all().await.map_err(failed)?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+        Ok(())
+    };
+    interruptible(write).await?;
+    let bytes = images.iter().map(Image::size).sum();
+    step.finish(format!("{} {} saved: {}", names.join(", "), if names.len() == 1 { "is" } else { "are" }, size(bytes)));
+    Ok(())
+}
+
+/// The first node that has an image, and the image there.
+pub(super) async fn locate(nodes: &[Containerd], name: &str) -> Result<Option<(Containerd, Image)>> {
+    for one in nodes {
+        if let Some(image) = node::find(one, name).await? {
+            return Ok(Some((one.clone(), image)));
+        }
+    }
+    Ok(None)
+}
+
+/// Has nodes pull images from their registries, as the kubelet does.
+pub async fn pull_images(app: &App, cluster: &str, names: &[String], nodes: &[String]) -> Result<()> {
+    let nodes = connect(app, cluster, nodes).await?;
+    let work = async {
+        for name in names {
+            let whole = normalize(name)?;
+            let auth = auth::find(&whole);
+            let step = app.progress.step("image", format!("Pulling {}", familiar(&whole)));
+            let pull = async |node: &Containerd| {
+                let hint = "what the registry wants to know is taken from docker login; a registry of the cluster: kcl addons enable registry";
+                let failed = |status| node.failed(&format!("pull {name}"), &status).hint(hint);
+                node.pull(&whole, auth.clone()).await.map_err(failed)
+            };
+            try_join_all(nodes.iter().map(pull)).await?;
+            step.finish(format!("{} is on {}", familiar(&whole), super::count(nodes.len())));
+        }
+        Ok(())
+    };
+    interruptible(work).await
+}
+
+/// Has a node push an image to its registry.
+pub async fn push_image(app: &App, cluster: &str, name: &str, nodes: &[String]) -> Result<()> {
+    let whole = normalize(name)?;
+    let containerds = connect(app, cluster, nodes).await?;
+    let (node, _) = locate(&containerds, &whole).await?.ok_or_else(|| unknown(name))?;
+    let machine = machines(app, cluster, std::slice::from_ref(&node.node)).await?.remove(0);
+    let step = app.progress.step("image", format!("Pushing {}", familiar(&whole)));
+    let ctr = format!("{}/bin/ctr", paths::COMPONENTS);
+    let mut argv = vec![ctr, "--namespace".into(), "k8s.io".into(), "images".into(), "push".into()];
+    argv.extend(["--hosts-dir".to_owned(), HOSTS.to_owned()]);
+    let mut exec = Exec::default();
+    if let Some(auth) = auth::find(&whole) {
+        // By a variable, as arguments can be read by others.
+        exec.env.push(("KCL_REGISTRY_USER".to_owned(), format!("{}:{}", auth.username, auth.password)));
+        let line = format!("exec {} --user \"$KCL_REGISTRY_USER\" \"$1\"", argv.join(" "));
+        argv = vec!["sh".into(), "-c".into(), line, "sh".into()];
+    }
+    argv.push(whole.clone());
+    exec.argv = argv;
+    let output = interruptible(async { Ok(machine.exec(exec).await?) }).await?;
+    if output.code != 0 {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let why = said.trim().lines().last().unwrap_or_default().trim_start_matches("ctr: ");
+        return Err(Error::new(Family::Cluster, format!("node {} could not push {name}: {why}", node.node))
+            .hint("a registry of the cluster, localhost:5000 in image names: kcl addons enable registry")
+            .hint("credentials are taken from: docker login"));
+    }
+    step.finish(format!("{} is pushed", familiar(&whole)));
+    Ok(())
+}

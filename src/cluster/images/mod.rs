@@ -1,0 +1,183 @@
+//! `kcl image`: images in the nodes of a cluster that runs.
+
+mod build;
+mod env;
+mod exchange;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use kcl_driver_api::{Machine, Power};
+use serde::Serialize;
+
+pub use build::{BuildRequest, build_image};
+pub use env::image_env;
+pub use exchange::{import_image, pull_images, push_image, save_images};
+
+use super::{App, interruptible, observe};
+use crate::error::{Error, Family, Result};
+use crate::images::containerd::Containerd;
+use crate::images::image::Image;
+use crate::images::list::{ImageRow, union};
+use crate::images::meter::{Meter, size};
+use crate::images::reference::{familiar, is_digest, normalize};
+use crate::images::send::{Sent, seen, send};
+use crate::images::source;
+
+/// An image that was brought into nodes.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadedImage {
+    /// Its id.
+    pub id: String,
+    /// Its names.
+    pub repo_tags: Vec<String>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What was sent, by node.
+    pub nodes: BTreeMap<String, Sent>,
+}
+
+/// The machines of the nodes called `names`, or of all; each has to run.
+pub async fn machines(app: &App, cluster: &str, names: &[String]) -> Result<Vec<Box<dyn Machine>>> {
+    let state = app.existing(cluster)?;
+    let has = |name: &String| state.nodes.iter().any(|node| node.name == *name);
+    if let Some(name) = names.iter().find(|name| !has(name)) {
+        let known: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
+        return Err(Error::new(Family::NotFound, format!("cluster \"{cluster}\" has no node \"{name}\""))
+            .hint(format!("its nodes are: {}", known.join(", "))));
+    }
+    let driver = observe::driver_of(app, &state)?;
+    let list = driver.list(Some(cluster)).await?;
+    let wanted: Vec<&str> = state
+        .nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .filter(|name| names.is_empty() || names.iter().any(|one| one == name))
+        .collect();
+    let runs = |name: &str| list.iter().any(|machine| machine.name == name && machine.power == Power::Running);
+    if let Some(name) = wanted.iter().find(|name| !runs(name)) {
+        let hint = format!("start it with: kcl start -p {cluster}");
+        return Err(Error::new(Family::NotFound, format!("node \"{name}\" does not run")).hint(hint));
+    }
+    Ok(try_join_all(wanted.iter().map(|name| driver.machine(cluster, name))).await?)
+}
+
+/// The containerds of the nodes called `names`, or of all.
+pub(super) async fn connect(app: &App, cluster: &str, names: &[String]) -> Result<Vec<Containerd>> {
+    let machines = machines(app, cluster, names).await?;
+    try_join_all(machines.into_iter().map(|machine| Containerd::connect(Arc::from(machine)))).await
+}
+
+/// Where streams are kept while they are read.
+fn scratch(app: &App) -> PathBuf {
+    app.store.paths().cache.join("scratch")
+}
+
+/// Loads images from files, directories, standard input (`-`) or a Docker engine, by their words.
+pub async fn load_images(
+    app: &App,
+    cluster: &str,
+    words: &[String],
+    name: Option<&str>,
+    nodes: &[String],
+) -> Result<Vec<LoadedImage>> {
+    let nodes = connect(app, cluster, nodes).await?;
+    let work = async {
+        let mut loaded = Vec::new();
+        for word in words {
+            for image in source::find(word, name, &scratch(app)).await? {
+                loaded.push(distribute(app, &nodes, &image).await?);
+            }
+        }
+        Ok(loaded)
+    };
+    interruptible(work).await
+}
+
+/// Sends an image to nodes, and says so.
+pub(super) async fn distribute(app: &App, nodes: &[Containerd], image: &Image) -> Result<LoadedImage> {
+    let shown = image.names.iter().map(|name| familiar(name)).collect::<Vec<_>>().join(", ");
+    let step = app.progress.step("image", format!("Loading {shown}"));
+    let meter = Meter::new(&step, "sent");
+    let sent = send(nodes, image, &meter).await?;
+    let bytes: u64 = sent.values().map(|node| node.sent).sum();
+    let on = count(nodes.len());
+    step.finish(match bytes {
+        0 => format!("{shown} is on {on}; nothing had to be sent"),
+        bytes => format!("{shown} is on {on}; {} sent", size(bytes)),
+    });
+    Ok(LoadedImage { id: image.id().to_owned(), repo_tags: image.names.clone(), size: image.size(), nodes: sent })
+}
+
+/// The images of the nodes.
+pub async fn list_images(app: &App, cluster: &str, nodes: &[String]) -> Result<Vec<ImageRow>> {
+    let nodes = connect(app, cluster, nodes).await?;
+    let list = async |node: &Containerd| {
+        let images = node.images().await.map_err(|status| node.failed("list the images", &status))?;
+        Ok::<_, Error>((node.node.clone(), images))
+    };
+    Ok(union(try_join_all(nodes.iter().map(list)).await?))
+}
+
+/// Takes names of images away from the nodes; an image without a name is removed. Returns those that were nowhere.
+pub async fn remove_images(app: &App, cluster: &str, names: &[String], nodes: &[String]) -> Result<Vec<String>> {
+    let whole: Vec<String> = names
+        .iter()
+        .map(|name| if name.starts_with("sha256:") { Ok(name.clone()) } else { normalize(name) })
+        .collect::<Result<_>>()?;
+    let nodes = connect(app, cluster, nodes).await?;
+    let mut missing = Vec::new();
+    for (name, given) in whole.iter().zip(names) {
+        let removed = try_join_all(nodes.iter().map(|node| remove_image(node, name))).await?;
+        if !removed.contains(&true) {
+            missing.push(given.clone());
+        }
+    }
+    Ok(missing)
+}
+
+async fn remove_image(node: &Containerd, name: &str) -> Result<bool> {
+    let failed = |status| node.failed(&format!("remove {name}"), &status);
+    let Some(image) = node.cri_image(name).await.map_err(failed)? else { return Ok(false) };
+    let only_name = image.repo_tags.iter().all(|tag| tag == name);
+    if only_name || is_digest(name) {
+        node.remove_image(&image.id).await.map_err(failed)?;
+    } else {
+        node.forget_image(name).await.map_err(failed)?;
+    }
+    Ok(true)
+}
+
+/// Gives an image one more name, on the nodes that have it. Returns how many these are.
+pub async fn tag_image(app: &App, cluster: &str, source: &str, target: &str, nodes: &[String]) -> Result<usize> {
+    let (from, to) = (normalize(source)?, normalize(target)?);
+    let nodes = connect(app, cluster, nodes).await?;
+    let tag = async |node: &Containerd| {
+        let failed = |status| node.failed(&format!("tag {source}"), &status);
+        let Some(descriptor) = node.image(&from).await.map_err(failed)? else { return Ok::<_, Error>(false) };
+        let id = node.cri_image(&from).await.map_err(failed)?.unwrap_or_default().id;
+        node.name_image(&to, &descriptor).await.map_err(failed)?;
+        seen(node, &to, &id).await?;
+        Ok(true)
+    };
+    let tagged = try_join_all(nodes.iter().map(tag)).await?.into_iter().filter(|tagged| *tagged).count();
+    if tagged == 0 {
+        return Err(unknown(source));
+    }
+    Ok(tagged)
+}
+
+/// How many nodes, in words.
+pub(super) fn count(nodes: usize) -> String {
+    if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") }
+}
+
+/// No node has such an image.
+pub(super) fn unknown(name: &str) -> Error {
+    Error::new(Family::NotFound, format!("no node has an image {name}"))
+        .hint("see what is there with: kcl image ls")
+        .hint(format!("bring it in with: kcl image load {name}, or kcl image pull {name}"))
+}

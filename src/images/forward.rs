@@ -1,0 +1,52 @@
+//! A socket of this host that leads to one in a node, for as long as it is held.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kcl_driver_api::Machine;
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+
+use super::containerd::dial;
+use crate::error::{Error, Family, Result};
+
+/// The socket, in a directory that only this user may enter.
+pub struct Forward {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Forward {
+    /// Makes `path` lead to `socket` in a node.
+    pub fn open(path: &Path, machine: Arc<dyn Machine>, socket: &str) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::new(Family::Host, format!("the socket {} cannot be made: {error}", path.display())).source(error)
+        };
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let socket = socket.to_owned();
+        let task = tokio::spawn(async move {
+            while let Ok((mut here, _)) = listener.accept().await {
+                let (machine, socket) = (machine.clone(), socket.clone());
+                tokio::spawn(async move {
+                    if let Ok((mut there, _end)) = dial(machine, &socket) {
+                        // Either end may go at any time.
+                        let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
+                    }
+                });
+            }
+        });
+        Ok(Forward { path: path.to_owned(), task })
+    }
+
+    /// As programs take it: `unix:///…`.
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.path.display())
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

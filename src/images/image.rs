@@ -1,0 +1,213 @@
+//! An image on its way: its blobs by digests, each of which can be read from any byte on, as often as nodes need it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use oci_spec::image as spec;
+use tokio::sync::mpsc;
+
+use super::containerd::{Containerd, Descriptor, PIECE};
+use super::source::split::SplitLayer;
+use crate::artifacts::digest;
+use crate::error::{Error, Family, Result};
+
+/// An image of one platform.
+#[derive(Clone)]
+pub struct Image {
+    /// Its names, whole.
+    pub names: Vec<String>,
+    /// What names the rest by digests.
+    pub manifest: Blob,
+    /// How it is run.
+    pub config: Blob,
+    /// Its layers, the lowest first.
+    pub layers: Vec<Blob>,
+    /// Digests of the layers as they are unpacked: `sha256:…`.
+    pub diff_ids: Vec<String>,
+}
+
+/// Bytes by their digest.
+#[derive(Clone)]
+pub struct Blob {
+    /// What it is.
+    pub descriptor: Descriptor,
+    /// Where its bytes are.
+    pub data: Data,
+}
+
+/// Where the bytes of a blob are.
+#[derive(Clone)]
+pub enum Data {
+    /// Here.
+    Bytes(Bytes),
+    /// In a file, from an offset on.
+    Part(Arc<File>, u64),
+    /// Among the files of a Docker engine of this host.
+    Split(Arc<SplitLayer>),
+    /// In a node.
+    Node(Containerd),
+}
+
+impl Image {
+    /// An image of a manifest, its config and where its layers are.
+    ///
+    /// # Errors
+    /// `Artifact` where these do not fit together.
+    pub fn new(names: Vec<String>, manifest: Blob, config: Blob, layers: Vec<Blob>) -> Result<Self> {
+        let bad = |why: String| Error::new(Family::Artifact, format!("the image's configuration is wrong: {why}"));
+        let Data::Bytes(text) = &config.data else { return Err(bad("it was not read".to_owned())) };
+        let read = spec::ImageConfiguration::from_reader(&text[..]).map_err(|error| bad(error.to_string()))?;
+        let diff_ids = read.rootfs().diff_ids().clone();
+        if diff_ids.len() != layers.len() {
+            return Err(bad(format!("it tells of {} layers, and there are {}", diff_ids.len(), layers.len())));
+        }
+        let (os, arch) = (read.os().to_string(), read.architecture().to_string());
+        let ours = spec::Arch::default().to_string();
+        if os != "linux" || arch != ours {
+            let name = names.first().map(|name| format!(" {name}")).unwrap_or_default();
+            return Err(Error::new(
+                Family::Artifact,
+                format!("the image{name} is for {os}/{arch}, and the nodes are linux/{ours}"),
+            )
+            .hint(format!("build or pull it for the nodes, such as by: docker build --platform linux/{ours}")));
+        }
+        Ok(Image { names, manifest, config, layers, diff_ids })
+    }
+
+    /// Its id, as the kubelet has it.
+    pub fn id(&self) -> &str {
+        &self.config.descriptor.digest
+    }
+
+    /// How many bytes it is.
+    pub fn size(&self) -> u64 {
+        self.blobs().map(Blob::size).sum()
+    }
+
+    /// Everything that it consists of; the manifest comes last, as it names the others.
+    pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
+        self.layers.iter().chain([&self.config, &self.manifest])
+    }
+
+    /// The digests of each layer with all below it (the OCI image specification's `ChainID`).
+    pub fn chains(&self) -> Vec<String> {
+        let mut chains: Vec<String> = Vec::new();
+        for diff in &self.diff_ids {
+            chains.push(match chains.last() {
+                Some(below) => format!("sha256:{}", digest::of_bytes(format!("{below} {diff}").as_bytes())),
+                None => diff.clone(),
+            });
+        }
+        chains
+    }
+}
+
+impl Blob {
+    /// Bytes that are here.
+    pub fn of_bytes(media_type: &str, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let descriptor = Descriptor {
+            media_type: media_type.to_owned(),
+            digest: format!("sha256:{}", digest::of_bytes(&bytes)),
+            size: bytes.len() as i64,
+        };
+        Blob { descriptor, data: Data::Bytes(bytes) }
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.descriptor.size.unsigned_abs()
+    }
+
+    /// Its bytes from `offset` on, in pieces.
+    pub fn pieces(&self, offset: u64) -> mpsc::Receiver<io::Result<Bytes>> {
+        let (sender, receiver) = mpsc::channel(2);
+        let (data, digest, size) = (self.data.clone(), self.descriptor.digest.clone(), self.size());
+        match data {
+            Data::Bytes(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let _ = sender.try_send(Ok(bytes.slice(from..)));
+            }
+            Data::Part(file, start) => {
+                let part = Part { file, at: start + offset, end: start + size };
+                tokio::task::spawn_blocking(move || send_all(part, &sender));
+            }
+            Data::Split(layer) => {
+                tokio::task::spawn_blocking(move || match layer.open(offset) {
+                    Ok(reader) => send_all(reader, &sender),
+                    Err(error) => drop(sender.blocking_send(Err(error))),
+                });
+            }
+            Data::Node(containerd) => {
+                tokio::spawn(async move {
+                    let mut pieces = match containerd.read_blob(&digest, offset).await {
+                        Ok(pieces) => Box::pin(pieces),
+                        Err(status) => return drop(sender.send(Err(io::Error::other(status))).await),
+                    };
+                    while let Some(piece) = pieces.next().await {
+                        if sender.send(piece.map_err(io::Error::other)).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+        receiver
+    }
+
+    /// The digest of bytes that are here or in a file, by reading them.
+    pub fn digest_here(&self) -> io::Result<String> {
+        let mut hash = digest::Writer::new(io::sink());
+        match &self.data {
+            Data::Bytes(bytes) => io::Write::write_all(&mut hash, bytes)?,
+            Data::Part(file, at) => {
+                let mut part = Part { file: file.clone(), at: *at, end: at + self.size() };
+                io::copy(&mut part, &mut hash)?;
+            }
+            Data::Split(_) | Data::Node(_) => return Ok(self.descriptor.digest.clone()),
+        }
+        Ok(format!("sha256:{}", hash.finish().1))
+    }
+}
+
+fn send_all(mut reader: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
+    loop {
+        let mut buffer = BytesMut::zeroed(PIECE);
+        let mut filled = 0;
+        while filled < PIECE {
+            match reader.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return drop(sender.blocking_send(Err(error))),
+            }
+        }
+        buffer.truncate(filled);
+        if filled == 0 || sender.blocking_send(Ok(buffer.freeze())).is_err() {
+            return;
+        }
+    }
+}
+
+/// A part of a file that others read too.
+struct Part {
+    file: Arc<File>,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..left], self.at)?;
+        if read == 0 && left > 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends too early"));
+        }
+        self.at += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,12 @@
+//! Images in nodes: by containerd's own API, blob by blob. `source` reads what a user has, `send` brings it into nodes.
+
+pub mod auth;
+pub mod containerd;
+pub mod forward;
+pub mod image;
+pub mod list;
+pub mod meter;
+pub mod reference;
+pub mod save;
+pub mod send;
+pub mod source;

@@ -1,0 +1,66 @@
+//! Names of images, as Docker's and containerd's users write them.
+
+use oci_spec::distribution::Reference;
+
+use crate::error::{Error, Family, Result};
+
+/// The whole name of an image, as the kubelet asks for it: `app` is `docker.io/library/app:latest`.
+///
+/// # Errors
+/// `Usage` where it is no name.
+pub fn normalize(name: &str) -> Result<String> {
+    let wrong = |why: String| {
+        Error::new(Family::Usage, format!("{name:?} is no name of an image: {why}"))
+            .hint("a name looks like: app:1, team/app:1 or registry.example.com/team/app:1")
+    };
+    name.parse::<Reference>().map(|reference| reference.whole()).map_err(|error| wrong(error.to_string()))
+}
+
+/// Whether what follows `@` says which image it is, so that it needs no tag.
+pub fn is_digest(name: &str) -> bool {
+    name.contains('@') || name.starts_with("sha256:")
+}
+
+/// A name as people write it: without `docker.io/library/`.
+pub fn familiar(name: &str) -> &str {
+    let short = name.strip_prefix("docker.io/").unwrap_or(name);
+    short.strip_prefix("library/").filter(|_| short.len() < name.len()).unwrap_or(short)
+}
+
+/// A name without its tag, and the tag.
+pub fn split_tag(name: &str) -> (&str, &str) {
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (name, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_become_what_the_kubelet_asks_for() {
+        let cases = [
+            ("app", "docker.io/library/app:latest"),
+            ("app:1", "docker.io/library/app:1"),
+            ("team/app:1", "docker.io/team/app:1"),
+            ("localhost:5000/app", "localhost:5000/app:latest"),
+            ("kcl.local/busybox:1.35", "kcl.local/busybox:1.35"),
+        ];
+        for (given, whole) in cases {
+            assert_eq!(normalize(given).expect(given), whole);
+        }
+        assert!(normalize("App:1").is_err());
+        assert!(normalize("").is_err());
+    }
+
+    #[test]
+    fn people_see_short_names() {
+        assert_eq!(familiar("docker.io/library/app:1"), "app:1");
+        assert_eq!(familiar("docker.io/team/app:1"), "team/app:1");
+        assert_eq!(familiar("kcl.local/busybox:1.35"), "kcl.local/busybox:1.35");
+        assert_eq!(split_tag("localhost:5000/app"), ("localhost:5000/app", ""));
+        assert_eq!(split_tag("localhost:5000/app:2"), ("localhost:5000/app", "2"));
+    }
+}

@@ -1,0 +1,119 @@
+//! The archive of `docker save`, as it was before Docker 25 and as Podman writes it (Docker image specification 1.2).
+
+use std::collections::HashMap;
+
+use oci_spec::image as spec;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::files::{Files, compression};
+use crate::artifacts::digest;
+use crate::error::{Error, Family, Result};
+use crate::images::containerd::Descriptor;
+use crate::images::image::{Blob, Data, Image};
+use crate::images::reference::normalize;
+
+/// Docker's words for what an image consists of (Docker image manifest version 2, schema 2).
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+/// An entry of `manifest.json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// The names in `manifest.json`, where there is one, by where the config is.
+pub fn names(files: &Files) -> Result<HashMap<String, Vec<String>>> {
+    if !files.has("manifest.json") {
+        return Ok(HashMap::new());
+    }
+    let entries: Vec<Entry> = files.json("manifest.json")?;
+    let names = |entry: Entry| {
+        let tags = entry.repo_tags.unwrap_or_default();
+        Ok((entry.config, tags.iter().map(|tag| normalize(tag)).collect::<Result<_>>()?))
+    };
+    entries.into_iter().map(names).collect()
+}
+
+/// The images of an archive, or the one that gets `name`.
+pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
+    let entries: Vec<Entry> = files.json("manifest.json")?;
+    if let (2.., Some(name)) = (entries.len(), name) {
+        let message =
+            format!("{} has {} images, and --name {name} can be the name of one only", files.name, entries.len());
+        return Err(Error::new(Family::Usage, message));
+    }
+    let image = |entry: Entry| {
+        let names = match name {
+            Some(name) => vec![name.to_owned()],
+            None => entry.repo_tags.unwrap_or_default().iter().map(|tag| normalize(tag)).collect::<Result<_>>()?,
+        };
+        let config = files.read(&entry.config)?;
+        let damaged =
+            |why: String| Error::new(Family::Artifact, format!("{} in {} is damaged: {why}", entry.config, files.name));
+        // Its name is its digest, or ends in it.
+        let named = entry.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
+        let found = digest::of_bytes(&config);
+        if named.len() == 64 && named != found {
+            return Err(damaged(format!("its digest is {found}")).hint("make or copy it once more"));
+        }
+        let read = spec::ImageConfiguration::from_reader(&config[..]).map_err(|error| damaged(error.to_string()))?;
+        let diff_ids = read.rootfs().diff_ids();
+        let layers: Vec<Blob> = entry
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(i, path)| layer(files, path, diff_ids.get(i)))
+            .collect::<Result<_>>()?;
+        assemble(names, config, layers)
+    };
+    entries.into_iter().map(image).collect()
+}
+
+/// An image of a config and layers that have no manifest yet.
+pub fn assemble(names: Vec<String>, config: bytes::Bytes, layers: Vec<Blob>) -> Result<Image> {
+    let config = Blob::of_bytes(CONFIG, config);
+    let described = |blob: &Blob| {
+        let Descriptor { media_type, digest, size } = &blob.descriptor;
+        json!({ "mediaType": media_type, "size": size, "digest": digest })
+    };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": described(&config),
+        "layers": layers.iter().map(described).collect::<Vec<_>>(),
+    });
+    Image::new(names, Blob::of_bytes(MANIFEST, manifest.to_string().into_bytes()), config, layers)
+}
+
+/// A layer that is not compressed has the digest that the config tells of: it need not be read to know it.
+pub fn plain_layer(data: Data, size: u64, diff_id: &str) -> Blob {
+    let descriptor = Descriptor { media_type: LAYER.to_owned(), digest: diff_id.to_owned(), size: size as i64 };
+    Blob { descriptor, data }
+}
+
+fn layer(files: &Files, path: &str, diff_id: Option<&String>) -> Result<Blob> {
+    let (size, magic) = files.look(path)?;
+    let diff_id = diff_id.cloned().unwrap_or_default();
+    match compression(&magic) {
+        None => {
+            let blob = plain_layer(Data::Bytes(bytes::Bytes::new()), size, &diff_id);
+            files.blob(path, blob.descriptor)
+        }
+        Some(how) => {
+            let descriptor =
+                Descriptor { media_type: format!("{LAYER}.{how}"), digest: String::new(), size: size as i64 };
+            let mut blob = files.blob(path, descriptor)?;
+            blob.descriptor.digest = blob.digest_here().map_err(|error| {
+                Error::new(Family::Artifact, format!("{path} in {} cannot be read: {error}", files.name))
+            })?;
+            Ok(blob)
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Images of the Docker or Podman engine that the docker command would use.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use bytes::{Buf, Bytes};
+use futures::StreamExt;
+use kcl_driver_docker::Library;
+use tokio::sync::mpsc;
+
+use super::files::Files;
+use super::split;
+use crate::error::{Error, Family, Result};
+use crate::images::image::Image;
+use crate::images::reference::normalize;
+
+/// The image of a name in the engine.
+pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Vec<Image>> {
+    let asked = normalize(word)?;
+    let library = Library::connect().await.map_err(|error| {
+        let error = Error::from(error);
+        let hint =
+            format!("or load {word} from an archive, a directory or standard input: kcl image load FILE|DIRECTORY|-");
+        Error {
+            message: format!("the image {word} is no file, and cannot be looked for in Docker: {}", error.message),
+            ..error
+        }
+        .hint(hint)
+    })?;
+    let Some(found) = library.find(word).await? else {
+        return Err(Error::new(
+            Family::NotFound,
+            format!(
+                "there is no image {word} in {} at {}, and no file of that name",
+                library.name(),
+                library.address()
+            ),
+        )
+        .hint("see what is there with: docker images")
+        .hint(format!("have the nodes pull it from its registry with: kcl image pull {word}")));
+    };
+    let names = vec![name.unwrap_or(asked)];
+    if let Some(root) = &found.root
+        && let Some(image) = split::image(root, &found.id, names.clone())
+    {
+        return Ok(vec![image]);
+    }
+    let (sender, receiver) = mpsc::channel(8);
+    let mut pieces = library.export(word);
+    tokio::spawn(async move {
+        while let Some(piece) = pieces.next().await {
+            if sender.send(piece.map_err(io::Error::other)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let stream = Stream { receiver, piece: Bytes::new() };
+    let files = Files::of_stream(stream, &format!("what {} gave of {word}", library.name()), scratch).await?;
+    let mut images = super::images(files, names.first().cloned())?;
+    images.truncate(1);
+    Ok(images)
+}
+
+/// Reads what another task receives.
+struct Stream {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let count = self.piece.len().min(buffer.len());
+        self.piece.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
