@@ -104,6 +104,7 @@ async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepar
             choice => choice?,
         });
     }
+    crate::addons::pull(&spec.addons).await?;
     addons::selected(app, &spec)?;
     let cached = observe::cached(app, &spec)?;
     let driver = drivers::driver(&spec, app.store.paths(), cached.as_ref())?;
