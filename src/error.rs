@@ -79,12 +79,14 @@ pub struct Error {
     pub hints: Vec<String>,
     /// The cause below, for `-v`.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// What was done so far is kept, and the same command goes on from there.
+    pub unfinished: bool,
 }
 
 impl Error {
     /// An error of a family with a message.
     pub fn new(family: Family, message: impl Into<String>) -> Self {
-        Error { family, message: message.into(), hints: Vec::new(), source: None }
+        Error { family, message: message.into(), hints: Vec::new(), source: None, unfinished: false }
     }
 
     /// With one more thing that the user can do.
@@ -118,8 +120,14 @@ impl From<kcl_driver_api::Error> for Error {
         let family = match error.kind {
             ErrorKind::NotFound => Family::NotFound,
             ErrorKind::Conflict | ErrorKind::Host => Family::Host,
-            ErrorKind::Engine | ErrorKind::State => Family::Driver,
+            ErrorKind::Engine | ErrorKind::State | ErrorKind::Unfinished => Family::Driver,
         };
-        Error { family, message: error.message, hints: error.hint.into_iter().collect(), source: error.source }
+        Error {
+            family,
+            message: error.message,
+            hints: error.hint.into_iter().collect(),
+            source: error.source,
+            unfinished: error.kind == ErrorKind::Unfinished,
+        }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Component, Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use walkdir::WalkDir;
 
 use super::definition::{Addon, CHART, DESCRIPTION};
+use super::registry::{self, SCHEME};
 use super::selection::AddonConfig;
 use crate::artifacts::embedded;
 use crate::config::is_dns_label;
@@ -16,6 +17,9 @@ use crate::error::{Error, Family, Result};
 
 /// Where kcl's own addons are from.
 pub const BUILT_IN: &str = "built-in";
+
+/// The texts of an addon, by the names of their files.
+pub(super) type Files = BTreeMap<String, String>;
 
 /// The file of a copy that says where it is from.
 const ORIGIN: &str = "origin";
@@ -41,11 +45,16 @@ pub fn known(copies: &Path, said: &BTreeMap<String, AddonConfig>) -> Result<BTre
 }
 
 /// The name and the place of a user's own addon, where `word` is one and not the name of an addon: a path has a slash in
-/// it, or the ending of an archive.
+/// it, or the ending of an archive, and what a registry has begins with `oci://`.
 ///
 /// # Errors
 /// `Usage` for a path that is not there, or makes no name, or the name of an addon of kcl's.
 pub fn own(word: &str, base: &Path) -> Result<Option<(String, PathBuf)>> {
+    if word.starts_with(SCHEME) {
+        let word = word.trim_end_matches('/');
+        let name = registry::name(word)?;
+        return Ok(Some((checked(word, &name)?, PathBuf::from(word))));
+    }
     let archive = ["tar", "tar.gz", "tgz"].iter().any(|ending| word.ends_with(&format!(".{ending}")));
     if !word.contains('/') && !archive {
         return Ok(None);
@@ -53,8 +62,13 @@ pub fn own(word: &str, base: &Path) -> Result<Option<(String, PathBuf)>> {
     let path = base.join(word);
     let path = fs::canonicalize(&path).map_err(|error| unreadable(&path, &error))?;
     let stem = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let name = stem.split_once('.').map_or(stem.as_str(), |(name, _)| name).to_owned();
-    if !is_dns_label(&name) {
+    let name = stem.split_once('.').map_or(stem.as_str(), |(name, _)| name);
+    Ok(Some((checked(word, name)?, path)))
+}
+
+/// A name that a user's own addon may have.
+fn checked(word: &str, name: &str) -> Result<String> {
+    if !is_dns_label(name) {
         let message = format!("{word}: \"{name}\" is not a name for an addon: use lower-case letters, digits and '-'");
         return Err(Error::new(Family::Usage, message).hint("rename its folder or archive"));
     }
@@ -62,7 +76,7 @@ pub fn own(word: &str, base: &Path) -> Result<Option<(String, PathBuf)>> {
         let message = format!("{word}: kcl itself has an addon called {name}");
         return Err(Error::new(Family::Usage, message).hint("give yours another name: rename its folder or archive"));
     }
-    Ok(Some((name, path)))
+    Ok(name.to_owned())
 }
 
 /// Keeps a copy of a user's own addon in `copies`, in place of an earlier one.
@@ -90,8 +104,17 @@ pub fn take(copies: &Path, name: &str, source: &Path) -> Result<()> {
     })
 }
 
-fn read(source: &Path) -> Result<BTreeMap<String, String>> {
-    if source.is_dir() { folder(source) } else { unpack(source) }
+fn read(source: &Path) -> Result<Files> {
+    if registry::is_reference(source) {
+        return registry::pulled(source);
+    }
+    if source.is_dir() {
+        return folder(source);
+    }
+    let mut files = BTreeMap::new();
+    let failed = |error: std::io::Error| unreadable(source, &error);
+    unpack(fs::File::open(source).map_err(failed)?, &mut files).map_err(failed)?;
+    Ok(files)
 }
 
 /// Removes the copy of a user's own addon, where there is one.
@@ -133,19 +156,17 @@ fn folder(path: &Path) -> Result<BTreeMap<String, String>> {
     Ok(files)
 }
 
-/// The texts of an archive: the folder's files, with or without the folder.
-fn unpack(path: &Path) -> Result<BTreeMap<String, String>> {
-    let failed = |error: std::io::Error| unreadable(path, &error);
-    let file = fs::File::open(path).map_err(failed)?;
-    let reader: Box<dyn Read> = if path.extension().is_some_and(|ending| ending == "tar") {
-        Box::new(file)
-    } else {
-        Box::new(GzDecoder::new(file))
-    };
-    let mut files = BTreeMap::new();
-    for entry in tar::Archive::new(reader).entries().map_err(failed)? {
-        let mut entry = entry.map_err(failed)?;
-        let inner = entry.path().map_err(failed)?.into_owned();
+/// The texts of an archive, compressed by gzip or not: the folder's files, with or without the folder.
+pub(super) fn unpack(archive: impl Read, files: &mut Files) -> std::io::Result<()> {
+    let mut archive = BufReader::new(archive);
+    let compressed = archive.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    let reader: Box<dyn Read> = if compressed { Box::new(GzDecoder::new(archive)) } else { Box::new(archive) };
+    for entry in tar::Archive::new(reader).entries()? {
+        let mut entry = entry?;
+        let inner = entry.path()?.into_owned();
+        if !inner.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(std::io::Error::other(format!("{} leads out of the archive", inner.display())));
+        }
         let text = inner.to_string_lossy();
         let own = inner.file_name().unwrap_or_default().to_string_lossy();
         // With or without a ./ and the folder's name before it.
@@ -154,18 +175,19 @@ fn unpack(path: &Path) -> Result<BTreeMap<String, String>> {
         let is_file = entry.header().entry_type().is_file();
         if is_file && (chart.is_some() || inner.components().count() <= 3 && wanted(&name)) {
             let mut text = String::new();
-            entry.read_to_string(&mut text).map_err(failed)?;
+            entry.read_to_string(&mut text)?;
             files.insert(name, text);
         }
     }
-    Ok(files)
+    Ok(())
 }
 
-fn wanted(name: &str) -> bool {
+/// Whether a file is one of an addon's.
+pub(super) fn wanted(name: &str) -> bool {
     name == DESCRIPTION || name == ORIGIN || (name.ends_with(".yaml") && !name.starts_with('.'))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Family::Usage, format!("{} cannot be read: {error}", path.display()))
-        .hint("an addon is a folder with addon.toml and manifests, or a tar archive of one")
+        .hint("an addon is a folder with addon.toml and manifests, a tar archive of one, or oci://HOST/NAME:TAG")
 }

@@ -26,7 +26,7 @@ pub enum Verb {
     },
     /// Enable addons and wait until they are ready
     Enable {
-        /// Names; or one of your own, by its folder or archive
+        /// Names; or one of your own, by its folder, archive or oci://HOST/NAME:TAG
         #[arg(value_name = "ADDON", required = true)]
         addons: Vec<String>,
 

@@ -41,7 +41,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     config: Option<PathBuf>,
 
-    /// Addons to enable, besides the default ones: names, or your own by folder or archive
+    /// Addons to enable, besides the default ones: names, or your own by folder, archive or oci://HOST/NAME:TAG
     #[arg(long, value_name = "ADDONS", value_delimiter = ',', help_heading = "Cluster")]
     addons: Vec<String>,
 

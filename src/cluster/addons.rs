@@ -231,6 +231,7 @@ pub async fn enable(app: &App, cluster: &str, words: &[String], options: &AddonO
     let mut state = app.existing(cluster)?;
     let names: Vec<String> =
         words.iter().map(|word| addons::want(&mut state.spec.addons, word)).collect::<Result<_>>()?;
+    addons::pull(&state.spec.addons).await?;
     selected(app, &state.spec)?;
     change(app, &mut state, &names, options).await
 }

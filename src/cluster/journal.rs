@@ -34,8 +34,9 @@ impl Journal {
         self.entries().contains(made)
     }
 
-    /// Takes back machines and networks, newest first, and goes on where one resists. Returns what resisted.
-    pub async fn undo(&self, driver: &dyn Driver, cluster: &str) -> Vec<String> {
+    /// Takes back machines, and networks where they are not to be kept, newest first, and goes on where one resists.
+    /// Returns what resisted.
+    pub async fn undo(&self, driver: &dyn Driver, cluster: &str, keep_network: bool) -> Vec<String> {
         let made: Vec<Made> = self.entries().drain(..).collect();
         let mut complaints = Vec::new();
         let machine = |entry: &Made| match entry {
@@ -47,6 +48,7 @@ impl Journal {
         complain(&mut complaints, futures::future::join_all(deleted).await);
         for entry in made.iter().rev() {
             let result = match entry {
+                Made::Network if keep_network => Ok(()),
                 Made::Network => driver.delete_network(cluster).await,
                 // A machine that was there before is left as it was found: off.
                 Made::Powered(name) if !machines.contains(name) => match driver.machine(cluster, name).await {

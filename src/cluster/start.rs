@@ -121,6 +121,7 @@ async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepar
             choice => choice?,
         });
     }
+    crate::addons::pull(&spec.addons).await?;
     addons::selected(app, &spec)?;
     let cached = observe::cached(app, &spec)?;
     let driver = drivers::driver(&spec, app.store.paths(), cached.as_ref())?;
@@ -331,11 +332,15 @@ async fn undo(
         return error;
     }
     app.progress.info("Taking back what was made");
+    // Of what goes on later, a new cluster's state and network stay: with them goes what a driver keeps for it.
+    let before = before.or_else(|| error.unfinished.then(|| state.clone()));
     let before = before.map(|before| untold(before, journal));
     let mut complaints = match observe::driver_of(app, state) {
-        Ok(driver) => journal.undo(driver.as_ref(), cluster).await,
+        Ok(driver) => journal.undo(driver.as_ref(), cluster, error.unfinished).await,
         Err(error) => vec![error.message],
     };
+    let error =
+        if error.unfinished { error.hint(format!("or remove all with: kcl delete -p {cluster}")) } else { error };
     if complaints.is_empty() {
         let done = match before {
             Some(before) => match app.store.save(&before) {

@@ -54,7 +54,7 @@ pub struct Overrides {
     pub apiserver_ips: Vec<String>,
     /// `--ports`, each may hold several with commas, as [`PublishedPort`](kcl_driver_api::PublishedPort) is written.
     pub ports: Vec<String>,
-    /// `--addons`, each may hold several with commas: names, folders or archives.
+    /// `--addons`, each may hold several with commas: names, folders, archives or references.
     pub addons: Vec<String>,
     /// `--manifest`, each a file.
     pub manifests: Vec<PathBuf>,

@@ -4,9 +4,24 @@
 use crate::story;
 use crate::support::Home;
 
+/// No addons: emulated, every pod takes its time, and the story asks for none of theirs.
+const CLUSTER: &str =
+    "driver = \"qemu\"\n[addons]\nstorage = { enabled = false }\nload-balancer = { enabled = false }\n";
+
 #[test]
 fn one_node() {
-    let home = Home::new("qemu");
-    let cluster = story::nodes(&home, "qemu", 1, &["--driver", "qemu", "--wait-timeout", "20m"]);
-    cluster.kcl(["delete"]).ok();
+    nodes("qemu", 1);
+}
+
+#[test]
+#[ignore = "two emulated nodes take a quarter of an hour"]
+fn two_nodes() {
+    nodes("qemu-two", 2);
+}
+
+fn nodes(profile: &str, count: usize) {
+    let home = Home::new(profile);
+    let file = home.file("cluster.toml", CLUSTER);
+    let flags = ["--config", &file.to_string_lossy(), "--wait-timeout", "20m"];
+    story::nodes(&home, profile, count, &flags).kcl(["delete"]).ok();
 }

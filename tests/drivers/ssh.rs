@@ -3,7 +3,7 @@
 //! `KCL_TEST_RUNC` and `KCL_TEST_SSH_HOST` say what the hosts are made of: see `drivers/ssh/tests/hosts`.
 
 use crate::bed::Bed;
-use crate::hosts::Kind;
+use crate::hosts::{self, Kind};
 use crate::story;
 use crate::support::Home;
 
@@ -17,6 +17,19 @@ fn three_nodes() {
     let hosts: Vec<String> = bed.hosts().targets.iter().map(|target| target.host.to_string()).collect();
     let mut flags = vec!["--accept-host-key"];
     flags.extend(hosts.iter().flat_map(|host| ["--host", host]));
+    home.step("cut while files are sent");
+    let line = hosts::cut(100);
+    let first = bed.hosts();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| bed.runtime.block_on(first.shell(0, &line)));
+        home.cluster("ssh").start(&flags)
+    });
+    let said = output.fails();
+    assert!(said.contains("the connection was cut") && said.contains("kcl start -p ssh"), "{output}");
+    let sent = "find /var/lib/kcl/trees -type f ! -name '*.kcl-new' | wc -l";
+    assert_ne!(bed.runtime.block_on(first.shell(0, sent)), "0", "{output}");
+
+    home.step("the next start goes on");
     let cluster = story::three_nodes(&home, "ssh", &flags);
     home.step("delete");
     cluster.kcl(["delete"]).ok();

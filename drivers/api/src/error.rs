@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Engine,
     /// The machine is not in a state for this (exec in a stopped machine).
     State,
+    /// It was cut off on the way, and what was done is kept: the same request goes on from there.
+    Unfinished,
 }
 
 /// An error of a driver: what was tried, what was found and, where it is known, what to do.

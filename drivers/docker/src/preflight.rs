@@ -16,6 +16,9 @@ const DISK: u64 = 768 << 20;
 /// Bytes of disk that the node image needs while the engine takes it in.
 const IMAGE: u64 = 1 << 30;
 
+/// The first version of Podman whose service of Docker's API updates containers.
+const PODMAN: (u32, u32) = (5, 1);
+
 /// What is known of this host, where the engine runs on it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Host {
@@ -105,11 +108,23 @@ fn engine_findings(facts: &Facts, arch: &str) -> Vec<Finding> {
         let message = format!("{engine} runs on {}; this kcl has nodes for {arch}", facts.arch);
         findings.push(error("architecture", message, Some(format!("use kcl on {}, or another engine", facts.arch))));
     }
-    if facts.name == "Podman" {
+    if facts.name == "Podman" && older(&facts.version, PODMAN) {
+        let message = format!(
+            "{engine} cannot change the restart policy of a container, by which a node that was stopped stays so; Podman \
+             {}.{} can",
+            PODMAN.0, PODMAN.1
+        );
+        findings.push(error("podman-version", message, Some("update Podman, or use Docker".into())));
+    } else if facts.name == "Podman" {
         let message = format!("{engine} speaks Docker's API; with it kcl is tested less than with Docker");
         findings.push(warning("podman", message, None));
     }
     findings
+}
+
+fn older(version: &str, than: (u32, u32)) -> bool {
+    let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    numbers.next().is_some_and(|major| (major, numbers.next().unwrap_or(0)) < than)
 }
 
 /// What stands in the way of a request, where the engine itself does not.
@@ -208,6 +223,9 @@ mod tests {
         assert_eq!(of(Facts { os: "windows".into(), ..facts() }), ["engine-os"]);
         let podman = engine_findings(&Facts { name: "Podman".into(), ..facts() }, "x86_64");
         assert_eq!((podman[0].id, podman[0].severity), ("podman", Severity::Warning));
+        // Debian 12's: it answers 404 to an update.
+        let old = Facts { name: "Podman".into(), version: "4.3.1".into(), ..facts() };
+        assert_eq!(of(old), ["podman-version"]);
         assert!(engine_findings(&facts(), "x86_64").iter().all(|finding| finding.fix.is_some()));
     }
 

@@ -75,10 +75,15 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a directory if nothing is in it.
+/// Removes a directory if nothing is in it, and no disk of its own is mounted there.
 pub fn remove_if_empty(path: &Path) -> Result<()> {
     match fs::remove_dir(path) {
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy
+            ) =>
+        {
             Err(error).doing(|| format!("remove {}", path.display()))
         }
         _ => Ok(()),

@@ -1,6 +1,7 @@
 //! Errors that say what was being done, and blocking work off the async threads.
 
 use std::fmt::Display;
+use std::io;
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 
@@ -12,7 +13,15 @@ pub trait Doing<T> {
 
 impl<T, E: std::error::Error + Send + Sync + 'static> Doing<T> for std::result::Result<T, E> {
     fn doing<D: Display>(self, what: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|error| Error::new(ErrorKind::Host, format!("could not {}: {error}", what())).source(error))
+        self.map_err(|error| {
+            let io = (&error as &dyn std::any::Any).downcast_ref::<io::Error>().map(io::Error::kind);
+            let made = Error::new(ErrorKind::Host, format!("could not {}: {error}", what()));
+            let made = match io {
+                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => made.hint("free some space there"),
+                _ => made,
+            };
+            made.source(error)
+        })
     }
 }
 

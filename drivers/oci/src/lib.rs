@@ -27,4 +27,4 @@ pub mod run;
 pub mod seed;
 pub mod try_out;
 
-pub use kcl_driver_local::{disk, doing, turn};
+pub use kcl_driver_local::{disk, doing, names, turn};

@@ -13,7 +13,8 @@ use russh::keys::{Algorithm, PrivateKeyWithHashAlg, PublicKey, load_secret_key};
 use tokio::net::TcpStream;
 
 use crate::known_hosts::KnownHosts;
-use crate::target::{Place, Target};
+use crate::route::Hop;
+use crate::target::Place;
 
 /// How long a host may take to answer at all.
 const REACH: Duration = Duration::from_secs(15);
@@ -70,18 +71,21 @@ impl client::Handler for Client {
     }
 }
 
-/// Logs in at a host, through another where that is said.
-pub(crate) async fn connect(target: &Target, identity: &Identity) -> Result<Handle<Client>> {
-    let Some(jump) = &target.jump else {
-        let stream = reach(&target.host).await?;
-        return log_in(stream, &target.host, target, identity).await;
-    };
-    let through = log_in(reach(jump).await?, jump, target, identity).await?;
-    let channel =
-        through.channel_open_direct_tcpip(target.host.address.clone(), target.host.port().into(), "127.0.0.1", 0);
-    let channel =
-        channel.await.map_err(|error| unreachable(&target.host, &format!("{jump} does not reach it: {error}")))?;
-    log_in(channel.into_stream(), &target.host, target, identity).await
+/// Logs in at the last host of a way, through those before it.
+pub(crate) async fn connect(route: &[Hop], identity: &Identity) -> Result<Handle<Client>> {
+    let no_way = || Error::new(ErrorKind::Host, "a way to no host");
+    let (first, rest) = route.split_first().ok_or_else(no_way)?;
+    let mut handle = log_in(reach(&first.place).await?, first, identity).await?;
+    let mut through = &first.place;
+    for hop in rest {
+        let place = &hop.place;
+        let channel = handle.channel_open_direct_tcpip(place.address.clone(), place.port().into(), "127.0.0.1", 0);
+        let channel =
+            channel.await.map_err(|error| unreachable(place, &format!("{through} does not reach it: {error}")))?;
+        handle = log_in(channel.into_stream(), hop, identity).await?;
+        through = place;
+    }
+    Ok(handle)
 }
 
 async fn reach(place: &Place) -> Result<TcpStream> {
@@ -102,10 +106,11 @@ fn user_and_address(place: &Place) -> String {
     Place { port: None, ..place.clone() }.to_string()
 }
 
-async fn log_in<S>(stream: S, place: &Place, target: &Target, identity: &Identity) -> Result<Handle<Client>>
+async fn log_in<S>(stream: S, hop: &Hop, identity: &Identity) -> Result<Handle<Client>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
+    let place = &hop.place;
     let client = Client { known_hosts: identity.known_hosts.clone(), place: place.clone() };
     let config = Arc::new(config(&identity.known_hosts.algorithms(&place.address, place.port())));
     let shaken = tokio::time::timeout(REACH * 8, client::connect_stream(config, stream, client)).await;
@@ -114,9 +119,9 @@ where
         Broken::Ours(error) => error,
         Broken::Ssh(error) => unreachable(place, &error.to_string()),
     })?;
-    let tried = authenticate(&mut handle, place, target, identity).await?;
+    let tried = authenticate(&mut handle, hop, identity).await?;
     if let Some(tried) = tried {
-        let user = user(place, identity);
+        let user = &hop.user;
         let message = format!("host {place} lets {user} in by none of: {tried}");
         let hint = format!(
             "name a key with --ssh-key, or let one in with: ssh-copy-id -p {} {user}@{}",
@@ -143,27 +148,15 @@ fn same_kind(a: &Algorithm, b: &Algorithm) -> bool {
     a == b || (matches!(a, Algorithm::Rsa { .. }) && matches!(b, Algorithm::Rsa { .. }))
 }
 
-fn user(place: &Place, identity: &Identity) -> String {
-    place.user.clone().unwrap_or_else(|| identity.user.clone())
-}
-
 /// Tries keys one after the other. None where one was taken, else what was tried.
-async fn authenticate(
-    handle: &mut Handle<Client>,
-    place: &Place,
-    target: &Target,
-    identity: &Identity,
-) -> Result<Option<String>> {
-    let user = user(place, identity);
+async fn authenticate(handle: &mut Handle<Client>, hop: &Hop, identity: &Identity) -> Result<Option<String>> {
+    let Hop { place, user, .. } = hop;
     let mut tried = Vec::new();
     let broken = |error: russh::Error| unreachable(place, &error.to_string());
-    let files: Vec<PathBuf> = match &target.key {
-        Some(key) => vec![key.clone()],
-        None => USUAL_KEYS
-            .iter()
-            .filter_map(|name| Some(identity.ssh.as_ref()?.join(name)))
-            .filter(|path| path.exists())
-            .collect(),
+    let usual = USUAL_KEYS.iter().filter_map(|name| Some(identity.ssh.as_ref()?.join(name)));
+    let files: Vec<PathBuf> = match hop.keys.as_slice() {
+        [] => usual.filter(|path| path.exists()).collect(),
+        named => named.to_vec(),
     };
     for path in files {
         let key = match load_secret_key(&path, None) {
@@ -172,10 +165,6 @@ async fn authenticate(
                 tried.push(format!("{} (it has a passphrase: load it with ssh-add)", path.display()));
                 continue;
             }
-            Err(error) if target.key.is_some() => {
-                let message = format!("the key {} cannot be read: {error}", path.display());
-                return Err(Error::new(ErrorKind::Host, message).hint("name a private key with --ssh-key"));
-            }
             Err(error) => {
                 tried.push(format!("{} ({error})", path.display()));
                 continue;
@@ -183,13 +172,13 @@ async fn authenticate(
         };
         let hash = handle.best_supported_rsa_hash().await.map_err(broken)?.flatten();
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-        if handle.authenticate_publickey(&user, key).await.map_err(broken)?.success() {
+        if handle.authenticate_publickey(user, key).await.map_err(broken)?.success() {
             return Ok(None);
         }
         tried.push(path.display().to_string());
     }
     if let Some(socket) = &identity.agent {
-        match by_agent(handle, &user, socket).await {
+        match by_agent(handle, user, socket).await {
             Ok(true) => return Ok(None),
             Ok(false) => tried.push("the keys of the SSH agent".to_owned()),
             Err(error) => tried.push(format!("the SSH agent at {} ({error})", socket.display())),

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::connect::{Client, Identity, connect};
+use crate::route::{Hop, UserConfig};
 use crate::sudo::{self, Sudo};
 use crate::target::Target;
 
@@ -33,6 +34,8 @@ pub(crate) struct Host {
 /// A connection that is logged in.
 pub(crate) struct Connection {
     handle: Handle<Client>,
+    /// It leads through other hosts.
+    pub jumped: bool,
     commands: Semaphore,
     sudo: Sudo,
     /// `uname -s -m`.
@@ -79,8 +82,8 @@ impl Program {
     /// Puts what comes first into its place, then runs it. `wc`: what was cut off must not be taken for whole.
     fn install(&self) -> String {
         format!(
-            "set -e; umask 077; mkdir -p {HOME}/bin; t={path}.new.$$; head -c {size} > $t; \
-             [ $(wc -c < $t) = {size} ] || {{ rm -f $t; exit 98; }}; chmod 755 $t; mv -f $t {path}; exec {path} host",
+            "set -e; umask 077; mkdir -p {HOME}/bin; t={path}.new.$$; trap 'rm -f $t' EXIT; head -c {size} > $t; \
+             [ $(wc -c < $t) = {size} ] || exit 98; chmod 755 $t; mv -f $t {path}; exec {path} host",
             path = self.path,
             size = self.content.len()
         )
@@ -109,6 +112,11 @@ impl Host {
         self.target.host.to_string()
     }
 
+    /// The way there.
+    pub(crate) fn route(&self, identity: &Identity) -> Result<Vec<Hop>> {
+        UserConfig::read(identity.ssh.as_deref(), &identity.user)?.route(&self.target)
+    }
+
     /// The connection, made anew where it was lost.
     pub(crate) async fn connection(&self, identity: &Identity) -> Result<Arc<Connection>> {
         let mut connection = self.connection.lock().await;
@@ -122,9 +130,11 @@ impl Host {
     }
 
     async fn open(&self, identity: &Identity) -> Result<Connection> {
-        let handle = connect(&self.target, identity).await?;
+        let route = self.route(identity)?;
+        let handle = connect(&route, identity).await?;
         let mut connection = Connection {
             handle,
+            jumped: route.len() > 1,
             commands: Semaphore::new(COMMANDS),
             sudo: Sudo::Root,
             system: String::new(),
@@ -321,7 +331,7 @@ impl Connection {
         };
         let (ended, closed) = tokio::select! { read = read => read, () = feed => unreachable!("it never ends") };
         if ended.code.is_none() && !closed {
-            return Err(Error::new(ErrorKind::Engine, "the connection was cut").hint("go on with: kcl start"));
+            return Err(Error::engine("the connection was cut"));
         }
         Ok(ended)
     }
@@ -329,5 +339,5 @@ impl Connection {
 
 /// SSH failed on a connection that was made.
 pub(crate) fn lost(error: &russh::Error) -> Error {
-    Error::new(ErrorKind::Engine, format!("the connection was cut: {error}")).hint("go on with: kcl start")
+    Error::engine(format!("the connection was cut: {error}"))
 }

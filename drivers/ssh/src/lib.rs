@@ -9,9 +9,11 @@ mod exec;
 mod host;
 mod known_hosts;
 mod machine;
+mod names;
 mod network;
 mod preflight;
 mod record;
+mod route;
 mod send;
 mod sudo;
 mod target;
@@ -37,6 +39,7 @@ use kcl_ssh_host::protocol::{self, Done, Name, Request};
 use crate::connect::Identity;
 use crate::host::{Absent, Host, Program, With};
 use crate::known_hosts::KnownHosts;
+use crate::names::Names;
 
 /// What the driver is given.
 #[derive(Clone)]
@@ -69,6 +72,7 @@ pub struct SshDriver {
 /// What every part of the driver needs to know.
 struct Context {
     home: PathBuf,
+    names: Names,
     hosts: Hosts,
     runc: Option<PathBuf>,
     with: With,
@@ -87,7 +91,10 @@ impl SshDriver {
             known_hosts: KnownHosts { file: known, accept: config.accept_host_keys },
         };
         let with = With { identity, program: Program::new(config.agent) };
-        SshDriver { context: Arc::new(Context { home: config.home, hosts: config.hosts, runc: config.runc, with }) }
+        let names = Names::new(&config.home);
+        SshDriver {
+            context: Arc::new(Context { home: config.home, names, hosts: config.hosts, runc: config.runc, with }),
+        }
     }
 }
 
@@ -114,13 +121,20 @@ impl Context {
     async fn list(&self, cluster: &str) -> Result<Vec<MachineInfo>> {
         let hosts = self.hosts_of(cluster)?;
         let ask = hosts.iter().map(async |(machine, target)| {
-            let request = Request::List { cluster: Some(cluster.to_owned()) };
+            let request = Request::List { cluster: Some(self.names.there(cluster)) };
             let there: Option<Vec<protocol::Machine>> = Host::of(target).ask_if_there(&self.with, &request).await?;
             let own = there.into_iter().flatten().filter(|one| one.name == *machine).map(machine::info);
             Ok::<_, Error>(own.collect::<Vec<_>>())
         });
         Ok(try_join_all(ask).await?.into_iter().flatten().collect())
     }
+}
+
+/// What was sent before this went wrong is kept.
+fn unfinished(error: Error, cluster: &str) -> Error {
+    let first = error.hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
+    let hint = format!("{first}what was sent is kept; go on with: kcl start -p {cluster}");
+    Error { kind: ErrorKind::Unfinished, hint: Some(hint), ..error }
 }
 
 #[async_trait]
@@ -154,7 +168,7 @@ impl Driver for SshDriver {
     async fn delete_network(&self, cluster: &str) -> Result<()> {
         let hosts = self.context.hosts_of(cluster)?;
         let leave = hosts.values().map(async |target| {
-            let request = Request::Leave { cluster: cluster.to_owned() };
+            let request = Request::Leave { cluster: self.context.names.there(cluster) };
             Host::of(target).ask_if_there::<Done>(&self.context.with, &request).await
         });
         try_join_all(leave).await?;
@@ -166,7 +180,9 @@ impl Driver for SshDriver {
         let no_runc = || Error::new(ErrorKind::Host, "the ssh driver was given no runc");
         let runc = self.context.runc.as_ref().ok_or_else(no_runc)?;
         record::add(&self.context.home, &spec.cluster, &spec.name, &host.target)?;
-        let (there, runc) = send::send(&host, &self.context.with, spec, runc).await?;
+        let there = MachineSpec { cluster: self.context.names.there(&spec.cluster), ..spec.clone() };
+        let sent = send::send(&host, &self.context.with, there, runc).await;
+        let (there, runc) = sent.map_err(|error| unfinished(error, &spec.cluster))?;
         let request = Request::Create { spec: Box::new(there), runc };
         host.ask::<Done>(&self.context.with, &request, Absent::Install).await?;
         self.machine(&spec.cluster, &spec.name).await
@@ -183,7 +199,7 @@ impl Driver for SshDriver {
     async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
         let unknown = || Error::new(ErrorKind::NotFound, format!("there is no machine {name} in cluster {cluster}"));
         let host = self.context.host(cluster, name)?.ok_or_else(unknown)?;
-        let name = Name { cluster: cluster.to_owned(), machine: name.to_owned() };
+        let name = Name { cluster: self.context.names.there(cluster), machine: name.to_owned() };
         let there: Option<protocol::Machine> =
             host.ask_if_there(&self.context.with, &Request::Info(name.clone())).await?;
         there.ok_or_else(unknown)?;
@@ -192,7 +208,7 @@ impl Driver for SshDriver {
 
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
         let Some(host) = self.context.host(cluster, name)? else { return Ok(()) };
-        let name = Name { cluster: cluster.to_owned(), machine: name.to_owned() };
+        let name = Name { cluster: self.context.names.there(cluster), machine: name.to_owned() };
         host.ask_if_there::<Done>(&self.context.with, &Request::Delete(name)).await.map(|_| ())
     }
 }

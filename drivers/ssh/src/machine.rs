@@ -13,6 +13,7 @@ use kcl_ssh_host::protocol::{self, Done, FileText, Name, Request};
 use crate::Context;
 use crate::exec;
 use crate::host::{Absent, Host};
+use crate::names;
 
 /// A machine on a host.
 pub(crate) struct SshMachine {
@@ -24,6 +25,7 @@ pub(crate) struct SshMachine {
 /// What a host knows of a machine.
 pub(crate) fn info(machine: protocol::Machine) -> MachineInfo {
     let protocol::Machine { cluster, name, power, address, labels } = machine;
+    let cluster = names::here(&cluster).to_owned();
     MachineInfo { cluster, name, power, address, labels }
 }
 

@@ -36,8 +36,7 @@ pub(crate) async fn network(context: &Context, spec: &NetworkSpec) -> Result<Net
         let (interface, ours) = attached(context, &Host::of(target)).await?;
         let Interface { name, address, mtu } = interface;
         let link = Link { interface: name, subnet: address.trunc(), gateway: None, mtu, host: None };
-        // Through another host we are that one to it.
-        Ok::<_, Error>((machine.clone(), link, ours.filter(|_| target.jump.is_none())))
+        Ok::<_, Error>((machine.clone(), link, ours))
     });
     let all = try_join_all(all).await?;
     let first = all.first().ok_or_else(|| Context::no_host(&spec.cluster))?;
@@ -60,7 +59,8 @@ async fn attached(context: &Context, host: &Host) -> Result<(Interface, Option<I
         Error::new(ErrorKind::Host, message).hint("nodes talk to each other by IPv4: give it an address")
     })?;
     let ours = match connection.addresses {
-        Some((IpAddr::V4(ours), _)) if !ours.is_loopback() => Some(ours),
+        // Through another host we are that one to it.
+        Some((IpAddr::V4(ours), _)) if !ours.is_loopback() && !connection.jumped => Some(ours),
         _ => None,
     };
     Ok((interface, ours))

@@ -40,8 +40,12 @@ pub(crate) async fn preflight(context: &Context, request: &PreflightRequest) -> 
             None => findings.push(error("host", Context::no_host(machine).message, None)),
         }
     }
+    // By what they are called in the end; a way that is wrong is told below.
+    let place = |host: &Host| host.route(&context.with.identity).ok()?.pop().map(|hop| hop.place);
+    let places: Vec<_> = asked.iter().map(|(_, host)| place(host)).collect();
     for (index, (machine, host)) in asked.iter().enumerate() {
-        if let Some((other, _)) = asked[..index].iter().find(|(_, other)| other.target.host == host.target.host) {
+        let same = |other: &usize| places[index].is_some() && places[*other] == places[index];
+        if let Some((other, _)) = (0..index).find(same).map(|other| asked[other].clone()) {
             let message = format!("host {} is named for both {other} and {machine}: a host is one node", host.name());
             findings.push(error("host-twice", message, None));
         }
@@ -78,7 +82,7 @@ async fn look(context: &Context, host: &Host, request: &PreflightRequest) -> Vec
     };
     let clock = before + (now() - before) / 2;
     let mut found = judge(&name, &facts, request, clock);
-    if host.target.jump.is_some() {
+    if connection.jumped {
         let message = format!(
             "host {name} is reached through another: its API and node ports are reached by its own address only, where there is a way to it"
         );

@@ -73,8 +73,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 
 /// Has the host have all that the machine is made of. Returns the specification with the sources as they are there,
 /// and runc.
-pub(crate) async fn send(host: &Host, with: &With, spec: &MachineSpec, runc: &Path) -> Result<(MachineSpec, PathBuf)> {
-    let mut spec = spec.clone();
+pub(crate) async fn send(
+    host: &Host,
+    with: &With,
+    mut spec: MachineSpec,
+    runc: &Path,
+) -> Result<(MachineSpec, PathBuf)> {
     let mut all: BTreeMap<String, Arc<Local>> = BTreeMap::new();
     let mut known: Vec<(PathBuf, PathBuf)> = Vec::new();
     for source in std::iter::once(&mut spec.rootfs).chain(spec.trees.iter_mut().map(|tree| &mut tree.source)) {
@@ -228,7 +232,7 @@ impl Lines {
                 } else {
                     format!("the connection was cut: {said}")
                 };
-                return Err(Error::engine(message).hint("what was sent is kept; go on with: kcl start"));
+                return Err(Error::engine(message));
             }
         }
         Ok(())

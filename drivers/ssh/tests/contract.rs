@@ -6,7 +6,7 @@ mod bench;
 mod hosts;
 
 use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
-use kcl_driver_api::{Driver, Exec, MachineSpec, NetworkSpec, PreflightRequest};
+use kcl_driver_api::{Driver, ErrorKind, Exec, MachineSpec, NetworkSpec, PreflightRequest};
 use kcl_driver_ssh::{SshConfig, SshDriver, Target};
 
 use bench::Bench;
@@ -73,8 +73,16 @@ fn with_target(bench: &Bench, change: impl FnOnce(&mut Target)) -> SshConfig {
 fn a_user_with_sudo_and_a_jump_host() {
     bench::run("ks-sudo", &[Kind::Bare; 2], async |bench| {
         one_machine(bench, with_target(bench, |target| target.host.user = Some("free".to_owned()))).await;
-        let through = bench.hosts.targets[1].host.clone();
-        one_machine(bench, with_target(bench, |target| target.jump = Some(through))).await;
+        // Another name, key and way, as the user's configuration of ssh says.
+        let ssh = bench.hosts.user_home.join(".ssh");
+        let [address, jump] = [0, 1].map(|index| bench.hosts.targets[index].host.address.clone());
+        let lines = format!(
+            "Host box\n HostName {address}\n ProxyJump hop\nHost hop\n HostName {jump}\nHost *\n User root\n IdentityFile ~/.ssh/other\n"
+        );
+        std::fs::copy(ssh.join("id_ed25519"), ssh.join("other")).unwrap();
+        std::fs::write(ssh.join("config"), lines).unwrap();
+        one_machine(bench, with_target(bench, |target| target.host = "box".parse().unwrap())).await;
+        std::fs::remove_file(ssh.join("config")).unwrap();
         // Nobody can be asked for the password here.
         let locked = with_target(bench, |target| target.host.user = Some("locked".to_owned()));
         let request = PreflightRequest { machines: vec![bench.cluster.to_owned()], ..PreflightRequest::default() };
@@ -131,6 +139,59 @@ fn what_stands_in_the_way_is_told_of_all_hosts_and_nothing_is_changed() {
     });
 }
 
+/// Whole files of trees on a host, each with its inode.
+async fn sent(bench: &Bench) -> std::collections::BTreeSet<String> {
+    let found =
+        bench.hosts.shell(0, "cd /var/lib/kcl/trees && find . -type f ! -name '*.kcl-new' -printf '%i %p\\n'").await;
+    found.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_cut_or_finds_no_room_is_gone_on_with() {
+    bench::run("ks-cut", &[Kind::Bare], async |bench| {
+        // A disk of kcl's own, with room for a part.
+        bench.hosts.shell(0, "mkdir /var/lib/kcl && mount -t tmpfs -o size=60m kcl /var/lib/kcl").await;
+        let driver = bench.driver();
+        let subnet = driver.propose_subnet(bench.cluster).await.unwrap();
+        driver.ensure_network(&NetworkSpec::new(bench.cluster, subnet)).await.unwrap();
+        let address = driver.addresses().await.unwrap()[bench.cluster];
+        let spec = (fixture(bench).spec)(bench.cluster, address);
+        let create = async || driver.create(&spec).await.map(drop).unwrap_err();
+        let line = hosts::cut(20);
+        let (error, _) = tokio::join!(create(), bench.hosts.shell(0, &line));
+        let told = |error: &kcl_driver_api::Error, what: &str| {
+            let hint = error.hint.clone().unwrap_or_default();
+            assert_eq!(error.kind, ErrorKind::Unfinished, "{error}");
+            assert!(error.message.contains(&bench.hosts.targets[0].host.to_string()), "{error}");
+            assert!(error.message.contains(what) && hint.contains("kcl start -p ks-cut"), "{error} ({hint})");
+        };
+        told(&error, "the connection was cut");
+        let first = sent(bench).await;
+
+        let error = create().await;
+        told(&error, "the disk is full");
+        assert!(error.hint.unwrap().starts_with("free some space"));
+        let second = sent(bench).await;
+        assert!(first.len() > 10 && second.len() > first.len() && second.is_superset(&first), "nothing is sent twice");
+
+        bench.hosts.shell(0, "mount -o remount,size=1g /var/lib/kcl").await;
+        let machine = driver.create(&spec).await.unwrap();
+        assert!(sent(bench).await.is_superset(&second));
+        machine.power_on().await.unwrap();
+
+        // A cluster of the same name, of another home, is another.
+        let other = SshDriver::new(SshConfig { home: bench.base.join("other-home"), ..bench.config() });
+        assert_eq!(other.list(Some(bench.cluster)).await.unwrap(), []);
+        other.create(&spec).await.unwrap();
+        other.delete(bench.cluster, bench.cluster).await.unwrap();
+        other.delete_network(bench.cluster).await.unwrap();
+        assert_eq!(machine.exec(Exec::new(["hostname"])).await.unwrap().code, 0);
+        driver.delete(bench.cluster, bench.cluster).await.unwrap();
+        driver.delete_network(bench.cluster).await.unwrap();
+        bench.hosts.shell(0, "umount /var/lib/kcl && rmdir /var/lib/kcl").await;
+    });
+}
+
 #[test]
 fn systemd_keeps_a_machine_running() {
     bench::run("ks-systemd", &[Kind::Systemd], async |bench| {
@@ -140,7 +201,7 @@ fn systemd_keeps_a_machine_running() {
         let address = driver.addresses().await.unwrap()[bench.cluster];
         let machine = driver.create(&(fixture(bench).spec)(bench.cluster, address)).await.unwrap();
         machine.power_on().await.unwrap();
-        let unit = "kcl-ks-systemd-ks-systemd.service";
+        let unit = bench.hosts.shell(0, "basename /etc/systemd/system/*.wants/kcl-ks-systemd.*.service").await;
         assert_eq!(bench.hosts.shell(0, &format!("systemctl is-enabled {unit}")).await, "enabled");
         // It ends by itself, and is started again.
         let boot = async || machine.exec(Exec::new(["cat", "/run/boot"])).await;

@@ -232,12 +232,13 @@ pub struct Failure {
     hint: Option<String>,
 }
 
-const KINDS: [(ErrorKind, &str); 5] = [
+const KINDS: [(ErrorKind, &str); 6] = [
     (ErrorKind::NotFound, "not-found"),
     (ErrorKind::Conflict, "conflict"),
     (ErrorKind::Host, "host"),
     (ErrorKind::Engine, "engine"),
     (ErrorKind::State, "state"),
+    (ErrorKind::Unfinished, "unfinished"),
 ];
 
 impl From<Error> for Failure {

@@ -182,6 +182,14 @@ impl Hosts {
     }
 }
 
+/// A shell line for a host: cuts all connections once so many MiB of a machine's files have arrived.
+pub fn cut(size: u32) -> String {
+    format!(
+        "timeout 120 sh -c 'until [ \"$(du -sm /var/lib/kcl/trees | cut -f1)\" -ge {size} ]; do :; done' 2>/dev/null && \
+         pkill -KILL -f '^sshd: .*@'"
+    )
+}
+
 fn rand_core() -> impl russh::keys::ssh_key::rand_core::CryptoRng {
     russh::keys::key::safe_rng()
 }

@@ -1,0 +1,50 @@
+//! What clusters are called on hosts: several homes, users and computers may have nodes on one.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+/// What differs from computer to computer and lasts (machine-id(5)).
+const MACHINE_ID: &str = "/etc/machine-id";
+
+/// The names that a home's clusters have on hosts.
+pub(crate) struct Names {
+    /// Of this computer and the home: eight hexadecimal digits.
+    hash: String,
+}
+
+impl Names {
+    pub(crate) fn new(home: &Path) -> Self {
+        let computer = std::fs::read(MACHINE_ID)
+            .unwrap_or_else(|_| nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes());
+        let mut sha = Sha256::new();
+        sha.update(kcl_driver_oci::names::canonical(home).into_os_string().into_encoded_bytes());
+        sha.update([0]);
+        sha.update(computer);
+        let hash = sha.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Names { hash }
+    }
+
+    /// What a cluster is called on hosts.
+    pub(crate) fn there(&self, cluster: &str) -> String {
+        format!("{cluster}.{}", self.hash)
+    }
+}
+
+/// What a cluster that is called so on hosts is called here.
+pub(crate) fn here(there: &str) -> &str {
+    there.rsplit_once('.').map_or(there, |(cluster, _)| cluster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes_are_told_apart() {
+        let name = |home: &str| Names::new(Path::new(home)).there("a.b");
+        assert_eq!(name("/a"), name("/a/"));
+        assert_ne!(name("/a"), name("/b"));
+        assert_eq!(here(&name("/a")), "a.b");
+    }
+}

@@ -1,0 +1,199 @@
+//! Addons out of registries: an artifact of OCI whose layers are archives of an addon's folder, or its files, as `oras push`
+//! makes them. What was pulled is remembered for this run; the cluster keeps a copy as of any addon of the user's own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use oci_client::annotations::ORG_OPENCONTAINERS_IMAGE_TITLE as TITLE;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference};
+
+use super::definition::DESCRIPTION;
+use super::selection::AddonConfig;
+use super::source::{Files, unpack, wanted};
+use crate::error::{Error, Family, Result};
+
+/// What references begin with.
+pub const SCHEME: &str = "oci://";
+
+/// Texts are small; more than this is something else.
+const LARGEST: i64 = 16 << 20;
+/// How long a registry may take to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What was pulled, by reference.
+static PULLED: Mutex<BTreeMap<PathBuf, Files>> = Mutex::new(BTreeMap::new());
+
+/// Whether the place of an addon is a registry.
+pub(super) fn is_reference(source: &Path) -> bool {
+    source.to_string_lossy().starts_with(SCHEME)
+}
+
+/// What an addon is called that a registry has: the last word of its repository.
+pub(super) fn name(word: &str) -> Result<String> {
+    let reference = reference(word)?;
+    Ok(reference.repository().rsplit('/').next().unwrap_or_default().to_owned())
+}
+
+fn reference(word: &str) -> Result<Reference> {
+    word.trim_start_matches(SCHEME).parse().map_err(|error| {
+        Error::new(Family::Usage, format!("{word} is not the reference of an addon: {error}"))
+            .hint("write it as oci://HOST/NAME:TAG")
+    })
+}
+
+/// The files of an addon that [`pull`] brought.
+pub(super) fn pulled(source: &Path) -> Result<Files> {
+    let pulled = PULLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let files = pulled.get(source).cloned();
+    files.ok_or_else(|| Error::new(Family::Internal, format!("{} was not pulled", source.display())))
+}
+
+/// Pulls the addons that registries have, each once in a run.
+///
+/// # Errors
+/// `Artifact` where one cannot be had, or is none.
+pub async fn pull(said: &BTreeMap<String, AddonConfig>) -> Result<()> {
+    for source in said.values().filter_map(|config| config.source.as_ref()).filter(|source| is_reference(source)) {
+        if PULLED.lock().unwrap_or_else(PoisonError::into_inner).contains_key(source) {
+            continue;
+        }
+        let files = files(&source.to_string_lossy()).await?;
+        PULLED.lock().unwrap_or_else(PoisonError::into_inner).insert(source.clone(), files);
+    }
+    Ok(())
+}
+
+async fn files(word: &str) -> Result<Files> {
+    let reference = reference(word)?;
+    let failed = |why: &dyn std::fmt::Display| {
+        Error::new(Family::Artifact, format!("{word} cannot be pulled: {why}"))
+            .hint("an addon is pushed with: oras push HOST/NAME:TAG FOLDER; only public ones can be pulled")
+    };
+    let protocol = match is_loopback(reference.registry()) {
+        true => ClientProtocol::Http,
+        false => ClientProtocol::Https,
+    };
+    let (read_timeout, connect_timeout) = (Some(PATIENCE), Some(PATIENCE));
+    let client = Client::new(ClientConfig { protocol, read_timeout, connect_timeout, ..ClientConfig::default() });
+    let pulled = client.pull_image_manifest(&reference, &RegistryAuth::Anonymous).await;
+    let (manifest, _) = pulled.map_err(|error| failed(&error))?;
+    let size: i64 = manifest.layers.iter().map(|layer| layer.size).sum();
+    if size > LARGEST {
+        return Err(failed(&format!("it has {size} bytes, which is no addon")));
+    }
+    let mut files = Files::new();
+    for layer in &manifest.layers {
+        let mut content = Vec::new();
+        client.pull_blob(&reference, layer, &mut content).await.map_err(|error| failed(&error))?;
+        let title = layer.annotations.as_ref().and_then(|annotations| annotations.get(TITLE));
+        let file = title.and_then(|title| Path::new(title).file_name()).map(|name| name.to_string_lossy().into_owned());
+        match file.filter(|name| wanted(name)) {
+            Some(name) => drop(files.insert(name, String::from_utf8(content).map_err(|error| failed(&error))?)),
+            None => unpack(&*content, &mut files).map_err(|error| failed(&error))?,
+        }
+    }
+    if !files.contains_key(DESCRIPTION) {
+        return Err(failed(&format!("it has no {DESCRIPTION}")));
+    }
+    Ok(files)
+}
+
+/// Whether a registry is on this host: it need not have a certificate, as for Docker.
+fn is_loopback(registry: &str) -> bool {
+    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    fn digest(content: &[u8]) -> String {
+        format!("sha256:{}", Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    /// A registry with one addon, of a file and an archive. Answers so many requests.
+    fn registry(requests: usize, spoil: bool) -> std::net::SocketAddr {
+        let description = b"title = \"Greets\"\nversion = \"1\"\n".to_vec();
+        let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut header = tar::Header::new_gnu();
+        header.set_size(2);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, "greet/one.yaml", &b"{}"[..]).unwrap();
+        let archive = archive.into_inner().unwrap().finish().unwrap();
+        let layer = |content: &[u8], title: &str| {
+            serde_json::json!({
+                "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(content),
+                "size": content.len(), "annotations": { TITLE: title },
+            })
+        };
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2 },
+            "layers": [layer(&description, "addon.toml"), layer(&archive, "greet")],
+        });
+        let mut files = BTreeMap::from([("/v2/mine/greet/manifests/1".to_owned(), manifest.to_string().into_bytes())]);
+        for content in [&description, &archive] {
+            let sent = if spoil { b"title = 1".to_vec() } else { content.clone() };
+            files.insert(format!("/v2/mine/greet/blobs/{}", digest(content)), sent);
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().take(requests) {
+                let mut stream = BufReader::new(stream.unwrap());
+                let mut request = String::new();
+                stream.read_line(&mut request).unwrap();
+                while stream.read_line(&mut String::new()).unwrap() > 2 {}
+                let file = files.get(request.split(' ').nth(1).unwrap());
+                let (status, body) = file.map_or(("404 Not Found", &[][..]), |body| ("200 OK", body.as_slice()));
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\
+                     Content-Type: application/vnd.oci.image.manifest.v1+json\r\n\r\n",
+                    body.len()
+                );
+                stream.get_mut().write_all(&[head.as_bytes(), body].concat()).unwrap();
+            }
+        });
+        address
+    }
+
+    fn said(word: &str) -> BTreeMap<String, AddonConfig> {
+        let mut said = BTreeMap::new();
+        assert_eq!(super::super::want(&mut said, word).unwrap(), "greet");
+        said
+    }
+
+    #[tokio::test]
+    async fn an_addon_is_pulled_and_checked_by_its_digests() {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let word = format!("oci://{}/mine/greet:1", registry(16, false));
+        let said_of_it = said(&word);
+        pull(&said_of_it).await.unwrap();
+        let files = pulled(Path::new(&word)).unwrap();
+        assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), ["addon.toml", "one.yaml"]);
+        let other = format!("oci://{}/mine/greet:1", registry(16, true));
+        let error = pull(&said(&other)).await.unwrap_err();
+        assert!(error.message.contains(&other) && error.message.contains("digest"), "{error}");
+        let gone = word.replace("greet:1", "greet:2");
+        let error = pull(&said(&gone)).await.unwrap_err();
+        assert!(error.message.contains(&gone) && !error.hints.is_empty(), "{error}");
+    }
+
+    #[test]
+    fn references_are_told_from_names() {
+        assert_eq!(name("oci://ghcr.io/me/addons/greet:1.0").unwrap(), "greet");
+        assert!(name("oci://Not A Reference").unwrap_err().hints[0].contains("oci://HOST/NAME:TAG"));
+        assert!(is_loopback("localhost:5000") && is_loopback("127.0.0.1") && !is_loopback("ghcr.io"));
+    }
+}
