@@ -65,7 +65,7 @@ async fn taking_back_a_new_cluster() {
     }
     world.driver.forget_calls();
     world.driver.fail("delete kcl/kcl-m02", "it hangs");
-    let complaints = journal.undo(&world.driver, "kcl").await;
+    let complaints = journal.undo(&world.driver, "kcl", false).await;
     assert_snapshot!(format!("{}\n\ncomplaints: {complaints:?}", world.driver.calls().join("\n")));
 }
 
@@ -79,6 +79,6 @@ async fn taking_back_the_start_of_a_stopped_cluster() {
         journal.record(Made::Powered(name.to_owned()));
     }
     world.driver.forget_calls();
-    assert_eq!(journal.undo(&world.driver, "kcl").await, [] as [&str; 0]);
+    assert_eq!(journal.undo(&world.driver, "kcl", false).await, [] as [&str; 0]);
     assert_snapshot!(world.driver.calls().join("\n"));
 }
