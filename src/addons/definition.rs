@@ -149,7 +149,9 @@ impl Addon {
         let chart = templates.extract_if(.., |file, _| file.starts_with(CHART));
         let chart: BTreeMap<_, _> = chart.map(|(file, text)| (file[CHART.len()..].to_owned(), text)).collect();
         if description.chart.is_some() != chart.contains_key("Chart.yaml") {
-            return Err(wrong(format!("{DESCRIPTION}: chart needs a folder {CHART} with a Helm chart, and that needs it")));
+            return Err(wrong(format!(
+                "{DESCRIPTION}: chart needs a folder {CHART} with a Helm chart, and that needs it"
+            )));
         }
         templates.retain(|file, _| file.ends_with(".yaml"));
         if templates.is_empty() && description.artifact_manifests.is_empty() && chart.is_empty() {

@@ -22,7 +22,11 @@ fn the_console_is_the_guests(cluster: &TestCluster<'_>, link: &str) {
     let jar = cluster.home.scratch().join("cookies");
     let curl = |path: &str| {
         let mut command = Command::new("curl");
-        command.args(["-sL", "-o", "/dev/null", "-w", "%{url_effective} %{http_code}", "-b"]).arg(&jar).arg("-c").arg(&jar);
+        command
+            .args(["-sL", "-o", "/dev/null", "-w", "%{url_effective} %{http_code}", "-b"])
+            .arg(&jar)
+            .arg("-c")
+            .arg(&jar);
         Output::of(command.arg(path)).ok().to_owned()
     };
     let opened = curl(link);
