@@ -32,6 +32,9 @@ use tutorial::Tutorial;
 /// The profile of those who name none.
 const PROFILE: &str = "kcl";
 
+/// What a tutorial does with the cluster.
+type Story = fn(&TestCluster<'_>);
+
 /// One cluster for all: each tutorial has a namespace of its own. It is started as the README's first page tells, but for
 /// the installation, which would compile kcl once more.
 #[test]
@@ -47,7 +50,7 @@ fn tutorials() {
     page.finish();
     Tutorial::of(&home, "tutorials", &root.join("tests/workflows/README.md"), home.scratch()).finish();
     cluster.kubectl(["delete", "service,deployment", "hello"]);
-    let all: [(&str, fn(&TestCluster<'_>)); 6] = [
+    let all: [(&str, Story); 6] = [
         ("first-steps", first_steps::story),
         ("stateful", stateful::story),
         ("admin", admin::story),
