@@ -7,6 +7,7 @@ mod bundle;
 mod ca;
 mod completion;
 mod config;
+mod cp;
 mod dashboard;
 mod delete;
 mod drivers;
@@ -87,6 +88,8 @@ enum Verb {
     /// Load, list, tag, remove, save, pull, push, import and build images
     #[command(subcommand)]
     Image(image::Verb),
+    /// Copy files and directories to nodes and from them
+    Cp(cp::Args),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
     /// Print the URL of a service and open it in a browser, or list all services
@@ -146,6 +149,7 @@ impl Verb {
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
             Verb::Image(verb) => image::run(app, profile, verb).await,
+            Verb::Cp(args) => cp::run(app, profile, args).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
             Verb::Service(args) => service::run(app, profile, args).await,
             Verb::Tunnel(args) => tunnel::run(app, profile, args).await,

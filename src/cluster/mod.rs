@@ -2,6 +2,7 @@
 
 mod addons;
 mod ca;
+mod copy;
 mod dashboard;
 mod delete;
 mod drivers;
@@ -22,6 +23,7 @@ pub use addons::{
     AddonInfo, AddonOptions, AddonRow, addon_images, addon_page, addons, configure, disable, enable, info,
 };
 pub use ca::{Trust, ca, trust, untrust};
+pub use copy::{Place, copy};
 pub use dashboard::{DashboardOptions, dashboard, serve_dashboard};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};
