@@ -23,7 +23,8 @@ fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
-    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (layers, size) = (number("KCL_BENCH_LAYERS", 2), number("KCL_BENCH_LAYER_MB", 100));
     let bench = Bench::new(number("KCL_BENCH_NODES", 3))?;
     bench.context(layers, size)?;
