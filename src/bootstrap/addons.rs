@@ -20,7 +20,7 @@ pub async fn apply(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Cli
         if let Some(error) = try_join_all(looks).await?.into_iter().flatten().next() {
             return Err(error);
         }
-        let sent = ensure_images(&machines, images).await?;
+        let sent = ensure_images(machines, images, &step).await?;
         step.finish(format!("Images of addons are in the nodes ({sent} sent)"));
     }
     enabling(bootstrap, client).catch_up().await

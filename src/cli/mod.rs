@@ -7,6 +7,7 @@ mod bundle;
 mod ca;
 mod completion;
 mod config;
+mod cp;
 mod dashboard;
 mod delete;
 mod drivers;
@@ -96,6 +97,8 @@ enum Verb {
     /// Load, list, tag, remove, save, pull, push, import and build images
     #[command(subcommand)]
     Image(image::Verb),
+    /// Copy files and directories to nodes and from them
+    Cp(cp::Args),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
     /// Run Helm against the cluster; none needs to be installed
@@ -162,6 +165,7 @@ impl Verb {
             Verb::Profile(verb) => profile::run(app, profile, verb).await,
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
             Verb::Image(verb) => image::run(app, profile, verb).await,
+            Verb::Cp(args) => cp::run(app, profile, args).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
             Verb::Helm(args) => helm::run(app, profile, args).await,
             Verb::Service(args) => service::run(app, profile, args).await,

@@ -278,7 +278,7 @@ async fn change(app: &App, state: &mut ClusterState, names: &[String], options: 
         let material = material(app, &options.artifacts, &options.way, &of_these).await?;
         if !material.images.is_empty() {
             let step = app.progress.step("images", "Sending images to the nodes");
-            let sent = addons::ensure_images(&machines, &material.images).await?;
+            let sent = addons::ensure_images(machines, &material.images, &step).await?;
             step.finish(format!("Images are in the nodes ({sent} sent)"));
         }
         let client = kubernetes::connect(&access(app, state)?)?;

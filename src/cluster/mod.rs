@@ -3,6 +3,7 @@
 mod addons;
 mod background;
 mod ca;
+mod copy;
 mod dashboard;
 mod delete;
 mod drivers;
@@ -26,6 +27,7 @@ pub use addons::{
     AddonInfo, AddonOptions, AddonRow, addon_images, addon_page, addons, configure, disable, enable, info,
 };
 pub use ca::{Trust, ca, trust, untrust};
+pub use copy::{Place, copy};
 pub use dashboard::{DashboardOptions, dashboard, serve_dashboard};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};

@@ -41,6 +41,11 @@ pub async fn find(word: &str, name: Option<&str>, scratch: &Path) -> Result<Vec<
     engine::find(word, name, scratch).await
 }
 
+/// The images of an archive that is not compressed.
+pub async fn of_archive(path: &Path) -> Result<Vec<Image>> {
+    images(files::Files::of_archive(path, &std::env::temp_dir()).await?, None)
+}
+
 /// Whether a word can only be a path.
 fn looks_like_path(word: &str) -> bool {
     let archive = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".oci"].iter().any(|ending| word.ends_with(ending));
