@@ -40,26 +40,35 @@ fn addresses(nodes: &[Value]) -> Vec<(Value, Value)> {
     nodes.iter().map(|node| (node["Name"].clone(), node["IP"].clone())).collect()
 }
 
-/// A web server on every node answers every other one, by its address and by the name of its service.
+/// A web server on every node answers every other one, by its address and by the name of its service. What is known of
+/// pods just after their nodes died is of before, so it is asked for anew until it is true.
 pub fn pods_reach_each_other(cluster: &TestCluster<'_>) {
     cluster.rolled_out("daemonset/web");
-    let pods = cluster.pods("app=web");
-    let nodes: Vec<&str> = pods.iter().map(|pod| pod.node.as_str()).collect();
-    assert_eq!(nodes, cluster.node_names(), "one pod on each node");
-    for from in &pods {
-        for to in &pods {
-            assert_eq!(page(cluster, from, &to.address.to_string()), to.node, "from {} to {}", from.node, to.node);
+    eventually("pods reach each other", || {
+        let pods = cluster.pods_try("app=web")?;
+        let nodes: Vec<&str> = pods.iter().map(|pod| pod.node.as_str()).collect();
+        if nodes != cluster.node_names() {
+            return Err(format!("pods on {nodes:?}"));
         }
-        let answer = page(cluster, from, "web.default.svc.cluster.local");
-        assert!(nodes.contains(&answer.as_str()), "{answer}");
-    }
+        for from in &pods {
+            for to in &pods {
+                let answer = page(cluster, from, &to.address.to_string())?;
+                if answer != to.node {
+                    return Err(format!("from {} to {}: {answer}", from.node, to.node));
+                }
+            }
+            let answer = page(cluster, from, "web.default.svc.cluster.local")?;
+            if !nodes.contains(&answer.as_str()) {
+                return Err(format!("from {} by name: {answer}", from.node));
+            }
+        }
+        Ok(())
+    });
 }
 
-fn page(cluster: &TestCluster<'_>, from: &Pod, host: &str) -> String {
-    eventually(&format!("{} gets http://{host}/", from.name), || {
-        let output = cluster.exec(&from.name, &format!("wget -q -O - http://{host}/"));
-        if output.succeeded() { Ok(output.ok().to_owned()) } else { Err(output.to_string()) }
-    })
+fn page(cluster: &TestCluster<'_>, from: &Pod, host: &str) -> Result<String, String> {
+    let output = cluster.exec(&from.name, &format!("wget -q -T 5 -O - http://{host}/"));
+    if output.succeeded() { Ok(output.ok().to_owned()) } else { Err(output.to_string()) }
 }
 
 /// A port of this host that nobody listens on.

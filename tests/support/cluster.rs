@@ -126,20 +126,32 @@ impl<'h> TestCluster<'h> {
     /// The pods with this label, by their nodes' names.
     #[track_caller]
     pub fn pods(&self, label: &str) -> Vec<Pod> {
-        let list = self.get(&["pods", "-l", label]);
+        self.pods_try(label).unwrap_or_else(|instead| panic!("{instead}"))
+    }
+
+    /// The same; an error where one has no address: its node tells nothing of it yet.
+    pub fn pods_try(&self, label: &str) -> Result<Vec<Pod>, String> {
+        let output = self.kubectl_try(["get", "-o", "json", "pods", "-l", label]);
+        if !output.succeeded() {
+            return Err(output.to_string());
+        }
+        let list = output.json();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let pod = |pod: &Value| Pod {
-            name: text(&pod["metadata"]["name"]),
-            node: text(&pod["spec"]["nodeName"]),
-            address: text(&pod["status"]["podIP"]).parse().unwrap_or_else(|_| panic!("no address: {pod:#}")),
-            uid: text(&pod["metadata"]["uid"]),
-            restarts: pod["status"]["containerStatuses"]
-                .as_array()
-                .map_or(0, |all| all.iter().map(|one| one["restartCount"].as_u64().unwrap_or(0)).sum()),
+        let pod = |pod: &Value| {
+            let address = text(&pod["status"]["podIP"]).parse().map_err(|_| format!("no address: {pod:#}"))?;
+            let containers = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
+            Ok(Pod {
+                name: text(&pod["metadata"]["name"]),
+                node: text(&pod["spec"]["nodeName"]),
+                address,
+                uid: text(&pod["metadata"]["uid"]),
+                restarts: containers.iter().map(|one| one["restartCount"].as_u64().unwrap_or(0)).sum(),
+            })
         };
-        let mut pods: Vec<Pod> = list["items"].as_array().expect("a list of pods").iter().map(pod).collect();
+        let mut pods: Vec<Pod> =
+            list["items"].as_array().expect("a list of pods").iter().map(pod).collect::<Result<_, String>>()?;
         pods.sort_by(|a, b| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
-        pods
+        Ok(pods)
     }
 
     /// Runs a pod to its end on a node, which proves that the node can; what it wrote.
