@@ -16,7 +16,7 @@ use crate::state::files;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked for. A watch would not see what another host removes from a shared home.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// The mode of a lock that kcl made; client-go's have none of these bits.
+/// The mode of a lock that kcl made; client-go's have no bits at all.
 const OURS: u32 = 0o600;
 
 /// The lock; dropping it gives it back.
@@ -72,8 +72,8 @@ fn attempt(path: &Path) -> io::Result<Option<File>> {
     let file = match options.clone().create_new(true).open(path) {
         Ok(file) => file,
         Err(there) if there.kind() == io::ErrorKind::AlreadyExists => match options.open(path) {
-            Ok(file) if file.metadata()?.permissions().mode() & OURS != 0 => file,
-            // client-go's, which only root can open; or one that has just been given back.
+            Ok(file) if file.metadata()?.permissions().mode() & 0o777 == OURS => file,
+            // Another program's: client-go's can only be opened by root. Or one that has just been given back.
             _ => return Ok(None),
         },
         Err(error) => return Err(error),

@@ -287,10 +287,13 @@ fn a_lock_that_a_killed_kcl_left_is_taken_over() {
     left(0o600);
     drop(Lock::take_within(&fixture.path("config"), Duration::ZERO).unwrap());
     assert!(fixture.left().is_empty());
-    // Nothing tells whether the holder of client-go's is there.
-    left(0o000);
-    Lock::take_within(&fixture.path("config"), Duration::ZERO).unwrap_err();
-    assert_eq!(fixture.left(), ["config.lock"]);
+    // Nothing tells whether the holder of another program's is there.
+    for mode in [0o000, 0o644] {
+        left(mode);
+        Lock::take_within(&fixture.path("config"), Duration::ZERO).unwrap_err();
+        assert_eq!(fixture.left(), ["config.lock"]);
+        fs::remove_file(&lock).unwrap();
+    }
 }
 
 #[test]
