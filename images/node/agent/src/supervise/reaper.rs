@@ -120,9 +120,20 @@ mod tests {
         reaper.spawn(&mut command).unwrap().exit.await.unwrap()
     }
 
-    /// One test, as there can be only one reaper in a process.
+    /// In a process of its own: it would take the children of other tests away from them.
     #[test]
     fn tells_how_processes_ended() {
+        let mut own = Command::new(std::env::current_exe().unwrap());
+        own.args(["--exact", "--ignored", "supervise::reaper::tests::with_a_reaper"]);
+        let output = own.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// One test, as there can be only one reaper in a process.
+    #[test]
+    #[ignore = "only as a process of its own"]
+    fn with_a_reaper() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             let reaper = Reaper::start().unwrap();
