@@ -67,7 +67,7 @@ pub fn pods_reach_each_other(cluster: &TestCluster<'_>) {
 }
 
 fn page(cluster: &TestCluster<'_>, from: &Pod, host: &str) -> Result<String, String> {
-    let output = cluster.exec(&from.name, &format!("wget -q -T 5 -O - http://{host}/"));
+    let output = cluster.exec(&from.name, &format!("wget -q -O - http://{host}/"));
     if output.succeeded() { Ok(output.ok().to_owned()) } else { Err(output.to_string()) }
 }
 
