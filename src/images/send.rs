@@ -80,7 +80,7 @@ async fn attempt(
 ) -> std::result::Result<BTreeMap<String, Sent>, Trouble> {
     let image = Arc::new(image.clone());
     let blobs: Vec<&Blob> = image.blobs().collect();
-    let lease = format!("kcl-{:x}-{:x}", std::process::id(), rand());
+    let lease = format!("kcl-{:x}-{:x}", std::process::id(), getrandom::u64().unwrap_or_default());
     let prepared = try_join_all(nodes.iter().map(|node| prepare(node, &lease, &blobs))).await?;
     let mut sent: Vec<Sent> = Vec::new();
     for (_, lacks) in &prepared {
@@ -288,9 +288,4 @@ pub async fn seen(node: &Containerd, name: &str, id: &str) -> Result<()> {
         }
         tokio::time::sleep(ASKED).await;
     }
-}
-
-fn rand() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
