@@ -28,11 +28,18 @@ pub struct Cluster {
     flags: Vec<String>,
     home: tempfile::TempDir,
     cache: PathBuf,
-    listener: Listener,
+    /// Hears from its pods.
+    pub listener: Listener,
 }
+
+/// How long anything may take at most.
+pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// The image that the pods run.
 const IMAGE: &str = "kcl.local/busybox:1.35";
+
+/// The name of the manifest that a start is given.
+const MANIFEST: &str = "app.yaml";
 
 /// How long a cluster is left alone before it is called idle, and how long it is looked at then.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -52,10 +59,16 @@ impl Cluster {
             cache,
             listener: Listener::bind()?,
         };
-        let manifest =
-            include_str!("app.yaml").replace("IMAGE", IMAGE).replace("HOST_PORT", &cluster.listener.port().to_string());
-        std::fs::write(cluster.manifest(), manifest)?;
+        cluster.write(MANIFEST, include_str!("app.yaml"))?;
         Ok(cluster)
+    }
+
+    /// Writes a manifest, with the image and the listener's port put in. Returns where it is.
+    pub fn write(&self, name: &str, manifest: &str) -> Result<PathBuf, Box<dyn Error>> {
+        let path = self.home.path().join(name);
+        let port = self.listener.port().to_string();
+        std::fs::write(&path, manifest.replace("IMAGE", IMAGE).replace("HOST_PORT", &port))?;
+        Ok(path)
     }
 
     /// A directory for the measurement's own files.
@@ -82,7 +95,7 @@ impl Cluster {
         let begun = Instant::now();
         let mut parts = self.kcl_events(&self.start_arguments())?;
         let returned = begun.elapsed();
-        self.listener.wait_for(self.nodes, Duration::from_secs(300))?;
+        self.listener.wait_for(self.nodes, LIMIT)?;
         let total = begun.elapsed();
         parts.push(("pods answer, after kcl returned".to_owned(), total - returned));
         Ok(Timing { total, parts })
@@ -111,18 +124,37 @@ impl Cluster {
         Ok(processes::idle(&self.name, LOOK)?)
     }
 
-    fn manifest(&self) -> PathBuf {
-        self.home.path().join("app.yaml")
+    /// Has a spare cluster of these flags ready.
+    pub fn spare(&self) -> Result<(), Box<dyn Error>> {
+        let status = self.unnamed().args(["pool", "fill"]).args(self.flags()).status()?;
+        if status.success() { Ok(()) } else { Err(format!("kcl pool fill: {status}").into()) }
+    }
+
+    /// Waits for the spare that is made in the background in place of one that was taken.
+    pub fn refilled(&self) -> Result<(), Box<dyn Error>> {
+        let begun = Instant::now();
+        while begun.elapsed() < LIMIT {
+            let list = self.unnamed().args(["pool", "list", "-o", "json"]).output()?;
+            let list: serde_json::Value = serde_json::from_slice(&list.stdout)?;
+            if list.as_array().is_some_and(|list| !list.is_empty()) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Err("no spare was made anew".into())
+    }
+
+    /// What every cluster here is started with.
+    pub fn flags(&self) -> Vec<String> {
+        let nodes = self.nodes.to_string();
+        let own = ["--nodes", &nodes, "--nameservers", "none"].map(str::to_owned);
+        own.into_iter().chain(self.flags.iter().cloned()).collect()
     }
 
     fn start_arguments(&self) -> Vec<String> {
-        let nodes = self.nodes.to_string();
-        let manifest = self.manifest().display().to_string();
-        ["start", "--nodes", &nodes, "--nameservers", "none", "--manifest", &manifest, "-o", "json"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain(self.flags.iter().cloned())
-            .collect()
+        let manifest = self.home.path().join(MANIFEST).display().to_string();
+        let own = ["start", "--manifest", &manifest, "-o", "json"].map(str::to_owned);
+        own.into_iter().chain(self.flags()).collect()
     }
 
     fn timed(&self, arguments: &[&str]) -> Result<Timing, Box<dyn Error>> {
@@ -132,9 +164,15 @@ impl Cluster {
     }
 
     fn command(&self) -> Command {
+        let mut command = self.unnamed();
+        command.args(["--profile", &self.name]);
+        command
+    }
+
+    /// kcl in this home.
+    pub fn unnamed(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
         command
-            .args(["--profile", &self.name])
             .env("KCL_HOME", self.home.path())
             .env("KCL_CACHE", &self.cache)
             .env("KUBECONFIG", self.home.path().join("kubeconfig"));
@@ -175,7 +213,7 @@ const STEP: &str = "io.k8s.sigs.kcl.step";
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Err(error) = self.kcl(&["delete"]) {
+        if let Err(error) = self.kcl(&["delete", "--all"]) {
             eprintln!("{error}");
         }
     }

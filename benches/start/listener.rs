@@ -43,14 +43,15 @@ impl Listener {
         self.heard.0.lock().expect("no panic under the lock").clear();
     }
 
-    /// Waits until so many nodes were heard.
-    pub fn wait_for(&self, nodes: usize, limit: Duration) -> Result<(), String> {
+    /// Waits until so many nodes were heard, and tells which.
+    pub fn wait_for(&self, nodes: usize, limit: Duration) -> Result<Vec<String>, String> {
         let guard = self.heard.0.lock().expect("no panic under the lock");
         let (guard, timeout) = self
             .heard
             .1
             .wait_timeout_while(guard, limit, |heard| heard.len() < nodes)
             .expect("no panic under the lock");
-        if timeout.timed_out() { Err(format!("heard only from {:?}", *guard)) } else { Ok(()) }
+        let heard = guard.iter().cloned().collect();
+        if timeout.timed_out() { Err(format!("heard only from {heard:?}")) } else { Ok(heard) }
     }
 }

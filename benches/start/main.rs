@@ -10,6 +10,7 @@
 
 mod cluster;
 mod floor;
+mod fresh;
 mod listener;
 mod processes;
 mod subject;
@@ -45,6 +46,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 add("delete", cluster.delete()?);
                 table.idle(idle);
             }
+            let once = Cluster::new(&format!("bench-{}-fresh", subject.driver), subject, 1)?;
+            table.add(&subject.driver, 1, "fresh, answers, deleted", fresh::measure(&once)?);
+            once.spare()?;
+            table.add(&subject.driver, 1, "the same with a spare", fresh::measure(&once)?);
+            once.refilled()?;
         }
     }
     table.print();

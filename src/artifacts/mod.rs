@@ -10,6 +10,7 @@ pub mod digest;
 pub mod embedded;
 mod get;
 mod http;
+pub mod image_config;
 mod job;
 mod lock;
 pub mod manage;
@@ -196,15 +197,16 @@ impl Artifacts {
         Ok(entries.into_iter().map(|(_, entry)| entry.path).collect())
     }
 
-    /// Where a program for the host is; got where it is not in the cache, and only then anything is said.
-    pub async fn tool(&self, name: &str, way: &Way, progress: &Progress) -> Result<PathBuf> {
-        let artifact = catalog::CATALOG.artifact(name)?;
+    /// Where a program for the host is that this artifact has; got where it is not in the cache, and only then anything is
+    /// said.
+    pub async fn tool(&self, artifact: &str, program: &str, way: &Way, progress: &Progress) -> Result<PathBuf> {
+        let artifact = catalog::CATALOG.artifact(artifact)?;
         let slot = self.cache.slot(cache::Kind::Artifact, artifact.entry_name()?);
         let directory = match slot.open(false)? {
             cache::Found::Entry(entry) => entry.path,
-            _ => self.fetch(&[name.to_owned()], way, progress).await?.remove(0),
+            _ => self.fetch(&[artifact.name().to_owned()], way, progress).await?.remove(0),
         };
-        Ok(directory.join("bin").join(name))
+        Ok(directory.join("bin").join(program))
     }
 
     /// Writes all that is wanted into one file, for [`Way::Bundle`] on another machine. Returns its size in bytes.

@@ -10,6 +10,7 @@ use oci_spec::image as spec;
 use serde::Deserialize;
 
 use super::catalog::{Artifact, CATALOG};
+use super::image_config::{ImageConfig, invalid};
 use super::{digest, embedded};
 use crate::error::{Error, Family, Result};
 
@@ -31,7 +32,7 @@ pub struct Image {
     #[serde(default)]
     pub pinned: bool,
     #[serde(default)]
-    config: Config,
+    config: ImageConfig,
     #[serde(default, rename = "file")]
     files: Vec<FileItem>,
     #[serde(default, rename = "text")]
@@ -39,17 +40,6 @@ pub struct Image {
     #[serde(default, rename = "directory")]
     directories: Vec<Directory>,
     links: Option<Links>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    entrypoint: Vec<String>,
-    cmd: Vec<String>,
-    env: Vec<String>,
-    user: Option<String>,
-    working_dir: Option<String>,
-    exposed: Vec<String>,
 }
 
 /// A file of an artifact's entry, or a program that is embedded.
@@ -236,7 +226,7 @@ pub fn write(images: &[Image], entries: &BTreeMap<String, PathBuf>, to: &Path) -
         let padding = (512 - size % 512) % 512;
         writer.write_all(&vec![0; usize::try_from(padding).expect("below 512")]).map_err(failed)?;
 
-        let config = json(&image.configuration(&layer)?)?;
+        let config = json(&image.config.of_layer(&format!("sha256:{layer}"))?)?;
         let config_digest = append_blob(&mut archive, &config).map_err(failed)?;
         let manifest = spec::ImageManifestBuilder::default()
             .schema_version(2u32)
@@ -268,43 +258,6 @@ pub fn write(images: &[Image], entries: &BTreeMap<String, PathBuf>, to: &Path) -
     let mut file = archive.into_inner().map_err(failed)?;
     file.flush().map_err(failed)?;
     Ok(digests)
-}
-
-impl Image {
-    fn configuration(&self, layer: &str) -> Result<spec::ImageConfiguration> {
-        let config = &self.config;
-        let mut builder = spec::ConfigBuilder::default();
-        let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
-        if let Some(list) = some(&config.entrypoint) {
-            builder = builder.entrypoint(list);
-        }
-        if let Some(list) = some(&config.cmd) {
-            builder = builder.cmd(list);
-        }
-        if let Some(list) = some(&config.exposed) {
-            builder = builder.exposed_ports(list);
-        }
-        if let Some(user) = &config.user {
-            builder = builder.user(user.clone());
-        }
-        let env = some(&config.env)
-            .unwrap_or_else(|| vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()]);
-        let working_dir = config.working_dir.clone().unwrap_or_else(|| "/".into());
-        let config = builder.env(env).working_dir(working_dir).build().map_err(invalid)?;
-        let layers = spec::RootFsBuilder::default()
-            .typ("layers".to_owned())
-            .diff_ids(vec![format!("sha256:{layer}")])
-            .build()
-            .map_err(invalid)?;
-        spec::ImageConfigurationBuilder::default()
-            .created("1970-01-01T00:00:00Z".to_owned())
-            .architecture(spec::Arch::default())
-            .os(spec::Os::Linux)
-            .config(config)
-            .rootfs(layers)
-            .build()
-            .map_err(invalid)
-    }
 }
 
 fn write_layer(nodes: &BTreeMap<String, Node>, writer: &mut impl Write) -> io::Result<()> {
@@ -367,10 +320,6 @@ fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
         .map_err(|error| Error::new(Family::Internal, format!("an image cannot be described: {error}")))?;
     value.sort_all_objects();
     Ok(value.to_string().into_bytes())
-}
-
-fn invalid(error: oci_spec::OciSpecError) -> Error {
-    Error::new(Family::Internal, format!("an image is not as the OCI image specification has it: {error}"))
 }
 
 fn unreadable(image: &Image, error: &io::Error) -> Error {

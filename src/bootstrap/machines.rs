@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use kcl_driver_api::{Exec, File, Machine, MachineSpec, PublishedPort, Tree, TreeUse};
+use kcl_driver_api::{Exec, File, Machine, MachineSpec, Mounts, PublishedPort, Tree, TreeUse};
 use kcl_node_spec::{Role, paths};
 
 use super::{Bootstrap, Resolvers, node};
@@ -129,14 +129,16 @@ fn record<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
 async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Briefing) -> Result<bool> {
     let (cluster, name) = (&bootstrap.plan.cluster, &briefing.plan.name);
     let driver = bootstrap.driver;
-    match (briefing.plan.action, briefing.news) {
-        (Action::Keep, News::None) => return Ok(false),
-        (Action::Keep, News::Others) => {
-            let machine = driver.machine(cluster, name).await?;
-            machine.put(&briefing.files).await?;
-            return reload(machine.as_ref()).await.map(|()| false);
+    if briefing.plan.action == Action::Keep && briefing.news != News::Own {
+        let machine = driver.machine(cluster, name).await?;
+        if driver.capabilities(name).await?.mounts == Mounts::Live {
+            machine.set_mounts(&state.spec.mounts).await?;
         }
-        _ => {}
+        if briefing.news == News::Others {
+            machine.put(&briefing.files).await?;
+            reload(machine.as_ref()).await?;
+        }
+        return Ok(false);
     }
     if matches!(briefing.plan.action, Action::Create | Action::Replace) {
         bootstrap.journal.record(Made::Machine(name.clone()));
@@ -193,6 +195,7 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan
         ],
         volumes: paths::VOLUMES.iter().map(PathBuf::from).collect(),
         ports: ports(state, plan),
+        mounts: state.spec.mounts.clone(),
         init: vec![paths::AGENT.to_owned(), "run".to_owned()],
         labels: labels(&bootstrap.plan.cluster, &plan.name, plan.role),
     }

@@ -124,7 +124,7 @@ pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
                     artifacts.images(&images, &want.way, &app.progress).await?;
                 }
                 if *tools {
-                    artifacts.tool("helm", &want.way, &app.progress).await?;
+                    artifacts.tool("helm", "helm", &want.way, &app.progress).await?;
                 }
                 Ok(())
             };

@@ -1,12 +1,11 @@
 //! `kcl helm`
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use crate::artifacts::{Artifacts, Options, Way};
 use crate::cluster::{self, App};
-use crate::error::{Error, Family, Result};
+use crate::error::Result;
 
 /// What Helm is told.
 #[derive(clap::Args)]
@@ -16,12 +15,10 @@ pub struct Args {
     arguments: Vec<OsString>,
 }
 
-/// Becomes Helm, so that signals, the terminal and the exit code are its own.
+/// Becomes Helm.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let client = cluster::kubectl(app, profile)?;
     let artifacts = Artifacts::open(&app.store.paths().cache, Options::default())?;
-    let helm = cluster::interruptible(artifacts.tool("helm", &Way::Auto, &app.progress)).await?;
-    let error = Command::new(&helm).args(&args.arguments).env("KUBECONFIG", &client.kubeconfig).exec();
-    Err(Error::new(Family::Artifact, format!("{} does not run: {error}", helm.display()))
-        .hint("make it anew after: kcl artifacts fetch --verify"))
+    let helm = cluster::interruptible(artifacts.tool("helm", "helm", &Way::Auto, &app.progress)).await?;
+    Err(cluster::become_client(&helm, &args.arguments, &client.kubeconfig))
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::artifacts::Source;
 use super::output::{self, Output};
+use crate::artifacts::image_config::ImageConfig;
 use crate::cluster::{self, AddonOptions, App, BuildRequest, LoadedImage};
 use crate::error::Result;
 use crate::images::list::ImageRow;
 use crate::images::meter::size;
 use crate::images::reference::{familiar, split_tag};
-use crate::images::source::rootfs::Run;
 
 /// What is done with images.
 #[derive(clap::Subcommand)]
@@ -269,16 +269,16 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
             cluster::save_images(app, profile, images, file.as_deref(), &nodes.nodes).await?;
         }
         Verb::Import(import) => {
-            let run = Run {
+            let run = ImageConfig {
                 entrypoint: words(import.entrypoint.as_deref()),
                 cmd: words(import.cmd.as_deref()),
                 env: import.env.clone(),
-                workdir: import.workdir.clone(),
                 user: import.user.clone(),
-                expose: import.expose.clone(),
+                working_dir: import.workdir.clone(),
+                exposed: import.expose.clone(),
             };
             let nodes = &import.nodes.nodes;
-            let loaded = cluster::import_image(app, profile, &import.archive, &import.name, run, nodes).await?;
+            let loaded = cluster::import_image(app, profile, &import.archive, &import.name, &run, nodes).await?;
             shown(&[loaded], import.output)?;
         }
         Verb::Pull(Rm { images, nodes }) => cluster::pull_images(app, profile, images, &nodes.nodes).await?,

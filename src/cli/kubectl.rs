@@ -1,11 +1,10 @@
 //! `kcl kubectl`
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use crate::cluster::{self, App};
-use crate::error::{Error, Family, Result};
+use crate::error::Result;
 
 /// What kubectl is told.
 #[derive(clap::Args)]
@@ -15,10 +14,8 @@ pub struct Args {
     arguments: Vec<OsString>,
 }
 
-/// Becomes kubectl, so that signals, the terminal and the exit code are its own.
+/// Becomes kubectl.
 pub fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let client = cluster::kubectl(app, profile)?;
-    let error = Command::new(&client.program).args(&args.arguments).env("KUBECONFIG", &client.kubeconfig).exec();
-    Err(Error::new(Family::Artifact, format!("{} does not run: {error}", client.program.display()))
-        .hint("get it anew with: kcl artifacts fetch"))
+    Err(cluster::become_client(&client.program, &args.arguments, &client.kubeconfig))
 }

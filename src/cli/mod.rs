@@ -16,6 +16,7 @@ mod helm;
 mod image;
 mod kubectl;
 mod logs;
+mod mount;
 mod node;
 mod output;
 mod pool;
@@ -99,6 +100,8 @@ enum Verb {
     Image(image::Verb),
     /// Copy files and directories to nodes and from them
     Cp(cp::Args),
+    /// Have directories of this host in all nodes, live, or list those that are there
+    Mount(mount::Args),
     /// Run kubectl against the cluster; none needs to be installed
     Kubectl(kubectl::Args),
     /// Run Helm against the cluster; none needs to be installed
@@ -166,6 +169,7 @@ impl Verb {
             Verb::Addons(verb) => addons::run(app, profile, verb).await,
             Verb::Image(verb) => image::run(app, profile, verb).await,
             Verb::Cp(args) => cp::run(app, profile, args).await,
+            Verb::Mount(args) => mount::run(app, profile, args).await,
             Verb::Kubectl(args) => kubectl::run(app, profile, args),
             Verb::Helm(args) => helm::run(app, profile, args).await,
             Verb::Service(args) => service::run(app, profile, args).await,

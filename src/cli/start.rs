@@ -93,6 +93,10 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "PORTS", value_delimiter = ',', help_heading = "Network")]
     ports: Vec<String>,
 
+    /// Have a directory of this host in all nodes, live: ./src:/src, or ./src:/src:ro; may be given several times
+    #[arg(long = "mount", value_name = "HOST:NODE", help_heading = "Cluster")]
+    mounts: Vec<String>,
+
     /// The addresses of pods [default: 10.244.0.0/16]
     #[arg(long, value_name = "CIDR", help_heading = "Network")]
     pod_cidr: Option<String>,
@@ -270,6 +274,7 @@ impl ClusterArgs {
             apiserver_names: self.apiserver_names.clone(),
             apiserver_ips: self.apiserver_ips.clone(),
             ports: self.ports.clone(),
+            mounts: self.mounts.clone(),
             addons: self.addons.clone(),
             manifests: self.manifests.clone(),
             config: self.config.clone(),

@@ -119,7 +119,7 @@ pub(super) async fn material(
         let manifests = one.addon.description.artifact_manifests.iter();
         manifests.filter_map(|manifest| Some(places.get(&manifest.artifact)?.join(&manifest.path))).collect()
     };
-    let helm = if charts { Some(artifacts.tool("helm", way, &app.progress).await?) } else { None };
+    let helm = if charts { Some(artifacts.tool("helm", "helm", way, &app.progress).await?) } else { None };
     let manifests = selected.iter().map(|one| (one.addon.name.clone(), of(one))).collect();
     Ok(Material { images, manifests, helm })
 }

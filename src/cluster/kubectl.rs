@@ -1,6 +1,9 @@
 //! The kubectl that fits a cluster, and a kubeconfig of kcl's own for it.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{App, observe};
 use crate::bootstrap;
@@ -28,6 +31,14 @@ pub fn kubectl(app: &App, cluster: &str) -> Result<Kubectl> {
     let path = app.store.paths().cluster(cluster).join("kubeconfig");
     Kubeconfig::new(vec![path.clone()]).merge(&kubeconfig_entry(cluster, &access(app, &state)?), false)?;
     Ok(Kubectl { program: artifacts.kubectl, kubeconfig: path })
+}
+
+/// Becomes this program with the cluster as its only one, so that signals, the terminal and the exit code are its own.
+/// Returns only where that cannot be.
+pub fn become_client(program: &Path, arguments: &[OsString], kubeconfig: &Path) -> Error {
+    let error = Command::new(program).args(arguments).env("KUBECONFIG", kubeconfig).exec();
+    Error::new(Family::Artifact, format!("{} does not run: {error}", program.display()))
+        .hint("have it made anew where it is damaged: kcl artifacts fetch --verify")
 }
 
 /// The API of a cluster and its administrator's credentials.

@@ -13,6 +13,7 @@ mod interrupt;
 mod journal;
 mod kubectl;
 mod logs;
+mod mount;
 mod nodes;
 mod observe;
 mod plan;
@@ -38,8 +39,9 @@ pub use images::{
 };
 pub use interrupt::interruptible;
 pub use journal::{Journal, Made};
-pub use kubectl::{Kubectl, access, kubeconfig_entry, kubectl};
+pub use kubectl::{Kubectl, access, become_client, kubeconfig_entry, kubectl};
 pub use logs::{LogRequest, archive, logs};
+pub use mount::{mount, mounts, unmount};
 pub use nodes::{NodeRow, ProfileRow, machine, nodes, profiles};
 pub use plan::{Action, NodePlan, Observed, Plan, plan};
 pub use pool::{drain, fill, refilled, spares};

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Reach, Severity};
 
 use super::kubectl::{kubeconfig_entry, pki};
-use super::{Action, App, Journal, Made, Observed, Plan, addons, delete, drivers, guard, interruptible, observe, plan};
+use super::{
+    Action, App, Journal, Made, Observed, Plan, addons, delete, drivers, guard, interruptible, mount, observe, plan,
+};
 use crate::artifacts::{self, Artifacts, NodeArtifacts, Want};
 use crate::bootstrap::{self, Bootstrap, Wait};
 use crate::config::{self, ClusterSpec, Overrides};
@@ -81,6 +83,9 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     guard::sweep(app).await;
     let mut lock = app.lock(&name).await?;
     let Prepared { spec, driver, observed, mut plan } = prepare(app, options, &name).await?;
+    let before_mounts = observed.state.as_ref().filter(|_| !plan.new).map(|state| state.spec.mounts.clone());
+    let other_mounts = before_mounts.as_ref().is_some_and(|before| *before != spec.mounts);
+    mount::able(driver.as_ref(), &spec, other_mounts).await?;
     preflight(app, driver.as_ref(), &plan, &spec).await?;
     let leftovers = plan.new && app.store.paths().cluster(&name).exists();
     if leftovers {
@@ -162,8 +167,20 @@ async fn preflight(app: &App, driver: &dyn Driver, plan: &Plan, spec: &ClusterSp
         memory: spec.nodes.iter().filter_map(|node| node.memory).max(),
     };
     let findings = driver.preflight(&request).await?;
+    let gone = spec.mounts.iter().filter(|mount| !mount.source.is_dir()).map(|mount| Finding {
+        id: "mount-missing",
+        severity: Severity::Error,
+        message: format!("{} is mounted in the nodes, and is no directory any more", mount.source.display()),
+        fix: Some(format!(
+            "mkdir -p {}, or without it: kcl mount -p {} --remove {}",
+            mount.source.display(),
+            plan.cluster,
+            mount.target.display()
+        )),
+    });
+    let findings = findings.into_iter().chain(gone);
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
-        findings.into_iter().partition(|finding| finding.severity == Severity::Error);
+        findings.partition(|finding| finding.severity == Severity::Error);
     for warning in warnings {
         app.progress.warn(told(&warning));
     }

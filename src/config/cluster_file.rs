@@ -37,6 +37,9 @@ pub(super) struct ClusterFile {
     pub manifests: Option<Vec<PathBuf>>,
     #[serde(deserialize_with = "ports", serialize_with = "ports_text", skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<PublishedPort>>,
+    /// As [`words::mount`] reads them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Nodes>,
     #[serde(skip_serializing_if = "is_default")]
@@ -135,6 +138,11 @@ impl ClusterFile {
             *manifest = super::nodes::manifest(&base.join(&manifest))
                 .map_err(|problem| Error::new(Family::Usage, format!("{}: manifests: {problem}", path.display())))?;
         }
+        for mount in file.mounts.iter_mut().flatten() {
+            let read = words::mount(mount, base)
+                .map_err(|problem| Error::new(Family::Usage, format!("{}: mounts: {problem}", path.display())))?;
+            *mount = read.to_string();
+        }
         for (name, config) in file.addons.iter_mut().flat_map(|Addons(table)| table) {
             if let Some(source) = &config.source {
                 let (found, place) = addons::own(&format!("{}/", source.display()), base)?.unwrap_or_default();
@@ -206,6 +214,8 @@ impl From<&ClusterSpec> for ClusterFile {
             memory,
             cert_expiration: Some(spec.cert_expiration),
             ports: Some(spec.ports).filter(|list| !list.is_empty()),
+            mounts: Some(spec.mounts.iter().map(ToString::to_string).collect())
+                .filter(|list: &Vec<_>| !list.is_empty()),
             manifests: Some(spec.manifests).filter(|list| !list.is_empty()),
             nodes: Some(nodes),
             network: NetworkTable {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{DriverKind, PublishedPort};
+use kcl_driver_api::{DriverKind, HostMount, PublishedPort};
 
 use crate::config::{ClusterSpec, MAX_NODES, NodeConfig, format_lifetime, format_memory, words};
 use crate::error::{Error, Family, Result};
@@ -101,7 +101,21 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
             return wrong(format!("ports: {port} and {other} are the same port of this host"));
         }
     }
+    check_mounts(&spec.mounts)?;
     debug_assert!((1..=MAX_NODES).contains(&count) && words::check_name(&spec.name).is_ok());
+    Ok(())
+}
+
+/// Checks that mounts do not hide each other.
+pub fn check_mounts(mounts: &[HostMount]) -> Result<()> {
+    for (index, mount) in mounts.iter().enumerate() {
+        let hides =
+            |other: &&HostMount| other.target.starts_with(&mount.target) || mount.target.starts_with(&other.target);
+        if let Some(other) = mounts[..index].iter().find(hides) {
+            let problem = format!("mounts: one of {other} and {mount} hides the other in a node: give places apart");
+            return Err(Error::new(Family::Usage, problem));
+        }
+    }
     Ok(())
 }
 

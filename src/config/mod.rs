@@ -10,10 +10,11 @@ mod tests;
 mod units;
 mod words;
 
+pub use limits::check_mounts;
 pub use resolve::{Overrides, profile_name, resolve};
 pub use suggest::nearest;
 pub use units::{format_lifetime, format_memory, parse_lifetime, parse_memory};
-pub use words::{check_name, is_dns_label};
+pub use words::{check_name, is_dns_label, mount as parse_mount};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{DriverKind, PublishedPort};
+use kcl_driver_api::{DriverKind, HostMount, PublishedPort};
 use kcl_driver_ssh::Target;
 use kcl_node_spec::Role;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,9 @@ pub struct ClusterSpec {
     /// Ports of the first node that are reached on this host.
     #[serde(default)]
     pub ports: Vec<PublishedPort>,
+    /// Directories of this host that are in all nodes too.
+    #[serde(default)]
+    pub mounts: Vec<HostMount>,
     /// What the user said of addons, by name.
     #[serde(default)]
     pub addons: BTreeMap<String, AddonConfig>,
@@ -124,6 +128,7 @@ impl ClusterSpec {
             apiserver_names: Vec::new(),
             apiserver_ips: Vec::new(),
             ports: Vec::new(),
+            mounts: Vec::new(),
             addons: BTreeMap::new(),
             manifests: Vec::new(),
             accept_host_key: false,

@@ -54,6 +54,8 @@ pub struct Overrides {
     pub apiserver_ips: Vec<String>,
     /// `--ports`, each may hold several with commas, as [`PublishedPort`](kcl_driver_api::PublishedPort) is written.
     pub ports: Vec<String>,
+    /// `--mount`, each a directory of this host and its place in the nodes.
+    pub mounts: Vec<String>,
     /// `--addons`, each may hold several with commas: names, folders, archives or references.
     pub addons: Vec<String>,
     /// `--manifest`, each a file.
@@ -162,6 +164,9 @@ fn apply_file(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
     set(&mut spec.apiserver_names, names);
     set(&mut spec.apiserver_ips, ips);
     set(&mut spec.ports, file.ports);
+    if let Some(mounts) = file.mounts {
+        spec.mounts = mounts.iter().map(|text| words::mount(text, Path::new(""))).collect::<Checked<_>>()?;
+    }
     set(&mut spec.addons, file.addons.map(|Addons(table)| table));
     set(&mut spec.manifests, file.manifests);
     Ok(())
@@ -202,6 +207,10 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
     set(&mut spec.apiserver_ips, Some(ips).filter(|ips| !ips.is_empty()));
     let ports = read_list(&flags.ports, "--ports", words::port)?;
     set(&mut spec.ports, Some(ports).filter(|ports| !ports.is_empty()));
+    if !flags.mounts.is_empty() {
+        let read = |text: &String| words::mount(text, Path::new("")).map_err(said_by("--mount"));
+        spec.mounts = flags.mounts.iter().map(read).collect::<Result<_>>()?;
+    }
     for word in flags.addons.iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty()) {
         addons::want(&mut spec.addons, word)?;
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::{Component, Path, PathBuf};
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Protocol, PublishedPort};
+use kcl_driver_api::{HostMount, Protocol, PublishedPort};
+use kcl_node_spec::paths;
 
 use crate::config::EXTRA_CONFIG_COMPONENTS;
 use crate::config::suggest::nearest;
@@ -95,6 +97,65 @@ pub(super) fn port(text: &str) -> Checked<PublishedPort> {
     };
     Ok(PublishedPort { address: address.into(), port: number(port)?, machine_port: number(machine_port)?, protocol })
 }
+
+/// A directory of this host and where it is in a node: `HOST:NODE[:ro|:rw]`. Relative directories count from
+/// `base`.
+pub fn mount(text: &str, base: &Path) -> std::result::Result<HostMount, String> {
+    let wrong = |why: &str| {
+        format!("\"{text}\" is not a mount: {why}; write DIRECTORY:NODE_PATH, such as ./src:/src or ./src:/src:ro")
+    };
+    let (rest, read_only) = match text.rsplit_once(':') {
+        Some((rest, "ro")) => (rest, true),
+        Some((rest, "rw")) => (rest, false),
+        _ => (text, false),
+    };
+    // The node's path has no colon, which the host's may.
+    let (source, target) = rest.rsplit_once(':').ok_or_else(|| wrong("it has no path in the node"))?;
+    let target = PathBuf::from(target);
+    let mut parts = target.components();
+    if parts.next() != Some(Component::RootDir) || !parts.all(|part| matches!(part, Component::Normal(_))) {
+        return Err(wrong("the path in the node has to be absolute and without \"..\""));
+    }
+    if let Some(own) = NODES_OWN
+        .iter()
+        .chain(paths::VOLUMES)
+        .map(Path::new)
+        .find(|own| own.starts_with(&target) || target.starts_with(own))
+    {
+        return Err(wrong(&format!("{} of a node is its own", own.display())));
+    }
+    if source.is_empty() {
+        return Err(wrong("it names no directory of this host"));
+    }
+    let home = std::env::home_dir().unwrap_or_default();
+    let source = Path::new(source).strip_prefix("~").map_or_else(|_| base.join(source), |rest| home.join(rest));
+    let source =
+        source.canonicalize().map_err(|error| wrong(&format!("{} cannot be used: {error}", source.display())))?;
+    if !source.is_dir() {
+        return Err(wrong(&format!("{} is not a directory", source.display())));
+    }
+    // Normalized: without a slash at the end.
+    Ok(HostMount { source, target: target.components().collect(), read_only })
+}
+
+/// What in a node belongs to the node, besides its volumes.
+const NODES_OWN: &[&str] = &[
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc/cni",
+    "/etc/kcl",
+    "/etc/kubernetes",
+    "/lib",
+    "/lib64",
+    "/opt/kcl",
+    "/proc",
+    "/run/containerd",
+    "/run/kcl",
+    "/sbin",
+    "/sys",
+    "/usr",
+];
 
 /// The name of a feature gate.
 pub(super) fn feature_gate(text: &str) -> Checked<String> {
@@ -212,6 +273,38 @@ mod tests {
         for text in ["", "v", "1", "v1.", "1.37.0.0", "1.x", "new", "vv1.37", "1.37.0 ", "1.99999"] {
             assert!(version(text).unwrap_err().contains("\"v1.37.0\""), "{text}");
         }
+    }
+
+    #[test]
+    fn mounts_name_a_directory_here_and_a_free_place_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path().canonicalize().unwrap();
+        std::fs::create_dir(here.join("a:b")).unwrap();
+        let text = |rest: &str| format!("{}{rest}", here.display());
+        for (rest, right) in [
+            (":/src", text(":/src")),
+            (":/src/:ro", text(":/src:ro")),
+            ("/a:b:/var/src:rw", text("/a:b:/var/src")),
+            ("/../", String::new()),
+        ] {
+            match mount(&text(rest), Path::new("")) {
+                Ok(mount) => assert_eq!(mount.to_string(), right),
+                Err(problem) => assert!(right.is_empty() && problem.contains("no path in the node"), "{problem}"),
+            }
+        }
+        for (rest, why) in [
+            (":src", "absolute"),
+            (":/a/../b", "absolute"),
+            (":/", "its own"),
+            (":/var", "its own"),
+            (":/proc/x", "its own"),
+            ("/missing:/src", "cannot be used"),
+        ] {
+            let problem = mount(&text(rest), Path::new("")).unwrap_err();
+            assert!(problem.contains(why), "{problem}");
+        }
+        assert_eq!(mount("a:b:/src", &here).unwrap().source, here.join("a:b"));
+        assert!(mount(":/src", &here).unwrap_err().contains("names no directory"));
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn help_of_each_verb() {
         "addons",
         "image",
         "cp",
+        "mount",
         "kubectl",
         "helm",
         "service",

@@ -8,6 +8,7 @@ mod bounds;
 mod bundle;
 mod certificates;
 mod kept;
+mod mounts;
 mod options;
 mod other_version;
 mod reboot;

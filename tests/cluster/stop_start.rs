@@ -1,16 +1,18 @@
 //! A cluster that is stopped and started keeps all it has.
 
-use crate::kept;
 use crate::support::Home;
+use crate::{kept, mounts};
 
 #[test]
 fn stop_and_start_keep_everything() {
     let home = Home::new("stop-start");
-    let cluster = home.start("keeper", &["--nodes", "2"]);
+    let here = format!("{}:{}:ro", mounts::directory(&home, "here").display(), mounts::PLACE);
+    let cluster = home.start("keeper", &["--nodes", "2", "--mount", &here]);
     home.step("fill");
     kept::fill(&cluster);
     kept::pods_answer(&cluster);
     let before = kept::look(&cluster);
+    mounts::are_there(&cluster);
 
     home.step("stop");
     cluster.kcl(["stop"]).ok();
@@ -34,6 +36,10 @@ fn stop_and_start_keep_everything() {
     cluster.kcl(["status"]).ok();
     kept::pods_answer(&cluster);
     assert_eq!(kept::look(&cluster), before);
+    mounts::are_there(&cluster);
+
+    home.step("directories of this host come and go");
+    mounts::come_and_go(&cluster);
 
     home.step("a kubeconfig that was lost");
     std::fs::remove_file(home.kubeconfig()).expect("the kubeconfig");

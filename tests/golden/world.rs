@@ -140,6 +140,7 @@ pub fn machine(name: &str, address: std::net::Ipv4Addr) -> MachineSpec {
         trees: Vec::new(),
         volumes: Vec::new(),
         ports: Vec::new(),
+        mounts: Vec::new(),
         init: vec!["init".to_owned()],
         labels: Default::default(),
     }

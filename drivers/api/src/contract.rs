@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures::future::try_join_all;
 
 use crate::{
-    Driver, ErrorKind, Exec, File, Finding, Machine, MachineSpec, Network, NetworkSpec, Power, PreflightRequest,
-    Severity, Stdin,
+    Driver, ErrorKind, Exec, File, Finding, HostMount, Machine, MachineSpec, Mounts, Network, NetworkSpec, Power,
+    PreflightRequest, Severity, Stdin,
 };
 
 /// What the first process of a test machine writes on its console.
@@ -75,6 +75,7 @@ pub async fn all(driver: &dyn Driver, fixture: &Fixture) {
     power_cycles(driver, fixture).await;
     listing_and_deleting(driver, fixture).await;
     cut_off(driver, fixture).await;
+    host_mounts(driver, fixture).await;
     looking_changes_nothing(driver, fixture).await;
 }
 
@@ -272,6 +273,72 @@ async fn cut_after(mut steps: u32, work: impl Future<Output = ()>) {
         work.as_mut().poll(context)
     });
     cut.await;
+}
+
+/// Directories of this host: there from the first boot, live in both directions, over power cycles; and where they can
+/// change, they come and go. Deleting the machine leaves what is in them.
+pub async fn host_mounts(driver: &dyn Driver, fixture: &Fixture) {
+    let mut spec = fixture.machine(&fixture.network(driver).await, 0);
+    let here = std::env::temp_dir().join(format!("kcl-contract-{}-{}", fixture.cluster, std::process::id()));
+    let mount = |name: &str, read_only| {
+        let source = here.join(name);
+        std::fs::create_dir_all(&source).expect("a directory here");
+        std::fs::write(source.join("file"), name).expect("a file here");
+        HostMount { source, target: format!("/mnt/kcl-{name}").into(), read_only }
+    };
+    let able = driver.capabilities(&spec.name).await.expect("capabilities").mounts;
+    let (one, two) = (mount("one", false), mount("two", true));
+    if able != Mounts::Never {
+        spec.mounts = vec![one.clone()];
+    }
+    let machine = driver.create(&spec).await.expect("a machine");
+    machine.power_on().await.expect("powered on");
+    greeted(&*machine).await;
+    if able != Mounts::Live {
+        assert_eq!(machine.set_mounts(&[two]).await.expect_err("it cannot").kind, ErrorKind::State);
+    }
+    if able != Mounts::Never {
+        for round in ["first boot", "second boot"] {
+            assert_eq!(shell(&*machine, "cat /mnt/kcl-one/file").await.1, "one", "{round}");
+            std::fs::write(one.source.join("from-here"), round).expect("a file here");
+            assert_eq!(shell(&*machine, "cat /mnt/kcl-one/from-here").await.1, round);
+            assert_eq!(shell(&*machine, "echo there >/mnt/kcl-one/from-there").await.0, 0);
+            assert_eq!(std::fs::read(one.source.join("from-there")).expect("a file of there"), b"there\n");
+            machine.power_off(GRACE).await.expect("powered off");
+            machine.power_on().await.expect("powered on again");
+            greeted(&*machine).await;
+        }
+    }
+    if able == Mounts::Live {
+        let (one, two) = (mount("one", false), mount("two", true));
+        for wanted in [&[one.clone(), two.clone()][..], &[one, two.clone()]] {
+            machine.set_mounts(wanted).await.expect("another one");
+        }
+        let change = "cat /mnt/kcl-two/file; touch /mnt/kcl-one/more && ! touch /mnt/kcl-two/more 2>/dev/null";
+        assert_eq!(shell(&*machine, change).await, (0, "two".to_owned()));
+        machine.set_mounts(std::slice::from_ref(&two)).await.expect("one less");
+        assert_eq!(shell(&*machine, "ls /mnt/kcl-one; cat /mnt/kcl-two/file").await, (0, "two".to_owned()));
+        machine.power_off(GRACE).await.expect("powered off");
+        let other = HostMount { source: here.join("one"), ..two.clone() };
+        machine.set_mounts(&[other]).await.expect("another one while it is off");
+        machine.put(&[File { path: "/etc/kcl-file".into(), mode: 0o600, content: Vec::new() }]).await.expect("a file");
+        machine.power_on().await.expect("powered on again");
+        greeted(&*machine).await;
+        let change = "cat /mnt/kcl-two/file; ! touch /mnt/kcl-two/more 2>/dev/null";
+        assert_eq!(shell(&*machine, change).await, (0, "one".to_owned()));
+        let missing = HostMount { source: here.join("missing"), ..two };
+        assert_eq!(machine.set_mounts(&[missing]).await.expect_err("not there").kind, ErrorKind::NotFound);
+        assert_eq!(shell(&*machine, "cat /mnt/kcl-two/file").await.1, "one", "as before");
+    }
+    fixture.end(driver).await;
+    assert_eq!(std::fs::read(here.join("one/file")).expect("it is still there"), b"one");
+    std::fs::remove_dir_all(&here).expect("removed");
+}
+
+/// The exit code and what was printed.
+async fn shell(machine: &dyn Machine, script: &str) -> (i32, String) {
+    let output = machine.exec(Exec::new(["sh", "-c", script])).await.expect("a command");
+    (output.code, String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What only looks changes nothing.

@@ -14,7 +14,7 @@ mod preflight;
 
 pub use error::{Error, ErrorKind, Result};
 pub use exec::{Exec, ExecOutput, Stdin, Stdout};
-pub use machine::{File, Machine, MachineInfo, MachineSpec, Power, Protocol, PublishedPort, Tree, TreeUse};
+pub use machine::{File, HostMount, Machine, MachineInfo, MachineSpec, Power, Protocol, PublishedPort, Tree, TreeUse};
 pub use network::{Link, Network, NetworkSpec};
 pub use preflight::{Finding, Health, PreflightRequest, Severity};
 
@@ -71,6 +71,20 @@ pub struct Capabilities {
     pub shares_host_kernel: bool,
     /// CPU and memory limits are enforced from outside, while the machine itself still sees the whole host.
     pub limits_from_outside: bool,
+    /// Whether directories of this host can be in it too ([`HostMount`]).
+    pub mounts: Mounts,
+}
+
+/// Whether directories of this host can be in a machine too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mounts {
+    /// No.
+    Never,
+    /// Those of its specification when it is made.
+    AtCreation,
+    /// And they may change, also while it runs ([`Machine::set_mounts`]).
+    Live,
 }
 
 /// How the process that runs kcl reaches the ports of a machine.

@@ -36,6 +36,37 @@ pub struct Tree {
     pub usage: TreeUse,
 }
 
+/// A directory of this host that is in a machine too, live: what one side writes the other reads, inotify(7) included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostMount {
+    /// The directory on this host, absolute.
+    pub source: PathBuf,
+    /// Where it is in the machine, absolute.
+    pub target: PathBuf,
+    /// Whether the machine may not write it.
+    pub read_only: bool,
+}
+
+impl HostMount {
+    /// Whether a machine could have it.
+    ///
+    /// # Errors
+    /// `State` for a place that makes no sense, `NotFound` for a directory that is not there.
+    pub fn check(&self) -> Result<()> {
+        place(&self.target)?;
+        directory(&self.source)
+    }
+}
+
+/// As Docker writes them: `/home/me/src:/src:ro`.
+impl std::fmt::Display for HostMount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mode = if self.read_only { ":ro" } else { "" };
+        write!(f, "{}:{}{mode}", self.source.display(), self.target.display())
+    }
+}
+
 /// The machine that kcl wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineSpec {
@@ -62,6 +93,11 @@ pub struct MachineSpec {
     /// Ports of it that are reached on an address of the engine's host.
     #[serde(default)]
     pub ports: Vec<PublishedPort>,
+    /// Directories of this host that are in it too; only for a machine that can ([`Capabilities::mounts`]).
+    ///
+    /// [`Capabilities::mounts`]: crate::Capabilities::mounts
+    #[serde(default)]
+    pub mounts: Vec<HostMount>,
     /// The first process.
     pub init: Vec<String>,
     /// Whose it is, for people and for other tools: `kcl.cluster`, `kcl.node`, `kcl.role`.
@@ -79,21 +115,29 @@ impl MachineSpec {
         if self.init.is_empty() {
             return refuse(format!("the machine {} has no first process", self.name));
         }
-        for target in self.volumes.iter().chain(self.trees.iter().map(|tree| &tree.target)) {
-            let plain = target.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
-            if !target.is_absolute() || target == Path::new("/") || !plain {
-                return refuse(format!(
-                    "{} is no place in a machine: it must be absolute, without \"..\" and not the root",
-                    target.display()
-                ));
-            }
-        }
-        for source in std::iter::once(&self.rootfs).chain(self.trees.iter().map(|tree| &tree.source)) {
-            if !source.is_dir() {
-                return Err(Error::new(ErrorKind::NotFound, format!("{} is no directory", source.display())));
-            }
-        }
-        Ok(())
+        self.volumes.iter().chain(self.trees.iter().map(|tree| &tree.target)).try_for_each(|target| place(target))?;
+        self.mounts.iter().try_for_each(HostMount::check)?;
+        std::iter::once(&self.rootfs)
+            .chain(self.trees.iter().map(|tree| &tree.source))
+            .try_for_each(|one| directory(one))
+    }
+}
+
+/// Refuses what cannot be the place of something in a machine.
+fn place(target: &Path) -> Result<()> {
+    let plain = target.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
+    if target.is_absolute() && target != Path::new("/") && plain {
+        return Ok(());
+    }
+    let problem = "is no place in a machine: it must be absolute, without \"..\" and not the root";
+    Err(Error::new(ErrorKind::State, format!("{} {problem}", target.display())))
+}
+
+/// Refuses what is no directory of this host.
+fn directory(source: &Path) -> Result<()> {
+    match source.is_dir() {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::NotFound, format!("{} is no directory", source.display()))),
     }
 }
 
@@ -209,6 +253,18 @@ pub trait Machine: Send + Sync {
 
     /// Reads a file of it, running or not.
     async fn get(&self, path: &std::path::Path) -> Result<Vec<u8>>;
+
+    /// Has these directories of this host in the machine from now on, running or not, and no others of before.
+    ///
+    /// # Errors
+    /// `State` where its [`Capabilities::mounts`](crate::Capabilities::mounts) is not [`Mounts::Live`].
+    ///
+    /// [`Mounts::Live`]: crate::Mounts::Live
+    async fn set_mounts(&self, mounts: &[HostMount]) -> Result<()> {
+        let _ = mounts;
+        let message = format!("the directories of this host that are in machine {} cannot change", self.name());
+        Err(Error::new(ErrorKind::State, message))
+    }
 
     /// What its first process wrote on its console since it was last powered on.
     async fn console(&self) -> Result<Vec<u8>>;

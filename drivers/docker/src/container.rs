@@ -10,7 +10,7 @@ use bollard::models::{
     HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, NetworkingConfig,
     PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use kcl_driver_api::{MachineSpec, Protocol, PublishedPort};
+use kcl_driver_api::{HostMount, MachineSpec, Protocol, PublishedPort};
 
 use crate::console;
 use crate::image::Image;
@@ -79,7 +79,9 @@ fn host_config(names: &MachineNames, spec: &MachineSpec, image: &Image, swap_lim
         ipc_mode: Some("private".to_owned()),
         userns_mode: Some("host".to_owned()),
         tmpfs: Some(texts(&IN_MEMORY)),
-        mounts: Some(spec.volumes.iter().map(|volume| self::volume(names, volume)).collect()),
+        mounts: Some(
+            spec.volumes.iter().map(|volume| self::volume(names, volume)).chain(spec.mounts.iter().map(bind)).collect(),
+        ),
         network_mode: Some(network.to_owned()),
         port_bindings: Some(spec.ports.iter().map(|port| (machine_port(port), Some(vec![binding(port)]))).collect()),
         restart_policy: Some(restart(false)),
@@ -118,6 +120,16 @@ fn volume(names: &MachineNames, target: &std::path::Path) -> Mount {
         source: Some(names.volume(target)),
         target: Some(target.to_string_lossy().into_owned()),
         volume_options: Some(MountVolumeOptions { labels: Some(names.labels()), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    }
+}
+
+fn bind(mount: &HostMount) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.to_string_lossy().into_owned()),
+        target: Some(mount.target.to_string_lossy().into_owned()),
+        read_only: Some(mount.read_only),
         ..Mount::default()
     }
 }

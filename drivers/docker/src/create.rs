@@ -112,6 +112,7 @@ async fn change(engine: &Engine, names: &MachineNames, there: &MachineSpec, spec
     match () {
         () if there.address != spec.address => return fixed("address"),
         () if there.ports != spec.ports => return fixed("published ports"),
+        () if there.mounts != spec.mounts => return fixed("mounts"),
         () if there.volumes != spec.volumes => return fixed("volumes"),
         () if there.init != spec.init => return fixed("first process"),
         () => {}

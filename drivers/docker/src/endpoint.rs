@@ -52,6 +52,13 @@ pub(crate) struct SshHost {
     pub socket: PathBuf,
 }
 
+impl Address {
+    /// Whether the engine runs on this host, or as if it did.
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(self, Address::Unix(_))
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

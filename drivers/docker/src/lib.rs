@@ -32,8 +32,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
-    Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec, PreflightRequest,
-    Result,
+    Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
+    PreflightRequest, Result,
 };
 use kcl_driver_local::turn::in_turn;
 use tokio::sync::OnceCell;
@@ -85,8 +85,10 @@ impl DockerDriver {
 #[async_trait]
 impl Driver for DockerDriver {
     async fn capabilities(&self, _: &str) -> Result<Capabilities> {
-        let reach = self.context.engine().await?.reach()?;
-        Ok(Capabilities { reach, shares_host_kernel: true, limits_from_outside: true })
+        let engine = self.context.engine().await?;
+        // A path means this host's files only to an engine of this host.
+        let mounts = if engine.endpoint.address.is_here() { Mounts::AtCreation } else { Mounts::Never };
+        Ok(Capabilities { reach: engine.reach()?, shares_host_kernel: true, limits_from_outside: true, mounts })
     }
 
     async fn health(&self) -> Result<Health> {

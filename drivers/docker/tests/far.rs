@@ -74,6 +74,7 @@ async fn far_away() {
         trees: Vec::new(),
         volumes: vec![VOLUME.into()],
         ports: Vec::new(),
+        mounts: Vec::new(),
         init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
         labels: [("kcl.cluster".into(), "kd-far".into())].into(),
     };

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
     Capabilities, Driver, Error, ErrorKind, Exec, ExecOutput, Finding, Health, Link, Machine, MachineInfo, MachineSpec,
-    Network, NetworkSpec, PreflightRequest, Reach, Result,
+    Mounts, Network, NetworkSpec, PreflightRequest, Reach, Result,
 };
 
 use crate::machine::FakeMachine;
@@ -109,7 +109,12 @@ fn world(world: &Mutex<World>) -> MutexGuard<'_, World> {
 #[async_trait]
 impl Driver for FakeDriver {
     async fn capabilities(&self, _: &str) -> Result<Capabilities> {
-        Ok(Capabilities { reach: Reach::Address, shares_host_kernel: true, limits_from_outside: true })
+        Ok(Capabilities {
+            reach: Reach::Address,
+            shares_host_kernel: true,
+            limits_from_outside: true,
+            mounts: Mounts::Never,
+        })
     }
 
     async fn health(&self) -> Result<Health> {

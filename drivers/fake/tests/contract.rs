@@ -19,6 +19,7 @@ fn spec(name: &str, address: Ipv4Addr) -> MachineSpec {
         trees: Vec::new(),
         volumes: vec![VOLUME.into()],
         ports: Vec::new(),
+        mounts: Vec::new(),
         init: vec!["/init".into()],
         labels: [("kcl.cluster".into(), "fake".into())].into(),
     }

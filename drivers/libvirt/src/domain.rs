@@ -214,6 +214,7 @@ mod tests {
             trees: Vec::new(),
             volumes: Vec::new(),
             ports: vec![port],
+            mounts: Vec::new(),
             init: vec!["/init".into()],
             labels: [("kcl.role".into(), "worker".into())].into(),
         };

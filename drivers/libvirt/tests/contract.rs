@@ -104,6 +104,7 @@ fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineS
         trees: Vec::new(),
         volumes: vec![VOLUME.into(), "/var/log".into()],
         ports: Vec::new(),
+        mounts: Vec::new(),
         init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
         labels: [("kcl.cluster".into(), cluster.into())].into(),
     }

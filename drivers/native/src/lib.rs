@@ -18,13 +18,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
-    Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec, PreflightRequest,
-    Reach, Result,
+    Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
+    PreflightRequest, Reach, Result,
 };
 
 use kcl_driver_oci::{
-    access, cgroup, config, create, delete, disk, doing, exec, host, layout, list, measures, netlink, nft, process,
-    run, try_out, turn,
+    access, cgroup, config, create, delete, disk, doing, exec, host, host_mounts, layout, list, measures, netlink, nft,
+    process, run, try_out, turn,
 };
 
 use crate::layout::Layout;
@@ -67,7 +67,12 @@ impl NativeDriver {
 #[async_trait]
 impl Driver for NativeDriver {
     async fn capabilities(&self, _: &str) -> Result<Capabilities> {
-        Ok(Capabilities { reach: Reach::Address, shares_host_kernel: true, limits_from_outside: true })
+        Ok(Capabilities {
+            reach: Reach::Address,
+            shares_host_kernel: true,
+            limits_from_outside: true,
+            mounts: Mounts::Live,
+        })
     }
 
     async fn health(&self) -> Result<Health> {

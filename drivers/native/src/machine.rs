@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, File, Machine, MachineInfo, MachineSpec, Result};
+use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, File, HostMount, Machine, MachineInfo, MachineSpec, Result};
 
 use crate::Context;
 use crate::access;
 use crate::doing::blocking;
 use crate::exec;
+use crate::host_mounts;
 use crate::layout::MachineNames;
 use crate::list;
 use crate::power;
@@ -77,6 +78,11 @@ impl Machine for NativeMachine {
     async fn get(&self, path: &Path) -> Result<Vec<u8>> {
         let (names, path) = (self.names.clone(), path.to_owned());
         blocking(move || access::get(&names, &path)).await
+    }
+
+    async fn set_mounts(&self, mounts: &[HostMount]) -> Result<()> {
+        let (names, mounts) = (self.names.clone(), mounts.to_vec());
+        in_turn(self.names.dir.display(), blocking(move || host_mounts::set(&names, &mounts))).await
     }
 
     async fn console(&self) -> Result<Vec<u8>> {

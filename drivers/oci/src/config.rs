@@ -119,6 +119,11 @@ fn mounts(names: &MachineNames, spec: &MachineSpec) -> Vec<Value> {
         let options: &[&str] = if bind.read_only { &["rbind", "rprivate", "ro"] } else { &["rbind", "rshared"] };
         json!({ "destination": bind.target, "type": "bind", "source": bind.source, "options": options })
     }));
+    mounts.extend(spec.mounts.iter().map(|host| {
+        // Read-only with all that is mounted below it.
+        let options: &[&str] = if host.read_only { &["rbind", "rshared", "rro"] } else { &["rbind", "rshared"] };
+        json!({ "destination": host.target, "type": "bind", "source": host.source, "options": options })
+    }));
     mounts
 }
 

@@ -16,6 +16,7 @@ pub mod delete;
 pub mod exec;
 pub mod files;
 pub mod host;
+pub mod host_mounts;
 pub mod layout;
 pub mod list;
 pub mod measures;

@@ -100,6 +100,7 @@ mod tests {
                 machine_port: 6443,
                 protocol: Protocol::Tcp,
             }],
+            mounts: Vec::new(),
             init: vec!["/init".into()],
             labels: Default::default(),
         }

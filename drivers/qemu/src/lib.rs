@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
-    Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec, PreflightRequest,
-    Reach, Result,
+    Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
+    PreflightRequest, Reach, Result,
 };
 pub use kcl_driver_vm::GuestFiles;
 use kcl_driver_vm::images::Images;
@@ -75,7 +75,7 @@ impl Driver for QemuDriver {
             true => Reach::Address,
             false => Reach::Published { bind: loopback, at: loopback },
         };
-        Ok(Capabilities { reach, shares_host_kernel: false, limits_from_outside: false })
+        Ok(Capabilities { reach, shares_host_kernel: false, limits_from_outside: false, mounts: Mounts::Never })
     }
 
     async fn health(&self) -> Result<Health> {

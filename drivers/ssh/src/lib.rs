@@ -31,8 +31,8 @@ use async_trait::async_trait;
 use futures::future::try_join_all;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
-    Capabilities, Driver, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Network, NetworkSpec,
-    PreflightRequest, Reach, Result,
+    Capabilities, Driver, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network,
+    NetworkSpec, PreflightRequest, Reach, Result,
 };
 use kcl_ssh_host::protocol::{self, Done, Name, Request};
 
@@ -140,7 +140,12 @@ fn unfinished(error: Error, cluster: &str) -> Error {
 #[async_trait]
 impl Driver for SshDriver {
     async fn capabilities(&self, _: &str) -> Result<Capabilities> {
-        Ok(Capabilities { reach: Reach::Address, shares_host_kernel: false, limits_from_outside: true })
+        Ok(Capabilities {
+            reach: Reach::Address,
+            shares_host_kernel: false,
+            limits_from_outside: true,
+            mounts: Mounts::Never,
+        })
     }
 
     async fn health(&self) -> Result<Health> {

@@ -31,6 +31,7 @@ fn fixture(bench: &Bench) -> Fixture {
         trees: Vec::new(),
         volumes: vec![VOLUME.into()],
         ports: Vec::new(),
+        mounts: Vec::new(),
         init: init(),
         labels: [("kcl.cluster".to_owned(), cluster.clone())].into(),
     };

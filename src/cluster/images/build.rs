@@ -66,8 +66,7 @@ pub async fn build_image(
         enable(app, cluster, &[ADDON.to_owned()], options).await?;
     }
     let artifacts = Artifacts::open(&app.store.paths().cache, options.artifacts.clone())?;
-    let client =
-        artifacts.fetch(&[ADDON.to_owned()], &options.way, &app.progress).await?.remove(0).join("bin/buildctl");
+    let client = artifacts.tool(ADDON, "buildctl", &options.way, &app.progress).await?;
     let builder: Arc<dyn Machine> = Arc::from(all.into_iter().next().expect("a cluster has a node"));
     let builder_name = builder.name().to_owned();
     let work = async {

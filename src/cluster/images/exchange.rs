@@ -8,6 +8,7 @@ use kcl_driver_api::Exec;
 use kcl_node_spec::paths;
 
 use super::{LoadedImage, connect, distribute, machines, scratch, unknown};
+use crate::artifacts::image_config::ImageConfig;
 use crate::cluster::{App, interruptible};
 use crate::error::{Error, Family, Result};
 use crate::images::auth;
@@ -17,7 +18,7 @@ use crate::images::meter::{Meter, size};
 use crate::images::reference::{familiar, normalize};
 use crate::images::save;
 use crate::images::source::node;
-use crate::images::source::rootfs::{self, Run};
+use crate::images::source::rootfs;
 
 /// Where nodes are told of registries.
 const HOSTS: &str = "/etc/containerd/certs.d";
@@ -28,7 +29,7 @@ pub async fn import_image(
     cluster: &str,
     archive: &str,
     name: &str,
-    run: Run,
+    run: &ImageConfig,
     nodes: &[String],
 ) -> Result<LoadedImage> {
     let name = normalize(name)?;

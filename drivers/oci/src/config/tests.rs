@@ -25,6 +25,7 @@ fn spec() -> MachineSpec {
         ],
         volumes: vec!["/var/lib/containerd".into(), "/var/log".into()],
         ports: Vec::new(),
+        mounts: Vec::new(),
         init: vec!["/opt/kcl/agent/kcl-node".into()],
         labels: [("kcl.cluster".into(), "kcl".into())].into(),
     }

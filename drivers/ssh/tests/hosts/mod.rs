@@ -82,6 +82,7 @@ impl Hosts {
                 trees: Vec::new(),
                 volumes: vec!["/var/lib".into()],
                 ports: Vec::new(),
+                mounts: Vec::new(),
                 init: init(*kind),
                 labels: [("kcl.cluster".to_owned(), name.to_owned())].into(),
             };

@@ -1,0 +1,69 @@
+//! `kcl mount`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::output::{self, Output};
+use crate::cluster::{self, App};
+use crate::config;
+use crate::error::{Error, Family, Result};
+
+/// What is mounted where.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A directory here, and where it is to be in all nodes; read-only with :ro. Without it, list what is mounted
+    #[arg(value_name = "HOST:NODE[:ro]")]
+    mount: Option<String>,
+
+    /// Take away what the nodes have mounted at this path
+    #[arg(long, value_name = "NODE", conflicts_with = "mount")]
+    remove: Option<PathBuf>,
+
+    /// How the list is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// A line of the list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    host: PathBuf,
+    node: PathBuf,
+    read_only: bool,
+}
+
+/// Mounts, takes away, or lists.
+pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+    if let Some(text) = &args.mount {
+        let mount = config::parse_mount(text, Path::new("")).map_err(|problem| Error::new(Family::Usage, problem))?;
+        let told = mount.clone();
+        match cluster::mount(app, profile, mount).await? {
+            true => app.progress.info(format!(
+                "{} is {} in all nodes of \"{profile}\", until: kcl mount -p {profile} --remove {}",
+                told.source.display(),
+                told.target.display(),
+                told.target.display()
+            )),
+            false => app.progress.info(format!("{} is there already", told.target.display())),
+        }
+    } else if let Some(target) = &args.remove {
+        cluster::unmount(app, profile, target).await?;
+    } else {
+        let rows = cluster::mounts(app, profile)?.into_iter();
+        let rows = rows.map(|mount| Row { host: mount.source, node: mount.target, read_only: mount.read_only });
+        match args.output {
+            Output::Json => output::json(&rows.collect::<Vec<_>>())?,
+            Output::Text => output::table(
+                ["HOST", "NODE", "MODE"],
+                rows.map(|row| {
+                    let mode = if row.read_only { "ro" } else { "rw" };
+                    [row.host.display().to_string(), row.node.display().to_string(), mode.to_owned()]
+                }),
+            ),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
