@@ -33,6 +33,7 @@ libvirt-daemon-driver-qemu /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/l
 iptables                /usr/sbin/iptables
 apache2-utils           /usr/bin/htpasswd
 openssl                 /usr/bin/openssl
+podman                  /usr/bin/podman
 python3-pip             /usr/bin/pip3
 "
 fi

@@ -6,6 +6,7 @@ mod support;
 
 mod archive;
 mod errors;
+mod podman;
 mod sources;
 
 use std::fs;
@@ -170,6 +171,13 @@ fn builds(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     assert_eq!(runs_everywhere(cluster, "team/built:1", "Never"), "second\nkept");
     let failed = cluster.kcl(["image", "build", path, "-t", "built:2", "--target", "none"]);
     assert!(!failed.succeeded(), "{failed}");
+    // Into a registry, too: from there it comes back.
+    cluster.kcl(["addons", "enable", "registry"]).ok();
+    let name = "localhost:5000/team/built:1";
+    cluster.kcl(["image", "build", path, "-t", name, "--push", "--build-arg", "WORD=pushed"]).ok();
+    cluster.kcl(["image", "rm", name]).ok();
+    cluster.kcl(["image", "pull", name]).ok();
+    assert_eq!(runs_everywhere(cluster, name, "Never"), "pushed\nkept");
     // A tool of the host, at the same BuildKit.
     let workers = ["image", "env", "--", "sh", "-c", "test -S \"${BUILDKIT_HOST#unix://}\" && echo there"];
     assert_eq!(cluster.kcl(workers).ok(), "there");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::loaded;
+use crate::podman::Podman;
 use crate::support::dockerd::Dockerd;
 use crate::support::{TestCluster, own_network};
 
@@ -135,6 +136,14 @@ pub fn all_ways(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     nothing("an OCI layout", &named);
     assert_eq!(named["repoTags"], serde_json::json!(["docker.io/library/renamed:1"]));
     cluster.kcl(["image", "rm", "renamed:1"]).ok();
+    // Podman's service has Docker's API.
+    let podman = Podman::start(&cluster.home.scratch().join("podman"), &archive);
+    let load = cluster.command(["image", "load", "app:1", "-o", "json"]).env("DOCKER_HOST", podman.host()).output();
+    let list = serde_json::from_slice::<serde_json::Value>(&load.expect("kcl").stdout).expect("JSON");
+    for (node, sent) in list[0]["nodes"].as_object().expect("nodes") {
+        // Podman writes archives in its own words; the layers are the same.
+        assert!(sent["sent"].as_u64().is_some_and(|bytes| bytes < MIB / 10), "Podman, on {node}: {list:#}");
+    }
     developer.docker(&["rmi", "app:1"]);
     developer.docker(&["load", "--input", saved.to_str().expect("a path")]);
     assert!(developer.docker(&["images", "--quiet", "app:1"]).len() > 4);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kcl_driver_api::{MachineSpec, Result};
-use kcl_driver_vm::accelerator::Accelerator;
+use kcl_driver_vm::accelerator::{Accelerator, EMULATED_CPU};
 use kcl_driver_vm::channel::PORTS;
 use kcl_driver_vm::network::{Segment, tap};
 use kcl_driver_vm::{Disk, Guest, MachineNames};
@@ -44,8 +44,12 @@ impl Definition<'_> {
     /// `State` for a port that QEMU cannot publish.
     pub(crate) fn render(&self) -> Result<String> {
         let (kind, cpu) = match self.accelerator {
-            Accelerator::Kvm => ("kvm", "host-passthrough"),
-            Accelerator::Emulation => ("qemu", "maximum"),
+            Accelerator::Kvm => ("kvm", element("cpu").with("mode", "host-passthrough")),
+            Accelerator::Emulation => {
+                let model = element("model").with("fallback", "forbid").text(EMULATED_CPU);
+                let cpu = element("cpu").with("mode", "custom").with("match", "exact").with("check", "none");
+                ("qemu", cpu.holding([model]))
+            }
         };
         let guest = self.guest;
         let mut domain = element("domain").with("type", kind).with("xmlns:qemu", QEMU).holding([
@@ -61,7 +65,7 @@ impl Definition<'_> {
                 element("cmdline").text(self.accelerator.command_line("")),
             ]),
             element("features").holding([element("acpi"), element("apic"), element("vmport").with("state", "off")]),
-            element("cpu").with("mode", cpu),
+            cpu,
             element("clock").with("offset", "utc"),
             // No second boot: what the next one is given is written by kcl.
             element("on_poweroff").text("destroy"),

@@ -116,7 +116,7 @@ mod tests {
         let segment = segment.unwrap();
         let line = machine(&names, &spec(), &guest, &segment, Accelerator::Emulation).unwrap().join(" ");
         for part in [
-            "-accel tcg,thread=multi -cpu max -smp 2 -m 1024M -kernel /k -initrd /i",
+            "-accel tcg,thread=multi -cpu Westmere -smp 2 -m 1024M -kernel /k -initrd /i",
             "readonly=off,file=/nonexistent/a,,b/clusters/kcl/vms/kcl/data.ext4",
             "net=10.89.0.0/24,host=10.89.0.1,dns=10.89.0.255,dhcpstart=10.89.0.2,hostfwd=tcp:127.0.0.1:40000-10.89.0.2:6443",
             "name=kcl.15",

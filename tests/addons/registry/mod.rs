@@ -20,17 +20,19 @@ pub fn story(cluster: &TestCluster<'_>) {
     image.push(&format!("http://127.0.0.1:{PORT}"), "team/tool", "one");
     pulled_everywhere(cluster, &format!("{NAME}/team/tool:one"), "pulled");
 
-    // What a node pushes is there for the others, too.
-    let nodes = cluster.node_names();
-    let ctr = "/opt/kcl/components/bin/ctr -n k8s.io images";
-    let pushed = format!("{NAME}/from-node:two");
-    let line = format!(
-        "{ctr} pull --hosts-dir /etc/containerd/certs.d {NAME}/team/tool:one >/dev/null && \
-         {ctr} tag --force {NAME}/team/tool:one {pushed} && \
-         {ctr} push --hosts-dir /etc/containerd/certs.d {pushed} >/dev/null"
-    );
-    cluster.ssh(&nodes[1], &line).ok();
+    // What a node pushes is there for the others, too; and all have what kcl lets them pull.
+    let (pulled, pushed) = (format!("{NAME}/team/tool:one"), format!("{NAME}/from-node:two"));
+    cluster.kcl(["image", "pull", &pulled]).ok();
+    cluster.kcl(["image", "tag", &pulled, &pushed]).ok();
+    cluster.kcl(["image", "push", &pushed]).ok();
+    cluster.kcl(["image", "rm", &pushed]).ok();
     pulled_everywhere(cluster, &pushed, "from-node");
+    let list = cluster.kcl(["image", "ls", "--format", "json"]).json();
+    let mut rows = list.as_array().expect("a list").iter();
+    let row = rows.find(|row| row["repoTags"].as_array().is_some_and(|tags| tags.iter().any(|tag| *tag == *pulled)));
+    assert_eq!(row.expect("it was pulled")["nodes"], serde_json::json!(cluster.node_names()));
+    let missing = cluster.kcl(["image", "pull", &format!("{NAME}/nothing:1")]);
+    assert!(!missing.succeeded() && missing.stderr.contains("nothing:1"), "{missing}");
 
     mirrored(cluster, &image);
 }
