@@ -157,7 +157,8 @@ impl Cluster {
         own.into_iter().chain(self.flags()).collect()
     }
 
-    fn timed(&self, arguments: &[&str]) -> Result<Timing, Box<dyn Error>> {
+    /// From a command to its end.
+    pub fn timed(&self, arguments: &[&str]) -> Result<Timing, Box<dyn Error>> {
         let begun = Instant::now();
         self.kcl(arguments)?;
         Ok(Timing { total: begun.elapsed(), parts: Vec::new() })
@@ -179,7 +180,8 @@ impl Cluster {
         command
     }
 
-    fn kcl(&self, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    /// Runs kcl for this cluster.
+    pub fn kcl(&self, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         let status = self.command().args(arguments).status()?;
         if status.success() { Ok(()) } else { Err(format!("kcl {}: {status}", arguments.join(" ")).into()) }
     }

@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, LIMIT, Timing};
 const PORT: u16 = 30080;
 
 /// Puts the deployment in, and stays until it is told to end.
-const COMMAND: [&str; 3] = ["sh", "-c", r#"kubectl apply -f "$0" && read -r line <"$1""#];
+const COMMAND: [&str; 3] = ["sh", "-c", r#"kubectl create -f "$0" && read -r line <"$1""#];
 
 /// From the command to its end.
 pub fn measure(cluster: &Cluster) -> Result<Timing, Box<dyn Error>> {

@@ -8,6 +8,7 @@
 //! names the drivers, as in `native,docker`; what one needs besides is in `KCL_BENCH_<DRIVER>_FLAGS`, as in
 //! `KCL_BENCH_SSH_FLAGS="--host root@10.0.0.2 --host root@10.0.0.3 --host root@10.0.0.4"`.
 
+mod addons;
 mod cluster;
 mod floor;
 mod fresh;
@@ -34,6 +35,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for run in 1..=runs {
         eprintln!("run {run} of {runs}");
         table.floor(floor::measure(&warm)?);
+        let with_addons = Cluster::new("bench-addons", &subjects[0], 1)?;
+        addons::measure(&with_addons, |what, timing| table.add(&subjects[0].driver, 1, what, timing))?;
         for subject in &subjects {
             for nodes in [1, 3] {
                 let mut add = |what, timing| table.add(&subject.driver, nodes, what, timing);

@@ -6,11 +6,14 @@ use crate::cluster::Timing;
 use crate::processes::Idle;
 
 /// What is to be reached at least: driver, nodes, what, floors.
-const AIMS: [(&str, usize, &str, f64); 9] = [
+const AIMS: [(&str, usize, &str, f64); 12] = [
     ("native", 1, "start", 2.5),
     ("native", 3, "start", 3.5),
     ("native", 1, "fresh, answers, deleted", 4.0),
     ("native", 1, "the same with a spare", 0.5),
+    ("native", 1, "enable storage", 1.0),
+    ("native", 1, "enable metrics-server", 1.0),
+    ("native", 1, "enable ingress", 2.0),
     ("native", 3, "stop", 1.0),
     ("native", 3, "delete", 1.0),
     ("docker", 1, "start", 3.0),

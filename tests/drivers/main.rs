@@ -1,4 +1,5 @@
-//! Real clusters on the machines of every driver: the same story for each. `tests/cluster` tells more of the native one.
+//! Real clusters on the machines of every driver: the same story for each. `tests/cluster` tells more of the native one, and
+//! `tests/qemu` has virtual machines.
 //! Needs root, and the engines.
 
 #[path = "../support/mod.rs"]
@@ -11,6 +12,5 @@ mod bed;
 mod docker;
 mod mixed;
 mod native;
-mod qemu;
 mod ssh;
 mod story;

@@ -19,6 +19,8 @@ pub fn nodes<'h>(home: &'h Home, profile: &str, count: usize, flags: &[&str]) ->
     cluster.apply(include_str!("../cluster/manifests/web.yaml"));
     pods_reach_each_other(&cluster);
     commands_in_nodes(&cluster);
+    home.step("files and images come and go");
+    files_and_images(&cluster);
 
     home.step("a second start changes nothing");
     let uids = |cluster: &TestCluster<'_>| cluster.pods("app=web").into_iter().map(|pod| pod.uid).collect::<Vec<_>>();
@@ -92,3 +94,27 @@ pub fn commands_in_nodes(cluster: &TestCluster<'_>) {
     }
     cluster.kcl(["logs", "kubelet"]).ok();
 }
+
+/// Files go to every node and come back, and images go from one to all, whatever the way to a machine is.
+fn files_and_images(cluster: &TestCluster<'_>) {
+    let scratch = cluster.home.scratch();
+    let path = |name: &str| scratch.join(name).display().to_string();
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+    std::fs::write(scratch.join("there"), &bytes).expect("a file");
+    for node in cluster.node_names() {
+        cluster.kcl(["cp", &path("there"), &format!("{node}:/root/there")]).ok();
+        cluster.kcl(["cp", &format!("{node}:/root/there"), &path("back")]).ok();
+        assert!(std::fs::read(scratch.join("back")).expect("it came back") == bytes, "{node}");
+    }
+    cluster.kcl(["image", "save", "kcl.local/busybox:1.35", "-o", &path("saved.tar")]).ok();
+    let loaded = cluster.kcl(["image", "load", &path("saved.tar"), "--name", "again:1", "-o", "json"]).json();
+    assert_eq!(loaded[0]["nodes"].as_object().map(|nodes| nodes.len()), Some(cluster.node_names().len()), "{loaded}");
+    let list = cluster.kcl(["image", "ls", "--format", "json"]).json();
+    let has = |row: &&Value| row["repoTags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == AGAIN));
+    let row = list.as_array().and_then(|rows| rows.iter().find(has)).expect("the image under its new name");
+    assert_eq!(row["nodes"], serde_json::json!(cluster.node_names()));
+    cluster.kcl(["image", "rm", "again:1"]).ok();
+}
+
+/// The whole name of `again:1`.
+const AGAIN: &str = "docker.io/library/again:1";

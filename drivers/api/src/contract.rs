@@ -4,8 +4,11 @@
 //! it is ready to end on SIGTERM. They panic where the driver does not keep the contract, and leave nothing behind where it does.
 
 use std::future::Future;
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use futures::future::try_join_all;
 
 use crate::{
     Driver, ErrorKind, Exec, File, Finding, HostMount, Machine, MachineSpec, Mounts, Network, NetworkSpec, Power,
-    PreflightRequest, Severity, Stdin,
+    PreflightRequest, Severity, Stdin, Stdout,
 };
 
 /// What the first process of a test machine writes on its console.
@@ -70,6 +73,7 @@ impl Fixture {
 pub async fn all(driver: &dyn Driver, fixture: &Fixture) {
     several_at_once(driver, fixture).await;
     commands(driver, fixture).await;
+    streams(driver, fixture).await;
     files(driver, fixture).await;
     many_files(driver, fixture).await;
     power_cycles(driver, fixture).await;
@@ -119,6 +123,32 @@ pub async fn commands(driver: &dyn Driver, fixture: &Fixture) {
 
     machine.power_off(GRACE).await.expect("powered off");
     assert_eq!(machine.exec(Exec::new(["true"])).await.expect_err("it does not run").kind, ErrorKind::State);
+    fixture.end(driver).await;
+}
+
+/// A command whose streams are pipes: what is said is answered before the input ends, and all of it comes through.
+pub async fn streams(driver: &dyn Driver, fixture: &Fixture) {
+    let (_, machine) = fixture.one(driver).await;
+    let (input, mut to) = std::io::pipe().expect("a pipe");
+    let (mut from, output) = std::io::pipe().expect("a pipe");
+    let talk = std::thread::spawn(move || {
+        to.write_all(b"ping").expect("it reads");
+        let mut answer = [0; 4];
+        from.read_exact(&mut answer).expect("it answers while it reads");
+        assert_eq!(&answer, b"ping");
+        let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        let sent = bytes.clone();
+        let sending = std::thread::spawn(move || to.write_all(&sent).expect("it reads"));
+        let mut all = Vec::new();
+        from.read_to_end(&mut all).expect("it ends");
+        sending.join().expect("all was sent");
+        assert!(all == bytes, "cat gives back what it reads");
+    });
+    let (input, output) = (Arc::new(OwnedFd::from(input)), Arc::new(OwnedFd::from(output)));
+    let cat = Exec { stdin: Stdin::From(input), stdout: Stdout::To(output), ..Exec::new(["cat"]) };
+    let ended = machine.exec(cat).await.expect("cat");
+    assert_eq!((ended.code, ended.stdout.len()), (0, 0));
+    talk.join().expect("all was as it should be");
     fixture.end(driver).await;
 }
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use futures::executor::block_on;
 use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
-use kcl_driver_api::{Driver, Exec, ExecOutput, MachineSpec, NetworkSpec, Power, Stdin};
+use kcl_driver_api::{Driver, Exec, ExecOutput, MachineSpec, NetworkSpec, Power, Stdin, Stdout};
 use kcl_driver_fake::{FakeDriver, FakeExec};
 
 fn spec(name: &str, address: Ipv4Addr) -> MachineSpec {
@@ -38,6 +38,12 @@ fn shell(driver: &FakeDriver, command: &FakeExec<'_>) -> ExecOutput {
         ["sh", "-c", "printf %s \"$KCL_TEST\""] => output(0, command.exec.env[0].1.as_bytes(), b""),
         ["cat"] => match &command.exec.stdin {
             Stdin::Bytes(bytes) => output(0, bytes, b""),
+            Stdin::From(from) => {
+                let Stdout::To(to) = &command.exec.stdout else { panic!("cat into {:?}", command.exec.stdout) };
+                let file = |fd: &std::os::fd::OwnedFd| std::fs::File::from(fd.try_clone().unwrap());
+                std::io::copy(&mut file(from), &mut file(to)).unwrap();
+                output(0, b"", b"")
+            }
             _ => output(0, b"", b""),
         },
         ["sh", "-c", "cat /etc/kcl-many/*/*"] => {

@@ -70,7 +70,7 @@ pub fn config(names: &MachineNames, spec: &MachineSpec, lends: &Lends, attachmen
         },
         "root": { "path": names.rootfs(), "readonly": false },
         "hostname": spec.name,
-        "mounts": mounts(names, spec),
+        "mounts": mounts(names, spec, lends),
         "annotations": spec.labels,
         "linux": {
             "namespaces": namespaces.iter().map(|kind| json!({ "type": kind })).collect::<Vec<_>>(),
@@ -101,7 +101,7 @@ fn cgroups_path(names: &MachineNames, cgroups: Cgroups) -> String {
     }
 }
 
-fn mounts(names: &MachineNames, spec: &MachineSpec) -> Vec<Value> {
+fn mounts(names: &MachineNames, spec: &MachineSpec, lends: &Lends) -> Vec<Value> {
     let mount = |target: &str, kind: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": kind, "options": options });
     let mut mounts = vec![
         mount("/proc", "proc", &["nosuid", "nodev", "noexec"]),
@@ -120,8 +120,12 @@ fn mounts(names: &MachineNames, spec: &MachineSpec) -> Vec<Value> {
         json!({ "destination": bind.target, "type": "bind", "source": bind.source, "options": options })
     }));
     mounts.extend(spec.mounts.iter().map(|host| {
-        // Read-only with all that is mounted below it.
-        let options: &[&str] = if host.read_only { &["rbind", "rshared", "rro"] } else { &["rbind", "rshared"] };
+        let options: &[&str] = match host.read_only {
+            false => &["rbind", "rshared"],
+            // With all that is mounted below it, where the kernel can.
+            true if lends.read_only_trees => &["rbind", "rshared", "rro"],
+            true => &["rbind", "rshared", "ro"],
+        };
         json!({ "destination": host.target, "type": "bind", "source": host.source, "options": options })
     }));
     mounts

@@ -37,6 +37,8 @@ pub struct Lends {
     pub devices: Vec<&'static Device>,
     /// Swap can be limited.
     pub swap_limit: bool,
+    /// A tree of mounts can be made read-only as a whole: mount_setattr(2), of Linux 5.12.
+    pub read_only_trees: bool,
 }
 
 /// A character device that a node can use where the host has it.
@@ -128,6 +130,7 @@ impl Lends {
             open_files: allowed.min(OPEN_FILES),
             devices: OPTIONAL_DEVICES.iter().filter(|device| Path::new(device.path).exists()).collect(),
             swap_limit: swap,
+            read_only_trees: is_since(&fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default(), (5, 12)),
         })
     }
 
@@ -136,6 +139,12 @@ impl Lends {
         let lent = |bit: &usize| self.capabilities & (1 << bit) != 0;
         (0..CAPABILITIES.len()).filter(lent).map(|bit| format!("CAP_{}", CAPABILITIES[bit])).collect()
     }
+}
+
+/// Whether a kernel of this release, such as `6.1.0-37-amd64`, is as new as a version.
+fn is_since(release: &str, version: (u32, u32)) -> bool {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|found| found >= version)
 }
 
 /// Whether a set holds a capability, named without `CAP_`.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kcl_driver_api::{Tree, TreeUse};
+use kcl_driver_api::{HostMount, Tree, TreeUse};
 use oci_spec::runtime::Spec;
 
 use super::*;
@@ -38,6 +38,7 @@ fn lends(cgroups: Cgroups) -> Lends {
         open_files: 1_048_576,
         devices: OPTIONAL_DEVICES.iter().collect(),
         swap_limit: true,
+        read_only_trees: true,
     }
 }
 
@@ -164,4 +165,21 @@ fn what_lies_where_while_the_machine_is_stopped() {
     let backing = |target: &str| names.backing(&spec(), Path::new(target));
     assert_eq!(backing("/var/lib/containerd/io.x"), names.volume(Path::new("/var/lib/containerd")).join("io.x"));
     assert_eq!(backing("/etc/kcl"), names.dir.join("upper/etc/kcl"));
+}
+
+#[test]
+fn directories_of_the_host_are_read_only_as_far_as_the_kernel_can() {
+    let mount = |target: &str, read_only| HostMount { source: "/src".into(), target: target.into(), read_only };
+    let machine = MachineSpec { mounts: vec![mount("/a", false), mount("/b", true)], ..spec() };
+    for (read_only_trees, word) in [(true, "rro"), (false, "ro")] {
+        let config = config(&names(), &machine, &Lends { read_only_trees, ..lends(Cgroups::V2) }, LINK);
+        let options: Vec<_> = config["mounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|mount| mount["source"] == "/src")
+            .map(|mount| mount["options"].clone())
+            .collect();
+        assert_eq!(options, [json!(["rbind", "rshared"]), json!(["rbind", "rshared", word])]);
+    }
 }

@@ -1,8 +1,16 @@
-//! Virtual machines of QEMU, emulated where the host has no KVM. Emulated Kubernetes is slow, so it is one node; that
-//! machines reach each other is in the contract.
+//! The story of `tests/drivers` on virtual machines of QEMU, emulated where the host has no KVM. Emulated Kubernetes is slow,
+//! so it is one node; that machines reach each other is in the contract. It is a program of its own because `tests/run.sh`
+//! runs it alone: emulation takes all cores that there are, and Kubernetes gives requests up that take seconds.
 
-use crate::story;
-use crate::support::Home;
+#[path = "../support/mod.rs"]
+mod support;
+
+// The other drivers' tests use the rest of it.
+#[allow(dead_code)]
+#[path = "../drivers/story.rs"]
+mod story;
+
+use support::Home;
 
 /// No addons: emulated, every pod takes its time, and the story asks for none of theirs.
 const CLUSTER: &str =

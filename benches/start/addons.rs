@@ -1,0 +1,35 @@
+//! How long addons take from `enable` to ready, with their images at hand, and how long a Service of type LoadBalancer waits
+//! for its address.
+
+use std::error::Error;
+
+use crate::cluster::{Cluster, Timing};
+
+/// What is enabled, each with what it is called in the table.
+const ADDONS: [(&str, &str); 3] =
+    [("storage", "enable storage"), ("metrics-server", "enable metrics-server"), ("ingress", "enable ingress")];
+
+/// Waits for the address of a Service that was just made.
+const ADDRESS: [&str; 6] = [
+    "wait",
+    "service/balanced",
+    "--for=jsonpath={.status.loadBalancer.ingress[0].ip}",
+    "--timeout=60s",
+    "-n",
+    "default",
+];
+
+/// On a cluster that this starts. Nothing is timed but what is told to `add`.
+pub fn measure(cluster: &Cluster, mut add: impl FnMut(&'static str, Timing)) -> Result<(), Box<dyn Error>> {
+    cluster.kcl(&["artifacts", "fetch", "--addons", "all"])?;
+    cluster.start()?;
+    cluster.kcl(&["addons", "disable", "storage"])?;
+    for (name, what) in ADDONS {
+        add(what, cluster.timed(&["addons", "enable", name])?);
+    }
+    cluster.kcl(&["kubectl", "--", "create", "service", "loadbalancer", "balanced", "--tcp=80:80"])?;
+    let wait = ["kubectl", "--"].iter().chain(&ADDRESS).copied().collect::<Vec<_>>();
+    add("LoadBalancer address", cluster.timed(&wait)?);
+    cluster.delete()?;
+    Ok(())
+}
