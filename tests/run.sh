@@ -34,6 +34,8 @@ run() {
         printf '\n== %s: exit code %d after %d s\n' "${1##*/}" "$code" $((SECONDS - begun))
         cat "$log"
     } 9>"$work/turn"
+    # The last is its own; those before are of tests that it ran.
+    grep '^test result: ' "$log" | tail -n 1 >>"$work/results"
     [ "$code" = 0 ] || echo "${1##*/}" >>"$work/failed"
 }
 export -f run
@@ -46,8 +48,9 @@ grep -vE "$alone" "$work/programs" | xargs -P "${KCL_TEST_LANES:-2}" -L 1 bash -
 { grep -E "$alone" "$work/programs" || true; } | xargs -r -L 1 bash -c 'run "$@"' run
 "$cargo" test --locked --workspace "$@" --doc >"$work/doc.log" 2>&1 || echo doc >>"$work/failed"
 cat "$work/doc.log"
+grep '^test result: ' "$work/doc.log" >>"$work/results" || true
 
-count() { cat "$work"/*.log | sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" | awk '{ sum += $1 } END { print sum + 0 }'; }
+count() { sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" "$work/results" | awk '{ sum += $1 } END { print sum + 0 }'; }
 if [ -s "$work/failed" ]; then
     printf '\nFailed:\n'
     sed 's/^/  /' "$work/failed"
