@@ -7,8 +7,9 @@ target := $(or $(CARGO_TARGET_DIR),target)
 kcl := $(target)/release/kcl
 # Made along with the tests, which run it.
 test_kcl := $(target)/debug/kcl
-# The root file system of hosts that tests log in to.
+# The root file systems of hosts that tests log in to, and of Podman.
 test_host := $(abspath $(target))/test-ssh-host
+test_podman := $(abspath $(target))/test-podman
 
 .PHONY: start build install deps test-deps test test-hosts test-quick bench lint clean
 
@@ -46,17 +47,24 @@ test: test-deps
 	done
 	$(MAKE) test-hosts
 	KCL_TEST_RUNC="$(call artifact,runc)/bin/runc" KCL_TEST_ROOTFS="$(call artifact,node-rootfs)/rootfs" \
-		KCL_TEST_SSH_HOST="$(test_host)" KCL_TEST_KERNEL="$(call artifact,node-kernel)" \
+		KCL_TEST_SSH_HOST="$(test_host)" KCL_TEST_PODMAN="$(test_podman)" KCL_TEST_KERNEL="$(call artifact,node-kernel)" \
 		KCL_TEST_AGENT="$$(ls "$(abspath $(target))"/node-agent/*/node/kcl-node)" \
 		CARGO="$(CARGO)" tests/run.sh $(with_libvirt)
 
-## A Debian with sshd, sudo and systemd, unpacked: what the tests of the ssh driver log in to. Made once.
-test-hosts: $(test_host)
+## Unpacked Debians, made once: one with sshd, sudo and systemd, which the tests of the ssh driver log in to, and a newer one
+## with its Podman.
+test-hosts: $(test_host) $(test_podman)
 
 $(test_host):
 	rm -rf $@.new
 	mmdebstrap --variant=essential --include=openssh-server,sudo,systemd-sysv,dbus,iproute2,nftables,procps,kmod \
 		bookworm $@.new
+	mv $@.new $@
+
+$(test_podman):
+	rm -rf $@.new
+	mmdebstrap --variant=minbase --include=podman,netavark,aardvark-dns,crun,conmon,nftables,iptables,iproute2 \
+		trixie $@.new
 	mv $@.new $@
 
 ## Only what needs neither root nor artifacts.

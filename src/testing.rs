@@ -31,13 +31,14 @@ pub use {k8s_openapi, kube};
 use crate::cluster::fresh_name;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
+use crate::state::Paths;
 
 /// A running cluster of a test. Dropping it deletes it, which takes about a second.
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
-    /// The directory of its kubeconfig.
-    files: tempfile::TempDir,
+    /// Its kubeconfig, among its other files: it goes with them, whoever deletes it.
+    kubeconfig: PathBuf,
 }
 
 /// A namespace of a test. Dropping it begins its deletion.
@@ -61,11 +62,10 @@ impl Cluster {
     /// # Errors
     /// As of [`Cluster::start`].
     pub async fn start_with(flags: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self> {
-        let files = tempfile::Builder::new().prefix("kcl-testing-").tempdir().map_err(|error| {
-            Error::new(Family::Host, format!("no directory for a kubeconfig can be made: {error}")).source(error)
-        })?;
+        let name = fresh_name("test");
+        let kubeconfig = Paths::from_env()?.cluster(&name).join("kubeconfig");
         // Before it is there: a test that is given up while it starts drops it too.
-        let cluster = Cluster { name: fresh_name("test"), files };
+        let cluster = Cluster { name, kubeconfig };
         let process = std::process::id().to_string();
         let mut start = tokio::process::Command::from(cluster.kcl(["start", "--until-exit-of", &process]));
         start.args(flags).kill_on_drop(true);
@@ -94,7 +94,7 @@ impl Cluster {
 
     /// A kubeconfig that has it alone.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.files.path().join("kubeconfig")
+        self.kubeconfig.clone()
     }
 
     /// A client with all rights. Of the runtime that it is made in, so of one test.

@@ -13,12 +13,18 @@ use crate::kubernetes;
 /// The template of the values, in the addon's folder.
 pub const VALUES: &str = "values.yaml";
 
-/// The objects of a chart with these values. Hooks are left out: nothing would run them. What says no namespace is in
-/// the chart's.
+/// The objects of an addon's chart, which is in its folder or in `archive`, with these values. Hooks are left out: nothing
+/// would run them. What says no namespace is in the chart's.
 ///
 /// # Errors
 /// `Usage` for what Helm refuses.
-pub fn render(addon: &Addon, chart: &Chart, values: &str, helm: &Path) -> Result<Vec<DynamicObject>> {
+pub fn render(
+    addon: &Addon,
+    chart: &Chart,
+    archive: Option<&Path>,
+    values: &str,
+    helm: &Path,
+) -> Result<Vec<DynamicObject>> {
     let place = format!("the chart of the addon {}", addon.name);
     let trouble = |error: std::io::Error| {
         Error::new(Family::Internal, format!("{place} cannot be rendered: {error}")).source(error)
@@ -31,7 +37,9 @@ pub fn render(addon: &Addon, chart: &Chart, values: &str, helm: &Path) -> Result
     }
     fs::write(folder.path().join(VALUES), values).map_err(trouble)?;
     let output = Command::new(helm)
-        .args(["template", &addon.name, "chart", "--include-crds", "--no-hooks"])
+        .args(["template", &addon.name])
+        .arg(archive.unwrap_or(Path::new("chart")))
+        .args(["--include-crds", "--no-hooks"])
         .args(["--namespace", &chart.namespace, "--values", VALUES])
         .current_dir(folder.path())
         .output()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use semver::{Version, VersionReq};
 use serde::Deserialize;
 
+use super::registry;
 use super::values::ValueSchema;
 use crate::artifacts::oci;
 use crate::error::{Error, Family, Result};
@@ -47,13 +48,16 @@ pub struct Description {
     /// Addons without which it does not work.
     #[serde(default)]
     pub needs: Vec<String>,
+    /// Whether it has Services that ask for a port of this host's loopback (`kcl.dev/loopback-port`).
+    #[serde(default)]
+    pub loopback: bool,
     /// Images: names of the catalog, or references.
     #[serde(default)]
     pub images: Vec<String>,
     /// Manifests that come with an artifact rather than with the folder.
     #[serde(default)]
     pub artifact_manifests: Vec<ArtifactManifest>,
-    /// The Helm chart in the folder `chart`.
+    /// Its Helm chart.
     pub chart: Option<Chart>,
     /// What can be configured, by name.
     #[serde(default)]
@@ -69,6 +73,8 @@ pub struct Description {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chart {
+    /// Where a registry has it, `oci://HOST/NAME:VERSION`; none: it is in the folder `chart`.
+    pub source: Option<String>,
     /// The release's namespace, which the addon's own templates make.
     pub namespace: String,
 }
@@ -148,13 +154,17 @@ impl Addon {
         }
         let chart = templates.extract_if(.., |file, _| file.starts_with(CHART));
         let chart: BTreeMap<_, _> = chart.map(|(file, text)| (file[CHART.len()..].to_owned(), text)).collect();
-        if description.chart.is_some() != chart.contains_key("Chart.yaml") {
+        let of_folder = description.chart.as_ref().is_some_and(|chart| chart.source.is_none());
+        if of_folder != chart.contains_key("Chart.yaml") {
             return Err(wrong(format!(
-                "{DESCRIPTION}: chart needs a folder {CHART} with a Helm chart, and that needs it"
+                "{DESCRIPTION}: chart without a source needs a folder {CHART} with a Helm chart, and that needs it"
             )));
         }
+        if let Some(source) = description.chart.as_ref().and_then(|chart| chart.source.as_deref()) {
+            registry::name(source).map_err(|error| wrong(format!("{DESCRIPTION}: chart.source: {}", error.message)))?;
+        }
         templates.retain(|file, _| file.ends_with(".yaml"));
-        if templates.is_empty() && description.artifact_manifests.is_empty() && chart.is_empty() {
+        if templates.is_empty() && description.artifact_manifests.is_empty() && description.chart.is_none() {
             return Err(wrong("it has no manifests (*.yaml)".to_owned()));
         }
         Ok(Addon { name: name.to_owned(), description, origin: origin.to_owned(), templates, chart })

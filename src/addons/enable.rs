@@ -25,6 +25,8 @@ pub struct Material {
     pub manifests: BTreeMap<String, Vec<PathBuf>>,
     /// Helm, where an addon has a chart.
     pub helm: Option<PathBuf>,
+    /// Archives of charts that registries have, by addon.
+    pub charts: BTreeMap<String, PathBuf>,
 }
 
 /// What enabling works with.

@@ -19,7 +19,7 @@ pub use definition::{Addon, Open};
 pub use enable::{Enabling, Material};
 pub use images::ensure as ensure_images;
 pub use record::{Record, State, records};
-pub use registry::pull;
+pub use registry::{kept_chart, pull};
 pub use remove::remove;
 pub use render::{Certificates, Facts, Pair, objects};
 pub use selection::{AddonConfig, Selected, find, select, want};

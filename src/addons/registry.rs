@@ -1,15 +1,18 @@
-//! Addons out of registries: an artifact of OCI whose layers are archives of an addon's folder, or its files, as `oras push`
+//! Addons, and charts of addons, out of registries. An addon is an artifact of OCI whose layers are archives of an addon's folder, or its files, as `oras push`
 //! makes them. What was pulled is remembered for this run; the cluster keeps a copy as of any addon of the user's own.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use oci_client::annotations::ORG_OPENCONTAINERS_IMAGE_TITLE as TITLE;
 use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::manifest::{OciDescriptor, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
+use sha2::{Digest as _, Sha256};
 
 use super::definition::DESCRIPTION;
 use super::selection::AddonConfig;
@@ -18,6 +21,9 @@ use crate::error::{Error, Family, Result};
 
 /// What references begin with.
 pub const SCHEME: &str = "oci://";
+
+/// The media type of a chart's layer (<https://helm.sh/docs/topics/registries/>).
+const HELM_CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
 /// Texts are small; more than this is something else.
 const LARGEST: i64 = 16 << 20;
@@ -39,7 +45,8 @@ pub(super) fn name(word: &str) -> Result<String> {
 }
 
 fn reference(word: &str) -> Result<Reference> {
-    word.trim_start_matches(SCHEME).parse().map_err(|error| {
+    let bare = word.strip_prefix(SCHEME).unwrap_or("");
+    bare.parse().map_err(|error| {
         Error::new(Family::Usage, format!("{word} is not the reference of an addon: {error}"))
             .hint("write it as oci://HOST/NAME:TAG")
     })
@@ -68,27 +75,18 @@ pub async fn pull(said: &BTreeMap<String, AddonConfig>) -> Result<()> {
 }
 
 async fn files(word: &str) -> Result<Files> {
-    let reference = reference(word)?;
     let failed = |why: &dyn std::fmt::Display| {
-        Error::new(Family::Artifact, format!("{word} cannot be pulled: {why}"))
+        failed(word, why)
             .hint("an addon is pushed with: oras push HOST/NAME:TAG FOLDER; only public ones can be pulled")
     };
-    let protocol = match is_loopback(reference.registry()) {
-        true => ClientProtocol::Http,
-        false => ClientProtocol::Https,
-    };
-    let (read_timeout, connect_timeout) = (Some(PATIENCE), Some(PATIENCE));
-    let client = Client::new(ClientConfig { protocol, read_timeout, connect_timeout, ..ClientConfig::default() });
-    let pulled = client.pull_image_manifest(&reference, &RegistryAuth::Anonymous).await;
-    let (manifest, _) = pulled.map_err(|error| failed(&error))?;
-    let size: i64 = manifest.layers.iter().map(|layer| layer.size).sum();
+    let artifact = Artifact::find(word).await.map_err(|why| failed(&why))?;
+    let size: i64 = artifact.manifest.layers.iter().map(|layer| layer.size).sum();
     if size > LARGEST {
         return Err(failed(&format!("it has {size} bytes, which is no addon")));
     }
     let mut files = Files::new();
-    for layer in &manifest.layers {
-        let mut content = Vec::new();
-        client.pull_blob(&reference, layer, &mut content).await.map_err(|error| failed(&error))?;
+    for layer in &artifact.manifest.layers {
+        let content = artifact.layer(layer).await.map_err(|why| failed(&why))?;
         let title = layer.annotations.as_ref().and_then(|annotations| annotations.get(TITLE));
         let file = title.and_then(|title| Path::new(title).file_name()).map(|name| name.to_string_lossy().into_owned());
         match file.filter(|name| wanted(name)) {
@@ -102,6 +100,73 @@ async fn files(word: &str) -> Result<Files> {
     Ok(files)
 }
 
+/// A Helm chart that a registry has, as an archive. It is pulled once and kept in `cluster`, the directory of a cluster,
+/// which starts again without a network.
+///
+/// # Errors
+/// `Artifact` where it cannot be had, or is none; `State` where it cannot be kept.
+pub async fn kept_chart(cluster: &Path, word: &str) -> Result<PathBuf> {
+    let name: String = Sha256::digest(word)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let path = cluster.join("charts").join(format!("{name}.tgz"));
+    if path.exists() {
+        return Ok(path);
+    }
+    let failed = |why: &dyn std::fmt::Display| {
+        failed(word, why).hint("a chart is pushed with: helm push FILE oci://HOST; only public ones can be pulled")
+    };
+    let artifact = Artifact::find(word).await.map_err(|why| failed(&why))?;
+    let layer = artifact.manifest.layers.iter().find(|layer| layer.media_type == HELM_CHART);
+    let layer = layer.filter(|layer| layer.size <= LARGEST).ok_or_else(|| failed(&"it is no Helm chart"))?;
+    let content = artifact.layer(layer).await.map_err(|why| failed(&why))?;
+    write_new(&path, &content).map_err(|error| {
+        Error::new(Family::State, format!("{} cannot be written: {error}", path.display())).source(error)
+    })?;
+    Ok(path)
+}
+
+/// Writes a file, whole or not at all.
+fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let directory = path.parent().expect("a file is in a directory");
+    std::fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+fn failed(word: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::new(Family::Artifact, format!("{word} cannot be pulled: {why}"))
+}
+
+/// What a registry has by a reference.
+struct Artifact {
+    client: Client,
+    reference: Reference,
+    manifest: OciImageManifest,
+}
+
+impl Artifact {
+    async fn find(word: &str) -> std::result::Result<Self, String> {
+        let reference = reference(word).map_err(|error| error.message)?;
+        let protocol = match is_loopback(reference.registry()) {
+            true => ClientProtocol::Http,
+            false => ClientProtocol::Https,
+        };
+        let (read_timeout, connect_timeout) = (Some(PATIENCE), Some(PATIENCE));
+        let client = Client::new(ClientConfig { protocol, read_timeout, connect_timeout, ..ClientConfig::default() });
+        let pulled = client.pull_image_manifest(&reference, &RegistryAuth::Anonymous).await;
+        let (manifest, _) = pulled.map_err(|error| error.to_string())?;
+        Ok(Artifact { client, reference, manifest })
+    }
+
+    /// A layer, checked by its digest.
+    async fn layer(&self, layer: &OciDescriptor) -> std::result::Result<Vec<u8>, String> {
+        let mut content = Vec::new();
+        self.client.pull_blob(&self.reference, layer, &mut content).await.map_err(|error| error.to_string())?;
+        Ok(content)
+    }
+}
+
 /// Whether a registry is on this host: it need not have a certificate, as for Docker.
 fn is_loopback(registry: &str) -> bool {
     let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
@@ -112,8 +177,6 @@ fn is_loopback(registry: &str) -> bool {
 mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
-
-    use sha2::{Digest, Sha256};
 
     use super::*;
 

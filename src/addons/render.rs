@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -108,7 +109,8 @@ pub fn objects(selected: &Selected, facts: &Facts, material: &Material) -> Resul
         }
     }
     if let (Some(chart), Some(helm)) = (&addon.description.chart, &material.helm) {
-        objects.extend(chart::render(addon, chart, &chart_values, helm)?);
+        let archive = material.charts.get(&addon.name).map(PathBuf::as_path);
+        objects.extend(chart::render(addon, chart, archive, &chart_values, helm)?);
     }
     objects.iter_mut().for_each(|object| mark(object, addon));
     Ok(objects)

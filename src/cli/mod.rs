@@ -11,7 +11,6 @@ mod cp;
 mod dashboard;
 mod delete;
 mod drivers;
-mod guard;
 mod helm;
 mod image;
 mod kubectl;
@@ -35,7 +34,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::cluster::App;
+use crate::cluster::{self, App};
 use crate::config::{Overrides, profile_name};
 use crate::error::{Error, Family, Result};
 use crate::progress;
@@ -138,6 +137,9 @@ enum Verb {
     /// Delete a cluster when its lifetime is over
     #[command(hide = true)]
     Guard,
+    /// Have services of a cluster on this host's loopback
+    #[command(hide = true)]
+    Loopback,
 }
 
 impl Verb {
@@ -184,7 +186,8 @@ impl Verb {
             Verb::Bundle(verb) => bundle::run(app, verb).await,
             Verb::Completion(args) => completion::run::<Cli>(args),
             Verb::Version(args) => version::run(args),
-            Verb::Guard => guard::run(app, profile).await,
+            Verb::Guard => cluster::guard(app, profile).await.map(|()| ExitCode::SUCCESS),
+            Verb::Loopback => cluster::serve_loopback(app, profile).await.map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -13,6 +13,7 @@ use kcl_node_spec::Role;
 use serde::Serialize;
 
 use super::kubectl::{access, pki};
+use super::service::loopback;
 use super::{App, ServiceRow, interruptible, observe, service};
 use crate::addons::{
     self, Addon, BUILT_IN, Certificates, Enabling, Facts, Material, Pair, Record, Selected, Value, ValueSchema,
@@ -96,6 +97,7 @@ pub(super) fn taken(app: &App, spec: &mut ClusterSpec) -> Result<Vec<Selected>> 
 /// Gets what addons are made from: images that nodes do not have from the start, and manifests of artifacts.
 pub(super) async fn material(
     app: &App,
+    cluster: &str,
     options: &artifacts::Options,
     way: &Way,
     selected: &[Selected],
@@ -107,8 +109,8 @@ pub(super) async fn material(
     let wanted = selected.iter().flat_map(|one| &one.addon.description.artifact_manifests);
     let mut sources: Vec<String> = wanted.map(|manifest| manifest.artifact.clone()).collect();
     sources.dedup();
-    let charts = selected.iter().any(|one| one.addon.description.chart.is_some());
-    if names.is_empty() && sources.is_empty() && !charts {
+    let with_chart = selected.iter().any(|one| one.addon.description.chart.is_some());
+    if names.is_empty() && sources.is_empty() && !with_chart {
         return Ok(Material::default());
     }
     let artifacts = Artifacts::open(&app.store.paths().cache, options.clone())?;
@@ -119,9 +121,16 @@ pub(super) async fn material(
         let manifests = one.addon.description.artifact_manifests.iter();
         manifests.filter_map(|manifest| Some(places.get(&manifest.artifact)?.join(&manifest.path))).collect()
     };
-    let helm = if charts { Some(artifacts.tool("helm", "helm", way, &app.progress).await?) } else { None };
+    let helm = if with_chart { Some(artifacts.tool("helm", "helm", way, &app.progress).await?) } else { None };
     let manifests = selected.iter().map(|one| (one.addon.name.clone(), of(one))).collect();
-    Ok(Material { images, manifests, helm })
+    let mut charts = BTreeMap::new();
+    for one in selected {
+        if let Some(source) = one.addon.description.chart.as_ref().and_then(|chart| chart.source.as_deref()) {
+            let kept = addons::kept_chart(&app.store.paths().cluster(cluster), source).await?;
+            charts.insert(one.addon.name.clone(), kept);
+        }
+    }
+    Ok(Material { images, manifests, helm, charts })
 }
 
 /// The images of the catalog that addons of kcl are made from, by name; "all" stands for all addons.
@@ -275,7 +284,7 @@ async fn change(app: &App, state: &mut ClusterState, names: &[String], options: 
     }
     let work = async {
         let of_these: Vec<Selected> = wanted.iter().filter(|one| these.contains(&one.addon.name)).cloned().collect();
-        let material = material(app, &options.artifacts, &options.way, &of_these).await?;
+        let material = material(app, &state.spec.name, &options.artifacts, &options.way, &of_these).await?;
         if !material.images.is_empty() {
             let step = app.progress.step("images", "Sending images to the nodes");
             let sent = addons::ensure_images(machines, &material.images, &step).await?;
@@ -296,6 +305,7 @@ async fn change(app: &App, state: &mut ClusterState, names: &[String], options: 
         }
     };
     interruptible(work).await?;
+    loopback::follow(app, state, driver.as_ref()).await?;
     Ok(true)
 }
 
@@ -339,6 +349,7 @@ pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, opt
             Ok(())
         };
         interruptible(work).await?;
+        loopback::follow(app, &state, driver.as_ref()).await?;
     }
     for addon in names.iter().filter_map(|name| known.get(name)).filter(|addon| addon.origin != BUILT_IN) {
         state.spec.addons.remove(&addon.name);

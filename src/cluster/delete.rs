@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use kcl_driver_api::Driver;
 
+use super::service::loopback;
 use super::{App, ca, drivers, guard, observe};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
@@ -28,6 +29,7 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
         return Ok(false);
     }
     super::dashboard::end(app, cluster).await;
+    loopback::end(app, cluster).await;
     guard::end(app, cluster).await;
     let there = app.store.list()?.iter().any(|(name, _)| name == cluster);
     let driver = match &state {

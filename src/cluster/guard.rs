@@ -1,41 +1,24 @@
 //! Clusters that end by themselves: a kcl in the background, one for such a cluster, waits for the time or the process
 //! that ends it, and deletes it. It costs nothing while it waits.
 //!
-//! It holds a lock on a file of the cluster's, which says who it is. Who starts it takes the lock and passes it on, so
-//! there is never a second one, whoever is killed when. One that is gone, as after a reboot, is made up for by the next
-//! `start`, which deletes what is over.
+//! One that is gone, as after a reboot, is made up for by the next `start`, which deletes what is over.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kcl_driver_local::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use rustix::process::{Signal, pidfd_send_signal};
-use serde::{Deserialize, Serialize};
 
-use super::{App, background, delete};
+use super::background::{self, Note};
+use super::{App, delete};
 use crate::error::{Error, Family, Result};
 use crate::state::{ClusterState, Lifetime, ProcessId};
 
-/// How long a guard may take to say who it is, and to end when it is asked to.
+/// How long a guard may take to say who it is.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often is looked whether one that was just started has said so. It takes milliseconds.
-const INTERVAL: Duration = Duration::from_millis(5);
-
-/// What the file of a guard says.
-#[derive(Serialize, Deserialize)]
-struct Note {
-    /// The guard.
-    process: ProcessId,
-    /// What it waits for.
-    lifetime: Lifetime,
-}
 
 /// Sees to it that a cluster has the guard that its lifetime wants. The caller has the cluster's lock.
 ///
@@ -44,7 +27,7 @@ struct Note {
 pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
     let cluster = &state.spec.name;
     if let Some(note) = note(app, cluster).await {
-        if note.lifetime == state.lifetime {
+        if note.what == state.lifetime {
             return Ok(());
         }
         end(app, cluster).await;
@@ -52,29 +35,17 @@ pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
     if state.lifetime.is_unlimited() {
         return Ok(());
     }
-    let failed = |error: io::Error| {
+    background::start(app, &file(app, cluster), ["-p", cluster, "guard"]).map_err(|error| {
         Error::new(Family::Host, format!("what is to delete \"{cluster}\" by itself cannot be started: {error}"))
-    };
-    let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-    let lock = options.open(file(app, cluster)).map_err(failed)?;
-    lock.try_lock().map_err(|error| failed(error.into()))?;
-    lock.set_len(0).map_err(failed)?;
-    let log = options.clone().truncate(true).open(file(app, cluster).with_extension("log")).map_err(failed)?;
-    let mut command = background::command(app, ["-p", cluster, "guard"]).map_err(failed)?;
-    command.stdin(lock).stderr(log).spawn().map(drop).map_err(failed)
+    })
 }
 
-/// Ends the guard of a cluster, if there is one. The caller has the cluster's lock.
+/// Ends the guard of a cluster, if there is one: it only waits, for the lock that the caller has at most.
 pub async fn end(app: &App, cluster: &str) {
-    let Some(note) = note(app, cluster).await.filter(|note| note.process.pid != std::process::id()) else { return };
-    let Ok(descriptor) = note.process.open() else { return };
-    let ended = tokio::task::spawn_blocking(move || {
-        // It only waits: for the lock that the caller has, at most.
-        let _ = pidfd_send_signal(&descriptor, Signal::KILL);
-        process::wait(&descriptor, note.process.pid as i32, GRACE)
-    });
-    if !matches!(ended.await, Ok(Ok(true))) {
-        app.progress.warn(format!("process {}, which waits for the end of \"{cluster}\", stays", note.process.pid));
+    let Some(note) = note(app, cluster).await else { return };
+    let pid = note.process.pid;
+    if !background::end(note).await {
+        app.progress.warn(format!("process {pid}, which waits for the end of \"{cluster}\", stays"));
     }
 }
 
@@ -87,9 +58,7 @@ pub async fn guard(app: &App, cluster: &str) -> Result<()> {
         |error: io::Error| Error::new(Family::Internal, format!("the guard of \"{cluster}\" cannot wait: {error}"));
     background::detach();
     let Some(state) = app.store.load(cluster)? else { return Ok(()) };
-    let note = Note { process: ProcessId::own().map_err(failed)?, lifetime: state.lifetime.clone() };
-    let mut lock = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?);
-    lock.write_all(&serde_json::to_vec(&note).map_err(|error| failed(error.into()))?).map_err(failed)?;
+    background::say(&state.lifetime).map_err(failed)?;
     wait(&state.lifetime).map_err(failed)?;
     delete_over(app, cluster).await
 }
@@ -138,24 +107,8 @@ fn wait(lifetime: &Lifetime) -> io::Result<()> {
 }
 
 /// The guard of a cluster, if there is one.
-async fn note(app: &App, cluster: &str) -> Option<Note> {
-    let mut file = File::options().read(true).write(true).open(file(app, cluster)).ok()?;
-    let begun = std::time::Instant::now();
-    loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {}
-            // Nobody holds it.
-            _ => return None,
-        }
-        let mut text = String::new();
-        file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
-        match serde_json::from_str(&text) {
-            Ok(note) => return Some(note),
-            // Started by a kcl that was killed at once, it has not said yet who it is.
-            Err(_) if begun.elapsed() < GRACE => tokio::time::sleep(INTERVAL).await,
-            Err(_) => return None,
-        }
-    }
+async fn note(app: &App, cluster: &str) -> Option<Note<Lifetime>> {
+    background::note(&file(app, cluster), GRACE).await
 }
 
 /// Where a guard says who it is.

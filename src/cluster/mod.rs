@@ -46,6 +46,7 @@ pub use nodes::{NodeRow, ProfileRow, machine, nodes, profiles};
 pub use plan::{Action, NodePlan, Observed, Plan, plan};
 pub use pool::{drain, fill, refilled, spares};
 pub use run::{RunOptions, fresh_name, run};
+pub use service::loopback::serve as serve_loopback;
 pub use service::{ServiceRow, service, services};
 pub use start::{Context, Outcome, StartOptions, start};
 pub use status::{Bits, NodeState, status};

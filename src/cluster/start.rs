@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Reach, Severity};
 
 use super::kubectl::{kubeconfig_entry, pki};
+use super::service::loopback;
 use super::{
     Action, App, Journal, Made, Observed, Plan, addons, delete, drivers, guard, interruptible, mount, observe, plan,
 };
@@ -101,6 +102,10 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     state.spare = options.spare;
     match interruptible(carry_out(app, options, &mut plan, &mut state, &journal)).await {
         Ok(access) => {
+            // The cluster is whole: what is missing then is no reason to take it back.
+            if let Err(error) = loopback::follow(app, &state, driver.as_ref()).await {
+                app.progress.warn(error.to_string());
+            }
             tell_kubectl(&name, &access, options.context)?;
             drop(lock);
             Ok(Outcome { plan, state: Some(state) })
@@ -244,7 +249,7 @@ async fn carry_out(
     // Before the first machine: whoever kills this kcl leaves nothing.
     guard::follow(app, state).await?;
     let addons = addons::taken(app, &mut state.spec)?;
-    let material = addons::material(app, &options.artifacts, &options.way, &addons).await?;
+    let material = addons::material(app, &plan.cluster, &options.artifacts, &options.way, &addons).await?;
     let pki = pki(app, &plan.cluster)?;
     let driver = drivers::driver(&state.spec, app.store.paths(), Some(&artifacts))?;
     let network = network(app, driver.as_ref(), plan, state, journal).await?;

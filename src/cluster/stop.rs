@@ -6,6 +6,7 @@ use futures::future::join_all;
 use kcl_driver_api::{Driver, Power};
 use kcl_node_spec::Role;
 
+use super::service::loopback;
 use super::{App, observe};
 use crate::bootstrap::POWER_OFF_GRACE;
 use crate::error::Result;
@@ -18,6 +19,7 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
     // Who was waited for may have deleted it.
     let state = app.existing(cluster)?;
     super::dashboard::end(app, cluster).await;
+    loopback::end(app, cluster).await;
     let driver = observe::driver_of(app, &state)?;
     let running = running(driver.as_ref(), &state).await?;
     if !running.is_empty() {

@@ -106,6 +106,16 @@ fn an_addon_of_ones_own() {
     }
     cluster.kcl(["addons", "disable", "broken"]).ok();
     assert_eq!(cluster.kubectl(["get", "deployments,pods", "-l", "kcl.dev/addon=broken", "-o", "name"]), "");
+
+    home.step("one whose image cannot be pulled");
+    cluster.kcl(["addons", "configure", "headlamp", "image=localhost:1/headlamp:1"]).ok();
+    let failed = cluster.kcl(["addons", "enable", "headlamp"]);
+    let said = failed.fails_with(CLUSTER);
+    for word in ["pod kcl-headlamp/headlamp-", "localhost:1/headlamp:1", "kcl addons disable headlamp"] {
+        assert!(said.contains(word), "no {word} in {failed}");
+    }
+    cluster.kcl(["addons", "disable", "headlamp"]).ok();
+    assert_eq!(cluster.kubectl(["get", "all,namespaces", "-A", "-l", "kcl.dev/addon=headlamp", "-o", "name"]), "");
 }
 
 fn status(cluster: &TestCluster, addon: &str) -> String {

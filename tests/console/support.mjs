@@ -30,9 +30,23 @@ export async function withBrowser(story) {
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: FLAGS });
   try {
     await story(browser);
+  } catch (error) {
+    for (const page of browser.contexts().flatMap((context) => context.pages())) console.error(await state(page));
+    throw error;
   } finally {
     await browser.close();
   }
+}
+
+/** What there is to see of a page when a story fails: an answer that does not come says that its script is stuck. */
+async function state(page) {
+  const look = page.evaluate(() => {
+    const entries = performance.getEntries().map(({ name, startTime, duration }) => `${Math.round(startTime)}+${Math.round(duration)} ms ${name}`);
+    return [document.visibilityState, document.body.dataset.view, document.body.innerText.slice(0, 2000), ...entries].join("\n");
+  });
+  const never = new Promise((done) => setTimeout(done, 10_000, "it does not answer"));
+  const seen = await Promise.race([look, never]).catch((error) => error.stack);
+  return `${page.url()}\n${(page.troubles ?? []).join("\n")}\n${seen}`;
 }
 
 /** A page of a new visitor, whose errors fail the story. */

@@ -1,10 +1,15 @@
 //! Containers of a Docker daemon of the test's own, which is in a network namespace of its own, and so is kcl.
 
+use std::net::TcpListener;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::story;
 use crate::support::dockerd::Dockerd;
-use crate::support::{Home, eventually, own_network};
+use crate::support::sshd::{self, Sshd};
+use crate::support::{Home, TestCluster, eventually, own_network};
 
 /// Runs a test in a home with a daemon of its own. Nothing is left in the daemon but the node image.
 fn with_daemon(story: &str, test: impl FnOnce(&Home, &mut Dockerd) + Send) {
@@ -57,6 +62,66 @@ fn three_nodes() {
         cluster.settled();
         cluster.kcl(["delete"]).ok();
     });
+}
+
+/// On an engine that is elsewhere, reached over SSH: of the cluster this host has its API's port and those of loopback.
+#[test]
+fn an_engine_elsewhere() {
+    own_network(|| {
+        let dir =
+            tempfile::Builder::new().prefix("dockerd-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let sshd = Sshd::start(dir.path());
+        sshd.be_known();
+        let daemon = Dockerd::start(dir.path(), &[]);
+        {
+            let home = Home::new("docker-far");
+            let socket = daemon.dir().join("docker.sock");
+            home.set("DOCKER_HOST", format!("ssh://root@127.0.0.1:{}{}", sshd::PORT, socket.display()));
+            home.set("HOME", sshd.user());
+            let cluster = story::nodes(&home, "far", 2, &["--driver", "docker"]);
+
+            home.step("services have ports of loopback");
+            cluster.kubectl([
+                "expose",
+                "service",
+                "web",
+                "--name=balanced",
+                "--port=8000",
+                "--target-port=80",
+                "--type=LoadBalancer",
+            ]);
+            assert_eq!(cluster.kcl(["service", "balanced", "--url"]).ok(), "http://127.0.0.1:8000");
+            story::service_answers(&cluster, "balanced");
+            // Another one with the same port has another one here.
+            cluster.kubectl([
+                "expose",
+                "service",
+                "web",
+                "--name=second",
+                "--port=8000",
+                "--target-port=80",
+                "--type=LoadBalancer",
+            ]);
+            story::service_answers(&cluster, "second");
+            cluster.kubectl(["delete", "service", "balanced"]);
+            eventually("its port is free again", || {
+                TcpListener::bind("127.0.0.1:8000").map(drop).map_err(|error| error.to_string())
+            });
+            // What is killed is started by who asks next.
+            kill(&cluster);
+            story::service_answers(&cluster, "second");
+            cluster.kcl(["delete"]).ok();
+        }
+        assert_eq!(daemon.left(), [""; 0]);
+    });
+}
+
+/// Ends the process that has the services on loopback.
+fn kill(cluster: &TestCluster<'_>) {
+    let note = cluster.home.path().join("clusters/far/loopback");
+    let note: Value = serde_json::from_slice(&std::fs::read(note).expect("a note")).expect("JSON");
+    let pid = note["process"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a number");
+    nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
 }
 
 fn addresses(nodes: &[Value]) -> Vec<(Value, Value)> {

@@ -22,6 +22,9 @@ pub fn nodes<'h>(home: &'h Home, profile: &str, count: usize, flags: &[&str]) ->
     home.step("files and images come and go");
     files_and_images(&cluster);
 
+    home.step("this host reaches services");
+    service_answers(&cluster, "web-port");
+
     home.step("a second start changes nothing");
     let uids = |cluster: &TestCluster<'_>| cluster.pods("app=web").into_iter().map(|pod| pod.uid).collect::<Vec<_>>();
     let before = (cluster.nodes(), uids(&cluster));
@@ -35,6 +38,7 @@ pub fn nodes<'h>(home: &'h Home, profile: &str, count: usize, flags: &[&str]) ->
     assert_eq!(addresses(&cluster.nodes()), addresses(&before.0));
     cluster.settled();
     pods_reach_each_other(&cluster);
+    service_answers(&cluster, "web-port");
     cluster
 }
 
@@ -71,6 +75,14 @@ pub fn pods_reach_each_other(cluster: &TestCluster<'_>) {
 fn page(cluster: &TestCluster<'_>, from: &Pod, host: &str) -> Result<String, String> {
     let output = cluster.exec(&from.name, &format!("wget -q -O - http://{host}/"));
     if output.succeeded() { Ok(output.ok().to_owned()) } else { Err(output.to_string()) }
+}
+
+/// A service has a URL that works, whether this host reaches nodes or not.
+pub fn service_answers(cluster: &TestCluster<'_>, name: &str) {
+    let url = cluster.kcl(["service", name, "--url"]);
+    let address = url.ok().trim_start_matches("http://").parse().expect("an address and a port");
+    let answer = eventually("the service answers", || http::get(address, "/").map_err(|error| error.to_string()));
+    assert!(cluster.node_names().iter().any(|node| node == answer.trim()), "{answer}");
 }
 
 /// A port of this host that nobody listens on.

@@ -25,7 +25,10 @@ for name in etc var; do
     mount -t overlay -o "lowerdir=/$name,upperdir=$1/$name,workdir=$1/$name.work" overlay "/$name"
 done
 mkdir -p "$1/run/libvirt" /etc/libvirt /var/log/libvirt/qemu /var/lib/libvirt/dnsmasq
-mount --bind "$1/run" /run
+# Where kcl has its sockets is one place for all daemons.
+mkdir -p /run/kcl "$1/run/kcl"
+mount --bind /run/kcl "$1/run/kcl"
+mount --rbind "$1/run" /run
 grep -q ^libvirt-qemu: /etc/passwd || echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin' >>/etc/passwd
 grep -q ^libvirt-qemu: /etc/group || echo 'libvirt-qemu:x:64055:' >>/etc/group
 grep -q ^kvm: /etc/group || echo 'kvm:x:64056:' >>/etc/group

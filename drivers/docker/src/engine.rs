@@ -167,6 +167,15 @@ fn chosen_by(endpoint: &Endpoint) -> String {
     }
 }
 
+/// An architecture as Linux names it: Docker does so too, Podman names it as Go does.
+fn linux_name(architecture: &str) -> &str {
+    match architecture {
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        other => other,
+    }
+}
+
 fn facts(address: &Address, version: &SystemVersion, info: &SystemInfo) -> Facts {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let podman = version.components.iter().flatten().any(|component| component.name.starts_with("Podman"));
@@ -192,7 +201,7 @@ fn facts(address: &Address, version: &SystemVersion, info: &SystemInfo) -> Facts
         cgroup_v2: info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2),
         cpus: info.ncpu.unwrap_or(0).max(0) as u64,
         memory: info.mem_total.unwrap_or(0).max(0) as u64,
-        arch: text(&info.architecture),
+        arch: linux_name(&text(&info.architecture)).to_owned(),
         limits: (
             info.memory_limit.unwrap_or(true),
             info.cpu_cfs_quota.unwrap_or(true),

@@ -45,8 +45,9 @@ pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -
         ..ExecConfig::default()
     };
     let made = match engine.docker.create_exec(&names.container(), config).await {
-        Err(error) if status(&error) == Some(409) => return Err(not_running(names)),
         Err(error) if status(&error) == Some(404) => return Err(power::broken(names)),
+        // Docker says so by 409, Podman by 500.
+        Err(_) if !power::running(engine, names).await? => return Err(not_running(names)),
         result => result.doing(what)?,
     };
     let started = StartExecOptions { tty: request.tty, ..StartExecOptions::default() };

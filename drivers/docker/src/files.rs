@@ -1,6 +1,7 @@
 //! Files of a machine: by commands in one that runs, which sees all its mounts; by the engine's archives in one that does
 //! not, which reach its volumes, too.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
@@ -88,6 +89,30 @@ pub(crate) async fn get(engine: &Engine, names: &MachineNames, path: &Path) -> R
 
 /// Writes files into a container that does not run. Nobody reads them before it does.
 pub(crate) async fn put_stopped(engine: &Engine, container: &str, files: &[File]) -> Result<()> {
+    let what = || format!("write files into the container {container}");
+    let found = engine.docker.inspect_container(container, None).await.doing(what)?;
+    let mounts = found.mounts.into_iter().flatten().filter_map(|mount| mount.destination.map(PathBuf::from));
+    let mounts: Vec<PathBuf> = mounts.collect();
+    let mut by_place: BTreeMap<&Path, Vec<&File>> = BTreeMap::new();
+    for file in files {
+        by_place.entry(place(&mounts, &file.path)).or_default().push(file);
+    }
+    for (place, files) in by_place {
+        let options = UploadToContainerOptionsBuilder::default().path(&place.to_string_lossy()).build();
+        let body = bollard::body_full(Bytes::from(archive(place, &files)?));
+        engine.docker.upload_to_container(container, Some(options), body).await.doing(what)?;
+    }
+    Ok(())
+}
+
+/// The mount that a file is on. Docker finds volumes wherever an archive leads to, Podman only where it begins.
+fn place<'a>(mounts: &'a [PathBuf], file: &Path) -> &'a Path {
+    let of_file = mounts.iter().filter(|mount| file.starts_with(mount));
+    of_file.max_by_key(|mount| mount.as_os_str().len()).map_or(Path::new("/"), PathBuf::as_path)
+}
+
+/// Files as an archive that is unpacked at `place`.
+fn archive(place: &Path, files: &[&File]) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for file in files {
         let mut header = tar::Header::new_gnu();
@@ -95,13 +120,10 @@ pub(crate) async fn put_stopped(engine: &Engine, container: &str, files: &[File]
         header.set_mode(file.mode);
         header.set_size(file.content.len() as u64);
         header.set_mtime(now());
-        let inside = file.path.strip_prefix("/").unwrap_or(&file.path);
+        let inside = file.path.strip_prefix(place).unwrap_or(&file.path);
         archive.append_data(&mut header, inside, &*file.content)?;
     }
-    let body = bollard::body_full(Bytes::from(archive.into_inner()?));
-    let options = UploadToContainerOptionsBuilder::default().path("/").build();
-    let what = || format!("write files into the container {container}");
-    engine.docker.upload_to_container(container, Some(options), body).await.doing(what)
+    Ok(archive.into_inner()?)
 }
 
 fn now() -> u64 {
@@ -182,6 +204,14 @@ mod tests {
         }
         assert_eq!(std::fs::metadata(path("a/b")).unwrap().permissions().mode() & 0o7777, 0o755);
         assert_eq!(std::fs::read_dir(path("a")).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_file_is_on_the_innermost_mount() {
+        let mounts = ["/var", "/var/lib/etcd"].map(PathBuf::from);
+        assert_eq!(place(&mounts, Path::new("/var/lib/etcd/a")), Path::new("/var/lib/etcd"));
+        assert_eq!(place(&mounts, Path::new("/var/lib/etcd2")), Path::new("/var"));
+        assert_eq!(place(&mounts, Path::new("/etc/a")), Path::new("/"));
     }
 
     #[test]

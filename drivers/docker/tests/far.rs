@@ -7,12 +7,16 @@
 mod dockerd;
 #[path = "../../../tests/support/own_network.rs"]
 mod own_network;
+#[path = "../../../tests/support/sshd.rs"]
+mod sshd;
+#[path = "../../../tests/support/user.rs"]
+mod user;
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use dockerd::Dockerd;
 use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
@@ -20,12 +24,10 @@ use kcl_driver_api::{Driver, MachineSpec, Reach};
 use kcl_driver_docker::{DockerConfig, DockerDriver};
 use own_network::own_network;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use sshd::Sshd;
 
 /// Set in a child that is no test of its own: the home of its driver.
 const CHILD_OF: &str = "KCL_TEST_CHILD_OF";
-
-/// Where sshd listens, in a network namespace of the test's own.
-const SSH_PORT: u16 = 2222;
 
 fn rootfs() -> Option<PathBuf> {
     let rootfs = std::env::var_os("KCL_TEST_ROOTFS").map(PathBuf::from);
@@ -125,16 +127,6 @@ fn over_tls() {
     });
 }
 
-/// A daemon of SSH for a test, which ends with it.
-struct Sshd(Child);
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn over_ssh() {
     if rootfs().is_none() {
@@ -142,92 +134,39 @@ fn over_ssh() {
     }
     own_network(|| {
         let dir = tempfile::Builder::new().prefix("kcl-ssh-").tempdir().unwrap();
-        let (user, data) = (dir.path().join("user/.ssh"), dir.path().join("daemon"));
-        fs::create_dir_all(&user).unwrap();
+        let data = dir.path().join("daemon");
         fs::create_dir(&data).unwrap();
-        fs::set_permissions(&user, fs::Permissions::from_mode(0o700)).unwrap();
-        let key = |path: &Path| {
-            let mut command = Command::new("ssh-keygen");
-            command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path);
-            assert!(command.status().expect("ssh-keygen, of openssh-client").success());
-            fs::read_to_string(path.with_extension("pub")).unwrap()
-        };
-        let host_key = key(&dir.path().join("host"));
-        fs::write(user.join("authorized_keys"), key(&user.join("id_ed25519"))).unwrap();
-        let config = format!(
-            "ListenAddress 127.0.0.1:{SSH_PORT}\nHostKey {0}/host\nPidFile none\nUsePAM no\nStrictModes no\n\
-             PermitRootLogin prohibit-password\nAuthorizedKeysFile {0}/user/.ssh/authorized_keys\n",
-            dir.path().display()
-        );
-        let config_file = dir.path().join("sshd_config");
-        fs::write(&config_file, config).unwrap();
-        // It wants an empty directory in /run, which is the test's own so.
-        let line = "mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f \"$0\"";
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", line]).arg(&config_file);
-        let sshd = Sshd(command.stdin(Stdio::null()).spawn().unwrap());
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, SSH_PORT)).is_err() {
-            std::thread::yield_now();
-        }
+        let sshd = Sshd::start(dir.path());
         let daemon = Dockerd::start(&data, &[]);
         let socket = daemon.dir().join("docker.sock");
-        let host = format!("ssh://root@127.0.0.1:{SSH_PORT}{}", socket.display());
-        let home = dir.path().join("user").display().to_string();
+        let host = format!("ssh://root@127.0.0.1:{}{}", sshd::PORT, socket.display());
+        let home = sshd.user().display().to_string();
         let variables = [("DOCKER_HOST", host.as_str()), ("HOME", &home)];
         // Who is not known is not talked to.
         let driver_home = dir.path().join("home");
         let stranger = far_away_with(&driver_home, &variables).output().unwrap();
         let said = String::from_utf8_lossy(&stranger.stderr);
         assert!(!stranger.status.success() && said.contains("is not known"), "{said}");
-        fs::write(user.join("known_hosts"), format!("[127.0.0.1]:{SSH_PORT} {host_key}")).unwrap();
+        sshd.be_known();
         succeeds(&mut far_away_with(&driver_home, &variables));
         assert_eq!(daemon.left(), [""; 0]);
-        drop(sshd);
     });
 }
 
 /// Of another user's files and with no right but that to the engine's socket: the root file system is the user's own.
 #[test]
 fn as_a_user_who_is_not_root() {
-    const USER: u32 = 65_534;
     let Some(rootfs) = rootfs() else { return };
     own_network(|| {
         let dir = tempfile::Builder::new().prefix("kcl-user-").tempdir().unwrap();
-        let (data, own) = (dir.path().join("daemon"), dir.path().join("user/rootfs"));
+        let data = dir.path().join("daemon");
         fs::create_dir(&data).unwrap();
-        for directory in ["bin", "etc", "proc", "sys", "dev", "run", "tmp"] {
-            fs::create_dir_all(own.join(directory)).unwrap();
-        }
-        let busybox =
-            ["usr/bin/busybox", "bin/busybox"].map(|name| rootfs.join(name)).into_iter().find(|path| path.exists());
-        fs::copy(busybox.expect("busybox in the root file system"), own.join("bin/busybox")).unwrap();
-        for name in ["sh", "cat", "sleep", "dd", "mkdir", "mv", "rm", "chmod", "true"] {
-            std::os::unix::fs::symlink("busybox", own.join("bin").join(name)).unwrap();
-        }
-        fs::write(own.join("etc/secret"), "the user's own").unwrap();
-        fs::set_permissions(own.join("etc/secret"), fs::Permissions::from_mode(0o600)).unwrap();
-        let chown = Command::new("chown").args(["-R", &format!("{USER}:{USER}")]).arg(dir.path().join("user")).status();
-        assert!(chown.unwrap().success());
-        for open in [dir.path(), &data] {
-            fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        let daemon = Dockerd::start(&data, &["--group", &USER.to_string()]);
-        let mut child = Command::new("setpriv");
-        child.args([
-            "--reuid",
-            &USER.to_string(),
-            "--regid",
-            &USER.to_string(),
-            "--clear-groups",
-            "--bounding-set=-all",
-        ]);
-        // Where the test itself lies may be closed to others. Copied by another process: a child of another test's
-        // thread could inherit our descriptor for a moment, and what is open for writing cannot be run (ETXTBSY).
-        let program = dir.path().join("test");
-        succeeds(Command::new("install").args(["-m", "755"]).arg(std::env::current_exe().unwrap()).arg(&program));
-        child.arg(&program).args(["--exact", "--ignored", "far_away", "--nocapture"]);
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+        let own = user::own_rootfs(dir.path(), &rootfs);
+        let daemon = Dockerd::start(&data, &["--group", &user::USER.to_string()]);
+        let mut child = user::as_user(dir.path(), "far_away");
         child.env(CHILD_OF, dir.path().join("home")).env("KCL_TEST_ROOTFS", &own).env("DOCKER_HOST", daemon.host());
-        succeeds(child.current_dir("/"));
+        succeeds(&mut child);
         assert_eq!(daemon.left(), [""; 0]);
     });
 }

@@ -3,7 +3,11 @@
 //! Needs `qemu-system-x86_64`, `mke2fs` and `KCL_TEST_ROOTFS` (an unpacked root file system with `sh`), `KCL_TEST_KERNEL`
 //! (the kernel's artifact) and `KCL_TEST_AGENT` (a static `kcl-node`). Root is not needed.
 
+#[path = "../../../tests/support/user.rs"]
+mod user;
+
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -132,6 +136,38 @@ async fn keeps_the_contract_and_leaves_nothing() {
     let fixture = Fixture { cluster: "kq-contract".into(), spec: Box::new(make) };
     contract::all(&bench.driver(), &fixture).await;
     bench.assert_nothing_left();
+}
+
+/// Not a test: a part of the contract, as whoever runs it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "only as a child"]
+async fn as_anyone() {
+    let Some(bench) = Bench::new() else { return };
+    let rootfs = bench.rootfs.clone();
+    let make = move |name: &str, address| spec("kq-anyone", name, address, &rootfs);
+    let fixture = Fixture { cluster: "kq-anyone".into(), spec: Box::new(make) };
+    contract::commands(&bench.driver(), &fixture).await;
+    contract::files(&bench.driver(), &fixture).await;
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn as_a_user_who_is_not_root() {
+    let Some(bench) = Bench::new() else { return };
+    let dir = bench.base();
+    let own = user::own_rootfs(dir, &bench.rootfs);
+    // The cache may be closed to others.
+    let kernel = dir.join("kernel");
+    let copied =
+        std::process::Command::new("cp").arg("-r").arg(bench.files.kernel.parent().unwrap()).arg(&kernel).status();
+    assert!(copied.unwrap().success());
+    let agent = dir.join("kcl-node");
+    std::fs::copy(&bench.files.agent, &agent).unwrap();
+    std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut child = user::as_user(dir, "as_anyone");
+    child.env("KCL_TEST_ROOTFS", &own).env("KCL_TEST_KERNEL", &kernel).env("KCL_TEST_AGENT", &agent);
+    let status = child.env("HOME", dir.join("user")).status().unwrap();
+    assert!(status.success(), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

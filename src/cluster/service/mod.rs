@@ -1,13 +1,19 @@
 //! `service`: the URLs by which this host reaches Services, or why it does not.
 
+pub mod loopback;
 mod url;
+
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use kcl_driver_api::Driver;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
+use kube::runtime::wait::await_condition;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::{App, access, machine, observe};
 use crate::config::nearest;
@@ -16,6 +22,9 @@ use crate::kubernetes;
 use crate::state::ClusterState;
 use url::{Host, NodeAddress};
 pub use url::{Url, ways};
+
+/// How long a Service may take to be on loopback: what leads it there sees it at once.
+const SOON: Duration = Duration::from_secs(5);
 
 /// A row of `kcl service list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +71,14 @@ pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, http
     if !slices.items.iter().any(is_served) {
         return Err(without_endpoints(&service));
     }
-    let row = row(&service, &host, https);
+    let mut row = row(&service, &host, https);
+    if row.urls.is_empty() && !host.is_near() {
+        // A fresh one.
+        let given = |service: Option<&Service>| service.is_some_and(|service| !loopback::given(service).is_empty());
+        if let Ok(Ok(Some(service))) = timeout(SOON, await_condition(api, name, given)).await {
+            row = self::row(&service, &host, https);
+        }
+    }
     if row.urls.is_empty() { Err(url::unreached(&service, &host)) } else { Ok(row) }
 }
 
@@ -82,29 +98,30 @@ async fn open(app: &App, cluster: &str) -> Result<(kube::Client, Host)> {
     let state = app.existing(cluster)?;
     // It says where the cluster does not run, at once; the API would not answer for long.
     machine(app, cluster, None).await?;
+    let driver = observe::driver_of(app, &state)?;
+    // It may have been killed.
+    if let Err(error) = loopback::follow(app, &state, driver.as_ref()).await {
+        app.progress.warn(error.to_string());
+    }
     let client = kubernetes::connect(&access(app, &state)?)?;
-    Ok((client, host(app, &state).await?))
+    Ok((client, host(&state, driver.as_ref()).await?))
 }
 
-async fn host(app: &App, state: &ClusterState) -> Result<Host> {
-    let driver = observe::driver_of(app, state)?;
-    let nodes = state.nodes.iter().map(|node| {
-        let driver = &driver;
-        async move {
-            let capabilities = driver.capabilities(&node.name).await?;
-            Ok::<_, Error>(NodeAddress { address: node.address, reach: capabilities.reach })
-        }
+async fn host(state: &ClusterState, driver: &dyn Driver) -> Result<Host> {
+    let nodes = state.nodes.iter().map(|node| async move {
+        let capabilities = driver.capabilities(&node.name).await?;
+        Ok::<_, Error>(NodeAddress { address: node.address, reach: capabilities.reach })
     });
     Ok(Host { nodes: try_join_all(nodes).await?, ports: state.spec.ports.clone() })
 }
 
 fn is_served(slice: &EndpointSlice) -> bool {
-    let ready = |conditions: Option<bool>| conditions != Some(false);
-    slice
-        .endpoints
-        .iter()
-        .flatten()
-        .any(|endpoint| ready(endpoint.conditions.as_ref().and_then(|conditions| conditions.ready)))
+    slice.endpoints.iter().flatten().any(is_ready)
+}
+
+fn is_ready(endpoint: &Endpoint) -> bool {
+    // Not to be known counts as ready.
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
 }
 
 fn without_endpoints(service: &Service) -> Error {

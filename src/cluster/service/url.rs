@@ -1,12 +1,13 @@
 //! From a Service and how nodes are reached to URLs. Pure.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use kcl_driver_api::{PublishedPort, Reach};
 use kube::ResourceExt;
 
+use super::loopback::given;
 use crate::error::{Error, Family};
 
 /// How this host reaches a node.
@@ -27,6 +28,13 @@ pub struct Host {
     pub ports: Vec<PublishedPort>,
 }
 
+impl Host {
+    /// Whether it reaches nodes by their addresses.
+    pub fn is_near(&self) -> bool {
+        self.nodes.iter().any(|node| node.reach == Reach::Address)
+    }
+}
+
 /// Where a port of a Service is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
@@ -44,8 +52,8 @@ impl fmt::Display for Url {
     }
 }
 
-/// Where this host reaches a Service: its own address before a port of a node, and where machines have no address here,
-/// a port that one of them publishes.
+/// Where this host reaches a Service: on a port of loopback that it asked for, else at its own address, else at a port of
+/// a node; where machines have no address here, at a port that one of them publishes, else on loopback.
 pub fn ways(service: &Service, host: &Host, https: bool) -> Vec<Url> {
     ports(service).filter_map(|port| way(service, port, host, https)).collect()
 }
@@ -53,14 +61,32 @@ pub fn ways(service: &Service, host: &Host, https: bool) -> Vec<Url> {
 fn way(service: &Service, port: &ServicePort, host: &Host, https: bool) -> Option<Url> {
     let scheme = scheme(port, https);
     let number = u16::try_from(port.port).ok()?;
-    let node_port = port.node_port.and_then(|port| u16::try_from(port).ok());
-    let near = host.nodes.iter().find(|node| node.reach == Reach::Address);
-    if let Some(near) = near {
-        if let Some(&address) = addresses(service).first() {
-            return Some(Url { scheme, address, port: number });
-        }
-        return node_port.map(|port| Url { scheme, address: near.address.into(), port });
+    let on_loopback = || {
+        let given = given(service).get(&number).copied().filter(|_| protocol(port) == "TCP");
+        given.map(|port| Url { scheme, address: Ipv4Addr::LOCALHOST.into(), port })
+    };
+    if host.is_near() {
+        let direct = || direct(service, port, host).map(|at| Url { scheme, address: at.ip(), port: at.port() });
+        return on_loopback().or_else(direct);
     }
+    published(service, port, host).map(|(address, port)| Url { scheme, address, port }).or_else(on_loopback)
+}
+
+/// Where a port of a Service is on the node network: the Service's own address before a port of a node. None where this
+/// host does not reach that.
+pub fn direct(service: &Service, port: &ServicePort, host: &Host) -> Option<SocketAddr> {
+    let near = host.nodes.iter().find(|node| node.reach == Reach::Address)?;
+    let number = |port: i32| u16::try_from(port).ok();
+    match addresses(service).first() {
+        Some(&address) => Some(SocketAddr::new(address, number(port.port)?)),
+        None => Some(SocketAddr::new(near.address.into(), number(port.node_port?)?)),
+    }
+}
+
+/// Where a port of a Service is among those that the first node publishes.
+fn published(service: &Service, port: &ServicePort, host: &Host) -> Option<(IpAddr, u16)> {
+    let number = u16::try_from(port.port).ok()?;
+    let node_port = port.node_port.and_then(|port| u16::try_from(port).ok());
     let first = host.nodes.first()?;
     let Reach::Published { at, .. } = first.reach else { return None };
     // What arrives at the node itself: the node port, or the Service's own port where its address is the node's.
@@ -73,10 +99,11 @@ fn way(service: &Service, port: &ServicePort, host: &Host, https: bool) -> Optio
     // All addresses and loopback are both reached where the engine is.
     let bound = published.address;
     let address = if bound.is_unspecified() || bound.is_loopback() { at } else { bound };
-    Some(Url { scheme, address, port: published.port })
+    Some((address, published.port))
 }
 
-fn ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+/// The ports of a Service.
+pub fn ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
     service.spec.iter().flat_map(|spec| spec.ports.iter().flatten())
 }
 
@@ -86,7 +113,8 @@ fn addresses(service: &Service) -> Vec<IpAddr> {
     ingress.filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect()
 }
 
-fn protocol(port: &ServicePort) -> &str {
+/// The protocol of a port, in capitals.
+pub fn protocol(port: &ServicePort) -> &str {
     port.protocol.as_deref().unwrap_or("TCP")
 }
 
@@ -141,7 +169,7 @@ pub fn hidden(service: &Service) -> Option<Error> {
 pub fn unreached(service: &Service, host: &Host) -> Error {
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
     let cannot = |why: &str| Error::new(Family::Cluster, format!("the service {namespace}/{name} {why}"));
-    if host.nodes.iter().any(|node| node.reach == Reach::Address) {
+    if host.is_near() {
         return cannot("has neither an address nor a node port yet")
             .hint(format!("see why with: kcl kubectl -- describe service {name} -n {namespace}"));
     }
@@ -225,6 +253,15 @@ mod tests {
         assert_eq!(urls(&service, &host, false), ["http://127.0.0.1:8080", "udp://127.0.0.1:5353"]);
         let error = unreached(&service, &far(&[]));
         assert!(error.hints[0].contains("--ports 8080:30080"), "{:?}", error.hints);
+    }
+
+    #[test]
+    fn ports_of_loopback_count() {
+        let mut given = service(several(), Some("10.89.0.200"));
+        given.metadata.annotations = Some([("kcl.dev/loopback".to_owned(), "80=41000".to_owned())].into());
+        assert_eq!(urls(&given, &far(&[]), false), ["http://127.0.0.1:41000"]);
+        assert_eq!(urls(&given, &far(&[(8080, 30080, Protocol::Tcp)]), false), ["http://127.0.0.1:8080"]);
+        assert_eq!(urls(&given, &near(), false)[..2], ["http://127.0.0.1:41000", "https://10.89.0.200:8443"]);
     }
 
     #[test]

@@ -9,15 +9,15 @@ use std::process::{Child, Command, Stdio};
 use crate::support::{TestCluster, eventually};
 use image::Image;
 
-/// The host's port that leads to the registry.
-pub const PORT: u16 = 15000;
-/// Its name in image references on nodes, whatever the port is here.
+/// Its name in image references on nodes; on this host too, unless something else has the port.
 const NAME: &str = "localhost:5000";
 
 /// Pushes, pulls and mirrors.
 pub fn story(cluster: &TestCluster<'_>) {
     let image = Image::of_busybox(&busybox(cluster));
-    image.push(&format!("http://127.0.0.1:{PORT}"), "team/tool", "one");
+    let here = cluster.kcl(["service", "registry", "-n", "kcl-registry", "--url"]);
+    assert!(here.ok().starts_with("http://127.0.0.1:"), "{here}");
+    image.push(here.ok(), "team/tool", "one");
     pulled_everywhere(cluster, &format!("{NAME}/team/tool:one"), "pulled");
 
     // What a node pushes is there for the others, too; and all have what kcl lets them pull.
@@ -144,4 +144,32 @@ fn entry(cluster: &TestCluster<'_>, name: &str) -> PathBuf {
 
 fn busybox(cluster: &TestCluster<'_>) -> PathBuf {
     entry(cluster, "node-rootfs").join("rootfs/usr/bin/busybox")
+}
+
+/// An addon whose chart is in the registry, where Helm pushed it. It stays what it is when the registry has gone.
+pub fn chart(cluster: &TestCluster<'_>) {
+    let here = cluster.kcl(["service", "registry", "-n", "kcl-registry", "--url"]);
+    let charts = format!("oci://{}/charts", here.ok().trim_start_matches("http://"));
+    let file = |path: &str, text: &str| {
+        let path = cluster.home.scratch().join(path);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
+    };
+    file("greeting/Chart.yaml", "apiVersion: v2\nname: greeting\nversion: 1.0.0\n");
+    file(
+        "greeting/templates/greeting.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: greeting}\ndata: {text: {{ .Values.text }}}\n",
+    );
+    file(
+        "greets/addon.toml",
+        &format!(
+            "title = \"Greets\"\nversion = \"1\"\n[chart]\nnamespace = \"greets\"\nsource = \"{charts}/greeting:1.0.0\"\n"
+        ),
+    );
+    file("greets/00-namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: greets}\n");
+    file("greets/values.yaml", "text: hello from {{ cluster.name }}\n");
+    cluster.kcl(["helm", "--", "package", "greeting"]).ok();
+    cluster.kcl(["helm", "--", "push", "greeting-1.0.0.tgz", &charts, "--plain-http"]).ok();
+    cluster.kcl(["addons", "enable", "./greets"]).ok();
+    assert_eq!(cluster.field(&["configmap", "greeting", "-n", "greets"], ".data.text"), "hello from web");
 }

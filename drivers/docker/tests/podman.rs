@@ -1,0 +1,65 @@
+//! The driver contract with Podman's service of Docker's API.
+//!
+//! Needs root, `KCL_TEST_ROOTFS` (an unpacked root file system with `sh`) and `KCL_TEST_PODMAN` (one with Podman 5.1 or
+//! later).
+
+#[path = "../../../tests/support/own_network.rs"]
+mod own_network;
+#[path = "../../../tests/support/podman.rs"]
+mod podman;
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
+use kcl_driver_api::{Driver, MachineSpec, PreflightRequest, Severity};
+use kcl_driver_docker::{DockerConfig, DockerDriver};
+use nix::sched::{CloneFlags, setns};
+use own_network::own_network;
+use podman::Podman;
+
+fn spec(name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
+    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
+    MachineSpec {
+        cluster: "kd-podman".into(),
+        name: name.into(),
+        address,
+        cpus: None,
+        cpu_weight: 100,
+        memory: None,
+        rootfs: rootfs.into(),
+        trees: Vec::new(),
+        volumes: vec![VOLUME.into(), "/var/log".into()],
+        ports: Vec::new(),
+        mounts: Vec::new(),
+        init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
+        labels: [("kcl.cluster".into(), "kd-podman".into())].into(),
+    }
+}
+
+#[test]
+fn keeps_the_contract() {
+    let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let (Some(rootfs), Some(root)) = (path("KCL_TEST_ROOTFS"), path("KCL_TEST_PODMAN")) else {
+        eprintln!("skipped: KCL_TEST_ROOTFS and KCL_TEST_PODMAN are not set");
+        return;
+    };
+    own_network(|| {
+        let dir = tempfile::Builder::new().prefix("kcl-podman-").tempdir().unwrap();
+        let podman = Podman::start(&root, dir.path());
+        let driver = DockerDriver::new(DockerConfig { home: dir.path().join("home"), host: Some(podman.host()) });
+        let namespace = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.enable_all().on_thread_start(move || setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap());
+        runtime.build().unwrap().block_on(async {
+            let findings = driver
+                .preflight(&PreflightRequest { cluster: "kd-podman".into(), ..Default::default() })
+                .await
+                .unwrap();
+            assert!(findings.iter().all(|finding| finding.severity == Severity::Warning), "{findings:?}");
+            let make = move |name: &str, address| spec(name, address, &rootfs);
+            contract::all(&driver, &Fixture { cluster: "kd-podman".into(), spec: Box::new(make) }).await;
+            assert_eq!(driver.list(None).await.unwrap(), []);
+        });
+    });
+}
