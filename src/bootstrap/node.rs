@@ -113,11 +113,14 @@ fn hosts(state: &ClusterState, network: &Network, own: &str) -> Vec<HostEntry> {
 
 fn peers(state: &ClusterState, network: &Network, own: &str) -> Vec<Peer> {
     let link = network.link(own);
-    let peer = |node: &NodeRecord| Peer {
-        name: node.name.clone(),
-        address: node.address,
-        pod_cidr: node.pod_cidr,
-        overlay: network.link(&node.name).subnet != link.subnet,
+    let peer = |node: &NodeRecord| {
+        let other = network.link(&node.name);
+        Peer {
+            name: node.name.clone(),
+            address: node.address,
+            pod_cidr: node.pod_cidr,
+            overlay: other.subnet != link.subnet || other.masquerades || link.masquerades,
+        }
     };
     state.nodes.iter().filter(|node| node.name != own).map(peer).collect()
 }

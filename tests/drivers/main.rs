@@ -12,5 +12,6 @@ mod bed;
 mod docker;
 mod mixed;
 mod native;
+mod podman;
 mod ssh;
 mod story;

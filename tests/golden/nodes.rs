@@ -16,8 +16,14 @@ async fn specs(world: &World, bounded: bool) -> serde_json::Value {
     let plan = world.plan().await.expect("a plan");
     let state = state(&plan, &world.spec, Phase::Created);
     let gateway = "10.89.0.1".parse().expect("an address");
-    let link =
-        Link { interface: "eth0".to_owned(), subnet: plan.subnet, gateway: Some(gateway), mtu: 1400, host: None };
+    let link = Link {
+        interface: "eth0".to_owned(),
+        subnet: plan.subnet,
+        gateway: Some(gateway),
+        mtu: 1400,
+        host: None,
+        masquerades: false,
+    };
     let network = Network { subnet: plan.subnet, host: Some(gateway), bridge: None, link, links: BTreeMap::new() };
     let resolvers =
         Resolvers { nameservers: vec!["192.0.2.53".parse().expect("an address")], search: vec!["corp.example".into()] };

@@ -33,6 +33,7 @@ fn two_nodes() {
 /// The same machine, as a domain of a libvirt of the test's own.
 #[cfg(feature = "libvirt")]
 #[test]
+#[ignore = "an emulated node more, which takes minutes; the contract has its machines"]
 fn one_node_of_libvirt() {
     own_network(|| {
         let directory =

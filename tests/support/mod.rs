@@ -19,6 +19,7 @@ mod leftovers;
 pub mod libvirtd;
 mod output;
 mod own_network;
+pub mod podman;
 pub mod sshd;
 mod wait;
 

@@ -32,6 +32,8 @@ cat >"$root/etc/containers/containers.conf" <<C
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+# How long the monitor of a command in a container stays after it, in seconds: five minutes else.
+exit_command_delay = 3
 [containers]
 log_driver = "k8s-file"
 C

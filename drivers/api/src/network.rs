@@ -61,4 +61,8 @@ pub struct Link {
     pub mtu: u32,
     /// By which address the machine reaches the host that runs kcl, where it is another than the network's.
     pub host: Option<Ipv4Addr>,
+    /// The segment changes the sender of what goes to other addresses than the subnet's: packets of pods cannot cross it as
+    /// they are.
+    #[serde(default)]
+    pub masquerades: bool,
 }

@@ -13,6 +13,7 @@ use bollard::models::{
 use kcl_driver_api::{HostMount, MachineSpec, Protocol, PublishedPort};
 
 use crate::console;
+use crate::engine::Facts;
 use crate::image::Image;
 use crate::names::{MachineNames, SPEC};
 
@@ -30,7 +31,7 @@ const OPEN_FILES: i64 = 1 << 20;
 const CONSOLE: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "2")];
 
 /// The container of a machine.
-pub(crate) fn config(names: &MachineNames, spec: &MachineSpec, image: &Image, swap_limit: bool) -> ContainerCreateBody {
+pub(crate) fn config(names: &MachineNames, spec: &MachineSpec, image: &Image, facts: &Facts) -> ContainerCreateBody {
     let mut labels = names.labels();
     labels.extend(spec.labels.clone());
     labels.insert(SPEC.to_owned(), serde_json::to_string(spec).expect("a specification is JSON"));
@@ -51,17 +52,17 @@ pub(crate) fn config(names: &MachineNames, spec: &MachineSpec, image: &Image, sw
         labels: Some(labels),
         stop_signal: Some("SIGTERM".to_owned()),
         exposed_ports: Some(spec.ports.iter().map(machine_port).collect()),
-        host_config: Some(host_config(names, spec, image, swap_limit, &network)),
+        host_config: Some(host_config(names, spec, image, facts, &network)),
         networking_config: Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network, endpoint)])) }),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(names: &MachineNames, spec: &MachineSpec, image: &Image, swap_limit: bool, network: &str) -> HostConfig {
+fn host_config(names: &MachineNames, spec: &MachineSpec, image: &Image, facts: &Facts, network: &str) -> HostConfig {
     let privileged = image.bounds.all();
     let texts =
         |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let limits = limits(spec, swap_limit);
+    let limits = limits(spec, facts.limits.2);
     HostConfig {
         privileged: Some(privileged),
         // What makes up for it where the engine cannot give all: the capabilities that there are, and all devices.
@@ -72,7 +73,7 @@ fn host_config(names: &MachineNames, spec: &MachineSpec, image: &Image, swap_lim
         ulimits: privileged.then(|| {
             vec![ResourcesUlimits { name: Some("nofile".to_owned()), soft: Some(OPEN_FILES), hard: Some(OPEN_FILES) }]
         }),
-        security_opt: Some(["seccomp=unconfined", "apparmor=unconfined", "label=disable"].map(str::to_owned).to_vec()),
+        security_opt: Some(confinement(facts)),
         masked_paths: Some(Vec::new()),
         readonly_paths: Some(Vec::new()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
@@ -92,6 +93,17 @@ fn host_config(names: &MachineNames, spec: &MachineSpec, image: &Image, swap_lim
         cpu_shares: limits.cpu_shares,
         ..HostConfig::default()
     }
+}
+
+/// No security module confines a machine. Podman does not look at the paths that Docker's API names as masked and
+/// read-only, and has an option for all of them (podman-run(1)), which Docker does not know.
+fn confinement(facts: &Facts) -> Vec<String> {
+    let podman = (facts.name == "Podman").then_some("unmask=ALL");
+    ["seccomp=unconfined", "apparmor=unconfined", "label=disable"]
+        .into_iter()
+        .chain(podman)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The limits of a machine, as they are at its creation and as they can be changed.

@@ -46,7 +46,7 @@ async fn make(engine: &Engine, names: &MachineNames, spec: &MachineSpec, image: 
     // Its name says whether it is whole.
     let name = if apart.is_empty() { names.container() } else { names.half_made() };
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
-    let config = container::config(names, spec, image, engine.facts.limits.2);
+    let config = container::config(names, spec, image, &engine.facts);
     engine.docker.create_container(Some(options), config).await.doing(|| format!("make the container {name}"))?;
     for tree in &apart {
         upload(engine, &name, tree, Which::Overlay).await?;

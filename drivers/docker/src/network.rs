@@ -136,7 +136,16 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
         host: reachable.then_some(gateway),
         bridge: reachable.then_some(bridge),
         // The engine sets the way out itself.
-        link: Link { interface: INTERFACE.to_owned(), subnet, gateway: None, mtu, host: None },
+        link: Link {
+            interface: INTERFACE.to_owned(),
+            subnet,
+            gateway: None,
+            mtu,
+            host: None,
+            // Its rule of masquerading names no interface, and is applied to what crosses a bridge too where the host's
+            // br_netfilter is on, as it is beside Docker.
+            masquerades: engine.facts.name == "Podman",
+        },
         links: BTreeMap::new(),
     })
 }

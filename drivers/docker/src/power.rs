@@ -47,15 +47,26 @@ fn explained(mut error: Error) -> Error {
 /// Asks the machine to end, waits, and kills what is left.
 pub(crate) async fn off(engine: &Engine, names: &MachineNames, grace: Duration) -> Result<()> {
     let name = names.container();
-    if !running(engine, names).await? {
+    let running = running(engine, names).await?;
+    // First: who comes after a kcl that is killed here must not take the machine for one that stays.
+    if !running || updates_what_runs(engine) {
+        start_again(engine, &name, false).await?;
+    }
+    if !running {
         return Ok(());
     }
-    // First: who comes after a kcl that is killed here must not take the machine for one that stays.
-    start_again(engine, &name, false).await?;
     // A part of a second is a second: none would be no grace at all.
     let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
     let options = StopContainerOptionsBuilder::default().t(i32::try_from(seconds).unwrap_or(i32::MAX)).build();
-    engine.docker.stop_container(&name, Some(options)).await.doing(|| format!("power off machine {}", names.name))
+    engine.docker.stop_container(&name, Some(options)).await.doing(|| format!("power off machine {}", names.name))?;
+    if updates_what_runs(engine) { Ok(()) } else { start_again(engine, &name, false).await }
+}
+
+/// Podman sets all resources of a container that runs anew, whichever is changed. With control groups of version 1 that
+/// fails where a machine has made groups below its own: the kernel does not set the devices of such a group (devices.rst
+/// of its documentation).
+fn updates_what_runs(engine: &Engine) -> bool {
+    engine.facts.name != "Podman" || engine.facts.cgroup_v2
 }
 
 /// Whether a machine runs, or is about to.

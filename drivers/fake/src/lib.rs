@@ -148,8 +148,14 @@ impl Driver for FakeDriver {
         }
         world.networks.insert(spec.cluster.clone(), spec.subnet);
         let gateway = spec.subnet.hosts().next().unwrap_or(spec.subnet.network());
-        let link =
-            Link { interface: "eth0".to_owned(), subnet: spec.subnet, gateway: Some(gateway), mtu: 1500, host: None };
+        let link = Link {
+            interface: "eth0".to_owned(),
+            subnet: spec.subnet,
+            gateway: Some(gateway),
+            mtu: 1500,
+            host: None,
+            masquerades: false,
+        };
         Ok(Network {
             subnet: spec.subnet,
             host: Some(gateway),

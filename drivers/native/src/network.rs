@@ -119,7 +119,8 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
     })
     .await?;
     let gateway = address.addr();
-    let link = Link { interface: "eth0".to_owned(), subnet, gateway: Some(gateway), mtu, host: None };
+    let link =
+        Link { interface: "eth0".to_owned(), subnet, gateway: Some(gateway), mtu, host: None, masquerades: false };
     Ok(Network { subnet, host: Some(gateway), bridge: Some(bridge_name), link, links: BTreeMap::new() })
 }
 

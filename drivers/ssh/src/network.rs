@@ -35,7 +35,8 @@ pub(crate) async fn network(context: &Context, spec: &NetworkSpec) -> Result<Net
     let all = hosts.iter().map(async |(machine, target)| {
         let (interface, ours) = attached(context, &Host::of(target)).await?;
         let Interface { name, address, mtu } = interface;
-        let link = Link { interface: name, subnet: address.trunc(), gateway: None, mtu, host: None };
+        let link =
+            Link { interface: name, subnet: address.trunc(), gateway: None, mtu, host: None, masquerades: false };
         Ok::<_, Error>((machine.clone(), link, ours))
     });
     let all = try_join_all(all).await?;

@@ -228,7 +228,14 @@ pub fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
     }
     // Without a bridge, the initrd sets the way out.
     let gateway = segment.bridge.as_ref().map(|_| segment.host);
-    let link = Link { interface: "eth0".to_owned(), subnet: segment.subnet, gateway, mtu: segment.mtu()?, host: None };
+    let link = Link {
+        interface: "eth0".to_owned(),
+        subnet: segment.subnet,
+        gateway,
+        mtu: segment.mtu()?,
+        host: None,
+        masquerades: false,
+    };
     Ok(Network {
         subnet: segment.subnet,
         host: Some(segment.host),

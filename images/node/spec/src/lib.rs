@@ -146,7 +146,8 @@ pub struct Peer {
     pub address: Ipv4Addr,
     /// Its pods.
     pub pod_cidr: Ipv4Net,
-    /// It is on another segment: its pods are reached through the cluster's VXLAN rather than by its address alone.
+    /// It is on another segment, or on one that packets of pods cannot cross as they are: its pods are reached through the
+    /// cluster's VXLAN rather than by its address alone.
     #[serde(default)]
     pub overlay: bool,
 }
