@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is embedded: the package's binary, and the variable that names its file.
+use sha2::{Digest, Sha256};
+
+/// What is embedded: the package's binary, and the variable that names its file; one more has its SHA-256 digest.
 const EMBEDDED: [(&str, &str); 3] =
     [("kcl-node", "KCL_EMBED_AGENT"), ("pause", "KCL_EMBED_PAUSE"), ("load-balancer", "KCL_EMBED_LOAD_BALANCER")];
 
@@ -43,6 +45,9 @@ fn main() {
         assert!(path.is_file(), "cargo built no {}", path.display());
         // Not watched: it is younger than the beginning of this run, so the next one would build all again.
         println!("cargo::rustc-env={name}={}", path.display());
+        let digest = Sha256::digest(fs::read(&path).expect("what was built can be read"));
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        println!("cargo::rustc-env={name}_SHA256={digest}");
     }
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs all tests, as `cargo test --workspace` with these flags would, but for two test programs at a time: those with
-# real clusters wait more than they compute. Each tells what it has to tell when it ends; one that fails does not keep
-# the others from running. `KCL_TEST_LANES` says how many at a time.
+# Runs all tests, as `cargo test --workspace` with these flags would, but for a test program more at a time than there are
+# cores: those with real clusters wait more than they compute. Each tells what it has to tell when it ends; one that fails
+# does not keep the others from running. `KCL_TEST_LANES` says how many at a time.
 set -euo pipefail
 
 cargo=${CARGO:-cargo}
@@ -44,7 +44,7 @@ export work
 programs "$@" >"$work/programs"
 # Whose machines are emulated has all cores for itself.
 alone='/qemu-[0-9a-f]+ '
-grep -vE "$alone" "$work/programs" | xargs -P "${KCL_TEST_LANES:-2}" -L 1 bash -c 'run "$@"' run
+grep -vE "$alone" "$work/programs" | xargs -P "${KCL_TEST_LANES:-$(($(nproc) + 1))}" -L 1 bash -c 'run "$@"' run
 { grep -E "$alone" "$work/programs" || true; } | xargs -r -L 1 bash -c 'run "$@"' run
 "$cargo" test --locked --workspace "$@" --doc >"$work/doc.log" 2>&1 || echo doc >>"$work/failed"
 cat "$work/doc.log"

@@ -26,6 +26,7 @@ pub struct Cluster {
     name: String,
     nodes: usize,
     flags: Vec<String>,
+    user: Option<PathBuf>,
     home: tempfile::TempDir,
     cache: PathBuf,
     /// Hears from its pods.
@@ -54,7 +55,8 @@ impl Cluster {
         let cluster = Cluster {
             name: name.to_owned(),
             nodes,
-            flags: subject.flags.clone(),
+            flags: subject.flags(nodes),
+            user: subject.user.clone(),
             home,
             cache,
             listener: Listener::bind()?,
@@ -176,7 +178,8 @@ impl Cluster {
         command
             .env("KCL_HOME", self.home.path())
             .env("KCL_CACHE", &self.cache)
-            .env("KUBECONFIG", self.home.path().join("kubeconfig"));
+            .env("KUBECONFIG", self.home.path().join("kubeconfig"))
+            .envs(self.user.iter().map(|user| ("HOME", user)));
         command
     }
 

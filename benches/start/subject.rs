@@ -1,4 +1,6 @@
-//! Whose clusters are measured: drivers, each with the flags that it needs.
+//! Whose clusters are measured: drivers, each with what it needs.
+
+use std::path::PathBuf;
 
 /// A driver.
 #[derive(Clone, Debug)]
@@ -7,20 +9,32 @@ pub struct Subject {
     pub driver: String,
     /// What `kcl start` is told.
     pub flags: Vec<String>,
+    /// The hosts that nodes are to be, where they exist already.
+    pub hosts: Vec<String>,
+    /// The home of who logs in there, where it is another than this user's.
+    pub user: Option<PathBuf>,
 }
 
 impl Subject {
-    /// Those of `KCL_BENCH_DRIVERS`, names with commas between (default: native). What a driver needs besides, such as
-    /// hosts, is in `KCL_BENCH_<DRIVER>_FLAGS`, with spaces between.
+    /// Those of `KCL_BENCH_DRIVERS`, names with commas between (default: native). What a driver needs besides is in
+    /// `KCL_BENCH_<DRIVER>_FLAGS`, with spaces between, and its hosts are in `KCL_BENCH_<DRIVER>_HOSTS`.
     pub fn from_env() -> Vec<Subject> {
         let names = std::env::var("KCL_BENCH_DRIVERS").unwrap_or_else(|_| "native".to_owned());
         names.split(',').map(|name| Subject::of(name.trim())).collect()
     }
 
     fn of(driver: &str) -> Subject {
-        let more = std::env::var(format!("KCL_BENCH_{}_FLAGS", driver.to_uppercase())).unwrap_or_default();
-        let own = ["--driver", driver].map(str::to_owned);
-        let flags = own.into_iter().chain(more.split_whitespace().map(str::to_owned)).collect();
-        Subject { driver: driver.to_owned(), flags }
+        let words = |what: &str| -> Vec<String> {
+            let name = format!("KCL_BENCH_{}_{what}", driver.to_uppercase());
+            std::env::var(name).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+        };
+        let flags = ["--driver", driver].map(str::to_owned).into_iter().chain(words("FLAGS")).collect();
+        Subject { driver: driver.to_owned(), flags, hosts: words("HOSTS"), user: None }
+    }
+
+    /// What `kcl start` is told for so many nodes.
+    pub fn flags(&self, nodes: usize) -> Vec<String> {
+        let hosts = self.hosts.iter().take(nodes).flat_map(|host| ["--host".to_owned(), host.clone()]);
+        self.flags.iter().cloned().chain(hosts).collect()
     }
 }

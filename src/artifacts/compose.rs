@@ -49,8 +49,7 @@ impl Plan {
         let store = digest::of_parts(store.iter().map(Vec::as_slice));
         let store = cache.slot(Kind::ImageStore, &store[..12]);
 
-        let agent = digest::of_bytes(embedded::agent_bytes());
-        let mut node = vec![agent.as_bytes(), store.name.as_bytes()];
+        let mut node = vec![embedded::AGENT.digest.as_bytes(), store.name.as_bytes()];
         node.extend(artifacts.iter().map(|(_, slot)| slot.name.as_bytes()));
         let node = digest::of_parts(node);
         let kubernetes = CATALOG.kubernetes_version(&want.kubernetes)?;
@@ -112,7 +111,7 @@ pub fn node(slot: &Slot, title: &str, entries: &[(Artifact, Entry)], parts: Vec<
         }
         known.extend(entry.manifest.files.values().cloned());
     }
-    write_program(&partial.join("agent"), "kcl-node", embedded::agent_bytes())?;
+    write_program(&partial.join("agent"), "kcl-node", embedded::AGENT.bytes)?;
     let manifest = Manifest {
         title: title.into(),
         way: "assembled".into(),

@@ -16,19 +16,24 @@ static KERNEL: &str = include_str!("../../images/node/kernel.toml");
 /// The built-in addons: name, and texts by file name; sorted.
 pub const ADDONS: &[(&str, &[(&str, &str)])] = include!(concat!(env!("OUT_DIR"), "/addons.rs"));
 
-static AGENT: &[u8] = include_bytes!(env!("KCL_EMBED_AGENT"));
-static PAUSE: &[u8] = include_bytes!(env!("KCL_EMBED_PAUSE"));
-static LOAD_BALANCER: &[u8] = include_bytes!(env!("KCL_EMBED_LOAD_BALANCER"));
-
-/// The node agent, a static program.
-pub fn agent_bytes() -> &'static [u8] {
-    AGENT
+/// A static program.
+pub struct Program {
+    /// The file.
+    pub bytes: &'static [u8],
+    /// Its SHA-256 digest, in hexadecimal. Known since the build: every command that looks for artifacts asks for it.
+    pub digest: &'static str,
 }
 
-/// The program of the pause image, static.
-pub fn pause_bytes() -> &'static [u8] {
-    PAUSE
+macro_rules! program {
+    ($file:literal) => {
+        Program { bytes: include_bytes!(env!($file)), digest: env!(concat!($file, "_SHA256")) }
+    };
 }
+
+/// The node agent.
+pub static AGENT: Program = program!("KCL_EMBED_AGENT");
+static PAUSE: Program = program!("KCL_EMBED_PAUSE");
+static LOAD_BALANCER: Program = program!("KCL_EMBED_LOAD_BALANCER");
 
 /// A file below `images/components`.
 pub fn component(path: &str) -> Result<&'static [u8]> {
@@ -53,10 +58,10 @@ pub fn images() -> Vec<(&'static str, &'static str)> {
 }
 
 /// The program that an image definition calls by `name`.
-pub fn program(name: &str) -> Result<&'static [u8]> {
+pub fn program(name: &str) -> Result<&'static Program> {
     match name {
-        "pause" => Ok(PAUSE),
-        "load-balancer" => Ok(LOAD_BALANCER),
+        "pause" => Ok(&PAUSE),
+        "load-balancer" => Ok(&LOAD_BALANCER),
         _ => Err(missing(name)),
     }
 }

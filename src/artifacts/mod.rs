@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use cache::Cache;
-pub use embedded::agent_bytes;
+pub use embedded::AGENT;
 use lock::Lock;
 pub use manage::{Clean, Cleaned, Row};
 

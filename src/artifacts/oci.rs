@@ -147,7 +147,7 @@ impl Image {
             parts.push(artifact.entry_name()?.into_bytes());
         }
         for name in self.files.iter().filter_map(|file| file.embedded.as_deref()) {
-            parts.push(embedded::program(name)?.to_vec());
+            parts.push(embedded::program(name)?.digest.into());
         }
         Ok(digest::of_parts(parts.iter().map(Vec::as_slice)))
     }
@@ -170,7 +170,7 @@ impl Image {
         };
         for file in &self.files {
             let node = match (&file.embedded, &file.artifact, &file.from) {
-                (Some(name), ..) => Node::Bytes(file.mode, embedded::program(name)?.to_vec()),
+                (Some(name), ..) => Node::Bytes(file.mode, embedded::program(name)?.bytes.to_vec()),
                 (None, Some(artifact), Some(from)) => {
                     let entry = entries.get(artifact).ok_or_else(|| {
                         Error::new(Family::Internal, format!("nobody got {artifact} for the image {}", self.name))

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use indicatif::MultiProgress;
 use tracing_indicatif::writer::{IndicatifWriter, Stderr};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, time};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::progress::json::Json;
 use crate::progress::plain::Plain;
@@ -30,21 +32,32 @@ pub fn choose(output_json: bool, verbosity: u8) -> Progress {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     });
     let bars = MultiProgress::new();
-    let filter = EnvFilter::builder().parse_lossy(filter(verbosity, std::env::var("RUST_LOG").ok().as_deref()));
-    // An error means that there is a subscriber already, such as a test's: then that one is right.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let rust_log = std::env::var("RUST_LOG").ok();
+    let wanted = filter(verbosity, rust_log.as_deref()).parse::<Targets>();
+    let lines = fmt::layer()
         .with_writer(IndicatifWriter::<Stderr>::new(bars.clone()))
         .with_ansi(surroundings.color)
-        .with_timer(time::uptime())
-        .try_init();
+        .with_timer(time::uptime());
+    let filter = wanted.as_ref().ok().cloned().unwrap_or_else(|| targets(filter(verbosity, None)));
+    // An error means that there is a subscriber already, such as a test's: then that one is right.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     let verbose = verbosity > 0;
     let renderer: Arc<dyn Renderer> = match (output_json, surroundings.live) {
         (true, _) => Arc::new(Json::new(Box::new(std::io::stdout()))),
         (false, true) => Arc::new(Terminal::new(bars, surroundings.color, verbose)),
         (false, false) => Arc::new(Plain::new(Box::new(std::io::stderr()), verbose)),
     };
-    Progress::new(renderer)
+    let progress = Progress::new(renderer);
+    if let Err(error) = wanted {
+        progress.warn(format!("RUST_LOG is not taken over: {error}; it is a list of target=level, such as kcl=debug"));
+    }
+    progress
+}
+
+/// A filter of our own. By targets alone: one by spans and their fields (`EnvFilter`) has each run of kcl compile regular
+/// expressions first.
+fn targets(filter: &str) -> Targets {
+    filter.parse().expect("our own filters are right")
 }
 
 fn surroundings(is_terminal: bool, var: impl Fn(&str) -> Option<String>) -> Surroundings {
@@ -93,7 +106,7 @@ mod tests {
         assert_eq!(filter(0, Some("")), "warn,kube_client=off");
         assert_eq!(filter(1, None), "warn,kube_client=off,kcl=info");
         for verbosity in 0..5 {
-            assert!(EnvFilter::builder().parse(filter(verbosity, None)).is_ok());
+            targets(filter(verbosity, None));
         }
     }
 }

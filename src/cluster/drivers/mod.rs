@@ -17,7 +17,7 @@ use kcl_driver_native::{NativeConfig, NativeDriver};
 use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
 use kcl_driver_ssh::{SUDO_PASSWORD, SshConfig, SshDriver};
 
-use crate::artifacts::{NodeArtifacts, VM_IMAGES, agent_bytes};
+use crate::artifacts::{AGENT, NodeArtifacts, VM_IMAGES};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::state::Paths;
@@ -130,7 +130,7 @@ fn ssh(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> 
     SshConfig {
         home: paths.home.clone(),
         hosts: hosts.collect(),
-        agent: agent_bytes().to_vec(),
+        agent: AGENT.bytes.to_vec(),
         runc: artifacts.map(|artifacts| artifacts.runc.clone()),
         user_home: std::env::home_dir(),
         ssh_agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),

@@ -1,5 +1,5 @@
-//! The node's own packet rules: pods that talk to the world do so with the node's address, and a service address that
-//! leads nowhere says so.
+//! The node's own packet rules: pods that talk to the world, or to nodes on other segments, do so with the node's address,
+//! and a service address that leads nowhere says so.
 //!
 //! Without the second, a packet to a service that kube-proxy has not come to yet would leave by the default route and be
 //! lost: who asked would wait for his time-out, five seconds for a resolver, rather than try again.
@@ -21,7 +21,9 @@ pub async fn apply(spec: &NodeSpec, reaper: &Reaper) -> Result<()> {
 
 fn ruleset(spec: &NodeSpec) -> String {
     let mut nodes = spec.address.to_string();
-    for peer in &spec.network.peers {
+    // To a peer behind the tunnel, pods go by its own address, as our segment may not carry theirs; and an answer to theirs
+    // would come back through the tunnel, so that a firewall on the way would see half of the talk.
+    for peer in spec.network.peers.iter().filter(|peer| !peer.overlay) {
         let _ = write!(nodes, ", {}", peer.address);
     }
     let pods = spec.network.cluster_cidr;
@@ -59,5 +61,12 @@ mod tests {
         let rule = "ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 ip daddr != { 10.111.0.2, 10.111.0.3 } masquerade";
         assert!(text.contains(rule), "{text}");
         assert_eq!(text.matches("ip daddr 10.96.0.0/16 reject with icmp port-unreachable").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn pods_take_their_nodes_address_to_nodes_behind_the_tunnel() {
+        let mut spec = spec();
+        spec.network.peers[0].overlay = true;
+        assert!(ruleset(&spec).contains("ip daddr != { 10.111.0.2 } masquerade"));
     }
 }

@@ -1,0 +1,53 @@
+//! Hosts for the ssh driver, where none are named: containers of the bench's own, the same as the tests log in to.
+
+#[path = "../../drivers/ssh/tests/hosts/mod.rs"]
+// Tests ask more of them.
+#[allow(dead_code)]
+mod hosts;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use kcl::state::Paths;
+use tokio::runtime::Runtime;
+
+use crate::subject::Subject;
+use hosts::{Hosts, Kind, rootfs};
+
+/// As many as the largest cluster has nodes.
+const KINDS: [Kind; 3] = [Kind::Bare; 3];
+
+/// The hosts, until this is dropped.
+pub struct Ground {
+    runtime: Runtime,
+    hosts: Option<Hosts>,
+    // Removed after them.
+    _base: tempfile::TempDir,
+}
+
+impl Ground {
+    /// Makes hosts out of `KCL_TEST_SSH_HOST`, by the runc of `KCL_TEST_RUNC`, and tells a subject of them.
+    pub fn new(subject: &mut Subject) -> Result<Self, Box<dyn Error>> {
+        let runc = std::env::var_os("KCL_TEST_RUNC").map(PathBuf::from);
+        let (Some(rootfs), Some(runc)) = (rootfs(), runc) else {
+            return Err("KCL_BENCH_SSH_HOSTS names no hosts, and KCL_TEST_SSH_HOST and KCL_TEST_RUNC nothing to make \
+                        some of: see the Makefile's test"
+                .into());
+        };
+        let base = tempfile::Builder::new().prefix("bench-hosts-").tempdir_in(Paths::from_env()?.cache)?;
+        let runtime = Runtime::new()?;
+        let hosts = runtime.block_on(Hosts::new(base.path(), "kcl-bench-hosts", &runc, &rootfs, &KINDS));
+        subject.user = Some(hosts.user_home.clone());
+        subject.hosts = hosts.targets.iter().map(|target| target.host.to_string()).collect();
+        subject.flags.push("--accept-host-key".to_owned());
+        Ok(Ground { runtime, hosts: Some(hosts), _base: base })
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if let Some(hosts) = self.hosts.take() {
+            self.runtime.block_on(hosts.end());
+        }
+    }
+}
