@@ -41,7 +41,7 @@ artifact = $$($(test_kcl) artifacts list -o json | awk -F'"' '$$2 == "name" { na
 ## All tests, real clusters included (as root); one that fails does not keep the others from running. The artifacts of
 ## every version of Kubernetes are made on first use, before the tests, so that one sees how far that is.
 test: test-deps
-	$(CARGO) test --locked --workspace $(with_libvirt) --no-run
+	$(CARGO) test --locked --workspace $(with_libvirt) --all-targets --no-run
 	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
 		$(test_kcl) artifacts fetch --vm --tools --addons all --kubernetes-version "$$version"; \
 	done
