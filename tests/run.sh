@@ -15,8 +15,8 @@ programs() {
         while read -r program directory; do
             case ${program##*/} in
             drivers-*) rank=0 ;;
-            faults-* | cluster-*) rank=1 ;;
-            workflows-* | addons-* | ci-* | images-*) rank=2 ;;
+            faults-* | cluster-* | workflows-*) rank=1 ;;
+            addons-* | ci-* | images-*) rank=2 ;;
             console-* | contract-*) rank=3 ;;
             *) rank=4 ;;
             esac

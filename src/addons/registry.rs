@@ -1,5 +1,6 @@
-//! Addons, and charts of addons, out of registries. An addon is an artifact of OCI whose layers are archives of an addon's folder, or its files, as `oras push`
-//! makes them. What was pulled is remembered for this run; the cluster keeps a copy as of any addon of the user's own.
+//! Addons, and charts of addons, out of registries. An addon is an artifact of OCI whose layers are archives of an addon's
+//! folder, or its files, as `oras push` makes them. What was pulled is remembered for this run; the cluster keeps a copy as
+//! of any addon of the user's own.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,11 +13,11 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::manifest::{OciDescriptor, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
-use sha2::{Digest as _, Sha256};
 
 use super::definition::DESCRIPTION;
 use super::selection::AddonConfig;
 use super::source::{Files, unpack, wanted};
+use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
 
 /// What references begin with.
@@ -106,8 +107,7 @@ async fn files(word: &str) -> Result<Files> {
 /// # Errors
 /// `Artifact` where it cannot be had, or is none; `State` where it cannot be kept.
 pub async fn kept_chart(cluster: &Path, word: &str) -> Result<PathBuf> {
-    let name: String = Sha256::digest(word)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = cluster.join("charts").join(format!("{name}.tgz"));
+    let path = cluster.join("charts").join(format!("{}.tgz", &digest::of_bytes(word.as_bytes())[..16]));
     if path.exists() {
         return Ok(path);
     }
@@ -180,8 +180,8 @@ mod tests {
 
     use super::*;
 
-    fn digest(content: &[u8]) -> String {
-        format!("sha256:{}", Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    fn sha256(content: &[u8]) -> String {
+        format!("sha256:{}", digest::of_bytes(content))
     }
 
     /// A registry with one addon, of a file and an archive. Answers so many requests.
@@ -195,19 +195,19 @@ mod tests {
         let archive = archive.into_inner().unwrap().finish().unwrap();
         let layer = |content: &[u8], title: &str| {
             serde_json::json!({
-                "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(content),
+                "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": sha256(content),
                 "size": content.len(), "annotations": { TITLE: title },
             })
         };
         let manifest = serde_json::json!({
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2 },
+            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2 },
             "layers": [layer(&description, "addon.toml"), layer(&archive, "greet")],
         });
         let mut files = BTreeMap::from([("/v2/mine/greet/manifests/1".to_owned(), manifest.to_string().into_bytes())]);
         for content in [&description, &archive] {
             let sent = if spoil { b"title = 1".to_vec() } else { content.clone() };
-            files.insert(format!("/v2/mine/greet/blobs/{}", digest(content)), sent);
+            files.insert(format!("/v2/mine/greet/blobs/{}", sha256(content)), sent);
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
