@@ -1,4 +1,5 @@
-//! Hosts that exist, over SSH: the story that all drivers share, and that hosts are left as they were found.
+//! Hosts that exist, over SSH: the story that all drivers share, that nodes come back with their hosts, and that hosts are
+//! left as they were found.
 //!
 //! `KCL_TEST_RUNC` and `KCL_TEST_SSH_HOST` say what the hosts are made of: see `drivers/ssh/tests/hosts`.
 
@@ -10,7 +11,7 @@ use crate::support::Home;
 #[test]
 fn three_nodes() {
     let home = Home::new("ssh");
-    let Some(bed) = Bed::new(&home, &[Kind::Bare; 3]) else { return };
+    let Some(bed) = Bed::new(&home, &[Kind::Bare, Kind::Bare, Kind::Systemd]) else { return };
     // Dropped first: its clusters are deleted while their hosts are there.
     let home = home;
     let before = bed.runtime.block_on(bed.hosts().all_traces());
@@ -31,6 +32,20 @@ fn three_nodes() {
 
     home.step("the next start goes on");
     let cluster = story::three_nodes(&home, "ssh", &flags);
+    let names = cluster.node_names();
+
+    home.step("a host is started again, and systemd there its node");
+    bed.runtime.block_on(bed.hosts().restart(2));
+    assert_eq!(cluster.run_on(&names[2], "anew", "echo by itself"), "by itself");
+
+    home.step("a host without systemd is, and kcl starts its node");
+    bed.runtime.block_on(bed.hosts().restart(1));
+    assert_eq!(cluster.nodes()[1]["Status"], "Stopped");
+    cluster.start(&[]).ok();
+    assert_eq!(cluster.run_on(&names[1], "anew", "echo by kcl"), "by kcl");
+    cluster.settled();
+    story::pods_reach_each_other(&cluster);
+
     home.step("delete");
     cluster.kcl(["delete"]).ok();
     bed.runtime.block_on(bed.hosts().assert_as_before(&before));

@@ -1,6 +1,8 @@
-//! The story of `tests/drivers` on virtual machines of QEMU and of libvirt, emulated where the host has no KVM. Emulated Kubernetes is slow,
-//! so it is one node; that machines reach each other is in the contract. It is a program of its own because `tests/run.sh`
-//! runs it alone: emulation takes all cores that there are, and Kubernetes gives requests up that take seconds.
+//! The story of `tests/drivers` on virtual machines of QEMU and of libvirt, emulated where the host has no KVM. An emulated
+//! control plane is slow, so one test has a node that is all, and one has workers of a control plane that is not emulated;
+//! clusters of several emulated nodes are run by hand (`cargo test --test qemu -- --ignored`). It is a program of its own
+//! because `tests/run.sh` runs it alone: emulation takes all cores that there are, and Kubernetes gives requests up that
+//! take seconds.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,25 +26,46 @@ fn one_node() {
 }
 
 #[test]
-#[ignore = "two emulated nodes take a quarter of an hour"]
-fn two_nodes() {
-    let home = Home::new("qemu-two");
-    nodes(&home, "qemu-two", "qemu", 2);
+#[ignore = "emulated, it takes minutes for each node"]
+fn three_nodes() {
+    let home = Home::new("qemu-three");
+    nodes(&home, "qemu-three", "qemu", 3);
 }
 
-/// The same machine, as a domain of a libvirt of the test's own.
+/// Machines of both hypervisors join the bridge of the native driver.
 #[cfg(feature = "libvirt")]
 #[test]
-#[ignore = "an emulated node more, which takes minutes; the contract has its machines"]
-fn one_node_of_libvirt() {
+fn workers_of_a_native_control_plane() {
+    with_libvirt("vm-workers", |home| {
+        let machines =
+            "driver = \"native\"\n[[nodes]]\n[[nodes]]\ndriver = \"qemu\"\n[[nodes]]\ndriver = \"libvirt\"\n";
+        let file = home.file("cluster.toml", &format!("{machines}{CLUSTER}"));
+        let flags = ["--config", &file.to_string_lossy(), "--wait-timeout", "20m"];
+        let cluster = story::three_nodes(home, "vm-workers", &flags);
+        let drivers: Vec<_> = cluster.nodes().iter().map(|node| node["Driver"].clone()).collect();
+        assert_eq!(drivers, ["native", "qemu", "libvirt"]);
+        cluster.kcl(["delete"]).ok();
+    });
+}
+
+#[cfg(feature = "libvirt")]
+#[test]
+#[ignore = "emulated, it takes minutes for each node"]
+fn three_nodes_of_libvirt() {
+    with_libvirt("libvirt", |home| nodes(home, "libvirt", "libvirt", 3));
+}
+
+/// A home whose libvirt is one of the test's own, which has nothing of the test in the end.
+#[cfg(feature = "libvirt")]
+fn with_libvirt(story: &str, test: impl FnOnce(&Home) + Send) {
     own_network(|| {
         let directory =
             tempfile::Builder::new().prefix("libvirtd-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let daemon = Libvirtd::start(directory.path());
         {
-            let home = Home::new("libvirt");
+            let home = Home::new(story);
             home.set("KCL_LIBVIRT_URI", daemon.uri());
-            nodes(&home, "libvirt", "libvirt", 1);
+            test(&home);
         }
         assert_eq!(daemon.left(), [""; 0]);
     });

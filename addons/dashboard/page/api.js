@@ -6,8 +6,8 @@ const BASE = new URL("../", import.meta.url);
 /** What is asked for where a list need not be whole objects. */
 export const TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
-/** How many objects are asked for at once. */
-const CHUNK = globalThis.early.chunk;
+/** How lists are asked for at first, and what is left out of them. */
+const { first: FIRST, omit: OMIT } = globalThis.early;
 
 /** A refusal or failure, in the server's own words. */
 export class ApiError extends Error {
@@ -19,8 +19,9 @@ export class ApiError extends Error {
 }
 
 /** Asks; an answer that is no success is an `ApiError`. */
-export async function ask(path, { method = "GET", body, type, accept = "application/json", signal } = {}) {
+export async function ask(path, { method = "GET", body, type, accept = "application/json", omit, signal } = {}) {
   const headers = { accept };
+  if (omit) headers["x-omit"] = omit;
   if (body !== undefined) headers["content-type"] = type ?? "application/json";
   let response;
   try {
@@ -52,13 +53,20 @@ export const patch = async (path, document, type = "application/merge-patch+json
 export const remove = async (path, options = { propagationPolicy: "Background" }) =>
   (await ask(path, { method: "DELETE", body: JSON.stringify(options) })).json();
 
-/** Lists in chunks; `each` gets every one as it comes. Resolves to the list's version, from which it can be watched. */
-export async function list(path, query, { accept, signal }, each) {
+/**
+ * Lists in chunks; `each` gets every one as it comes. Resolves to the list's version, from which it can be watched. `newest`
+ * is for a list that was too old to be watched.
+ */
+export async function list(path, query, { accept, signal, newest }, each) {
   let next = "";
+  // Who asks for one object by its name wants all of it.
+  const omit = query.fieldSelector || accept ? undefined : OMIT;
   for (;;) {
-    const parameters = new URLSearchParams({ ...query, limit: CHUNK });
+    const parameters = new URLSearchParams(FIRST);
+    if (newest || next) parameters.delete("resourceVersion");
     if (next) parameters.set("continue", next);
-    const chunk = await get(`${path}?${parameters}`, { accept, signal });
+    for (const [name, value] of Object.entries(query)) parameters.set(name, value);
+    const chunk = await get(`${path}?${parameters}`, { accept, omit, signal });
     next = chunk.metadata?.continue ?? "";
     each(chunk, next === "");
     if (!next) return chunk.metadata?.resourceVersion;

@@ -84,7 +84,8 @@ class Store {
     try {
       const seen = new Set();
       const accept = this.table ? TABLE : undefined;
-      this.version = await list(this.path, this.query, { accept, signal: this.abort.signal }, (chunk, last) => {
+      const options = { accept, signal: this.abort.signal, newest: this.version !== "" };
+      this.version = await list(this.path, this.query, options, (chunk, last) => {
         for (const item of this.read(chunk)) {
           seen.add(item.metadata.uid);
           this.items.set(item.metadata.uid, item);

@@ -13,6 +13,7 @@ mod answer;
 mod control;
 mod guard;
 mod identity;
+mod omit;
 mod own;
 mod page;
 mod proxy;

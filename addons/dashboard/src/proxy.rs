@@ -5,13 +5,14 @@ use http::header::{
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, WARNING,
 };
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::Either;
+use http_body_util::{BodyExt as _, Either};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
 use crate::answer::{self, Answer, Body};
 use crate::guard;
 use crate::identity::Identity;
+use crate::omit::Omitted;
 use crate::server::Shared;
 
 /// What the page may say. All else stays here: the session, and above all who asks.
@@ -22,7 +23,7 @@ const CHANNEL: [HeaderName; 5] =
     [UPGRADE, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_PROTOCOL];
 
 /// What the API server may say.
-const SAID: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, WARNING];
+const SAID: [HeaderName; 2] = [CONTENT_TYPE, WARNING];
 
 /// And how it opens a channel.
 const OPENED: [HeaderName; 4] = [UPGRADE, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL];
@@ -51,10 +52,18 @@ pub(crate) async fn pass(shared: &Shared, identity: &Identity, path: &str, reque
     let mut onward = Request::new(Either::Right(body));
     *onward.method_mut() = parts.method;
     keep(&ASKED, &parts.headers, onward.headers_mut());
+    let omitted = Omitted::of(&parts.headers);
     match shared.upstream.send(identity, &path_and_query, onward).await {
         Ok(response) => {
             let (parts, body) = response.into_parts();
-            let mut back = Answer::new(Either::Right(body));
+            let body = match omitted {
+                Some(omitted) => match lean(body, &omitted).await {
+                    Ok(body) => body,
+                    Err(error) => return answer::failure(StatusCode::BAD_GATEWAY, error),
+                },
+                None => Either::Right(body),
+            };
+            let mut back = Answer::new(body);
             *back.status_mut() = parts.status;
             // How the body is cut is this hop's own affair.
             keep(&SAID, &parts.headers, back.headers_mut());
@@ -62,6 +71,13 @@ pub(crate) async fn pass(shared: &Shared, identity: &Identity, path: &str, reque
         }
         Err(error) => answer::failure(StatusCode::BAD_GATEWAY, error),
     }
+}
+
+/// A document without what the page does without.
+async fn lean(body: Incoming, omitted: &Omitted) -> Result<Body, String> {
+    let whole = body.collect().await.map_err(|error| format!("the API server's answer was cut off: {error}"))?;
+    let whole = whole.to_bytes();
+    Ok(Either::Left(omitted.leave_out(&whole).map_or(whole, Into::into).into()))
 }
 
 /// Opens a channel, and joins both ends of it.

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{ErrorKind, PublishedPort, Result};
+use kcl_driver_api::{PublishedPort, Result};
 
 use crate::doing::Doing;
 use crate::layout::ClusterNames;
-use crate::nft::{check, nft};
+use crate::nft::{check, delete_table, nft};
 
 /// Masquerades what leaves the cluster's network, and leads published ports to their machines, by a table of ours that is
 /// replaced as a whole. What stays on the bridge is left alone, also where br_netfilter shows bridged packets to this
@@ -80,15 +80,8 @@ pub(crate) fn ensure(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published],
 }
 
 /// Takes the rules away; those that are not there are no error.
-pub(crate) fn remove(names: &ClusterNames, rootfs: Option<&Path>) -> Result<()> {
-    let table = &names.table;
-    match nft(rootfs, &format!("table ip {table}\ndelete table ip {table}\n")) {
-        // There is no nft any more: what it made, if anything, ends with the next reboot.
-        Err(error) if error.kind == ErrorKind::Host => {
-            tracing::warn!("the table {table} could not be removed: {error}")
-        }
-        result => result?,
-    }
+pub(crate) fn remove(names: &ClusterNames) -> Result<()> {
+    delete_table(&names.table)?;
     let Some(iptables) = iptables() else { return Ok(()) };
     for rule in accept_rules(names) {
         while run(Command::new(&iptables).args(["-w", "-D"]).args(&rule))?.status.success() {}

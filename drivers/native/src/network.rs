@@ -175,7 +175,7 @@ pub(crate) async fn delete(context: &Arc<Context>, cluster: &str) -> Result<()> 
     let context = context.clone();
     blocking(move || {
         let _lock = lock;
-        firewall::remove(&names, context.rootfs.as_deref())?;
+        firewall::remove(&names)?;
         if last {
             restore_forwarding(&context.layout.run)?;
         }

@@ -239,8 +239,10 @@ fn what_fails_to_start_leaves_nothing_and_says_why() {
 }
 
 #[test]
-fn deletes_without_runc_and_without_its_state() {
+fn deletes_without_runc_nft_and_its_state() {
     bench::run("kn-blind", async |bench| {
+        let tables = || kcl_driver_oci::nft::output(Some(&bench.rootfs), &["list", "tables"], "").unwrap();
+        let before = tables();
         let whole = bench.driver();
         let machine = one(&whole, |address| spec("kn-blind", "kn-blind", address, &bench.rootfs), "kn-blind").await;
         for entry in std::fs::read_dir(bench.base.join("run")).unwrap().flatten() {
@@ -248,10 +250,12 @@ fn deletes_without_runc_and_without_its_state() {
         }
         std::fs::remove_file(bench.base.join("home/clusters/kn-blind/nodes/kn-blind/machine.json")).unwrap();
         assert_eq!(machine.info().await.unwrap().power, Power::Broken);
-        let blind = NativeDriver::new(NativeConfig { runc: None, ..bench.config() });
+        assert_ne!(tables(), before);
+        let blind = NativeDriver::new(NativeConfig { runc: None, rootfs: None, ..bench.config() });
         assert_eq!(blind.list(None).await.unwrap()[0].power, Power::Broken);
         blind.delete("kn-blind", "kn-blind").await.unwrap();
         blind.delete_network("kn-blind").await.unwrap();
+        assert_eq!(tables(), before);
     });
 }
 

@@ -1,16 +1,23 @@
-//! nft, out of the directory tree that kcl brings, so that the host needs none.
+//! nft, out of the directory tree that kcl brings, so that the host needs none. A table is removed without it, so that
+//! nothing stays of a cluster whose tree is gone.
 
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
 
 use crate::doing::Doing;
 
 /// Where nft is in the directory tree that kcl brings.
 const NFT: &str = "usr/sbin/nft";
+
+/// The attribute that names a table.
+const NFTA_TABLE_NAME: u16 = 1;
 
 /// Feeds a script to nft: to the one in the tree that kcl brings, within that tree, or else to the host's.
 pub fn nft(rootfs: Option<&Path>, script: &str) -> Result<()> {
@@ -36,6 +43,58 @@ pub fn output(rootfs: Option<&Path>, arguments: &[&str], input: &str) -> Result<
     let output = child.wait_with_output().doing(|| "wait for nft")?;
     check(&output, "read or set packet filter rules with nft")?;
     Ok(output.stdout)
+}
+
+/// Deletes a table of IPv4 with all that is in it; one that is not there is no error.
+///
+/// A message of nfnetlink (linux/netfilter/nfnetlink.h, nf_tables.h): tables are changed in batches only.
+pub fn delete_table(table: &str) -> Result<()> {
+    let what = || format!("delete the packet filter table {table}");
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter);
+    let socket = socket.doing(what)?;
+    let kernel = NetlinkAddr::new(0, 0);
+    sendto(socket.as_raw_fd(), &deletion(table), &kernel, MsgFlags::empty()).doing(what)?;
+    let mut answer = [0; 4096];
+    let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty()).doing(what)?;
+    // struct nlmsghdr, and the negative error or 0: all messages that are answered are errors in this sense.
+    let word = |at: usize| answer[..length].get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+    let errno = word(size_of::<libc::nlmsghdr>()).map(i32::from_ne_bytes);
+    match errno.map(|errno| Errno::from_raw(-errno)) {
+        // Success, no such table, or a kernel without tables.
+        Some(Errno::UnknownErrno | Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(()),
+        Some(errno) => Err(errno).doing(what),
+        None => Err(Error::engine(format!("could not {}: the kernel's answer is too short", what()))),
+    }
+}
+
+/// A batch of one message, which is answered.
+fn deletion(table: &str) -> Vec<u8> {
+    let subsystem = libc::NFNL_SUBSYS_NFTABLES as u16;
+    let mut name = table.as_bytes().to_vec();
+    name.push(0);
+    let mut attribute = [(4 + name.len() as u16).to_ne_bytes(), NFTA_TABLE_NAME.to_ne_bytes()].concat();
+    attribute.extend(name);
+    attribute.resize(attribute.len().next_multiple_of(4), 0);
+    let request = libc::NLM_F_REQUEST as u16;
+    let delete = subsystem << 8 | libc::NFT_MSG_DELTABLE as u16;
+    [
+        message(libc::NFNL_MSG_BATCH_BEGIN as u16, request, libc::AF_UNSPEC, subsystem, &[]),
+        message(delete, request | libc::NLM_F_ACK as u16, libc::AF_INET, 0, &attribute),
+        message(libc::NFNL_MSG_BATCH_END as u16, request, libc::AF_UNSPEC, subsystem, &[]),
+    ]
+    .concat()
+}
+
+/// struct nlmsghdr, struct nfgenmsg, and what follows.
+fn message(kind: u16, flags: u16, family: i32, resource: u16, content: &[u8]) -> Vec<u8> {
+    let mut message = (20 + content.len() as u32).to_ne_bytes().to_vec();
+    message.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
+    // Sequence number and port: one request, and the kernel knows whose.
+    message.extend([0; 8]);
+    message.extend([family as u8, libc::NFNETLINK_V0 as u8]);
+    message.extend(resource.to_be_bytes());
+    message.extend(content);
+    message
 }
 
 /// A command that runs in a directory tree as its root, in the host's other namespaces.

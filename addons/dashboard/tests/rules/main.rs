@@ -108,6 +108,7 @@ async fn requests_are_passed_on_as_the_user_and_nothing_else_of_the_page_is() {
         ("impersonate-group", "system:masters"),
         ("x-remote-user", "admin"),
         ("accept", "application/json"),
+        ("x-omit", "items.spec"),
     ];
     let answer = browser.ask("GET", "api/v1/pods?limit=1", &headers, "").await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -119,7 +120,9 @@ async fn requests_are_passed_on_as_the_user_and_nothing_else_of_the_page_is() {
     let asked = fixture.api.asked().remove(0);
     assert!(asked.certificate, "it is asked by the user's certificate");
     assert_eq!(asked.header("accept"), Some("application/json"));
-    for name in ["authorization", "impersonate-user", "impersonate-group", "x-remote-user", "cookie", "origin"] {
+    for name in
+        ["authorization", "impersonate-user", "impersonate-group", "x-remote-user", "x-omit", "cookie", "origin"]
+    {
         assert_eq!(asked.header(name), None, "{name}");
     }
 }

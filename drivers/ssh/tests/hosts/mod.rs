@@ -19,7 +19,6 @@ pub enum Kind {
     /// Nothing but sshd.
     Bare,
     /// systemd.
-    #[allow(dead_code)]
     Systemd,
 }
 
@@ -130,6 +129,15 @@ impl Hosts {
     /// The same, whatever becomes of it.
     pub async fn try_shell(&self, index: usize, line: &str) -> ExecOutput {
         self.machines[index].exec(Exec::new(["sh", "-c", line])).await.expect("a command on a host")
+    }
+
+    /// Cuts a host's power and starts it again: it is up then.
+    #[allow(dead_code)]
+    pub async fn restart(&self, index: usize) {
+        let machine = &*self.machines[index];
+        machine.power_off(Duration::ZERO).await.expect("a host without power");
+        machine.power_on().await.expect("a host with power");
+        listening(machine).await;
     }
 
     /// All that can be seen of a host but time passing: files, mounts, processes, control groups, and its network.
