@@ -31,6 +31,7 @@ mod update_context;
 mod version;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -192,6 +193,11 @@ impl Verb {
     }
 }
 
+/// How long threads may take to end before the process does. Those that are done end at once, rather than while exit(3) takes
+/// apart the libraries that they used (libvirt and GLib free what is a thread's own when it ends); nothing that one still
+/// reads or waits for is worth waiting for.
+const LAST_WORK: Duration = Duration::from_millis(50);
+
 /// Parses the command line, runs the verb and tells the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -205,8 +211,7 @@ pub fn main() -> ExitCode {
         let store = Store::open(Paths::from_env()?);
         let app = App { store, progress: progress.clone() };
         let result = runtime.block_on(cli.verb.run(&app, cli.profile.clone()));
-        // Nothing that is still being read or waited for on a thread is worth waiting for.
-        runtime.shutdown_background();
+        runtime.shutdown_timeout(LAST_WORK);
         result
     });
     result.unwrap_or_else(|error| {

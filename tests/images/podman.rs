@@ -6,10 +6,10 @@ use std::process::{Child, Command};
 
 use crate::support::eventually;
 
-/// In a mount namespace of its own, as Podman keeps a cache for root in a place that no flag changes, and what it has while
-/// it runs at a path of at most 50 characters.
+/// In a mount namespace of its own, as Podman keeps a cache for root in a place that no flag changes (below `/var/lib`), and
+/// what it has while it runs at a path of at most 50 characters.
 const SERVICE: &str = r#"cd "$1"
-mount -t tmpfs none /var/lib/containers
+mount -t tmpfs none /var/lib
 mount -t tmpfs none /run
 podman="podman --root $1/root --runroot /run/containers --tmpdir /run/libpod --storage-driver vfs"
 $podman load --quiet --input "$2"

@@ -39,7 +39,50 @@ pub struct Fixture {
 /// Makes the specification of a machine from its name and address.
 pub type MakeSpec = Box<dyn Fn(&str, Ipv4Addr) -> MachineSpec + Send + Sync>;
 
+/// A test's machine, without bounds: with the volume [`VOLUME`], and a first process that greets once it can be ended.
+pub fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
+    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
+    MachineSpec {
+        cluster: cluster.to_owned(),
+        name: name.to_owned(),
+        address,
+        cpus: None,
+        cpu_weight: 100,
+        memory: None,
+        rootfs: rootfs.to_owned(),
+        trees: Vec::new(),
+        volumes: vec![VOLUME.into(), "/var/log".into()],
+        ports: Vec::new(),
+        mounts: Vec::new(),
+        init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
+        labels: [("kcl.cluster".to_owned(), cluster.to_owned())].into(),
+    }
+}
+
+/// One machine on a network of its own cluster, powered on.
+pub async fn one(driver: &dyn Driver, cluster: &str, spec: impl FnOnce(Ipv4Addr) -> MachineSpec) -> Box<dyn Machine> {
+    let subnet = driver.propose_subnet(cluster).await.expect("a free subnet");
+    let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.expect("a network");
+    let machine = driver.create(&spec(network.subnet.hosts().nth(9).expect("an address"))).await.expect("a machine");
+    machine.power_on().await.expect("powered on");
+    machine
+}
+
+/// What a shell script in a machine writes, trimmed; it has to succeed.
+pub async fn output(machine: &dyn Machine, script: &str) -> String {
+    let output = machine.exec(Exec::new(["sh", "-c", script])).await.expect("a command");
+    assert_eq!(output.code, 0, "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
 impl Fixture {
+    /// A cluster of machines as [`spec`] makes them.
+    pub fn new(cluster: &str, rootfs: &Path) -> Self {
+        let (of, rootfs) = (cluster.to_owned(), rootfs.to_owned());
+        let spec: MakeSpec = Box::new(move |name, address| spec(&of, name, address, &rootfs));
+        Fixture { cluster: cluster.to_owned(), spec }
+    }
+
     async fn network(&self, driver: &dyn Driver) -> Network {
         let subnet = driver.propose_subnet(&self.cluster).await.expect("a free subnet");
         driver.ensure_network(&NetworkSpec::new(self.cluster.clone(), subnet)).await.expect("a network")

@@ -12,9 +12,9 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use dockerd::Dockerd;
-use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
+use kcl_driver_api::contract::{self, Fixture, VOLUME, one, output, spec};
 use kcl_driver_api::{
-    Driver, ErrorKind, Exec, File, Machine, MachineSpec, NetworkSpec, Power, PreflightRequest, Reach, Tree, TreeUse,
+    Driver, ErrorKind, File, MachineSpec, NetworkSpec, Power, PreflightRequest, Reach, Tree, TreeUse,
 };
 use kcl_driver_docker::{DockerConfig, DockerDriver};
 use nix::sched::{CloneFlags, setns};
@@ -59,40 +59,6 @@ fn run(test: impl AsyncFnOnce(&mut Bench) + Send) {
     });
 }
 
-fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
-    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
-    MachineSpec {
-        cluster: cluster.into(),
-        name: name.into(),
-        address,
-        cpus: None,
-        cpu_weight: 100,
-        memory: None,
-        rootfs: rootfs.into(),
-        trees: Vec::new(),
-        volumes: vec![VOLUME.into(), "/var/log".into()],
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
-        labels: [("kcl.cluster".into(), cluster.into())].into(),
-    }
-}
-
-/// One machine on a network, powered on.
-async fn one(driver: &dyn Driver, spec: impl FnOnce(Ipv4Addr) -> MachineSpec, cluster: &str) -> Box<dyn Machine> {
-    let subnet = driver.propose_subnet(cluster).await.unwrap();
-    let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap();
-    let machine = driver.create(&spec(network.subnet.hosts().nth(9).unwrap())).await.unwrap();
-    machine.power_on().await.unwrap();
-    machine
-}
-
-async fn output(machine: &dyn Machine, script: &str) -> String {
-    let output = machine.exec(Exec::new(["sh", "-c", script])).await.unwrap();
-    assert_eq!(output.code, 0, "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
 async fn end(driver: &dyn Driver, cluster: &str) {
     for machine in driver.list(Some(cluster)).await.unwrap() {
         driver.delete(cluster, &machine.name).await.unwrap();
@@ -103,9 +69,7 @@ async fn end(driver: &dyn Driver, cluster: &str) {
 #[test]
 fn keeps_the_contract_and_leaves_nothing() {
     run(async |bench| {
-        let rootfs = bench.rootfs.clone();
-        let spec = move |name: &str, address| spec("kd-contract", name, address, &rootfs);
-        contract::all(&bench.driver(), &Fixture { cluster: "kd-contract".into(), spec: Box::new(spec) }).await;
+        contract::all(&bench.driver(), &Fixture::new("kd-contract", &bench.rootfs)).await;
     });
 }
 
@@ -130,7 +94,7 @@ fn a_machine_looks_like_a_computer() {
             memory: Some(256 << 20),
             ..spec("kd-looks", "kd-looks", address, &bench.rootfs)
         };
-        let machine = one(&driver, make, "kd-looks").await;
+        let machine = one(&driver, "kd-looks", make).await;
         let m = &*machine;
         assert_eq!(output(m, "hostname").await, "kd-looks");
         assert!(output(m, "ip -4 -o addr show eth0").await.contains("10.89."));
@@ -194,9 +158,9 @@ fn homes_do_not_meet_and_networks_do_not_collide() {
         let (mine, other) = (bench.driver(), bench.driver_of("other-home"));
         assert_eq!(mine.capabilities("kcl").await.unwrap().reach, Reach::Address);
         let of = |address| spec("kcl", "kcl", address, &bench.rootfs);
-        let ours = one(&mine, of, "kcl").await;
+        let ours = one(&mine, "kcl", of).await;
         assert_eq!(other.list(None).await.unwrap(), []);
-        let theirs = one(&other, of, "kcl").await;
+        let theirs = one(&other, "kcl", of).await;
         let address = |info: kcl_driver_api::MachineInfo| info.address.unwrap();
         let (ours, theirs) = (ours.info().await.unwrap(), theirs.info().await.unwrap());
         assert_ne!(address(ours.clone()), address(theirs.clone()));
@@ -216,7 +180,7 @@ fn homes_do_not_meet_and_networks_do_not_collide() {
 fn what_is_half_made_is_seen_and_deleted() {
     run(async |bench| {
         let driver = bench.driver();
-        let machine = one(&driver, |address| spec("kd-half", "kd-half", address, &bench.rootfs), "kd-half").await;
+        let machine = one(&driver, "kd-half", |address| spec("kd-half", "kd-half", address, &bench.rootfs)).await;
         let container = bench.daemon.docker(["ps", "--format", "{{.Names}}"]);
         bench.daemon.docker(["rename", &container, &format!("{container}.half-made")]);
         assert_eq!(machine.info().await.unwrap().power, Power::Broken);
@@ -230,7 +194,7 @@ fn what_is_half_made_is_seen_and_deleted() {
         std::fs::create_dir_all(&tree).unwrap();
         let trees = vec![Tree { source: tree.clone(), target: "/opt/x".into(), usage: TreeUse::ReadOnly }];
         let make = |address| MachineSpec { trees, ..spec("kd-half", "kd-half", address, &bench.rootfs) };
-        one(&driver, make, "kd-half").await;
+        one(&driver, "kd-half", make).await;
         let images = || bench.daemon.docker(["image", "ls", "-q", "kcl.local/node"]).lines().count();
         assert_eq!(images(), 2);
         std::fs::remove_dir(&tree).unwrap();
@@ -243,7 +207,7 @@ fn what_is_half_made_is_seen_and_deleted() {
 fn machines_outlive_their_daemon() {
     run(async |bench| {
         let driver = bench.driver();
-        let machine = one(&driver, |address| spec("kd-again", "kd-again", address, &bench.rootfs), "kd-again").await;
+        let machine = one(&driver, "kd-again", |address| spec("kd-again", "kd-again", address, &bench.rootfs)).await;
         let before = machine.info().await.unwrap();
         machine.put(&[File { path: "/root/kept".into(), mode: 0o600, content: b"kept".to_vec() }]).await.unwrap();
         bench.daemon.restart();

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dockerd::Dockerd;
-use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
-use kcl_driver_api::{Driver, MachineSpec, Reach};
+use kcl_driver_api::contract::{self, Fixture};
+use kcl_driver_api::{Driver, Reach};
 use kcl_driver_docker::{DockerConfig, DockerDriver};
 use own_network::own_network;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -64,23 +64,7 @@ async fn far_away() {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let reach = if over_ssh { Reach::Published { bind: loopback, at: loopback } } else { Reach::Address };
     assert_eq!(driver.capabilities("kd-far").await.unwrap().reach, reach);
-    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
-    let spec = move |name: &str, address| MachineSpec {
-        cluster: "kd-far".into(),
-        name: name.into(),
-        address,
-        cpus: None,
-        cpu_weight: 100,
-        memory: None,
-        rootfs: rootfs.clone(),
-        trees: Vec::new(),
-        volumes: vec![VOLUME.into()],
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
-        labels: [("kcl.cluster".into(), "kd-far".into())].into(),
-    };
-    let fixture = Fixture { cluster: "kd-far".into(), spec: Box::new(spec) };
+    let fixture = Fixture::new("kd-far", &rootfs);
     contract::commands(&driver, &fixture).await;
     contract::files(&driver, &fixture).await;
 }

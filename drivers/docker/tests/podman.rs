@@ -8,34 +8,14 @@ mod own_network;
 #[path = "../../../tests/support/podman.rs"]
 mod podman;
 
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
-use kcl_driver_api::{Driver, MachineSpec, PreflightRequest, Severity};
+use kcl_driver_api::contract::{self, Fixture};
+use kcl_driver_api::{Driver, PreflightRequest, Severity};
 use kcl_driver_docker::{DockerConfig, DockerDriver};
 use nix::sched::{CloneFlags, setns};
 use own_network::own_network;
 use podman::Podman;
-
-fn spec(name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
-    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
-    MachineSpec {
-        cluster: "kd-podman".into(),
-        name: name.into(),
-        address,
-        cpus: None,
-        cpu_weight: 100,
-        memory: None,
-        rootfs: rootfs.into(),
-        trees: Vec::new(),
-        volumes: vec![VOLUME.into(), "/var/log".into()],
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
-        labels: [("kcl.cluster".into(), "kd-podman".into())].into(),
-    }
-}
 
 #[test]
 fn keeps_the_contract() {
@@ -57,8 +37,7 @@ fn keeps_the_contract() {
                 .await
                 .unwrap();
             assert!(findings.iter().all(|finding| finding.severity == Severity::Warning), "{findings:?}");
-            let make = move |name: &str, address| spec(name, address, &rootfs);
-            contract::all(&driver, &Fixture { cluster: "kd-podman".into(), spec: Box::new(make) }).await;
+            contract::all(&driver, &Fixture::new("kd-podman", &rootfs)).await;
             assert_eq!(driver.list(None).await.unwrap(), []);
         });
     });

@@ -13,10 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
-use kcl_driver_api::{
-    Driver, ErrorKind, Exec, File, Machine, MachineSpec, NetworkSpec, Power, Protocol, PublishedPort, Reach,
-};
+use kcl_driver_api::contract::{self, Fixture, VOLUME, output};
+use kcl_driver_api::{Driver, ErrorKind, Exec, File, MachineSpec, NetworkSpec, Power, Protocol, PublishedPort, Reach};
 use kcl_driver_libvirt::{GuestFiles, LibvirtConfig, LibvirtDriver};
 use libvirtd::Libvirtd;
 use nix::sched::{CloneFlags, setns};
@@ -91,29 +89,9 @@ fn run(test: impl AsyncFnOnce(&mut Bench) + Send) {
     });
 }
 
+/// Small, as each has all its memory.
 fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
-    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
-    MachineSpec {
-        cluster: cluster.into(),
-        name: name.into(),
-        address,
-        cpus: Some(1),
-        cpu_weight: 100,
-        memory: Some(256 << 20),
-        rootfs: rootfs.into(),
-        trees: Vec::new(),
-        volumes: vec![VOLUME.into(), "/var/log".into()],
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
-        labels: [("kcl.cluster".into(), cluster.into())].into(),
-    }
-}
-
-async fn output(machine: &dyn Machine, script: &str) -> String {
-    let output = machine.exec(Exec::new(["sh", "-c", script])).await.unwrap();
-    assert_eq!(output.code, 0, "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    MachineSpec { cpus: Some(1), memory: Some(256 << 20), ..contract::spec(cluster, name, address, rootfs) }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 
-use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
+use kcl_driver_api::contract::{self, Fixture, VOLUME, one, output, spec};
 use kcl_driver_api::{
     Driver, Exec, File, Machine, MachineSpec, NetworkSpec, Power, PreflightRequest, Stdin, Stdout, Tree, TreeUse,
 };
@@ -20,50 +20,10 @@ use kcl_driver_native::{NativeConfig, NativeDriver};
 /// Set in children that are no tests of their own: the directory of the test that they belong to.
 const CHILD_OF: &str = "KCL_TEST_CHILD_OF";
 
-fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
-    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
-    MachineSpec {
-        cluster: cluster.into(),
-        name: name.into(),
-        address,
-        cpus: None,
-        cpu_weight: 100,
-        memory: None,
-        rootfs: rootfs.into(),
-        trees: Vec::new(),
-        volumes: vec![VOLUME.into(), "/var/log".into()],
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
-        labels: [("kcl.cluster".into(), cluster.into())].into(),
-    }
-}
-
-fn fixture(cluster: &'static str, rootfs: &Path) -> Fixture {
-    let rootfs = rootfs.to_owned();
-    Fixture { cluster: cluster.into(), spec: Box::new(move |name, address| spec(cluster, name, address, &rootfs)) }
-}
-
-/// One machine on a network, powered on.
-async fn one(driver: &dyn Driver, spec: impl FnOnce(Ipv4Addr) -> MachineSpec, cluster: &str) -> Box<dyn Machine> {
-    let subnet = driver.propose_subnet(cluster).await.unwrap();
-    let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap();
-    let address = network.subnet.hosts().nth(9).unwrap();
-    let machine = driver.create(&spec(address)).await.unwrap();
-    machine.power_on().await.unwrap();
-    machine
-}
-
-async fn output(machine: &dyn Machine, script: &str) -> String {
-    let output = machine.exec(Exec::new(["sh", "-c", script])).await.unwrap();
-    assert_eq!(output.code, 0, "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
 #[test]
 fn keeps_the_contract_and_leaves_nothing() {
     bench::run("kn-contract", async |bench| {
-        contract::all(&bench.driver(), &fixture(bench.cluster, &bench.rootfs)).await;
+        contract::all(&bench.driver(), &Fixture::new(bench.cluster, &bench.rootfs)).await;
     });
 }
 
@@ -89,7 +49,7 @@ fn a_machine_looks_like_a_computer() {
             memory: Some(256 << 20),
             ..spec("kn-looks", "kn-looks", address, &bench.rootfs)
         };
-        let machine = one(&driver, make, "kn-looks").await;
+        let machine = one(&driver, "kn-looks", make).await;
         let m = &*machine;
 
         assert_eq!(output(m, "hostname").await, "kn-looks");
@@ -148,7 +108,7 @@ fn a_machine_looks_like_a_computer() {
 fn machines_reach_each_other_and_the_host() {
     bench::run("kn-reach", async |bench| {
         let driver = bench.driver();
-        let first = one(&driver, |address| spec("kn-reach", "kn-reach", address, &bench.rootfs), "kn-reach").await;
+        let first = one(&driver, "kn-reach", |address| spec("kn-reach", "kn-reach", address, &bench.rootfs)).await;
         let subnet = driver.propose_subnet("kn-reach").await.unwrap();
         let other = subnet.hosts().nth(10).unwrap();
         let second = driver.create(&spec("kn-reach", "kn-reach-m02", other, &bench.rootfs)).await.unwrap();
@@ -180,7 +140,7 @@ fn machines_reach_each_other_and_the_host() {
 fn comes_back_after_a_reboot() {
     bench::run("kn-reboot", async |bench| {
         let first = bench.driver();
-        let machine = one(&first, |address| spec("kn-reboot", "kn-reboot", address, &bench.rootfs), "kn-reboot").await;
+        let machine = one(&first, "kn-reboot", |address| spec("kn-reboot", "kn-reboot", address, &bench.rootfs)).await;
         let address = machine.info().await.unwrap().address;
         // What a reboot does: everything but the directory is gone, without anybody being asked.
         let state = std::fs::read_dir(bench.base.join("run"))
@@ -244,7 +204,7 @@ fn deletes_without_runc_nft_and_its_state() {
         let tables = || kcl_driver_oci::nft::output(Some(&bench.rootfs), &["list", "tables"], "").unwrap();
         let before = tables();
         let whole = bench.driver();
-        let machine = one(&whole, |address| spec("kn-blind", "kn-blind", address, &bench.rootfs), "kn-blind").await;
+        let machine = one(&whole, "kn-blind", |address| spec("kn-blind", "kn-blind", address, &bench.rootfs)).await;
         for entry in std::fs::read_dir(bench.base.join("run")).unwrap().flatten() {
             let _ = std::fs::remove_dir_all(entry.path().join("runc"));
         }
@@ -337,7 +297,7 @@ async fn the_victim() {
 fn a_terminal() {
     bench::run("kn-tty", async |bench| {
         let driver = bench.driver();
-        one(&driver, |address| spec("kn-tty", "kn-tty", address, &bench.rootfs), "kn-tty").await;
+        one(&driver, "kn-tty", |address| spec("kn-tty", "kn-tty", address, &bench.rootfs)).await;
         let pty = nix::pty::openpty(None, None).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut user = std::process::Command::new(std::env::current_exe().unwrap())

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
-use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
+use kcl_driver_api::contract::{self, Fixture, VOLUME, output};
 use kcl_driver_api::{
     Driver, ErrorKind, Exec, File, Machine, MachineSpec, NetworkSpec, Power, Protocol, PublishedPort, Tree, TreeUse,
 };
@@ -92,23 +92,9 @@ impl Drop for Bench {
     }
 }
 
+/// Small, as each has all its memory.
 fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
-    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
-    MachineSpec {
-        cluster: cluster.into(),
-        name: name.into(),
-        address,
-        cpus: Some(1),
-        cpu_weight: 100,
-        memory: Some(256 << 20),
-        rootfs: rootfs.into(),
-        trees: Vec::new(),
-        volumes: vec![VOLUME.into(), "/var/log".into()],
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        init: ["/bin/sh", "-c", &script].map(String::from).to_vec(),
-        labels: [("kcl.cluster".into(), cluster.into())].into(),
-    }
+    MachineSpec { cpus: Some(1), memory: Some(256 << 20), ..contract::spec(cluster, name, address, rootfs) }
 }
 
 /// One machine on a network, powered on.
@@ -120,12 +106,6 @@ async fn one(driver: &dyn Driver, cluster: &str, spec: impl FnOnce(Ipv4Addr) -> 
     machine.power_on().await.unwrap();
     println!("{} booted after {} ms", machine.name(), begun.elapsed().as_millis());
     machine
-}
-
-async fn output(machine: &dyn Machine, script: &str) -> String {
-    let output = machine.exec(Exec::new(["sh", "-c", script])).await.unwrap();
-    assert_eq!(output.code, 0, "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

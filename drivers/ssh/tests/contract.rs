@@ -5,37 +5,15 @@
 mod bench;
 mod hosts;
 
-use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
-use kcl_driver_api::{Driver, ErrorKind, Exec, MachineSpec, NetworkSpec, PreflightRequest};
+use kcl_driver_api::contract::{self, Fixture};
+use kcl_driver_api::{Driver, ErrorKind, Exec, NetworkSpec, PreflightRequest};
 use kcl_driver_ssh::{SshConfig, SshDriver, Target};
 
 use bench::Bench;
 use hosts::Kind;
 
-/// A first process in the manner of an init: it greets once it can be ended.
-fn init() -> Vec<String> {
-    let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
-    ["sh", "-c", &script].map(String::from).into()
-}
-
 fn fixture(bench: &Bench) -> Fixture {
-    let (cluster, rootfs) = (bench.cluster.to_owned(), bench.rootfs.clone());
-    let spec = move |name: &str, address| MachineSpec {
-        cluster: cluster.clone(),
-        name: name.to_owned(),
-        address,
-        cpus: None,
-        cpu_weight: 100,
-        memory: None,
-        rootfs: rootfs.clone(),
-        trees: Vec::new(),
-        volumes: vec![VOLUME.into()],
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        init: init(),
-        labels: [("kcl.cluster".to_owned(), cluster.clone())].into(),
-    };
-    Fixture { cluster: bench.cluster.to_owned(), spec: Box::new(spec) }
+    Fixture::new(bench.cluster, &bench.rootfs)
 }
 
 #[test]

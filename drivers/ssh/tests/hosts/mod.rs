@@ -140,18 +140,20 @@ impl Hosts {
         listening(machine).await;
     }
 
-    /// All that can be seen of a host but time passing: files, mounts, processes, control groups, and its network.
+    /// All that can be seen of a host but time passing: files, mounts, processes, control groups, and its network. What has
+    /// another name after a restart is left out: numbers of links, directories of systemd's.
     pub async fn traces(&self, index: usize) -> String {
         // Commands that look are processes themselves; sshd's for connections come and go.
         self.shell(
             index,
             "find / -xdev -path /proc -prune -o -path /sys -prune -o -path /var/log -prune -o -path /tmp -prune -o \
-               -type d -printf '%p %m\\n' -o -printf '%p %m %s %l\\n' | grep -v -e ^/etc/systemd/system.*.wants | sort; \
+               -path '/var/tmp/systemd-private-*' -prune -o -type d -printf '%p %m\\n' -o -printf '%p %m %s %l\\n' | grep -v -e ^/etc/systemd/system.*.wants | sort; \
              find /var/lib -path /var/lib/systemd -prune -o -printf '%p %m\\n' | sort; \
              cut -d' ' -f5,9- /proc/self/mountinfo | grep -v ' cgroup' | sort; \
              ps -e -o comm= | grep -v -e ^ps -e ^sh$ -e ^sort -e ^sshd -e ^find -e ^cut -e ^grep -e ^kworker | sort; \
              find /sys/fs/cgroup -type d -path '*kcl*'; \
-             nft list ruleset; ip -o -d link | sed 's/ *promiscuity.*//'; ip -o addr | grep -v fe80: | sed 's/valid_lft.*//'; \
+             nft list ruleset; ip -o -d link | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/ *promiscuity.*//'; \
+             ip -o addr | grep -v fe80: | sed 's/^[0-9]*: //; s/valid_lft.*//'; \
              ip route show table all | grep -v fe80:; ip rule; \
              find /proc/sys/net /proc/sys/vm/overcommit_memory /proc/sys/vm/panic_on_oom /proc/sys/kernel/panic \
                /proc/sys/kernel/panic_on_oops -type f -perm /u=r ! -name '*stable_secret' ! -name flush \
