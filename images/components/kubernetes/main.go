@@ -12,10 +12,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sort"
 	"strings"
-	"time"
 	_ "time/tzdata" // time zones of CronJobs, whatever the node has installed
 
 	"github.com/spf13/cobra"
@@ -48,19 +46,7 @@ var programs = map[string]func() int{
 	"kubectl":                 runKubectl,
 }
 
-// A start leaves garbage once: manifests, schemas, tables of routes. Collected
-// at Go's usual pace it takes a fifth of a program's processor time until it
-// is ready, so for so long the heap may grow to five times what is in use.
-const (
-	startPercent = 400
-	startTime    = 30 * time.Second
-)
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		usual := debug.SetGCPercent(startPercent)
-		time.AfterFunc(startTime, func() { debug.SetGCPercent(usual) })
-	}
 	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
 	if name == self {
 		if len(os.Args) < 2 {
