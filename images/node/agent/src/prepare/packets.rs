@@ -27,7 +27,8 @@ fn ruleset(spec: &NodeSpec) -> String {
         let _ = write!(nodes, ", {}", peer.address);
     }
     let pods = spec.network.cluster_cidr;
-    // What kube-proxy serves has another destination by the time that it is filtered (DNAT comes first).
+    // What kube-proxy serves has another destination by the time that it is filtered (DNAT comes first). The rest is refused
+    // before a route is looked for: a host may have none, and "no route" is no answer that a resolver hears of.
     let services = spec.network.service_cidr;
     // The first line makes the second one valid where there is no table yet.
     format!(
@@ -38,8 +39,8 @@ fn ruleset(spec: &NodeSpec) -> String {
          \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
          \t\tip saddr {pods} ip daddr != {pods} ip daddr != {{ {nodes} }} masquerade\n\
          \t}}\n\
-         \tchain forward {{\n\
-         \t\ttype filter hook forward priority filter; policy accept;\n\
+         \tchain prerouting {{\n\
+         \t\ttype filter hook prerouting priority dstnat + 10; policy accept;\n\
          \t\tip daddr {services} reject with icmp port-unreachable\n\
          \t}}\n\
          \tchain output {{\n\
