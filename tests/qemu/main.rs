@@ -1,6 +1,6 @@
 //! The story of `tests/drivers` on virtual machines of QEMU and of libvirt, emulated where the host has no KVM. An emulated
 //! control plane is slow, so one test has a node that is all, and one has workers of a control plane that is not emulated;
-//! clusters of several emulated nodes are run by hand (`cargo test --test qemu -- --ignored`). It is a program of its own
+//! clusters of several emulated nodes are run by hand (`cargo test --features libvirt --test qemu -- --ignored`). It is a program of its own
 //! because `tests/run.sh` runs it alone: emulation takes all cores that there are, and Kubernetes gives requests up that
 //! take seconds.
 
@@ -22,14 +22,14 @@ const CLUSTER: &str = "[addons]\nstorage = { enabled = false }\nload-balancer = 
 #[test]
 fn one_node() {
     let home = Home::new("qemu");
-    nodes(&home, "qemu", "qemu", 1);
+    nodes(&home, "qemu", "driver = \"qemu\"\n", 1);
 }
 
 #[test]
 #[ignore = "emulated, it takes minutes for each node"]
 fn three_nodes() {
     let home = Home::new("qemu-three");
-    nodes(&home, "qemu-three", "qemu", 3);
+    nodes(&home, "qemu-three", "driver = \"qemu\"\n", 3);
 }
 
 /// Machines of both hypervisors join the bridge of the native driver.
@@ -39,12 +39,7 @@ fn workers_of_a_native_control_plane() {
     with_libvirt("vm-workers", |home| {
         let machines =
             "driver = \"native\"\n[[nodes]]\n[[nodes]]\ndriver = \"qemu\"\n[[nodes]]\ndriver = \"libvirt\"\n";
-        let file = home.file("cluster.toml", &format!("{machines}{CLUSTER}"));
-        let flags = ["--config", &file.to_string_lossy(), "--wait-timeout", "20m"];
-        let cluster = story::three_nodes(home, "vm-workers", &flags);
-        let drivers: Vec<_> = cluster.nodes().iter().map(|node| node["Driver"].clone()).collect();
-        assert_eq!(drivers, ["native", "qemu", "libvirt"]);
-        cluster.kcl(["delete"]).ok();
+        assert_eq!(nodes(home, "vm-workers", machines, 3), ["native", "qemu", "libvirt"]);
     });
 }
 
@@ -52,7 +47,7 @@ fn workers_of_a_native_control_plane() {
 #[test]
 #[ignore = "emulated, it takes minutes for each node"]
 fn three_nodes_of_libvirt() {
-    with_libvirt("libvirt", |home| nodes(home, "libvirt", "libvirt", 3));
+    with_libvirt("libvirt", |home| drop(nodes(home, "libvirt", "driver = \"libvirt\"\n", 3)));
 }
 
 /// A home whose libvirt is one of the test's own, which has nothing of the test in the end.
@@ -71,8 +66,12 @@ fn with_libvirt(story: &str, test: impl FnOnce(&Home) + Send) {
     });
 }
 
-fn nodes(home: &Home, profile: &str, driver: &str, count: usize) {
-    let file = home.file("cluster.toml", CLUSTER);
-    let flags = ["--driver", driver, "--config", &file.to_string_lossy(), "--wait-timeout", "20m"];
-    story::nodes(home, profile, count, &flags).kcl(["delete"]).ok();
+/// A cluster of `machines`, words of a cluster file: the story, to its end. Returns the nodes' drivers.
+fn nodes(home: &Home, profile: &str, machines: &str, count: usize) -> Vec<serde_json::Value> {
+    let file = home.file("cluster.toml", &format!("{machines}{CLUSTER}"));
+    let flags = ["--config", &file.to_string_lossy(), "--wait-timeout", "20m"];
+    let cluster = story::nodes(home, profile, count, &flags);
+    let drivers = cluster.nodes().iter().map(|node| node["Driver"].clone()).collect();
+    cluster.kcl(["delete"]).ok();
+    drivers
 }

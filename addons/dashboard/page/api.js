@@ -59,7 +59,7 @@ export const remove = async (path, options = { propagationPolicy: "Background" }
  */
 export async function list(path, query, { accept, signal, newest }, each) {
   let next = "";
-  // Who asks for one object by its name wants all of it.
+  // Who asks for one object by its name wants all of it, and rows of a table have no members.
   const omit = query.fieldSelector || accept ? undefined : OMIT;
   for (;;) {
     const parameters = new URLSearchParams(FIRST);

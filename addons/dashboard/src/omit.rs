@@ -1,4 +1,4 @@
-//! Answers without what the page has no use for. Two thirds of a list of pods are notes of who set which field and what every
+//! Answers without what the page has no use for. More than half of a list of pods are notes of who set which field and what every
 //! pod has, and the browser takes longer over them than the API server.
 
 use std::collections::BTreeMap;
@@ -50,15 +50,17 @@ impl Omitted {
                 to.push(b'{');
                 for (index, (name, value)) in members.into_iter().filter(|(name, _)| wanted(name)).enumerate() {
                     to.extend((index > 0).then_some(b','));
-                    to.extend(format!("\"{name}\":").bytes());
+                    to.push(b'"');
+                    to.extend_from_slice(name.as_bytes());
+                    to.extend_from_slice(b"\":");
                     match self.0.get(name) {
                         Some(omitted) => omitted.write(value, to)?,
-                        None => to.extend(value.get().bytes()),
+                        None => to.extend_from_slice(value.get().as_bytes()),
                     }
                 }
                 to.push(b'}');
             }
-            _ => to.extend(text.bytes()),
+            _ => to.extend_from_slice(text.as_bytes()),
         }
         Ok(())
     }

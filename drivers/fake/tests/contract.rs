@@ -1,28 +1,15 @@
 //! The driver contract with machines in memory, and what only they do: record and fail.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use futures::executor::block_on;
-use kcl_driver_api::contract::{self, Fixture, GREETING, VOLUME};
+use kcl_driver_api::contract::{self, Fixture, GREETING};
 use kcl_driver_api::{Driver, Exec, ExecOutput, MachineSpec, NetworkSpec, Power, Stdin, Stdout};
 use kcl_driver_fake::{FakeDriver, FakeExec};
 
 fn spec(name: &str, address: Ipv4Addr) -> MachineSpec {
-    MachineSpec {
-        cluster: "fake".into(),
-        name: name.into(),
-        address,
-        cpus: None,
-        cpu_weight: 100,
-        memory: None,
-        rootfs: "/rootfs".into(),
-        trees: Vec::new(),
-        volumes: vec![VOLUME.into()],
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        init: vec!["/init".into()],
-        labels: [("kcl.cluster".into(), "fake".into())].into(),
-    }
+    MachineSpec { init: vec!["/init".into()], ..contract::spec("fake", name, address, Path::new("/rootfs")) }
 }
 
 /// The commands of the contract, as a shell would answer them.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use kcl_driver_api::contract;
 use kcl_driver_api::{Driver, Exec, ExecOutput, File, Machine, MachineSpec, NetworkSpec};
 use kcl_driver_native::{NativeConfig, NativeDriver};
 use kcl_driver_ssh::{Place, Target};
@@ -71,19 +72,9 @@ impl Hosts {
         let make = kinds.iter().enumerate().map(|(index, kind)| {
             let address = subnet.hosts().nth(9 + index).expect("an address");
             let spec = MachineSpec {
-                cluster: name.to_owned(),
-                name: format!("{name}-{index}"),
-                address,
-                cpus: None,
-                cpu_weight: 100,
-                memory: None,
-                rootfs: rootfs.to_owned(),
-                trees: Vec::new(),
                 volumes: vec!["/var/lib".into()],
-                ports: Vec::new(),
-                mounts: Vec::new(),
                 init: init(*kind),
-                labels: [("kcl.cluster".to_owned(), name.to_owned())].into(),
+                ..contract::spec(name, &format!("{name}-{index}"), address, rootfs)
             };
             let (driver, public) = (&driver, public.clone());
             async move {
