@@ -51,9 +51,11 @@ cat "$work/doc.log"
 grep '^test result: ' "$work/doc.log" >>"$work/results" || true
 
 count() { sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" "$work/results" | awk '{ sum += $1 } END { print sum + 0 }'; }
-if [ -s "$work/failed" ]; then
-    printf '\nFailed:\n'
-    sed 's/^/  /' "$work/failed"
-fi
+# What failed once more, at the end, where one looks first.
+while read -r name; do
+    printf '\n== failed: %s\n' "$name"
+    # One that crashed has told of no failure.
+    awk '/^failures:$/ { on = 1 } on' "$work/$name.log" | grep . | tail -n 200 || tail -n 50 "$work/$name.log"
+done < <(sort -u "$work/failed" 2>/dev/null)
 printf '\n%d passed, %d failed, %d skipped\n' "$(count passed)" "$(count failed)" "$(count ignored)"
 [ ! -s "$work/failed" ]

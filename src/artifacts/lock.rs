@@ -12,7 +12,14 @@ use crate::error::{Error, Family, Result};
 /// A lock that is held; dropped, it is free.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that another thread has forked shares the open file until it is another program.
+        let _ = self.file.unlock();
+    }
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -38,7 +45,7 @@ fn holder(file: &mut File) -> String {
 fn sign(mut file: File) -> Lock {
     // Only for people who wait; a lock without a name is as good.
     let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
-    Lock { _file: file }
+    Lock { file }
 }
 
 /// Waits until the lock is free and takes it. `waiting` is told once who holds it, if anyone does.
@@ -48,7 +55,7 @@ pub async fn exclusive(path: &Path, waiting: impl FnOnce(&str)) -> Result<Lock> 
 
 /// Takes the lock together with others who share it, waiting for one who does not.
 pub async fn shared(path: &Path, waiting: impl FnOnce(&str)) -> Result<Lock> {
-    Ok(Lock { _file: take(path, File::try_lock_shared, File::lock_shared, waiting).await? })
+    Ok(Lock { file: take(path, File::try_lock_shared, File::lock_shared, waiting).await? })
 }
 
 async fn take(
@@ -87,7 +94,7 @@ pub fn try_exclusive(path: &Path) -> Result<std::result::Result<Lock, String>> {
 pub fn try_shared(path: &Path) -> Result<std::result::Result<Lock, String>> {
     let mut file = open(path)?;
     match file.try_lock_shared() {
-        Ok(()) => Ok(Ok(Lock { _file: file })),
+        Ok(()) => Ok(Ok(Lock { file })),
         Err(TryLockError::WouldBlock) => Ok(Err(holder(&mut file))),
         Err(TryLockError::Error(error)) => Err(trouble("lock", path, error)),
     }

@@ -4,7 +4,7 @@
 //! the process, and writes there who it is. Who starts one takes the lock and passes it on, so there is never a second
 //! one, whoever is killed when.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kcl_driver_local::process;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use rustix::process::{Signal, pidfd_send_signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -60,13 +63,25 @@ pub fn detach() {
 pub fn start<'a>(app: &App, file: &Path, words: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
     let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
     let lock = options.open(file)?;
-    match lock.try_lock() {
-        Err(TryLockError::WouldBlock) => return Ok(()),
+    match fcntl(&lock, FcntlArg::F_OFD_SETLK(&whole_file())) {
+        Err(Errno::EAGAIN | Errno::EACCES) => return Ok(()),
         locked => locked?,
-    }
+    };
     lock.set_len(0)?;
     let log = options.clone().truncate(true).open(log(file))?;
     command(app, words)?.stdin(lock).stderr(log).spawn().map(drop)
+}
+
+/// A lock on all of a file, which belongs to the open file as flock(2)'s does, but of which one can ask who holds it ("open
+/// file description locks" of fcntl_locking(2)).
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
 }
 
 /// Where one writes what goes wrong.
@@ -94,10 +109,11 @@ pub async fn note<T: DeserializeOwned>(file: &Path, patience: Duration) -> Optio
     let mut file = File::options().read(true).write(true).open(file).ok()?;
     let begun = std::time::Instant::now();
     loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {}
-            // Nobody holds it.
-            _ => return None,
+        // Asked, not tried: who looks does not stand in the way of who starts one.
+        let mut lock = whole_file();
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).ok()?;
+        if lock.l_type == libc::F_UNLCK as libc::c_short {
+            return None;
         }
         let mut text = String::new();
         file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;

@@ -23,7 +23,9 @@ fn browse(cluster: &TestCluster<'_>, tools: &Path, script: &str) {
     node.env("KCL", env!("CARGO_BIN_EXE_kcl")).env("PROFILE", &cluster.profile).env("IMAGE", IMAGE);
     node.env("SHOTS", Path::new(env!("CARGO_TARGET_TMPDIR")).join("console-shots"))
         .env("TMPDIR", cluster.home.scratch());
-    assert!(node.status().expect("node, of Node.js").success(), "{script} failed");
+    let output = node.output().expect("node, of Node.js");
+    println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{script} failed");
 }
 
 /// The processes that are consoles of a home.
