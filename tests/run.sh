@@ -3,6 +3,8 @@
 # cores: those with real clusters wait more than they compute. Each tells what it has to tell when it ends; one that fails
 # does not keep the others from running. `KCL_TEST_LANES` says how many at a time.
 set -euo pipefail
+# What a test says of its failure is enough.
+export RUST_BACKTRACE=0
 
 cargo=${CARGO:-cargo}
 work=$(mktemp -d)

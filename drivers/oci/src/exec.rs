@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +15,7 @@ use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
@@ -40,11 +41,11 @@ pub async fn exec(runc: Option<&Path>, names: &MachineNames, request: Exec) -> R
         Stdin::Bytes(bytes) => bytes.clone(),
         Stdin::Null | Stdin::Inherit | Stdin::From(_) => Vec::new(),
     };
-    let mut child = if request.tty {
-        with_terminal(&run::program(runc)?, names, &request)?
+    let (_reaped, mut child) = if request.tty {
+        Reaped::new(with_terminal(&run::program(runc)?, names, &request)?)
     } else {
-        match blocking(move || spawn(&init, &request)).await? {
-            Ok(child) => child,
+        match blocking(move || Ok(spawn(&init, &request)?.map(Reaped::new))).await? {
+            Ok(started) => started,
             Err(error) => return Ok(not_started(&program, &error)),
         }
     };
@@ -64,6 +65,30 @@ pub async fn exec(runc: Option<&Path>, names: &MachineNames, request: Exec) -> R
 fn not_started(program: &str, error: &io::Error) -> ExecOutput {
     let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
     ExecOutput { code, stdout: Vec::new(), stderr: format!("{program}: {error}\n").into_bytes() }
+}
+
+/// Has a child be gone, not only dead, soon after this is dropped.
+///
+/// tokio reaps a child that nobody waits for when it wakes up for another reason, which may be long after. And the first
+/// process of a PID namespace does not end before all others in it are reaped, children of ours included
+/// (pid_namespaces(7)): whoever drops a command and then ends its machine would wait for himself.
+struct Reaped(Option<Process>);
+
+impl Reaped {
+    fn new(child: Child) -> (Self, Child) {
+        (Reaped(child.id().and_then(|pid| Process::open(pid as i32))), child)
+    }
+}
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let Some(process) = self.0.take() else { return };
+        // It fails where the child is reaped already, as one that was waited for.
+        if pidfd_send_signal(process.fd(), Signal::KILL).is_ok() {
+            // Of its own: a process that hangs in the kernel is to hold up nothing but its machine.
+            std::thread::spawn(move || waitid(WaitId::PidFd(process.fd().as_fd()), WaitIdOptions::EXITED));
+        }
+    }
 }
 
 /// Starts the command in the machine. The inner error is that of the command itself: not there, not executable.
@@ -171,7 +196,26 @@ fn with_terminal(runc: &Path, names: &MachineNames, request: &Exec) -> Result<Ch
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_is_dropped_is_reaped() {
+        for _ in 0..200 {
+            let child = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().expect("sleep");
+            let started = Reaped::new(child);
+            let process = started.1.id().expect("a process");
+            // As where a start is interrupted while it starts a command.
+            tokio::task::spawn_blocking(move || drop(started)).await.expect("no panic");
+            let end = std::time::Instant::now() + Duration::from_secs(60);
+            // tokio would look for the dead whenever it wakes up: it does not.
+            while Path::new("/proc").join(process.to_string()).exists() {
+                assert!(std::time::Instant::now() < end, "process {process} is not reaped");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
 
     #[test]
     fn groups_of_both_versions() {

@@ -1,6 +1,7 @@
 //! `service`: the URLs by which this host reaches Services, or why it does not.
 
 pub mod loopback;
+mod reachable;
 mod url;
 
 use std::time::Duration;
@@ -56,12 +57,12 @@ pub async fn services(app: &App, cluster: &str, namespace: Option<&str>) -> Resu
 ///
 /// # Errors
 /// `NotFound` where there is none of the name, `Cluster` where nothing leads to it: the message says why, the hints what
-/// to do.
+/// to do. One that takes no connections though pods are ready is told of as a warning.
 pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, https: bool) -> Result<ServiceRow> {
     let (client, host) = open(app, cluster).await?;
     let api: Api<Service> = Api::namespaced(client.clone(), namespace);
     let found = api.get_opt(name).await.map_err(|error| unanswered(cluster, error))?;
-    let Some(service) = found else { return Err(missing(&client, cluster, namespace, name).await?) };
+    let Some(mut service) = found else { return Err(missing(&client, cluster, namespace, name).await?) };
     if let Some(error) = url::hidden(&service) {
         return Err(error);
     }
@@ -71,15 +72,23 @@ pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, http
     if !slices.items.iter().any(is_served) {
         return Err(without_endpoints(&service));
     }
-    let mut row = row(&service, &host, https);
-    if row.urls.is_empty() && !host.is_near() {
+    if ways(&service, &host, https).is_empty() && !host.is_near() {
         // A fresh one.
         let given = |service: Option<&Service>| service.is_some_and(|service| !loopback::given(service).is_empty());
-        if let Ok(Ok(Some(service))) = timeout(SOON, await_condition(api, name, given)).await {
-            row = self::row(&service, &host, https);
+        if let Ok(Ok(Some(given))) = timeout(SOON, await_condition(api, name, given)).await {
+            service = given;
         }
     }
-    if row.urls.is_empty() { Err(url::unreached(&service, &host)) } else { Ok(row) }
+    let urls = ways(&service, &host, https);
+    if urls.is_empty() {
+        return Err(url::unreached(&service, &host));
+    }
+    for (url, error) in reachable::wait(&urls).await {
+        app.progress.warn(format!(
+            "{url} takes no connections: {error}. Do the pods of {namespace}/{name} listen on its targetPort?"
+        ));
+    }
+    Ok(row(&service, &host, https))
 }
 
 fn row(service: &Service, host: &Host, https: bool) -> ServiceRow {
