@@ -22,7 +22,7 @@ export const kubectl = (...words) => kcl("kubectl", "--", ...words);
 /** A link to the console. */
 export const link = (...words) => kcl("dashboard", "--url", ...words);
 
-export const step = (text) => console.error(`  - ${text}`);
+export const step = (text) => console.error(`  - ${(performance.now() / 1000).toFixed(1)} s: ${text}`);
 
 /** Runs `story` with a browser, which ends with it. */
 export async function withBrowser(story) {

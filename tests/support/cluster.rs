@@ -123,10 +123,11 @@ impl<'h> TestCluster<'h> {
         });
     }
 
-    /// The pods with this label, by their nodes' names.
+    /// The pods with this label, by their nodes' names, once all have an address: one whose node was harmed counts as
+    /// running until its node says that it is made anew.
     #[track_caller]
     pub fn pods(&self, label: &str) -> Vec<Pod> {
-        self.pods_try(label).unwrap_or_else(|instead| panic!("{instead}"))
+        eventually("all pods have addresses", || self.pods_try(label))
     }
 
     /// The same; an error where one has no address: its node tells nothing of it yet.
