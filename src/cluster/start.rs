@@ -168,6 +168,7 @@ async fn preflight(app: &App, driver: &dyn Driver, plan: &Plan, spec: &ClusterSp
         inotify_instances: bootstrap::inotify_instances(starting.map(|node| node.role)),
         // One that was found free is no demand: another is found where it is taken by now.
         subnet: (!plan.new || spec.subnet.is_some()).then_some(plan.subnet),
+        ranges: vec![("--pod-cidr", spec.pod_cidr), ("--service-cidr", spec.service_cidr)],
         cpus: spec.nodes.iter().filter_map(|node| node.cpus).max(),
         memory: spec.nodes.iter().filter_map(|node| node.memory).max(),
     };

@@ -98,9 +98,12 @@ pub fn published_port_answers(cluster: &TestCluster<'_>, port: u16) {
     assert_eq!(page.trim(), cluster.node_names()[0]);
 }
 
-/// Commands run in nodes, with their exit codes, and components tell their logs.
+/// Commands run in nodes, with their exit codes, and components tell their logs. Nodes themselves reach services, as the API
+/// server does that asks another server; also hosts that have no default route.
 pub fn commands_in_nodes(cluster: &TestCluster<'_>) {
+    let service = cluster.field(&["service", "kubernetes"], ".spec.clusterIP");
     for node in cluster.node_names() {
+        cluster.kcl(["ssh", "-n", &node, "--", "bash", "-c", &format!("exec 3<>/dev/tcp/{service}/443")]).ok();
         assert_eq!(cluster.agent(&node)["name"], node.as_str());
         assert_eq!(cluster.ssh(&node, "exit 7").code, Some(7));
     }

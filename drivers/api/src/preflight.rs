@@ -15,6 +15,9 @@ pub struct PreflightRequest {
     pub inotify_instances: u64,
     /// The subnet, where one was asked for or is kept.
     pub subnet: Option<Ipv4Net>,
+    /// The networks that only the cluster has, by the flags that say them: those of pods and of Services. A driver whose
+    /// machines share the network of a host looks whether that has them too.
+    pub ranges: Vec<(&'static str, Ipv4Net)>,
     /// Whole CPUs for each machine.
     pub cpus: Option<u32>,
     /// Bytes of memory for each machine.

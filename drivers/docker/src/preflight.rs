@@ -238,6 +238,7 @@ mod tests {
             subnet: Some("10.89.0.0/24".parse().unwrap()),
             cpus: Some(8),
             memory: Some(16 << 30),
+            ..Default::default()
         };
         let taken = [Taken { net: "10.89.0.0/16".parse().unwrap(), by: "the engine's network x".into() }];
         let host = Host { inotify_instances: Some(128), disk_free: Some(100 << 20) };

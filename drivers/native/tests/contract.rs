@@ -231,8 +231,7 @@ fn preflight_finds_a_colliding_subnet_and_changes_nothing() {
             machines: vec!["a".to_owned(); 1],
             inotify_instances: 40,
             subnet: Some(subnet),
-            cpus: None,
-            memory: None,
+            ..Default::default()
         };
         let findings = driver.preflight(&request).await.unwrap();
         let collision = findings.iter().find(|finding| finding.id == "subnet-collision").expect("a finding");
@@ -386,9 +385,7 @@ fn durations() {
                 cluster: "kn-pre".into(),
                 machines: vec!["a".to_owned(); 3],
                 inotify_instances: 120,
-                subnet: None,
-                cpus: None,
-                memory: None,
+                ..Default::default()
             };
             driver.preflight(&request).await.unwrap();
             lap("preflight");

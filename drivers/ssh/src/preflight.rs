@@ -169,6 +169,14 @@ fn judge(name: &str, facts: &Facts, request: &PreflightRequest, clock: u64) -> V
         );
         found.push(error("clock", message, Some("set it there, with: timedatectl set-ntp true".into())));
     }
+    for (flag, range) in &request.ranges {
+        if let Some((net, by)) = facts.networks.iter().find(|(net, _)| range.contains(net)) {
+            let message = format!(
+                "host {name} has {net} ({by}), which is within {range}: a node takes all of that for its cluster"
+            );
+            found.push(error("range", message, Some(format!("kcl start {flag} RANGE, with one that no host has"))));
+        }
+    }
     space(name, facts, request, &mut found);
     found
 }
@@ -239,7 +247,7 @@ mod tests {
             default: None,
             ports: Vec::new(),
             rivals: Vec::new(),
-            clusters: Vec::new(),
+            networks: Vec::new(),
             trees: Vec::new(),
             overlay: None,
             inotify_instances: None,
@@ -248,7 +256,9 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_told_at_once_and_names_the_host() {
-        let request = PreflightRequest { cpus: Some(4), memory: Some(8 << 30), ..Default::default() };
+        let ranges =
+            vec![("--pod-cidr", "10.244.0.0/16".parse().unwrap()), ("--service-cidr", "10.96.0.0/16".parse().unwrap())];
+        let request = PreflightRequest { cpus: Some(4), memory: Some(8 << 30), ranges, ..Default::default() };
         assert!(judge("a", &good(), &PreflightRequest::default(), 1_000_500).is_empty());
         let bad = Facts {
             kernel: "4.19.0".into(),
@@ -259,6 +269,11 @@ mod tests {
             ports: vec![(6443, "haproxy".into())],
             rivals: vec!["kubelet".into()],
             overlay: Some("no overlay".into()),
+            // One that only leads there too is no harm.
+            networks: vec![
+                ("10.0.0.0/8".parse().unwrap(), "route 10.0.0.0/8 by tun0".into()),
+                ("10.96.3.0/24".parse().unwrap(), "interface eth1".into()),
+            ],
             ..good()
         };
         let found = judge("a", &bad, &request, 1_090_000);
@@ -271,6 +286,7 @@ mod tests {
             "port",
             "rival",
             "clock",
+            "range",
             "disk-space",
             "memory-limit",
             "cpus",
@@ -278,5 +294,7 @@ mod tests {
         assert_eq!(ids, wanted);
         assert!(found.iter().all(|finding| finding.message.contains("host a")), "{found:#?}");
         assert!(found[6].message.contains("90 s behind"), "{}", found[6].message);
+        assert!(found[7].message.contains("10.96.3.0/24 (interface eth1)"), "{}", found[7].message);
+        assert!(found[7].fix.as_ref().is_some_and(|fix| fix.contains("--service-cidr")), "{:?}", found[7].fix);
     }
 }

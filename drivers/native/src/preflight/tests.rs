@@ -33,9 +33,7 @@ fn request() -> PreflightRequest {
         cluster: "kcl".into(),
         machines: ["a", "b", "c"].map(str::to_owned).to_vec(),
         inotify_instances: 120,
-        subnet: None,
-        cpus: None,
-        memory: None,
+        ..Default::default()
     }
 }
 

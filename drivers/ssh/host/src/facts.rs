@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ipnet::Ipv4Net;
 use kcl_driver_api::Result;
 use kcl_driver_oci::doing::Doing;
 use kcl_driver_oci::measures::{Usage, controllers, inotify, meminfo};
@@ -29,7 +30,10 @@ pub(crate) fn gather(at: &Host, thorough: bool) -> Result<Facts> {
     let existing = at.layout.home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     let space = statvfs(existing).doing(|| format!("look for free space in {}", existing.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "start a runtime")?;
-    let (interfaces, default) = runtime.block_on(network())?;
+    let (interfaces, default, mut networks) = runtime.block_on(network())?;
+    if !list::directories(&at.layout.clusters())?.is_empty() {
+        networks.clear();
+    }
     let overlay = if thorough { try_out::overlay(&at.layout.home) } else { None };
     let instances = thorough.then(|| Usage {
         limit: read("/proc/sys/fs/inotify/max_user_instances").trim().parse().unwrap_or(u64::MAX),
@@ -50,7 +54,7 @@ pub(crate) fn gather(at: &Host, thorough: bool) -> Result<Facts> {
         default,
         ports: if thorough { ports() } else { Vec::new() },
         rivals: if thorough { rivals() } else { Vec::new() },
-        clusters: list::directories(&at.layout.clusters())?,
+        networks,
         trees: at.trees.there()?,
         overlay,
         inotify_instances: instances,
@@ -66,7 +70,7 @@ fn pretty_name(os_release: &str) -> String {
     line.unwrap_or("Linux").trim_matches('"').to_owned()
 }
 
-async fn network() -> Result<(Vec<Interface>, Option<String>)> {
+async fn network() -> Result<(Vec<Interface>, Option<String>, Vec<(Ipv4Net, String)>)> {
     let netlink = Netlink::connect()?;
     let mut interfaces = Vec::new();
     for link in netlink.links().await? {
@@ -76,7 +80,10 @@ async fn network() -> Result<(Vec<Interface>, Option<String>)> {
             }
         }
     }
-    Ok((interfaces, netlink.default_link().await?.map(|link| link.name)))
+    let own = |one: &Interface| (Ipv4Net::from(one.address.addr()), format!("interface {}", one.name));
+    let mut networks: Vec<_> = interfaces.iter().map(own).collect();
+    networks.extend(netlink.taken().await?.into_iter().map(|taken| (taken.net, taken.by)));
+    Ok((interfaces, netlink.default_link().await?.map(|link| link.name), networks))
 }
 
 /// Who listens on ports that a node needs.

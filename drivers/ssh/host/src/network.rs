@@ -201,7 +201,7 @@ fn clean_table(before: &Before, family: &str, table: &str, new: bool, script: &m
     Ok(())
 }
 
-/// Links of pods, tunnels between nodes (they have an address of the pods too), and routes to pods and peers.
+/// Links of pods, tunnels between nodes (they have an address of the pods too), and routes to pods, services and peers.
 async fn remove_links_and_routes(netlink: &Netlink, before: &Before, spec: &NodeSpec) -> Result<()> {
     let pods = spec.network.cluster_cidr;
     for link in netlink.links().await? {
@@ -215,6 +215,7 @@ async fn remove_links_and_routes(netlink: &Netlink, before: &Before, spec: &Node
         }
     }
     netlink.delete_routes_within(pods).await?;
+    netlink.delete_routes_within(spec.network.service_cidr).await?;
     // Ways to networks that peers are on, which the node's spec named.
     for route in &spec.network.routes {
         netlink.delete_routes_within(route.to).await?;

@@ -193,8 +193,9 @@ pub struct Facts {
     pub ports: Vec<(u16, String)>,
     /// Other programs that would be in the way of a node: kubelets and the like.
     pub rivals: Vec<String>,
-    /// Clusters of kcl that have machines here.
-    pub clusters: Vec<String>,
+    /// Its addresses and the networks that it has routes to, by what it has them. None where a machine is here: what belongs
+    /// to that would be among them.
+    pub networks: Vec<(Ipv4Net, String)>,
     /// Whole trees that are there already.
     pub trees: Vec<String>,
     /// Why an overlay cannot be mounted, where that was tried.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use kcl_node_spec::NodeSpec;
 use nix::net::if_::if_nametoindex;
-use rtnetlink::packet_route::route::RouteType;
+use rtnetlink::packet_route::route::{RouteScope, RouteType};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::error::{Doing, Result};
@@ -45,6 +45,16 @@ async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handl
         .build();
     let refused = handle.route().add(own).replace().execute().await;
     refused.doing(|| format!("refuse what is for no pod of {}", spec.network.pod_cidr))?;
+    // kube-proxy leads what the node itself sends to a service elsewhere, but only what has a route: a node without a default
+    // route would reach none, and its API server no API that a service serves.
+    let services = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(network.service_cidr.network(), network.service_cidr.prefix_len())
+        .output_interface(index)
+        .scope(RouteScope::Link)
+        .pref_source(spec.address)
+        .build();
+    let led = handle.route().add(services).replace().execute().await;
+    led.doing(|| format!("set the route to the services {}", network.service_cidr))?;
     for route in &spec.network.routes {
         ensure(handle, index, route.to, route.via).await?;
     }
