@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Url;
 
-/// How long it is looked for. A Service that takes connections only then has another trouble than being new.
+/// How long it is looked for. What takes no connections by then has another trouble than being new.
 const SOON: Duration = Duration::from_secs(5);
 /// How long one try may take. A node that does not serve it yet may refuse by ICMP, which is no answer to connect(2): the
 /// kernel would try again after a second.

@@ -24,6 +24,8 @@ fn three_nodes() {
     web.large_bodies_cross_nodes();
     home.step("ports of nodes");
     web.node_ports_and_host_ports_answer_the_host();
+    home.step("URLs of services");
+    web.services_have_urls_that_work();
     home.step("pods reach the host");
     web.pods_reach_the_host_by_its_name();
     home.step("exec, logs, cp, port-forward");

@@ -103,6 +103,28 @@ impl<'c> Web<'c> {
         }
     }
 
+    /// What `kcl service` prints works by then, and what cannot work is told.
+    pub fn services_have_urls_that_work(&self) {
+        let cluster = self.cluster;
+        let expose = |name: &str, target: &str| {
+            let (name, target) = (format!("--name={name}"), format!("--target-port={target}"));
+            cluster.kubectl(["expose", "service", "web", "--type=NodePort", "--port=80", &name, &target])
+        };
+        expose("fresh", "80");
+        let url = cluster.kcl(["service", "fresh", "--url"]);
+        let page = http::get(url.ok().trim_start_matches("http://").parse().expect("an address"), "/");
+        let page = page.expect("an answer at once");
+        assert!(self.pods.iter().any(|pod| pod.node == page.trim()), "{page}");
+        expose("wrong", "81");
+        let wrong = cluster.kcl(["service", "wrong", "--url"]);
+        assert!(wrong.ok().starts_with("http://") && wrong.stderr.contains("targetPort"), "{wrong}");
+        let whys = [("web", "within the cluster"), ("web-headless", "is headless"), ("webb", "did you mean \"web\"")];
+        for (name, why) in whys {
+            assert!(cluster.kcl(["service", name, "--url"]).fails().contains(why), "{name}");
+        }
+        cluster.kubectl(["delete", "service", "fresh", "wrong"]);
+    }
+
     /// By `host.kcl.internal`; the host sees the node, not the pod.
     pub fn pods_reach_the_host_by_its_name(&self) {
         let listener = Listener::on(self.cluster.gateway());
