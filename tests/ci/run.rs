@@ -15,10 +15,9 @@ fn run(home: &Home, flags: &[&str], line: &str) -> Command {
     command
 }
 
-/// Starts it and waits until its command has written the name of its cluster.
+/// Starts it and waits until its command has written the name of its cluster, as the line does with `echo $KCL_PROFILE`.
 fn started(home: &Home, flags: &[&str], line: &str) -> (Child, String) {
-    let line = format!("echo $KCL_PROFILE; {line}");
-    let mut command = run(home, flags, &line);
+    let mut command = run(home, flags, line);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("kcl");
     let mut name = String::new();
     BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut name).expect("a line");
@@ -31,8 +30,9 @@ fn started(home: &Home, flags: &[&str], line: &str) -> (Child, String) {
 fn a_command_with_a_cluster_of_its_own() {
     let home = Home::new("run");
     home.step("two at a time");
-    let (mut left, left_name) = started(&home, &[], "kubectl wait --for=condition=Ready node --all --timeout=2m");
-    let (mut right, right_name) = started(&home, &[], "kubectl get nodes -o name");
+    let (mut left, left_name) =
+        started(&home, &[], "echo $KCL_PROFILE; kubectl wait --for=condition=Ready node --all --timeout=2m");
+    let (mut right, right_name) = started(&home, &[], "echo $KCL_PROFILE; kubectl get nodes -o name");
     assert_ne!(left_name, right_name);
     assert!(left.wait().expect("its end").success() && right.wait().expect("its end").success());
     nothing_left(&home);
@@ -53,7 +53,7 @@ fn a_command_with_a_cluster_of_its_own() {
     nothing_left(&home);
 
     home.step("one that is asked to end");
-    let line = "trap 'kubectl get nodes >/dev/null && exit 3' TERM; while :; do sleep 0.1; done";
+    let line = "trap 'kubectl get nodes >/dev/null && exit 3' TERM; echo $KCL_PROFILE; while :; do sleep 0.1; done";
     let (mut asked, _) = started(&home, &[], line);
     signal(&asked, Signal::SIGTERM);
     // It had its cluster to the end.
@@ -61,13 +61,13 @@ fn a_command_with_a_cluster_of_its_own() {
     nothing_left(&home);
 
     home.step("kcl itself is killed");
-    let (mut killed, _) = started(&home, &[], "cat");
+    let (mut killed, _) = started(&home, &[], "echo $KCL_PROFILE; cat");
     signal(&killed, Signal::SIGKILL);
     killed.wait().expect("its end");
     gone(&home);
 
     home.step("one that fails is kept for a look");
-    let (mut failing, name) = started(&home, &["--keep", "--logs", "logs.tar.gz"], "exit 1");
+    let (mut failing, name) = started(&home, &["--keep", "--logs", "logs.tar.gz"], "echo $KCL_PROFILE; exit 1");
     assert_eq!(failing.wait().expect("its end").code(), Some(1));
     let kept = home.cluster(&name);
     kept.kubectl(["get", "nodes"]);
