@@ -175,7 +175,8 @@ fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
 /// What machines may want to reach, or other clusters have: the host's addresses and routes, and what the clusters of
 /// this home hold on to.
 fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
-    let mut taken = routes(&fs::read_to_string("/proc/net/route").unwrap_or_default());
+    // Of this thread's network, as the interfaces below are: `/proc/net` is that of the process's first thread.
+    let mut taken = routes(&fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default());
     for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
         let address = interface.address.as_ref().and_then(|address| address.as_sockaddr_in().map(|v4| v4.ip()));
         let mask = interface.netmask.as_ref().and_then(|mask| mask.as_sockaddr_in().map(|v4| v4.ip()));
@@ -192,7 +193,7 @@ fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
     Ok(taken)
 }
 
-/// The networks of `/proc/net/route` (proc_pid_net(5)), but for the default route.
+/// The networks of a table of routes (`/proc/net/route` of proc_pid_net(5)), but for the default route.
 fn routes(table: &str) -> Vec<Ipv4Net> {
     let parse = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
