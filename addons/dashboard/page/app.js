@@ -192,7 +192,8 @@ async function apply() {
 }
 
 function keys(nextTheme) {
-  let going = 0;
+  // After `g`, the next key says where to, whenever it comes.
+  let going = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
     const field = event.target.closest?.("input, textarea, select");
@@ -200,8 +201,8 @@ function keys(nextTheme) {
       if (event.key === "Escape" && !field.matches(".typed")) field.blur();
       return;
     }
-    if (going && Date.now() - going < 1500) {
-      going = 0;
+    if (going) {
+      going = false;
       const word = Object.keys(VIEWS).find((one) => VIEWS[one][1] === event.key && (one !== "addons" || info.addons));
       if (word) {
         event.preventDefault();
@@ -209,7 +210,7 @@ function keys(nextTheme) {
         return;
       }
     }
-    const act = { "?": help, t: nextTheme, y: apply, n: () => $("namespace").firstElementChild?.focus(), "/": () => main.querySelector("[data-filter]")?.focus(), g: () => (going = Date.now()) }[event.key];
+    const act = { "?": help, t: nextTheme, y: apply, n: () => $("namespace").firstElementChild?.focus(), "/": () => main.querySelector("[data-filter]")?.focus(), g: () => (going = true) }[event.key];
     if (!act) return;
     event.preventDefault();
     act();
