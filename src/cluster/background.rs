@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kcl_driver_local::process;
+use kcl_driver_local::{lock, process};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use rustix::process::{Signal, pidfd_send_signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -63,25 +62,14 @@ pub fn detach() {
 pub fn start<'a>(app: &App, file: &Path, words: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
     let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
     let lock = options.open(file)?;
-    match fcntl(&lock, FcntlArg::F_OFD_SETLK(&whole_file())) {
+    // It belongs to the open file, as flock(2)'s does, but can be asked for ("open file description locks").
+    match fcntl(&lock, FcntlArg::F_OFD_SETLK(&lock::whole_file())) {
         Err(Errno::EAGAIN | Errno::EACCES) => return Ok(()),
         locked => locked?,
     };
     lock.set_len(0)?;
     let log = options.clone().truncate(true).open(log(file))?;
     command(app, words)?.stdin(lock).stderr(log).spawn().map(drop)
-}
-
-/// A lock on all of a file, which belongs to the open file as flock(2)'s does, but of which one can ask who holds it ("open
-/// file description locks" of fcntl_locking(2)).
-fn whole_file() -> libc::flock {
-    libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    }
 }
 
 /// Where one writes what goes wrong.
@@ -110,9 +98,9 @@ pub async fn note<T: DeserializeOwned>(file: &Path, patience: Duration) -> Optio
     let begun = std::time::Instant::now();
     loop {
         // Asked, not tried: who looks does not stand in the way of who starts one.
-        let mut lock = whole_file();
+        let mut lock = lock::whole_file();
         fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).ok()?;
-        if lock.l_type == libc::F_UNLCK as libc::c_short {
+        if lock::is_free(&lock) {
             return None;
         }
         let mut text = String::new();

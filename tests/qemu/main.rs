@@ -1,8 +1,8 @@
 //! The story of `tests/drivers` on virtual machines of QEMU and of libvirt, emulated where the host has no KVM. An emulated
 //! control plane is slow, so one test has a node that is all, and one has workers of a control plane that is not emulated;
-//! clusters of several emulated nodes are run by hand (`cargo test --features libvirt --test qemu -- --ignored`). It is a program of its own
-//! because `tests/run.sh` runs it alone: emulation takes all cores that there are, and Kubernetes gives requests up that
-//! take seconds.
+//! clusters of several emulated nodes are run by hand (`cargo test --features libvirt --test qemu -- --ignored`). It is a
+//! program of its own because `tests/run.sh` runs it alone: emulation takes all cores that there are, and Kubernetes gives
+//! requests up that take seconds.
 
 #[path = "../support/mod.rs"]
 mod support;

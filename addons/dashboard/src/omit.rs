@@ -1,5 +1,5 @@
-//! Answers without what the page has no use for. More than half of a list of pods are notes of who set which field and what every
-//! pod has, and the browser takes longer over them than the API server.
+//! Answers without what the page has no use for. More than half of a list of pods are notes of who set which field and what
+//! every pod has, and the browser takes longer over them than the API server.
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod doing;
+pub mod lock;
 pub mod names;
 pub mod process;
 pub mod turn;

@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kcl_driver_api::{Error, Result};
-use kcl_driver_local::process;
+use kcl_driver_local::{lock, process};
 use kcl_driver_vm::{Doing, MachineNames};
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// A QEMU that cannot be mistaken for a later process with its number.
@@ -57,13 +56,7 @@ impl Process {
 
 /// Who holds a lock on a file (`F_GETLK` of fcntl(2)).
 fn holder(file: &File) -> Option<i32> {
-    let mut lock = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
+    let mut lock = lock::whole_file();
     fcntl(file, FcntlArg::F_GETLK(&mut lock)).ok()?;
-    (lock.l_type != libc::F_UNLCK as libc::c_short && lock.l_pid > 0).then_some(lock.l_pid)
+    (!lock::is_free(&lock) && lock.l_pid > 0).then_some(lock.l_pid)
 }

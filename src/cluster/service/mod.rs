@@ -50,7 +50,7 @@ pub async fn services(app: &App, cluster: &str, namespace: Option<&str>) -> Resu
     let api: Api<Service> =
         namespace.map_or_else(|| Api::all(client.clone()), |name| Api::namespaced(client.clone(), name));
     let list = api.list(&ListParams::default()).await.map_err(|error| unanswered(cluster, error))?;
-    Ok(list.items.iter().map(|service| row(service, &host, false)).collect())
+    Ok(list.items.iter().map(|service| row(service, &ways(service, &host, false))).collect())
 }
 
 /// A Service that this host reaches; `https` has all of its URLs begin so.
@@ -72,14 +72,15 @@ pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, http
     if !slices.items.iter().any(is_served) {
         return Err(without_endpoints(&service));
     }
-    if ways(&service, &host, https).is_empty() && !host.is_near() {
+    let mut urls = ways(&service, &host, https);
+    if urls.is_empty() && !host.is_near() {
         // A fresh one.
         let given = |service: Option<&Service>| service.is_some_and(|service| !loopback::given(service).is_empty());
         if let Ok(Ok(Some(given))) = timeout(SOON, await_condition(api, name, given)).await {
+            urls = ways(&given, &host, https);
             service = given;
         }
     }
-    let urls = ways(&service, &host, https);
     if urls.is_empty() {
         return Err(url::unreached(&service, &host));
     }
@@ -88,17 +89,16 @@ pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, http
             "{url} takes no connections: {error}. Do the pods of {namespace}/{name} listen on its targetPort?"
         ));
     }
-    Ok(row(&service, &host, https))
+    Ok(row(&service, &urls))
 }
 
-fn row(service: &Service, host: &Host, https: bool) -> ServiceRow {
-    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+fn row(service: &Service, urls: &[Url]) -> ServiceRow {
     ServiceRow {
         namespace: service.namespace().unwrap_or_default(),
         name: service.name_any(),
         r#type: url::kind(service).to_owned(),
-        urls: ways(service, host, https).iter().map(Url::to_string).collect(),
-        port_names: ports.map(url::port_name).collect(),
+        urls: urls.iter().map(Url::to_string).collect(),
+        port_names: url::ports(service).map(url::port_name).collect(),
     }
 }
 

@@ -30,10 +30,8 @@ pub(crate) fn gather(at: &Host, thorough: bool) -> Result<Facts> {
     let existing = at.layout.home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     let space = statvfs(existing).doing(|| format!("look for free space in {}", existing.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "start a runtime")?;
-    let (interfaces, default, mut networks) = runtime.block_on(network())?;
-    if !list::directories(&at.layout.clusters())?.is_empty() {
-        networks.clear();
-    }
+    let unused = thorough && list::directories(&at.layout.clusters())?.is_empty();
+    let (interfaces, default, networks) = runtime.block_on(network(unused))?;
     let overlay = if thorough { try_out::overlay(&at.layout.home) } else { None };
     let instances = thorough.then(|| Usage {
         limit: read("/proc/sys/fs/inotify/max_user_instances").trim().parse().unwrap_or(u64::MAX),
@@ -70,7 +68,8 @@ fn pretty_name(os_release: &str) -> String {
     line.unwrap_or("Linux").trim_matches('"').to_owned()
 }
 
-async fn network() -> Result<(Vec<Interface>, Option<String>, Vec<(Ipv4Net, String)>)> {
+/// Interfaces, that of the default route, and, where no machine is here yet, networks.
+async fn network(unused: bool) -> Result<(Vec<Interface>, Option<String>, Vec<(Ipv4Net, String)>)> {
     let netlink = Netlink::connect()?;
     let mut interfaces = Vec::new();
     for link in netlink.links().await? {
@@ -80,9 +79,12 @@ async fn network() -> Result<(Vec<Interface>, Option<String>, Vec<(Ipv4Net, Stri
             }
         }
     }
-    let own = |one: &Interface| (Ipv4Net::from(one.address.addr()), format!("interface {}", one.name));
-    let mut networks: Vec<_> = interfaces.iter().map(own).collect();
-    networks.extend(netlink.taken().await?.into_iter().map(|taken| (taken.net, taken.by)));
+    let mut networks = Vec::new();
+    if unused {
+        let own = |one: &Interface| (Ipv4Net::from(one.address.addr()), format!("interface {}", one.name));
+        networks.extend(interfaces.iter().map(own));
+        networks.extend(netlink.taken().await?.into_iter().map(|taken| (taken.net, taken.by)));
+    }
     Ok((interfaces, netlink.default_link().await?.map(|link| link.name), networks))
 }
 
