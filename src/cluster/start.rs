@@ -302,8 +302,9 @@ fn remember(app: &App, state: &ClusterState) -> Result<()> {
     app.store.save(&kept)
 }
 
-/// Makes or mends the network. Where another cluster took the subnet that was free when a new one was planned, plans
-/// again with the one that is free now.
+/// Makes or mends the network. Where somebody took the subnet that was free when a new one was planned, plans again with
+/// the one that is free now. That may be the same: who had it has gone meanwhile. Proposed again after a second refusal,
+/// it is no race: the driver proposes what it does not take.
 async fn network(
     app: &App,
     driver: &dyn Driver,
@@ -314,6 +315,7 @@ async fn network(
     if plan.new {
         journal.record(Made::Network);
     }
+    let mut refused = None;
     loop {
         let wanted = NetworkSpec::new(plan.cluster.clone(), plan.subnet);
         let conflict = match driver.ensure_network(&wanted).await {
@@ -321,9 +323,10 @@ async fn network(
             result => return Ok(result?),
         };
         let free_subnet = driver.propose_subnet(&plan.cluster).await?;
-        if free_subnet == plan.subnet {
+        if free_subnet == plan.subnet && refused == Some(free_subnet) {
             return Err(conflict.into());
         }
+        refused = Some(plan.subnet);
         let addresses = driver.addresses().await?;
         let observed = Observed { state: None, machines: Vec::new(), free_subnet, addresses };
         *plan = super::plan(&state.spec, &observed)?;
@@ -395,4 +398,46 @@ fn untold(mut state: ClusterState, journal: &Journal) -> ClusterState {
         }
     }
     state
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_driver_api::DriverKind;
+    use kcl_driver_fake::FakeDriver;
+
+    use super::*;
+    use crate::progress::Progress;
+    use crate::state::{Paths, Store};
+
+    /// The network of a new cluster, where `refusals` begin the calls that end with a conflict.
+    async fn made(refusals: &[&str]) -> (Result<Network>, FakeDriver) {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths { home: home.path().to_owned(), cache: home.path().join("cache") };
+        let app = App { store: Store::open(paths), progress: Progress::silent() };
+        let driver = FakeDriver::new();
+        for call in refusals {
+            driver.fail_with(call, kcl_driver_api::Error::new(ErrorKind::Conflict, "eth9 has it"));
+        }
+        let spec = ClusterSpec { driver: Some(DriverKind::Fake), ..ClusterSpec::with_defaults("kcl") };
+        let observed = observe::observe(&app, &driver, &spec).await.unwrap();
+        let mut plan = plan(&spec, &observed).unwrap();
+        let mut state = planned_state(&plan, spec, None);
+        let network = network(&app, &driver, &mut plan, &mut state, &Journal::default()).await;
+        assert_eq!(plan.subnet, state.subnet);
+        (network, driver)
+    }
+
+    #[tokio::test]
+    async fn who_had_the_subnet_and_is_gone_is_no_reason_to_give_up() {
+        let (network, driver) = made(&["ensure-network"]).await;
+        assert_eq!(network.unwrap().subnet.to_string(), "10.89.0.0/24");
+        assert_eq!(driver.calls(), ["ensure-network kcl 10.89.0.0/24"; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_does_not_take_what_it_proposes_is_told_of() {
+        let (network, driver) = made(&["ensure-network"; 3]).await;
+        assert!(network.unwrap_err().to_string().contains("eth9 has it"));
+        assert_eq!(driver.calls().len(), 2);
+    }
 }

@@ -1,7 +1,7 @@
 //! Starts that cannot succeed: they say soon and clearly why, and leave things as they were.
 
 use crate::run::nothing_left;
-use crate::support::Home;
+use crate::support::{Home, own_network};
 
 #[test]
 fn a_flag_that_the_api_server_does_not_know() {
@@ -80,27 +80,33 @@ fn a_manifest_that_the_api_refuses() {
 /// An address of another link is in the way: it is named; without `--subnet` there is a way around.
 #[test]
 fn a_subnet_that_is_taken() {
-    let home = Home::new("subnet");
-    let cluster = home.cluster("subnet");
-    let link = Link::new("kcltestdummy0", "10.89.0.77/24");
-    let output = cluster.start(&["--subnet", "10.89.0.0/24"]);
-    let said = output.fails_with(69);
-    assert!(said.contains("kcltestdummy0") && said.contains("10.89.0.0/24") && said.contains("--subnet"), "{output}");
-    nothing_left(&home, &cluster);
-    cluster.start(&["--wait", "api"]).ok();
-    assert_ne!(cluster.gateway().octets()[2], 0);
+    // The link would be in the way of other tests' clusters too.
+    own_network(|| {
+        let home = Home::new("subnet");
+        let cluster = home.cluster("subnet");
+        let link = Link::new("kcltestdummy0", "10.89.0.77/24");
+        let output = cluster.start(&["--subnet", "10.89.0.0/24"]);
+        let said = output.fails_with(69);
+        assert!(
+            said.contains("kcltestdummy0") && said.contains("10.89.0.0/24") && said.contains("--subnet"),
+            "{output}"
+        );
+        nothing_left(&home, &cluster);
+        cluster.start(&["--wait", "api"]).ok();
+        assert_ne!(cluster.gateway().octets()[2], 0);
 
-    home.step("the address comes while the cluster is stopped");
-    cluster.kcl(["stop"]).ok();
-    drop(link);
-    let own = cluster.nodes()[0]["IP"].as_str().expect("an address").to_owned();
-    let subnet = format!("{}.7/24", own.rsplit_once('.').expect("four numbers").0);
-    let link = Link::new("kcltestdummy1", &subnet);
-    let output = cluster.start(&["--wait", "api"]);
-    assert!(output.fails_with(69).contains("kcltestdummy1"), "{output}");
-    drop(link);
-    cluster.start(&[]).ok();
-    cluster.settled();
+        home.step("the address comes while the cluster is stopped");
+        cluster.kcl(["stop"]).ok();
+        drop(link);
+        let own = cluster.nodes()[0]["IP"].as_str().expect("an address").to_owned();
+        let subnet = format!("{}.7/24", own.rsplit_once('.').expect("four numbers").0);
+        let link = Link::new("kcltestdummy1", &subnet);
+        let output = cluster.start(&["--wait", "api"]);
+        assert!(output.fails_with(69).contains("kcltestdummy1"), "{output}");
+        drop(link);
+        cluster.start(&[]).ok();
+        cluster.settled();
+    });
 }
 
 /// A link of the test's own.
@@ -108,8 +114,6 @@ struct Link(&'static str);
 
 impl Link {
     fn new(name: &'static str, address: &str) -> Self {
-        // A run that was killed may have left it.
-        ip(&["link", "delete", name]).unwrap_or_default();
         let link = Link(name);
         ip(&["link", "add", name, "type", "bridge"]).expect("a link");
         ip(&["address", "add", address, "dev", name]).expect("an address");

@@ -66,7 +66,12 @@ impl FakeDriver {
     /// Makes the next call that begins with `call` fail with an engine's error. A `create` that fails so leaves a
     /// broken machine, as a real one may.
     pub fn fail(&self, call: &str, message: &str) {
-        self.world().failures.push((call.to_owned(), message.to_owned()));
+        self.fail_with(call, Error::engine(message));
+    }
+
+    /// The same with an error of any kind.
+    pub fn fail_with(&self, call: &str, error: Error) {
+        self.world().failures.push((call.to_owned(), error));
     }
 
     /// How commands are answered; without it all succeed and say nothing.

@@ -21,8 +21,8 @@ pub(crate) struct World {
     pub machines: BTreeMap<Key, FakeMachineState>,
     pub networks: BTreeMap<String, Ipv4Net>,
     pub calls: Vec<String>,
-    /// Beginnings of calls that are to fail, with the message.
-    pub failures: Vec<(String, String)>,
+    /// Beginnings of calls that are to fail, and how.
+    pub failures: Vec<(String, Error)>,
     pub answer: Option<Answer>,
     pub findings: Vec<Finding>,
     pub greeting: Vec<u8>,
@@ -43,7 +43,7 @@ impl World {
         let failure = self.failures.iter().position(|(beginning, _)| call.starts_with(beginning.as_str()));
         self.calls.push(call);
         match failure {
-            Some(index) => Err(Error::engine(self.failures.remove(index).1)),
+            Some(index) => Err(self.failures.remove(index).1),
             None => Ok(()),
         }
     }
