@@ -171,6 +171,30 @@ await withBrowser(async (browser) => {
   assert.deepEqual(page.troubles, []);
   await page.context().close();
 
+  step("what the browser gave up comes all the same");
+  const shaky = await visitor(browser);
+  let lost = [];
+  await shaky.route("**/*", async (route) => {
+    const { pathname } = new URL(route.request().url());
+    const name = lost.find((one) => pathname.endsWith(`/${one}`));
+    lost = lost.filter((one) => one !== name);
+    await (name ? route.abort("connectionaborted") : route.continue());
+  });
+  await shaky.goto(link());
+  const losses = [["reload", "page/base.css"], ["reload", "page/app.js"], ["reload", "page/store.js", "page/views/overview.js"], ["navigate", "api/v1/pods", "page/views/lists.js"]];
+  for (const [how, ...files] of losses) {
+    lost = files;
+    await shaky.goto("about:blank");
+    await shaky.goto(base);
+    await shaky.waitForFunction((type) => document.body?.dataset.view && performance.getEntriesByType("navigation")[0].type === type, how);
+    await view(shaky, "#/nodes");
+    await shaky.getByRole("row", { name: /con-m02/ }).waitFor();
+    assert.deepEqual(lost, [], "it was asked for");
+    assert.equal(await shaky.evaluate(() => getComputedStyle(document.querySelector(".skip")).position), "absolute", "it has its styles");
+  }
+  assert.deepEqual(shaky.troubles, []);
+  await shaky.context().close();
+
   step("no violation that axe finds, in both themes and narrow");
   for (const [theme, width] of [["light", 1280], ["dark", 1280], ["light", 390]]) {
     // The policy of the page would keep axe out.

@@ -25,9 +25,11 @@ export async function ask(path, { method = "GET", body, type, accept = "applicat
   if (body !== undefined) headers["content-type"] = type ?? "application/json";
   let response;
   try {
+    const send = () => fetch(new URL(path, BASE), { method, body, headers, signal, cache: "no-store" });
     const early = method === "GET" && globalThis.early.answers.get(path);
     globalThis.early.answers.delete(path);
-    response = await (early || fetch(new URL(path, BASE), { method, body, headers, signal, cache: "no-store" }));
+    // What changes nothing is asked once more: early.js says why.
+    response = await (early || send()).catch((error) => (method === "GET" && !signal?.aborted ? send() : Promise.reject(error)));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, "The console’s server does not answer. Was the cluster stopped? kcl dashboard opens it again.");

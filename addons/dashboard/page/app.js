@@ -9,7 +9,9 @@ import { button, link, trouble } from "./parts.js";
 import { closeAll, onConnection, open } from "./store.js";
 import { overview } from "./views/overview.js";
 
-const lists = () => import("./views/lists.js");
+/** A part of the page, by how it is imported; what does not come is asked for once more: early.js says why. */
+const part = (get) => get().catch(get);
+const lists = () => part(() => import("./views/lists.js"));
 const one = (name) => async () => (await lists())[name];
 
 /** Views by the first word of the address: [title, key after g, how to get it]. */
@@ -23,8 +25,8 @@ const VIEWS = {
   volumes: ["Volumes", "v", one("volumes")],
   settings: ["Config", "c", one("settings")],
   events: ["Events", "e", one("events")],
-  kinds: ["All kinds", "k", async () => (await import("./views/kinds.js")).kinds],
-  addons: ["Addons", "a", async () => (await import("./views/addons.js")).addons],
+  kinds: ["All kinds", "k", async () => (await part(() => import("./views/kinds.js"))).kinds],
+  addons: ["Addons", "a", async () => (await part(() => import("./views/addons.js"))).addons],
 };
 
 const main = document.getElementById("main");
@@ -42,8 +44,9 @@ async function route() {
   const isDetail = KINDS[word] && rest.length > 1;
   let view;
   try {
-    view = isDetail ? (await import("./views/detail.js")).detail : await known?.[2]();
+    view = isDetail ? (await part(() => import("./views/detail.js"))).detail : await known?.[2]();
   } catch {
+    if (own !== current) return;
     return fill(main, trouble({ message: "The page cannot be loaded: the console’s server does not answer. kcl dashboard opens it again." }));
   }
   if (own !== current) return;
@@ -187,7 +190,7 @@ async function user() {
 }
 
 async function apply() {
-  const { applyDialog } = await import("./views/apply.js");
+  const { applyDialog } = await part(() => import("./views/apply.js"));
   await applyDialog(namespace);
 }
 

@@ -1,7 +1,13 @@
-// Before the page itself: its colours, so that none flash; and the first view's lists, so that they are on their way while the
-// page is still being loaded. A browser has six connections to a server, so what they are asked for comes before the page's
-// other files.
+// Before the page's other files, and within it, so that none of it can come without this: its colours, so that none flash; the
+// first view's lists, so that they are on their way while the page is still being loaded; and what is to be done where a file
+// does not come. A browser has six connections to a server, so the lists are asked for before the page's other files.
 (() => {
+  // When the host's network changes, as it does when a cluster starts, browsers give up what they are about to ask for, of
+  // loopback too (Chromium: ERR_NETWORK_CHANGED), and a page without one of its files would stay as it is.
+  let whole = true;
+  addEventListener("error", ({ target }) => (whole &&= !target.matches?.("script, link[rel=stylesheet]")), true);
+  addEventListener("load", () => whole || location.reload());
+
   const kept = localStorage.getItem("theme");
   if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
 

@@ -1,31 +1,50 @@
 //! The files of the page, embedded.
 
+use std::sync::LazyLock;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use include_dir::{Dir, include_dir};
+use sha2::{Digest as _, Sha256};
 
 use crate::answer::{self, Answer};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/page");
 
+/// The script that comes within the page itself.
+const EARLY: &str = include_str!("../page/early.js");
+
+/// The page: `index.html`, with its early script where that is named.
+static PAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let page = include_str!("../page/index.html");
+    page.replace(r#"<script src="page/early.js">"#, &format!("<script>{EARLY}")).into_bytes()
+});
+
+/// How the policy names the early script (CSP 3, "hash-source").
+static EARLY_HASH: LazyLock<String> =
+    LazyLock::new(|| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(EARLY))));
+
 /// What of the page a path below the session's leads to; the empty one to the page itself.
 pub(crate) fn file(path: &str) -> Option<Answer> {
-    let path = if path.is_empty() { "index.html" } else { path.strip_prefix("page/")? };
-    let file = FILES.get_file(path)?;
-    let mut answer = answer::bytes(StatusCode::OK, media_type(path), file.contents());
+    if path.is_empty() {
+        let mut page = answer::bytes(StatusCode::OK, media_type("index.html"), PAGE.as_slice());
+        page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return Some(page);
+    }
+    let path = path.strip_prefix("page/")?;
+    let mut answer = answer::bytes(StatusCode::OK, media_type(path), FILES.get_file(path)?.contents());
     // Of this process: its path is another in the next.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=86400"));
-    if path == "index.html" {
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
     Some(answer)
 }
 
 /// What a page may load and ask: its own files below `scope`, from the host that it came from.
 pub(crate) fn policy(host: &str, scope: &str) -> Option<HeaderValue> {
     let own = format!("http://{host}/{scope}/");
+    let early = EARLY_HASH.as_str();
     let policy = format!(
-        "default-src 'none'; script-src {own}page/; style-src {own}page/; img-src {own}page/; \
+        "default-src 'none'; script-src {own}page/ {early}; style-src {own}page/; img-src {own}page/; \
          connect-src {own} ws://{host}/{scope}/; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'"
     );
@@ -62,13 +81,18 @@ mod tests {
         assert!(file("index.html").is_none() && file("page/../Cargo.toml").is_none() && file("page/").is_none());
     }
 
-    /// Scripts and styles of the page itself are files: the policy refuses all else.
+    /// Scripts and styles of the page are files, or named by the policy: it refuses all else.
     #[test]
-    fn the_page_has_no_inline_scripts_styles_or_foreign_addresses() {
-        let page = FILES.get_file("index.html").and_then(|file| file.contents_utf8()).expect("the page");
-        for tag in page.split('<').filter(|tag| tag.starts_with("script")) {
-            assert!(tag.contains("src="), "{tag}");
-        }
+    fn the_page_has_no_other_inline_scripts_no_inline_styles_and_no_foreign_addresses() {
+        let page = std::str::from_utf8(&PAGE).expect("text");
+        let scripts: Vec<&str> = page.split("<script").skip(1).collect();
+        let (inline, files): (Vec<&str>, Vec<&str>) = scripts.iter().partition(|script| script.starts_with('>'));
+        assert_eq!(inline.len(), 1);
+        assert!(inline[0].starts_with(&format!(">{EARLY}</script>")), "{}", inline[0]);
+        assert!(!files.is_empty() && files.iter().all(|script| script.contains("src=")), "{files:?}");
+        let policy = policy("127.0.0.1:4000", "console-0").expect("a policy");
+        assert!(policy.to_str().expect("text").contains(EARLY_HASH.as_str()));
+        let page = page.replace(EARLY, "");
         assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains(" on"), "inline");
         assert!(!page.contains("http:") && !page.contains("https:"), "an address of another host");
     }

@@ -18,6 +18,9 @@ try {
   page.setDefaultTimeout(120_000);
   const troubles = [];
   page.on("pageerror", (error) => troubles.push(error.stack));
+  // Node asks, not Chromium: that gives up a request when the host's network changes (ERR_NETWORK_CHANGED), as it does when
+  // another cluster starts beside.
+  await page.route("**/*", async (route) => route.fulfill({ response: await route.fetch() }));
   page.on("request", (request) => new URL(request.url()).host === base.host || troubles.push(`a request to ${request.url()}`));
 
   await page.goto(new URL("/frontend", base).href);
