@@ -181,12 +181,12 @@ await withBrowser(async (browser) => {
     await (name ? route.abort("connectionaborted") : route.continue());
   });
   await shaky.goto(link());
-  const losses = [["reload", "page/base.css"], ["reload", "page/app.js"], ["reload", "page/store.js", "page/views/overview.js"], ["navigate", "api/v1/pods", "page/views/lists.js"]];
-  for (const [how, ...files] of losses) {
+  for (const files of [["page/base.css"], ["page/app.js"], ["page/store.js", "page/views/overview.js"], ["api/v1/pods", "page/views/lists.js"]]) {
     lost = files;
     await shaky.goto("about:blank");
     await shaky.goto(base);
-    await shaky.waitForFunction((type) => document.body?.dataset.view && performance.getEntriesByType("navigation")[0].type === type, how);
+    // What is missing then makes the page load anew: what was asked for before the browser needed it may come in time.
+    await shaky.waitForFunction(() => globalThis.early?.whole && document.body?.dataset.view);
     await view(shaky, "#/nodes");
     await shaky.getByRole("row", { name: /con-m02/ }).waitFor();
     assert.deepEqual(lost, [], "it was asked for");

@@ -2,12 +2,6 @@
 // first view's lists, so that they are on their way while the page is still being loaded; and what is to be done where a file
 // does not come. A browser has six connections to a server, so the lists are asked for before the page's other files.
 (() => {
-  // When the host's network changes, as it does when a cluster starts, browsers give up what they are about to ask for, of
-  // loopback too (Chromium: ERR_NETWORK_CHANGED), and a page without one of its files would stay as it is.
-  let whole = true;
-  addEventListener("error", ({ target }) => (whole &&= !target.matches?.("script, link[rel=stylesheet]")), true);
-  addEventListener("load", () => whole || location.reload());
-
   const kept = localStorage.getItem("theme");
   if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
 
@@ -21,8 +15,16 @@
     omit: ["metadata.managedFields", "spec.volumes", "spec.tolerations", "spec.containers.volumeMounts"].map((path) => `items.${path}`).join(),
     /** Answers by their paths that nobody has taken yet. */
     answers: new Map(),
+    /** Whether none of the page's files failed to come. */
+    whole: true,
   };
   globalThis.early = early;
+
+  // When the host's network changes, as it does when a cluster starts, browsers give up what they are about to ask for, of
+  // loopback too (Chromium: ERR_NETWORK_CHANGED), and a page without one of its files would stay as it is.
+  addEventListener("error", ({ target }) => (early.whole &&= !target.matches?.("script, link[rel=stylesheet]")), true);
+  addEventListener("load", () => early.whole || location.reload());
+
   const ask = (path) => {
     const asked = `${path}?${early.first}`;
     const answer = fetch(asked, { headers: { accept: "application/json", "x-omit": early.omit }, cache: "no-store" });
