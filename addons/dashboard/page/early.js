@@ -23,7 +23,12 @@
   // When the host's network changes, as it does when a cluster starts, browsers give up what they are about to ask for, of
   // loopback too (Chromium: ERR_NETWORK_CHANGED), and a page without one of its files would stay as it is.
   addEventListener("error", ({ target }) => (early.whole &&= !target.matches?.("script, link[rel=stylesheet]")), true);
-  addEventListener("load", () => early.whole || location.reload());
+  addEventListener("load", () => {
+    if (early.whole) return;
+    // At once at first; where something keeps it from coming, once a second.
+    const again = performance.getEntriesByType("navigation")[0].type === "reload";
+    setTimeout(() => location.reload(), again ? 1000 : 0);
+  });
 
   const ask = (path) => {
     const asked = `${path}?${early.first}`;
