@@ -28,8 +28,9 @@ export async function ask(path, { method = "GET", body, type, accept = "applicat
     const send = () => fetch(new URL(path, BASE), { method, body, headers, signal, cache: "no-store" });
     const early = method === "GET" && globalThis.early.answers.get(path);
     globalThis.early.answers.delete(path);
+    const answer = early || send();
     // What changes nothing is asked once more: early.js says why.
-    response = await (early || send()).catch((error) => (method === "GET" && !signal?.aborted ? send() : Promise.reject(error)));
+    response = await (method === "GET" ? answer.catch(send) : answer);
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, "The console’s server does not answer. Was the cluster stopped? kcl dashboard opens it again.");

@@ -9,24 +9,25 @@ import { button, link, trouble } from "./parts.js";
 import { closeAll, onConnection, open } from "./store.js";
 import { overview } from "./views/overview.js";
 
-/** A part of the page, by how it is imported; what does not come is asked for once more: early.js says why. */
-const part = (get) => get().catch(get);
-const lists = () => part(() => import("./views/lists.js"));
-const one = (name) => async () => (await lists())[name];
+/** What a part of the page has by a name, once it is needed; what does not come is asked for once more: early.js says why. */
+const part = (get, name) => async () => (await get().catch(get))[name];
+const list = (name) => part(() => import("./views/lists.js"), name);
+const detail = part(() => import("./views/detail.js"), "detail");
+const applyDialog = part(() => import("./views/apply.js"), "applyDialog");
 
 /** Views by the first word of the address: [title, key after g, how to get it]. */
 const VIEWS = {
   overview: ["Overview", "o", async () => overview],
-  nodes: ["Nodes", "n", one("nodes")],
-  workloads: ["Workloads", "w", one("workloads")],
-  pods: ["Pods", "p", one("pods")],
-  services: ["Services", "s", one("services")],
-  ingress: ["Ingress routes", "i", one("ingress")],
-  volumes: ["Volumes", "v", one("volumes")],
-  settings: ["Config", "c", one("settings")],
-  events: ["Events", "e", one("events")],
-  kinds: ["All kinds", "k", async () => (await part(() => import("./views/kinds.js"))).kinds],
-  addons: ["Addons", "a", async () => (await part(() => import("./views/addons.js"))).addons],
+  nodes: ["Nodes", "n", list("nodes")],
+  workloads: ["Workloads", "w", list("workloads")],
+  pods: ["Pods", "p", list("pods")],
+  services: ["Services", "s", list("services")],
+  ingress: ["Ingress routes", "i", list("ingress")],
+  volumes: ["Volumes", "v", list("volumes")],
+  settings: ["Config", "c", list("settings")],
+  events: ["Events", "e", list("events")],
+  kinds: ["All kinds", "k", part(() => import("./views/kinds.js"), "kinds")],
+  addons: ["Addons", "a", part(() => import("./views/addons.js"), "addons")],
 };
 
 const main = document.getElementById("main");
@@ -44,7 +45,7 @@ async function route() {
   const isDetail = KINDS[word] && rest.length > 1;
   let view;
   try {
-    view = isDetail ? (await part(() => import("./views/detail.js"))).detail : await known?.[2]();
+    view = await (isDetail ? detail() : known?.[2]());
   } catch {
     if (own !== current) return;
     return fill(main, trouble({ message: "The page cannot be loaded: the console’s server does not answer. kcl dashboard opens it again." }));
@@ -190,8 +191,7 @@ async function user() {
 }
 
 async function apply() {
-  const { applyDialog } = await part(() => import("./views/apply.js"));
-  await applyDialog(namespace);
+  await (await applyDialog())(namespace);
 }
 
 function keys(nextTheme) {

@@ -16,9 +16,8 @@ static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/page");
 const EARLY: &str = include_str!("../page/early.js");
 
 /// The page: `index.html`, with its early script where that is named.
-static PAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let page = include_str!("../page/index.html");
-    page.replace(r#"<script src="page/early.js">"#, &format!("<script>{EARLY}")).into_bytes()
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    include_str!("../page/index.html").replace(r#"<script src="page/early.js">"#, &format!("<script>{EARLY}"))
 });
 
 /// How the policy names the early script (CSP 3, "hash-source").
@@ -28,9 +27,7 @@ static EARLY_HASH: LazyLock<String> =
 /// What of the page a path below the session's leads to; the empty one to the page itself.
 pub(crate) fn file(path: &str) -> Option<Answer> {
     if path.is_empty() {
-        let mut page = answer::bytes(StatusCode::OK, media_type("index.html"), PAGE.as_slice());
-        page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        return Some(page);
+        return Some(answer::bytes(StatusCode::OK, media_type("index.html"), PAGE.as_str()));
     }
     let path = path.strip_prefix("page/")?;
     let mut answer = answer::bytes(StatusCode::OK, media_type(path), FILES.get_file(path)?.contents());
@@ -84,7 +81,7 @@ mod tests {
     /// Scripts and styles of the page are files, or named by the policy: it refuses all else.
     #[test]
     fn the_page_has_no_other_inline_scripts_no_inline_styles_and_no_foreign_addresses() {
-        let page = std::str::from_utf8(&PAGE).expect("text");
+        let page = PAGE.as_str();
         let scripts: Vec<&str> = page.split("<script").skip(1).collect();
         let (inline, files): (Vec<&str>, Vec<&str>) = scripts.iter().partition(|script| script.starts_with('>'));
         assert_eq!(inline.len(), 1);
