@@ -32,10 +32,7 @@ pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Ipv4Net>
         return Ok(there);
     }
     let taken = taken(engine, &names, None).await?;
-    subnet::propose(&taken).ok_or_else(|| {
-        Error::new(ErrorKind::Conflict, "no free network was found in 10.89.0.0/16 and 172.29.0.0/16")
-            .hint("name one with --subnet, such as --subnet 192.168.89.0/24")
-    })
+    subnet::propose(&taken).ok_or_else(kcl_driver_local::subnet::none_free)
 }
 
 /// All that a network of the cluster could collide with, other than by itself and by the bridge that it is to join.

@@ -1,15 +1,7 @@
 //! Which addresses a cluster may have. Pure.
 
-use std::net::Ipv4Addr;
-
 use ipnet::Ipv4Net;
-
-/// Where networks of clusters are taken from, in this order: a private range that few others use, and one that engines
-/// do not take from by themselves.
-const POOLS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(10, 89, 0, 0), 16), (Ipv4Addr::new(172, 29, 0, 0), 16)];
-
-/// How large a cluster's network is.
-const PREFIX: u8 = 24;
+use kcl_driver_local::subnet::{self, overlap};
 
 /// Addresses that somebody has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,28 +14,19 @@ pub(crate) struct Taken {
 
 /// Who has addresses of a network already.
 pub(crate) fn collisions(subnet: Ipv4Net, taken: &[Taken]) -> impl Iterator<Item = &Taken> {
-    taken.iter().filter(move |taken| taken.net.contains(&subnet.network()) || subnet.contains(&taken.net.network()))
+    taken.iter().filter(move |taken| overlap(taken.net, subnet))
 }
 
 /// The first network that nobody has.
 pub(crate) fn propose(taken: &[Taken]) -> Option<Ipv4Net> {
-    let pools = POOLS.iter().map(|(address, prefix)| Ipv4Net::new_assert(*address, *prefix));
-    let mut nets = pools.filter_map(|pool| pool.subnets(PREFIX).ok()).flatten();
-    nets.find(|net| collisions(*net, taken).next().is_none())
+    subnet::propose(taken.iter().map(|taken| taken.net))
 }
 
 /// Routes of this host, from the lines of /proc/net/route (proc_pid_net(5)); that of everything and those by the
 /// interface `own` are left out.
 pub(crate) fn routes(table: &str, own: &str) -> Vec<Taken> {
-    let number = |text: &str| u32::from_str_radix(text, 16).ok().map(|number| Ipv4Addr::from(number.swap_bytes()));
-    let route = |line: &str| {
-        let mut fields = line.split_whitespace();
-        let (interface, to) = (fields.next()?, number(fields.next()?)?);
-        let mask = number(fields.nth(5)?)?;
-        let net = Ipv4Net::with_netmask(to, mask).ok()?;
-        (interface != own && net.prefix_len() > 0).then(|| Taken { net, by: format!("interface {interface}") })
-    };
-    table.lines().skip(1).filter_map(route).collect()
+    let others = subnet::routes(table).filter(|(interface, _)| *interface != own);
+    others.map(|(interface, net)| Taken { net, by: format!("interface {interface}") }).collect()
 }
 
 /// The interface of this host's default route, from the same table.

@@ -1,9 +1,10 @@
 //! What drivers share, whatever their machines are: documents on disk that are whole or not there, blocking work off the
-//! async threads, and changes of a machine that take turns.
+//! async threads, changes of a machine that take turns, and networks that are free.
 
 pub mod disk;
 pub mod doing;
 pub mod lock;
 pub mod names;
 pub mod process;
+pub mod subnet;
 pub mod turn;

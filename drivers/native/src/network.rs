@@ -38,10 +38,7 @@ pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Ipv
         return Ok(spec.subnet);
     }
     let taken = taken(context, cluster).await?;
-    subnet::propose(&taken, &names.bridge).ok_or_else(|| {
-        Error::new(ErrorKind::Conflict, "no free network was found in 10.89.0.0/16 and 172.29.0.0/16")
-            .hint("name one with --subnet, such as --subnet 192.168.89.0/24")
-    })
+    subnet::propose(&taken, &names.bridge).ok_or_else(kcl_driver_local::subnet::none_free)
 }
 
 /// All that a network for `cluster` could collide with, other than by its own bridge: what the kernel knows, and

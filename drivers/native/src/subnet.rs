@@ -1,21 +1,9 @@
 //! Which addresses a cluster may have. Pure.
 
-use std::net::Ipv4Addr;
-
 use ipnet::Ipv4Net;
+use kcl_driver_local::subnet::{self, overlap};
 
 use crate::netlink::Taken;
-
-/// Where networks of clusters are taken from, in this order: a private range that few others use.
-const POOLS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(10, 89, 0, 0), 16), (Ipv4Addr::new(172, 29, 0, 0), 16)];
-
-/// How large a cluster's network is.
-const PREFIX: u8 = 24;
-
-/// Whether two networks share an address.
-pub(crate) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
-    a.contains(&b.network()) || b.contains(&a.network())
-}
 
 /// Who has addresses of a network already, other than by the link `own`.
 pub(crate) fn collisions<'a>(
@@ -23,14 +11,17 @@ pub(crate) fn collisions<'a>(
     taken: &'a [Taken],
     own: &'a str,
 ) -> impl Iterator<Item = &'a Taken> + use<'a> {
-    taken.iter().filter(move |taken| taken.link.as_deref() != Some(own) && overlap(taken.net, subnet))
+    others(taken, own).filter(move |taken| overlap(taken.net, subnet))
 }
 
 /// The first network that nobody has.
 pub(crate) fn propose(taken: &[Taken], own: &str) -> Option<Ipv4Net> {
-    let pools = POOLS.iter().map(|(address, prefix)| Ipv4Net::new_assert(*address, *prefix));
-    let mut nets = pools.filter_map(|pool| pool.subnets(PREFIX).ok()).flatten();
-    nets.find(|net| collisions(*net, taken, own).next().is_none())
+    subnet::propose(others(taken, own).map(|taken| taken.net))
+}
+
+/// All but what the link `own` has.
+fn others<'a>(taken: &'a [Taken], own: &'a str) -> impl Iterator<Item = &'a Taken> + Clone + use<'a> {
+    taken.iter().filter(move |taken| taken.link.as_deref() != Some(own))
 }
 
 /// The host's own address on a network: the first.

@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, Result};
+use kcl_driver_local::subnet;
 use kcl_node_spec::guest::{GuestInterface, GuestRoute};
 
 use crate::document;
@@ -19,12 +20,6 @@ use crate::layout::{ClusterNames, Layout, MachineNames};
 use crate::machine::directories;
 
 mod mtu;
-
-/// Where networks of clusters are taken from, in this order: a private range that few others use.
-const POOLS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(10, 89, 0, 0), 16), (Ipv4Addr::new(172, 29, 0, 0), 16)];
-
-/// How large a cluster's network is.
-const PREFIX: u8 = 24;
 
 /// The largest packet, in bytes: Ethernet's.
 const MTU: u32 = 1500;
@@ -160,23 +155,15 @@ pub fn propose(layout: &Layout, cluster: &str) -> Result<Ipv4Net> {
         return Ok(spec.subnet);
     }
     let taken = taken(layout, cluster)?;
-    let pools = POOLS.iter().map(|(address, prefix)| Ipv4Net::new_assert(*address, *prefix));
-    let mut nets = pools.filter_map(|pool| pool.subnets(PREFIX).ok()).flatten();
-    nets.find(|net| !taken.iter().any(|other| overlap(*net, *other))).ok_or_else(|| {
-        Error::new(ErrorKind::Conflict, "no free network was found in 10.89.0.0/16 and 172.29.0.0/16")
-            .hint("name another with --subnet, such as --subnet 192.168.89.0/24")
-    })
-}
-
-fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
-    a.contains(&b.network()) || b.contains(&a.network())
+    subnet::propose(taken.into_iter()).ok_or_else(subnet::none_free)
 }
 
 /// What machines may want to reach, or other clusters have: the host's addresses and routes, and what the clusters of
 /// this home hold on to.
 fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
     // Of this thread's network, as the interfaces below are: `/proc/net` is that of the process's first thread.
-    let mut taken = routes(&fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default());
+    let table = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
+    let mut taken: Vec<Ipv4Net> = subnet::routes(&table).map(|(_, net)| net).collect();
     for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
         let address = interface.address.as_ref().and_then(|address| address.as_sockaddr_in().map(|v4| v4.ip()));
         let mask = interface.netmask.as_ref().and_then(|mask| mask.as_sockaddr_in().map(|v4| v4.ip()));
@@ -191,18 +178,6 @@ fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
         }
     }
     Ok(taken)
-}
-
-/// The networks of a table of routes (`/proc/net/route` of proc_pid_net(5)), but for the default route.
-fn routes(table: &str) -> Vec<Ipv4Net> {
-    let parse = |line: &str| {
-        let mut fields = line.split_whitespace().skip(1);
-        // Numbers in the machine's order of a network's bytes.
-        let mut number = |at| Some(u32::from_str_radix(fields.nth(at)?, 16).ok()?.to_ne_bytes());
-        let (to, mask) = (number(0)?, number(5)?);
-        Ipv4Net::with_netmask(to.into(), mask.into()).ok().filter(|net| net.prefix_len() > 0)
-    };
-    table.lines().skip(1).filter_map(parse).collect()
 }
 
 /// The network that was asked for last.
@@ -261,14 +236,6 @@ pub fn delete(layout: &Layout, cluster: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn routes_of_the_kernel() {
-        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
-                     eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
-                     eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
-        assert_eq!(routes(table), ["192.168.1.0/24".parse::<Ipv4Net>().unwrap()]);
-    }
 
     #[test]
     fn clusters_have_segments_of_their_own() {

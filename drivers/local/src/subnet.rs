@@ -1,0 +1,64 @@
+//! Which networks clusters may have. Pure.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use kcl_driver_api::{Error, ErrorKind};
+
+/// Where networks of clusters are taken from, in this order: a private range that few others use, and one that container
+/// engines do not take from by themselves.
+const POOLS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(10, 89, 0, 0), 16), (Ipv4Addr::new(172, 29, 0, 0), 16)];
+
+/// How large a cluster's network is.
+const PREFIX: u8 = 24;
+
+/// Whether two networks share an address.
+pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// The first network that shares no address with those that are `taken`.
+pub fn propose(taken: impl Iterator<Item = Ipv4Net> + Clone) -> Option<Ipv4Net> {
+    let pools = POOLS.iter().map(|(address, prefix)| Ipv4Net::new_assert(*address, *prefix));
+    let mut nets = pools.filter_map(|pool| pool.subnets(PREFIX).ok()).flatten();
+    nets.find(|net| !taken.clone().any(|other| overlap(*net, other)))
+}
+
+/// What is said where [`propose`] finds none.
+pub fn none_free() -> Error {
+    let pools = POOLS.map(|(address, prefix)| format!("{address}/{prefix}")).join(" and ");
+    Error::new(ErrorKind::Conflict, format!("no free network was found in {pools}"))
+        .hint("name one with --subnet, such as --subnet 192.168.89.0/24")
+}
+
+/// The interfaces and networks of a table of routes (`/proc/net/route` of proc_pid_net(5)), but for the default route.
+pub fn routes(table: &str) -> impl Iterator<Item = (&str, Ipv4Net)> {
+    table.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let interface = fields.next()?;
+        // Numbers in the machine's order of a network's bytes.
+        let mut number = |at| Some(u32::from_str_radix(fields.nth(at)?, 16).ok()?.to_ne_bytes());
+        let (to, mask) = (number(0)?, number(5)?);
+        let net = Ipv4Net::with_netmask(to.into(), mask.into()).ok()?;
+        (net.prefix_len() > 0).then_some((interface, net))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_of_the_kernel() {
+        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                     eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                     eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        let routes: Vec<_> = routes(table).collect();
+        assert_eq!(routes, [("eth0", "192.168.1.0/24".parse::<Ipv4Net>().unwrap())]);
+    }
+
+    #[test]
+    fn where_it_was_looked_is_said() {
+        assert_eq!(none_free().to_string(), "no free network was found in 10.89.0.0/16 and 172.29.0.0/16");
+    }
+}
