@@ -8,7 +8,7 @@ use super::{App, ca, drivers, guard, observe};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
-use crate::state::{ClusterState, Phase};
+use crate::state::{ClusterLock, ClusterState, Phase};
 
 /// Deletes a cluster. True where there was any of it.
 pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
@@ -30,7 +30,6 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
     }
     super::dashboard::end(app, cluster).await;
     loopback::end(app, cluster).await;
-    guard::end(app, cluster).await;
     let there = app.store.list()?.iter().any(|(name, _)| name == cluster);
     let driver = match &state {
         // A damaged cache is no reason to keep a cluster.
@@ -57,13 +56,13 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
             }
             remove(app, driver.as_ref(), cluster).await?;
             ca::forget(app, cluster);
-            app.store.remove(lock)?;
+            forget(app, lock).await?;
             step.finish(format!("\"{cluster}\" is deleted"));
             Ok(())
         })
         .await?;
     } else {
-        app.store.remove(lock)?;
+        forget(app, lock).await?;
     }
     super::dashboard::forget(app, cluster);
     Ok(there)
@@ -81,6 +80,12 @@ pub async fn delete_all(app: &App) -> Result<Vec<String>> {
         }
     }
     first.map_or(Ok(deleted), Err)
+}
+
+/// Forgets a cluster of which nothing else is left. Its guard ends last: where this kcl is killed earlier, it goes on.
+pub async fn forget(app: &App, lock: ClusterLock) -> Result<()> {
+    guard::end(app, lock.cluster()).await;
+    app.store.remove(lock)
 }
 
 /// Deletes machines, network and kubeconfig entries. kcl's own memory of them goes last, by the caller.

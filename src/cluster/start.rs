@@ -92,7 +92,7 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     if leftovers {
         // A delete that was cut off: what is left of it must not be taken for a part of the new cluster.
         delete::remove(app, driver.as_ref(), &name).await?;
-        app.store.remove(lock)?;
+        delete::forget(app, lock).await?;
         lock = app.lock(&name).await?;
     }
     let journal = Journal::default();
@@ -373,10 +373,7 @@ async fn undo(
                 Ok(()) => guard::follow(app, &before).await,
                 Err(error) => Err(error),
             },
-            None => {
-                guard::end(app, cluster).await;
-                app.store.remove(lock)
-            }
+            None => delete::forget(app, lock).await,
         };
         complaints.extend(done.err().map(|error| error.message));
     }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,9 +17,10 @@ fn run(home: &Home, flags: &[&str], line: &str) -> Command {
 }
 
 /// Starts it and waits until its command has written the name of its cluster, as the line does with `echo $KCL_PROFILE`.
+/// Its standard input is open until it is waited for.
 fn started(home: &Home, flags: &[&str], line: &str) -> (Child, String) {
     let mut command = run(home, flags, line);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("kcl");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("kcl");
     let mut name = String::new();
     BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut name).expect("a line");
     assert!(name.starts_with("run-"), "{name:?}");
@@ -62,6 +64,16 @@ fn a_command_with_a_cluster_of_its_own() {
 
     home.step("kcl itself is killed");
     let (mut killed, _) = started(&home, &[], "echo $KCL_PROFILE; cat");
+    signal(&killed, Signal::SIGKILL);
+    killed.wait().expect("its end");
+    gone(&home);
+
+    home.step("kcl is killed while it deletes");
+    let (mut killed, name) = started(&home, &[], "echo $KCL_PROFILE");
+    let state = home.path().join("clusters").join(name).join("state.json");
+    while std::fs::read_to_string(&state).is_ok_and(|state| !state.contains("\"deleting\"")) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     signal(&killed, Signal::SIGKILL);
     killed.wait().expect("its end");
     gone(&home);
