@@ -1,7 +1,7 @@
 //! `kcl cp`: files and directories between this host and nodes, as archives over the machine's exec.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,8 +117,16 @@ async fn get(machine: &dyn Machine, from: &str, to: &Path) -> Result<()> {
     unpacked.map_err(|error| on_host(&format!("write {}", to.display()), &error))
 }
 
-/// Unpacks an archive of one file or directory called `name` as `to`. Links in it lead nothing out of there.
-fn unpack(archive: File, name: &str, to: &Path) -> io::Result<()> {
+/// Unpacks an archive of one file or directory called `name` as `to`. It is read to its end whatever comes of it, with the
+/// zeros that fill its last record: who still writes would be cut off, and fail.
+fn unpack(mut archive: impl Read, name: &str, to: &Path) -> io::Result<()> {
+    let unpacked = unpack_entries(&mut archive, name, to);
+    io::copy(&mut archive, &mut io::sink())?;
+    unpacked
+}
+
+/// Links in the archive lead nothing out of `to`.
+fn unpack_entries(archive: impl Read, name: &str, to: &Path) -> io::Result<()> {
     let mut archive = tar::Archive::new(archive);
     archive.set_preserve_permissions(true);
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -154,5 +162,30 @@ mod tests {
         assert_eq!(Place::parse(":/etc/hosts"), node(None, "/etc/hosts"));
         assert_eq!(Place::parse("./a:b"), Place::Host("./a:b".into()));
         assert_eq!(Place::parse("/etc/hosts"), Place::Host("/etc/hosts".into()));
+    }
+    #[test]
+    fn archives_are_read_to_their_end() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(2);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, "there", &b"hi"[..]).unwrap();
+        let mut archive = archive.into_inner().unwrap();
+        // More than a pipe holds.
+        archive.resize(1 << 20, 0);
+        let directory = tempfile::tempdir().unwrap();
+        let unpacked = |to: &str| {
+            let (read, mut write) = io::pipe().unwrap();
+            let archive = archive.clone();
+            let writing = std::thread::spawn(move || io::Write::write_all(&mut write, &archive));
+            let unpacked = unpack(read, "there", &directory.path().join(to));
+            writing.join().unwrap().unwrap();
+            unpacked
+        };
+        for to in ["there", "here"] {
+            unpacked(to).unwrap();
+            assert_eq!(std::fs::read_to_string(directory.path().join(to)).unwrap(), "hi");
+        }
+        assert_eq!(unpacked("nowhere/here").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

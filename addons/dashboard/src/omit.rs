@@ -2,9 +2,12 @@
 //! every pod has, and the browser takes longer over them than the API server.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use http::HeaderMap;
 use http::header::HeaderName;
+use serde::Serialize;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// In which header the page names the members of a document that it does without, as in
@@ -28,41 +31,98 @@ impl Omitted {
     /// The document without them; none where it is no JSON.
     pub(crate) fn leave_out(&self, document: &[u8]) -> Option<Vec<u8>> {
         let mut kept = Vec::with_capacity(document.len());
-        self.write(serde_json::from_slice(document).ok()?, &mut kept).ok()?;
+        let mut reader = serde_json::Deserializer::from_slice(document);
+        Kept { omitted: self, to: &mut kept }.deserialize(&mut reader).ok()?;
+        reader.end().ok()?;
         Some(kept)
     }
+}
 
-    fn write(&self, value: &RawValue, to: &mut Vec<u8>) -> serde_json::Result<()> {
-        let text = value.get();
-        match text.as_bytes().first() {
-            Some(b'[') => {
-                let values: Vec<&RawValue> = serde_json::from_str(text)?;
-                to.push(b'[');
-                for (index, value) in values.into_iter().enumerate() {
-                    to.extend((index > 0).then_some(b','));
-                    self.write(value, to)?;
-                }
-                to.push(b']');
+/// Writes what is kept of a value while it is read: the page waits for it, so each byte is looked at once.
+struct Kept<'a> {
+    omitted: &'a Omitted,
+    to: &'a mut Vec<u8>,
+}
+
+impl Kept<'_> {
+    /// Ends an array or an object, each of whose elements was written with a comma behind it.
+    fn close(self, bracket: u8) {
+        self.to.pop_if(|last| *last == b',');
+        self.to.push(bracket);
+    }
+
+    fn scalar<E: de::Error>(self, value: impl Serialize) -> Result<(), E> {
+        serde_json::to_writer(self.to, &value).map_err(E::custom)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Kept<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+        value.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Kept<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        self.to.push(b'{');
+        while let Some(name) = members.next_key::<&str>()? {
+            let omitted = self.omitted.0.get(name);
+            if omitted.is_some_and(|omitted| omitted.0.is_empty()) {
+                members.next_value::<IgnoredAny>()?;
+                continue;
             }
-            Some(b'{') => {
-                let members: BTreeMap<&str, &RawValue> = serde_json::from_str(text)?;
-                let wanted = |name: &str| self.0.get(name).is_none_or(|omitted| !omitted.0.is_empty());
-                to.push(b'{');
-                for (index, (name, value)) in members.into_iter().filter(|(name, _)| wanted(name)).enumerate() {
-                    to.extend((index > 0).then_some(b','));
-                    to.push(b'"');
-                    to.extend_from_slice(name.as_bytes());
-                    to.extend_from_slice(b"\":");
-                    match self.0.get(name) {
-                        Some(omitted) => omitted.write(value, to)?,
-                        None => to.extend_from_slice(value.get().as_bytes()),
-                    }
-                }
-                to.push(b'}');
+            self.to.push(b'"');
+            self.to.extend_from_slice(name.as_bytes());
+            self.to.extend_from_slice(b"\":");
+            match omitted {
+                Some(omitted) => members.next_value_seed(Kept { omitted, to: &mut *self.to })?,
+                None => self.to.extend_from_slice(members.next_value::<&RawValue>()?.get().as_bytes()),
             }
-            _ => to.extend_from_slice(text.as_bytes()),
+            self.to.push(b',');
         }
+        self.close(b'}');
         Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        self.to.push(b'[');
+        while elements.next_element_seed(Kept { omitted: self.omitted, to: &mut *self.to })?.is_some() {
+            self.to.push(b',');
+        }
+        self.close(b']');
+        Ok(())
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        self.scalar(())
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
+        self.scalar(value)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
+        self.scalar(value)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
+        self.scalar(value)
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
+        self.scalar(value)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
+        self.scalar(value)
     }
 }
 
@@ -79,9 +139,13 @@ mod tests {
     #[test]
     fn members_go_by_their_paths_and_all_else_stays() {
         let list = r#"{"items":[{"a":{"x":"},","y":[1]},"b":2},{"a":{"x":{}}}],"kind":"List","a":{"x":"é\"]"}}"#;
-        let kept = r#"{"a":{"x":"é\"]"},"items":[{"a":{"y":[1]}},{"a":{}}],"kind":"List"}"#;
+        let kept = r#"{"items":[{"a":{"y":[1]}},{"a":{}}],"kind":"List","a":{"x":"é\"]"}}"#;
         assert_eq!(leave_out("items.a.x,items.b,items.kind.none", list).as_deref(), Some(kept));
-        assert_eq!(leave_out("items.a", r#"{"items":null}"#).as_deref(), Some(r#"{"items":null}"#));
+        for other in ["null", "true", "-1", "18446744073709551615", "0.5", r#""\"a\"""#, "[]", "{}", "[[],{},1]"] {
+            let document = format!(r#"{{"items":{other}}}"#);
+            assert_eq!(leave_out("items.a", &document), Some(document));
+        }
+        assert_eq!(leave_out("items.a", r#"{"items":[]} {}"#), None);
         assert_eq!(leave_out("items.a", r#"{"items":["#), None);
         assert!(Omitted::of(&HeaderMap::new()).is_none());
     }

@@ -181,7 +181,7 @@ async fn other_sites_and_names_get_nothing() {
     assert_eq!(refused("DELETE", &[]).await.status, 403);
     assert_eq!(refused("GET", &[("sec-fetch-site", "same-site"), ("sec-fetch-dest", "empty")]).await.status, 403);
     assert_eq!(refused("GET", &[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "document")]).await.status, 403);
-    let channel = [("upgrade", "websocket"), ("connection", "Upgrade"), ("origin", "http://evil.example")];
+    let channel = [("upgrade", "websocket"), ("connection", "upgrade, close"), ("origin", "http://evil.example")];
     assert_eq!(refused("GET", &channel).await.status, 403);
     assert_eq!(refused("GET", &channel[..2]).await.status, 403);
     // What pods serve, and what is not the API.
