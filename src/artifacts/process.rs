@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
+use kcl_driver_local::process::tie;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, killpg};
@@ -30,21 +31,18 @@ impl Running {
     pub fn spawn(mut command: Command, private_mounts: bool) -> Result<Running> {
         let program = command.as_std().get_program().to_string_lossy().into_owned();
         command.process_group(0).kill_on_drop(true);
-        let parent = nix::unistd::getpid();
-        // SAFETY: only calls that are safe between fork and exec: system calls with constant arguments.
-        #[allow(unsafe_code)]
-        unsafe {
-            command.pre_exec(move || {
-                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-                if nix::unistd::getppid() != parent {
-                    return Err(nix::errno::Errno::ESRCH.into());
-                }
-                if private_mounts {
-                    unshare(CloneFlags::CLONE_NEWNS)?;
-                    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-                }
-                Ok(())
-            });
+        tie(command.as_std_mut());
+        let apart = || {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+            Ok(())
+        };
+        if private_mounts {
+            // SAFETY: only calls that are safe between fork and exec: system calls with constant arguments.
+            #[allow(unsafe_code)]
+            unsafe {
+                command.pre_exec(apart)
+            };
         }
         let child = command
             .spawn()

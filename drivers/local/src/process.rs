@@ -1,11 +1,16 @@
-//! Waiting for the end of a process that a descriptor stands for (pidfd_open(2)).
+//! The ends of processes: of one that a descriptor stands for (pidfd_open(2)), and of those that must not outlive us.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kcl_driver_api::Result;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{getpid, getppid};
 
 use crate::doing::Doing;
 
@@ -23,5 +28,37 @@ pub fn wait(fd: &OwnedFd, pid: i32, limit: Duration) -> Result<bool> {
             Ok(_) => return Ok(true),
             Err(error) => return Err(error).doing(|| format!("wait for process {pid}")),
         }
+    }
+}
+
+/// Has the command be killed when this process is, so that it does not go on with what nobody knows of. The signal comes
+/// when the thread ends that starts it (PR_SET_PDEATHSIG(2const)), so that thread is to wait for it.
+#[allow(unsafe_code)]
+pub fn tie(command: &mut Command) {
+    let parent = getpid();
+    let tied = move || {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // An end before that has sent none.
+        if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
+    };
+    // SAFETY: prctl(2) and getppid(2) are async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(tied) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_tied_one_ends_with_who_started_it() {
+        let start = || {
+            let mut command = Command::new("sleep");
+            tie(&mut command);
+            command.arg("1000").spawn().unwrap()
+        };
+        let mut child = std::thread::spawn(start).join().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGKILL as i32));
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{PublishedPort, Result};
+use kcl_driver_local::process::tie;
 
 use crate::doing::Doing;
 use crate::layout::ClusterNames;
@@ -115,6 +116,7 @@ fn iptables() -> Option<std::path::PathBuf> {
 }
 
 fn run(command: &mut Command) -> Result<Output> {
+    tie(command);
     let output = command.stdin(Stdio::null()).output();
     output.doing(|| format!("run {}", command.get_program().to_string_lossy()))
 }

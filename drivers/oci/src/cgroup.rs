@@ -53,21 +53,36 @@ pub fn reserve(names: &MachineNames) -> Result<()> {
 /// Kills all processes of the machine and removes its groups.
 pub fn clear(names: &MachineNames) -> Result<()> {
     let groups = groups(names)?;
+    let end = Instant::now() + KILL_LIMIT;
+    loop {
+        kill(&groups)?;
+        let Some(busy) = remove(&groups)? else { return Ok(()) };
+        if Instant::now() > end {
+            return Err(Error::engine(format!("could not remove the control group {}: it stays busy", busy.display())));
+        }
+        // The kernel takes a dead process out of its group only after its last switch, shortly after its end is told.
+        // Version 1 has no event for it, so there is nothing to watch. And what a kcl that was killed had just begun may
+        // have put one there meanwhile.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Kills all processes in groups and the groups below, until there is none.
+fn kill(groups: &[PathBuf]) -> Result<()> {
     loop {
         let mut pids: Vec<i32> = Vec::new();
-        for group in &groups {
+        for group in groups {
             // One write for all, where the kernel has it (cgroup v2, Linux 5.14); what it missed is found below.
             let _ = fs::write(group.join("cgroup.kill"), "1");
             collect(group, &mut pids)?;
         }
         if pids.is_empty() {
-            break;
+            return Ok(());
         }
         pids.sort_unstable();
         pids.dedup();
         process::kill_all(&pids, KILL_LIMIT)?;
     }
-    groups.iter().try_for_each(|group| remove(group))
 }
 
 /// Removes the groups above those of the machines, where they are empty.
@@ -97,27 +112,20 @@ fn collect(group: &Path, pids: &mut Vec<i32>) -> Result<()> {
     children(group)?.iter().try_for_each(|child| collect(child, pids))
 }
 
-/// Removes a group with those below.
-fn remove(group: &Path) -> Result<()> {
-    for child in children(group)? {
-        remove(&child)?;
-    }
-    let end = Instant::now() + KILL_LIMIT;
-    loop {
+/// Removes groups with those below, up to the first that is busy, which it returns.
+fn remove(groups: &[PathBuf]) -> Result<Option<PathBuf>> {
+    for group in groups {
+        if let Some(busy) = remove(&children(group)?)? {
+            return Ok(Some(busy));
+        }
         match fs::remove_dir(group) {
-            Ok(()) => return Ok(()),
-            Err(error) if is_gone(&error) => return Ok(()),
-            // The kernel takes a dead process out of its group only after its last switch, shortly after its end is
-            // told. Version 1 has no event for it, so there is nothing to watch.
-            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Err(error) => {
-                return Err(Error::engine(format!("could not remove the control group {}: {error}", group.display()))
-                    .source(error));
-            }
+            Ok(()) => {}
+            Err(error) if is_gone(&error) => {}
+            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => return Ok(Some(group.clone())),
+            Err(error) => return Err(error).doing(|| format!("remove the control group {}", group.display())),
         }
     }
+    Ok(None)
 }
 
 fn children(group: &Path) -> Result<Vec<PathBuf>> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_driver_local::process::tie;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
 
@@ -30,6 +31,7 @@ pub fn output(rootfs: Option<&Path>, arguments: &[&str], input: &str) -> Result<
         Some(tree) => within(tree, &format!("/{NFT}")),
         None => Command::new("nft"),
     };
+    tie(&mut command);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| {
         Error::new(ErrorKind::Host, format!("could not run nft: {error}"))

@@ -2,13 +2,12 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result};
-use nix::sys::prctl;
+use kcl_driver_local::process::tie;
 use rustix::process::Signal;
 
 use crate::cgroup;
@@ -79,7 +78,6 @@ pub fn run(runc: &Path, names: &MachineNames, spec: &MachineSpec, attachment: At
 }
 
 /// `runc run`: in the caller's mount namespace, of which the container's is a copy.
-#[allow(unsafe_code)]
 fn start(runc: &Path, names: &MachineNames, lends: &Lends, console: &File) -> Result<std::process::Child> {
     let what = || format!("run {}", runc.display());
     let mut command = Command::new(runc);
@@ -92,11 +90,8 @@ fn start(runc: &Path, names: &MachineNames, lends: &Lends, console: &File) -> Re
     command.stdout(console.try_clone().doing(what)?).stderr(console.try_clone().doing(what)?);
     // Meant for us where a service manager started us; runc would hand them on.
     command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS").env_remove("LISTEN_PID");
-    // A kcl that is killed must leave no runc behind that goes on making the machine. The signal comes when the
-    // thread ends that forked; that thread waits for runc.
-    let with_us = || prctl::set_pdeathsig(nix::sys::signal::SIGKILL).map_err(Into::into);
-    // SAFETY: prctl(2) is async-signal-safe and nothing is allocated.
-    unsafe { command.pre_exec(with_us) };
+    // A kcl that is killed must leave no runc behind that goes on making the machine.
+    tie(&mut command);
     command.spawn().doing(what)
 }
 
