@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_driver_api::{Error, MachineInfo, MachineSpec, Result};
+use kcl_driver_local::process::tie;
 use kcl_driver_vm::accelerator::{self, Accelerator, QEMU};
 use kcl_driver_vm::images::Images;
 use kcl_driver_vm::network::{self, Segment};
@@ -49,7 +50,9 @@ impl Context {
         let guest = Guest::prepare(names, spec, files, &self.images, interfaces)?;
         let mut command = Command::new(QEMU);
         command.args(command::machine(names, spec, &guest, segment, accelerator)?);
-        // The parent ends when the machine's process is all set up, or says why it is not.
+        // The parent ends when the machine's process is all set up, or says why it is not. Where it is killed before, with
+        // kcl, that process finds nobody to tell, and ends.
+        tie(&mut command);
         let output = command.stdin(Stdio::null()).output().doing(|| format!("run {QEMU}"))?;
         if output.status.success() {
             return Ok(());

@@ -120,6 +120,7 @@ fn runs(guest: &Guest) -> Result<bool> {
     let mut command = Command::new(QEMU);
     command.args(options(guest, Accelerator::Kvm, Guest::probe_word()));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    process::tie(&mut command);
     let begun = Instant::now();
     let mut child = command.spawn().doing(what)?;
     let pid = child.id() as i32;
