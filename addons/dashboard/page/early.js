@@ -1,10 +1,7 @@
-// Before the page's other files, and within it, so that none of it can come without this: its colours, so that none flash; the
-// first view's lists, so that they are on their way while the page is still being loaded; and what is to be done where a file
-// does not come. A browser has six connections to a server, so the lists are asked for before the page's other files.
+// Before the page's other files, and within it, so that none of it can come without this: what is to be done where a file does
+// not come; the first view's lists, so that they are on their way while the page is still being loaded; and the page's colours,
+// so that none flash. A browser has six connections to a server, so the lists are asked for before the page's other files.
 (() => {
-  const kept = localStorage.getItem("theme");
-  if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
-
   const early = {
     /**
      * How lists are asked for: in chunks, and at first as the API server has them in memory, which spares its asking etcd
@@ -48,4 +45,8 @@
   for (const name of ["api", "dialog", "dom", "format", "kinds", "parts", "pods", "store", "table", "views/history", "views/overview"]) {
     document.head.append(Object.assign(document.createElement("link"), { rel: "modulepreload", href: `page/${name}.js` }));
   }
+
+  // Last: a browser may take tens of milliseconds to find what it has kept.
+  const kept = localStorage.getItem("theme");
+  if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
 })();
