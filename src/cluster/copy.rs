@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(Place::parse("./a:b"), Place::Host("./a:b".into()));
         assert_eq!(Place::parse("/etc/hosts"), Place::Host("/etc/hosts".into()));
     }
+
     #[test]
     fn archives_are_read_to_their_end() {
         let mut archive = tar::Builder::new(Vec::new());

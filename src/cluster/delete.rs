@@ -55,7 +55,6 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
                 }
             }
             remove(app, driver.as_ref(), cluster).await?;
-            ca::forget(app, cluster);
             forget(app, lock).await?;
             step.finish(format!("\"{cluster}\" is deleted"));
             Ok(())
@@ -82,8 +81,10 @@ pub async fn delete_all(app: &App) -> Result<Vec<String>> {
     first.map_or(Ok(deleted), Err)
 }
 
-/// Forgets a cluster of which nothing else is left. Its guard ends last: where this kcl is killed earlier, it goes on.
+/// Forgets a cluster of which nothing else is left, its CA included. Its guard ends last: where this kcl is killed earlier,
+/// it goes on.
 pub async fn forget(app: &App, lock: ClusterLock) -> Result<()> {
+    ca::forget(app, lock.cluster());
     guard::end(app, lock.cluster()).await;
     app.store.remove(lock)
 }

@@ -1,6 +1,7 @@
 //! Which addresses a cluster may have. Pure.
 
 use ipnet::Ipv4Net;
+pub(crate) use kcl_driver_local::subnet::default_interface;
 use kcl_driver_local::subnet::{self, overlap};
 
 /// Addresses that somebody has.
@@ -27,15 +28,6 @@ pub(crate) fn propose(taken: &[Taken]) -> Option<Ipv4Net> {
 pub(crate) fn routes(table: &str, own: &str) -> Vec<Taken> {
     let others = subnet::routes(table).filter(|(interface, _)| *interface != own);
     others.map(|(interface, net)| Taken { net, by: format!("interface {interface}") }).collect()
-}
-
-/// The interface of this host's default route, from the same table.
-pub(crate) fn default_interface(table: &str) -> Option<&str> {
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_whitespace();
-        let interface = fields.next()?;
-        (fields.next()? == "00000000" && fields.nth(5)? == "00000000").then_some(interface)
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What drivers share, whatever their machines are: documents on disk that are whole or not there, blocking work off the
-//! async threads, changes of a machine that take turns, and networks that are free.
+//! async threads, changes of a machine that take turns, the ends of processes, and networks that are free.
 
 pub mod disk;
 pub mod doing;

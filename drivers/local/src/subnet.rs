@@ -33,14 +33,22 @@ pub fn none_free() -> Error {
 
 /// The interfaces and networks of a table of routes (`/proc/net/route` of proc_pid_net(5)), but for the default route.
 pub fn routes(table: &str) -> impl Iterator<Item = (&str, Ipv4Net)> {
+    all_routes(table).filter(|(_, net)| net.prefix_len() > 0)
+}
+
+/// The interface of the default route of such a table.
+pub fn default_interface(table: &str) -> Option<&str> {
+    all_routes(table).find(|(_, net)| net.prefix_len() == 0).map(|(interface, _)| interface)
+}
+
+fn all_routes(table: &str) -> impl Iterator<Item = (&str, Ipv4Net)> {
     table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_whitespace();
         let interface = fields.next()?;
         // Numbers in the machine's order of a network's bytes.
         let mut number = |at| Some(u32::from_str_radix(fields.nth(at)?, 16).ok()?.to_ne_bytes());
         let (to, mask) = (number(0)?, number(5)?);
-        let net = Ipv4Net::with_netmask(to.into(), mask.into()).ok()?;
-        (net.prefix_len() > 0).then_some((interface, net))
+        Some((interface, Ipv4Net::with_netmask(to.into(), mask.into()).ok()?))
     })
 }
 
@@ -55,6 +63,7 @@ mod tests {
                      eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
         let routes: Vec<_> = routes(table).collect();
         assert_eq!(routes, [("eth0", "192.168.1.0/24".parse::<Ipv4Net>().unwrap())]);
+        assert_eq!(default_interface(table), Some("eth0"));
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub fn remove_cluster(names: &ClusterNames) -> Result<()> {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // Another cluster's groups are in it.
-                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {}
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
                 Err(error) => return Err(error).doing(|| format!("remove the control group {}", group.display())),
             }
         }
@@ -121,7 +121,7 @@ fn remove(groups: &[PathBuf]) -> Result<Option<PathBuf>> {
         match fs::remove_dir(group) {
             Ok(()) => {}
             Err(error) if is_gone(&error) => {}
-            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => return Ok(Some(group.clone())),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(Some(group.clone())),
             Err(error) => return Err(error).doing(|| format!("remove the control group {}", group.display())),
         }
     }

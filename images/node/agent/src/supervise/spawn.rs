@@ -5,9 +5,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::setsid;
+use nix::unistd::{getpid, getppid, setsid};
 
 use super::reaper::{Reaper, Running};
 use crate::components::{Process, Readiness};
@@ -36,12 +37,17 @@ pub fn spawn(process: &Process, view: &View, reaper: &Reaper) -> Result<Running>
     }
     let view = (process.bounded_view && !view.is_empty()).then(|| view.clone());
     // Process 1 takes everything with it when it ends; under another one the components must not outlive the agent.
-    let tied = std::process::id() != 1;
+    let agent = getpid();
+    let tied = agent.as_raw() != 1;
     let urgent = process.urgent;
     at_birth(&mut command, move || {
         setsid()?;
         if tied {
             prctl::set_pdeathsig(Signal::SIGTERM)?;
+            // An end before that has sent none.
+            if getppid() != agent {
+                return Err(Errno::ESRCH);
+            }
         }
         if let Some(view) = &view {
             view.enter()?;
