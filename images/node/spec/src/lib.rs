@@ -2,10 +2,12 @@
 //!
 //! kcl writes it to [`paths::SPEC`] before the agent starts; the agent reads nothing else but the files it names.
 
+mod addresses;
 pub mod guest;
 pub mod paths;
 mod status;
 
+pub use addresses::{Addresses, NoIpv4, ParseError, PerFamily, Subnets};
 pub use status::{ComponentState, ComponentStatus, NodeStatus, Phase};
 
 use std::collections::BTreeMap;
