@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` says what each room owns and what may call what.
 
 pub mod addons;
+pub mod app;
 pub mod artifacts;
 pub mod bootstrap;
 pub mod cli;
@@ -13,6 +14,8 @@ pub mod images;
 pub mod kubeconfig;
 pub mod kubernetes;
 pub mod pki;
+pub mod plan;
 pub mod progress;
 pub mod state;
 pub mod testing;
+pub mod urls;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -10,13 +9,10 @@ use kcl_driver_api::{Exec, File, Machine, MachineSpec, Mounts, PublishedPort, Tr
 use kcl_node_spec::{Role, paths};
 
 use super::{Bootstrap, Resolvers, node};
-use crate::cluster::{Action, Made, NodePlan};
 use crate::error::{Error, Family, Result};
 use crate::pki::{ClusterIdentity, NodeIdentity};
+use crate::plan::{Action, Made, NodePlan, POWER_OFF_GRACE};
 use crate::state::{ApiEndpoint, ClusterState, Configured, NodeRecord};
-
-/// How long a node may take to stop its pods and components before it is cut off.
-pub const POWER_OFF_GRACE: Duration = Duration::from_secs(40);
 
 /// What a node is told, and whether that is news to it.
 struct Briefing {

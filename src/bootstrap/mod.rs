@@ -8,28 +8,25 @@ mod ready;
 mod resolvers;
 mod system;
 
-pub use machines::{POWER_OFF_GRACE, labels};
-pub use node::{API_SERVER_PORT, api_server, node_spec, pod_cidr};
+pub use machines::labels;
+pub use node::node_spec;
 pub use ready::Wait;
 pub use resolvers::Resolvers;
 pub use system::HOST_NAME;
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures::future::try_join;
-use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use kcl_driver_api::{Driver, Network};
 use kcl_node_spec::Role;
 
 use crate::addons::{Facts, Material, Selected};
 use crate::artifacts::NodeArtifacts;
-use crate::cluster::{Journal, Plan};
-use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::{self, Access, Fresh};
 use crate::pki::Pki;
+use crate::plan::{Journal, Plan};
 use crate::progress::Progress;
 use crate::state::ClusterState;
 
@@ -113,13 +110,8 @@ fn does_not_come_up(what: &str, said: &[u8]) -> Error {
 
 /// The API of a cluster and its administrator's credentials.
 pub fn access(state: &ClusterState, pki: &Pki) -> Result<Access> {
-    let control_plane =
-        state.nodes.iter().find(|node| node.role == Role::ControlPlane).ok_or_else(|| {
-            Error::new(Family::State, format!("cluster \"{}\" has no control plane", state.spec.name))
-        })?;
     let credentials = pki.admin_credentials(state.spec.cert_expiration, Timestamp::now())?;
-    let server = state.api.map_or_else(|| api_server(control_plane.address), |api| api.address);
-    Ok(Access { server: format!("https://{server}"), credentials })
+    Ok(Access { server: format!("https://{}", state.endpoint()?), credentials })
 }
 
 /// inotify instances that nodes of these roles open, counted on running clusters, with room for a dozen pods each.
@@ -130,39 +122,4 @@ pub fn inotify_instances(roles: impl Iterator<Item = Role>) -> u64 {
             Role::Worker => 16,
         })
         .sum()
-}
-
-/// The host's own address on a node network: the first.
-pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
-    subnet.hosts().next().unwrap_or_else(|| subnet.network())
-}
-
-/// Addresses of a node network for services of type LoadBalancer, the first and the last: of a /24 from .200 to .250, of
-/// others as large a part at their end. No node gets one of them. None where the network is smaller than a /27, which
-/// nodes need for themselves.
-pub fn load_balancer_pool(subnet: Ipv4Net) -> Option<(Ipv4Addr, Ipv4Addr)> {
-    const MOST: u32 = 51;
-    let hosts = (u32::MAX >> subnet.prefix_len().min(31)).saturating_sub(1);
-    let (size, above) = ((hosts / 4).min(MOST), (hosts / 32).min(4));
-    let last = u32::from(subnet.broadcast()) - 1 - above;
-    (hosts > 16).then(|| (Ipv4Addr::from(last - (size - 1)), Ipv4Addr::from(last)))
-}
-
-/// The address of the cluster's DNS service: the tenth, as kubeadm has it.
-pub fn cluster_dns(spec: &ClusterSpec) -> Ipv4Addr {
-    spec.service_cidr.hosts().nth(9).unwrap_or_else(|| spec.service_cidr.network())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_has_room_for_load_balancers() {
-        let pool = |net: &str| load_balancer_pool(net.parse().expect("a network")).map(|(a, b)| format!("{a}-{b}"));
-        assert_eq!(pool("10.89.0.0/24").as_deref(), Some("10.89.0.200-10.89.0.250"));
-        assert_eq!(pool("10.89.0.0/16").as_deref(), Some("10.89.255.200-10.89.255.250"));
-        assert_eq!(pool("10.89.0.32/27").as_deref(), Some("10.89.0.56-10.89.0.62"));
-        assert_eq!(pool("10.89.0.0/28"), None);
-    }
 }

@@ -1,22 +1,19 @@
 //! What a node is told: its spec, and the files beside it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
 use kcl_driver_api::{File, Network};
 use kcl_node_spec::{
-    Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role,
-    Route, SCHEMA, paths,
+    Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Route,
+    SCHEMA, paths,
 };
 use sha2::{Digest, Sha256};
 
-use super::{Resolvers, cluster_dns, system::HOST_NAME};
+use super::{Resolvers, system::HOST_NAME};
 use crate::error::{Error, Family, Result};
+use crate::plan::addresses::cluster_dns;
 use crate::state::{ClusterState, NodeRecord};
-
-/// The port of every API server.
-pub const API_SERVER_PORT: u16 = 6443;
 
 /// The spec of one node of a cluster.
 pub fn node_spec(
@@ -29,7 +26,6 @@ pub fn node_spec(
     let spec = &state.spec;
     let config = spec.nodes.iter().find(|node| node.name == record.name);
     let link = network.link(&record.name);
-    let control_planes = || state.nodes.iter().filter(|node| node.role == Role::ControlPlane);
     let capacity = config.filter(|_| bounded_from_outside);
     NodeSpec {
         schema: SCHEMA,
@@ -57,8 +53,9 @@ pub fn node_spec(
         capacity: Capacity { cpus: capacity.and_then(|node| node.cpus), memory: capacity.and_then(|node| node.memory) },
         kubernetes: KubernetesSpec {
             version: spec.kubernetes_version.clone(),
-            api_servers: control_planes().map(|node| api_server(node.address)).collect(),
-            etcd_members: control_planes()
+            api_servers: state.control_planes().map(NodeRecord::api_server).collect(),
+            etcd_members: state
+                .control_planes()
                 .map(|node| EtcdMember { name: node.name.clone(), address: node.address })
                 .collect(),
             feature_gates: spec.feature_gates.clone(),
@@ -96,11 +93,6 @@ pub fn digest<'a>(files: impl IntoIterator<Item = &'a File>) -> String {
         hash.update(&file.content);
     }
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Where the API server of a node listens.
-pub fn api_server(address: Ipv4Addr) -> SocketAddr {
-    SocketAddr::from((address, API_SERVER_PORT))
 }
 
 fn hosts(state: &ClusterState, network: &Network, own: &str) -> Vec<HostEntry> {
@@ -141,22 +133,9 @@ fn vni(state: &ClusterState) -> u32 {
     u32::from_be_bytes([0, digest[0], digest[1], digest[2]]).max(1)
 }
 
-/// The `index`-th share of the pod addresses, a /24.
-pub fn pod_cidr(all: Ipv4Net, index: usize) -> Option<Ipv4Net> {
-    all.subnets(all.prefix_len().max(24)).ok()?.nth(index)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pod_addresses_are_shared_out_in_order() {
-        let all: Ipv4Net = "10.244.0.0/16".parse().unwrap();
-        assert_eq!(pod_cidr(all, 0).unwrap().to_string(), "10.244.0.0/24");
-        assert_eq!(pod_cidr(all, 255).unwrap().to_string(), "10.244.255.0/24");
-        assert_eq!(pod_cidr(all, 256), None);
-    }
 
     #[test]
     fn the_digest_does_not_depend_on_the_order_of_files() {

@@ -13,6 +13,7 @@ use crate::artifacts::oci;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
+use crate::plan::addresses::cluster_dns;
 use crate::state::ClusterState;
 
 /// Templates and manifests, with the names that errors call them by.
@@ -35,7 +36,7 @@ pub fn objects(
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let values = context! {
-        cluster_dns => super::cluster_dns(spec).to_string(),
+        cluster_dns => cluster_dns(spec).to_string(),
         dns_domain => spec.dns_domain.clone(),
         forward => resolvers.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         host_address => network.host.map(|host| host.to_string()),

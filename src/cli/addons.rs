@@ -12,7 +12,8 @@ use super::output::{self, Output};
 use super::service;
 use super::start::seconds;
 use crate::addons::{self, Value};
-use crate::cluster::{self, AddonInfo, AddonOptions, App};
+use crate::app::App;
+use crate::cluster::{self, AddonInfo, AddonOptions};
 use crate::error::{Error, Family, Result};
 
 /// What is done with addons.

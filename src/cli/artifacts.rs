@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::output::{self, Output};
+use crate::app::App;
 use crate::artifacts::manage::Clean;
 use crate::artifacts::{Artifacts, Options, Want, Way};
-use crate::cluster::{self, App};
+use crate::cluster;
 use crate::error::Result;
 
 /// How artifacts are had that are not in the cache.

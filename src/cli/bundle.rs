@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::artifacts::Source;
+use crate::app::App;
 use crate::artifacts::{Artifacts, Want};
-use crate::cluster::{self, App};
+use crate::cluster;
 use crate::error::Result;
 
 /// What is done with bundles.

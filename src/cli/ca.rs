@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::output::line;
-use crate::cluster::{self, App, Trust};
+use crate::app::App;
+use crate::cluster::{self, Trust};
 use crate::error::Result;
 
 /// What to do with it; without a word it is printed.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::output::{self, Output};
-use crate::cluster::App;
+use crate::app::App;
 use crate::config::{self, ClusterSpec, Overrides};
 use crate::error::Result;
 

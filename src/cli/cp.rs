@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::cluster::{self, App, Place};
+use crate::app::App;
+use crate::cluster::{self, Place};
 use crate::error::Result;
 
 /// From where, to where.

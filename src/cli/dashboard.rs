@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::browser;
 use super::output::{self, Output};
-use crate::cluster::{self, App, DashboardOptions};
+use crate::app::App;
+use crate::cluster::{self, DashboardOptions};
 use crate::error::{Error, Family, Result};
 
 /// How the console is opened.

@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::app::App;
 use crate::artifacts::{Artifacts, Options, Way};
-use crate::cluster::{self, App};
+use crate::cluster;
 use crate::error::Result;
 
 /// What Helm is told.

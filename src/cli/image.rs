@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::artifacts::Source;
 use super::output::{self, Output};
+use crate::app::App;
 use crate::artifacts::image_config::ImageConfig;
-use crate::cluster::{self, AddonOptions, App, BuildRequest, LoadedImage};
+use crate::cluster::{self, AddonOptions, BuildRequest, LoadedImage};
 use crate::error::Result;
 use crate::images::list::ImageRow;
 use crate::images::meter::size;

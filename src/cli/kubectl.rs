@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::cluster::{self, App};
+use crate::app::App;
+use crate::cluster;
 use crate::error::Result;
 
 /// What kubectl is told.

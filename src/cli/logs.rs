@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::output;
-use crate::cluster::{self, App, LogRequest};
+use crate::app::App;
+use crate::cluster::{self, LogRequest};
 use crate::error::Result;
 
 /// Which logs, and how.

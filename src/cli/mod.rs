@@ -35,7 +35,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::cluster::{self, App};
+use crate::app::App;
+use crate::cluster;
 use crate::config::{Overrides, profile_name};
 use crate::error::{Error, Family, Result};
 use crate::progress;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::output::{self, Output};
-use crate::cluster::{self, App};
+use crate::app::App;
+use crate::cluster;
 use crate::config;
 use crate::error::{Error, Family, Result};
 

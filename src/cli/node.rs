@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::output::{self, Output};
-use crate::cluster::{self, App};
+use crate::app::App;
+use crate::cluster;
 use crate::error::Result;
 
 /// What is done with nodes.

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::output::{self, Output};
 use super::start::ClusterArgs;
-use crate::cluster::{self, App};
+use crate::app::App;
+use crate::cluster;
 use crate::error::Result;
 
 /// What is done with spare clusters.

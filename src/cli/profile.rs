@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::output::{self, Output};
-use crate::cluster::{self, App};
+use crate::app::App;
+use crate::cluster;
 use crate::error::Result;
 
 /// What is done with clusters.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::start::ClusterArgs;
-use crate::cluster::{self, App, Context, RunOptions, StartOptions};
+use crate::app::App;
+use crate::cluster::{self, Context, RunOptions, StartOptions};
 use crate::error::Result;
 
 /// Which command, with which cluster.

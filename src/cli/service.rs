@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use super::browser;
 use super::output::{self, Output};
-use crate::cluster::{self, App, ServiceRow};
+use crate::app::App;
+use crate::cluster::{self, ServiceRow};
 use crate::error::{Error, Family, Result};
 
 /// Which service, and how.

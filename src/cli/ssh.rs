@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use kcl_driver_api::{Exec, Stdin, Stdout};
 
-use crate::cluster::{self, App};
+use crate::app::App;
+use crate::cluster;
 use crate::error::Result;
 
 /// Where, and what.

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 
 use super::artifacts::Source;
 use super::output::{self, Output};
+use crate::app::App;
 use crate::bootstrap::Wait;
-use crate::cluster::{self, Action, App, Context, Outcome, Plan, StartOptions};
+use crate::cluster::{self, Context, Outcome, StartOptions};
 use crate::config::Overrides;
 use crate::error::{Error, Family, Result};
+use crate::plan::{Action, Plan};
 use crate::state::{Lifetime, ProcessId};
 
 /// What a cluster is to be, and how it is to be had.

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::output::{self, Output};
-use crate::cluster::{self, App, Bits};
+use crate::app::App;
+use crate::cluster::{self, Bits};
 use crate::error::Result;
 
 /// How it is shown.

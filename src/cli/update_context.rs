@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::cluster::{self, App};
+use crate::app::App;
+use crate::cluster;
 use crate::error::Result;
 use crate::kubeconfig::Kubeconfig;
 
@@ -17,7 +18,7 @@ pub struct Args {
 /// Writes the cluster into the kubeconfig anew.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let state = app.existing(profile)?;
-    let access = cluster::access(app, &state)?;
+    let access = app.access(&state)?;
     let merged = Kubeconfig::from_env()?.merge(&cluster::kubeconfig_entry(profile, &access), args.keep_context)?;
     app.progress.info(format!("\"{profile}\" is in {}", merged.display()));
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +12,19 @@ use kcl_driver_api::{Driver, Machine, Power};
 use kcl_node_spec::Role;
 use serde::Serialize;
 
-use super::kubectl::{access, pki};
-use super::service::loopback;
-use super::{App, ServiceRow, interruptible, observe, service};
+use super::background::loopback;
+use super::drivers;
+use super::interrupt::interruptible;
+use super::service::{ServiceRow, service};
 use crate::addons::{
     self, Addon, BUILT_IN, Certificates, Enabling, Facts, Material, Pair, Record, Selected, Value, ValueSchema,
 };
+use crate::app::App;
 use crate::artifacts::{self, Artifacts, Way};
-use crate::bootstrap;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
+use crate::plan::addresses;
 use crate::state::ClusterState;
 
 /// The status of an addon that a cluster has.
@@ -72,26 +74,15 @@ pub struct AddonInfo {
     pub images: Vec<String>,
 }
 
-/// Where copies of a user's own addons lie.
-fn copies(app: &App, cluster: &str) -> PathBuf {
-    app.store.paths().cluster(cluster).join("addons")
-}
-
-/// The addons that a cluster is to have.
-pub(super) fn selected(app: &App, spec: &ClusterSpec) -> Result<Vec<Selected>> {
-    let known = addons::known(&copies(app, &spec.name), &spec.addons)?;
-    addons::select(&known, &spec.addons, &spec.kubernetes_version)
-}
-
-/// The same, after the user's own ones that were named in this run are copied.
+/// Copies the user's own addons that this run names, and returns all that the cluster is to have.
 pub(super) fn taken(app: &App, spec: &mut ClusterSpec) -> Result<Vec<Selected>> {
-    let copies = copies(app, &spec.name);
+    let copies = app.addon_copies(&spec.name);
     for (name, config) in &mut spec.addons {
         if let Some(source) = config.source.take() {
             addons::take(&copies, name, &source)?;
         }
     }
-    selected(app, spec)
+    app.addons(spec)
 }
 
 /// Gets what addons are made from: images that nodes do not have from the start, and manifests of artifacts.
@@ -156,11 +147,11 @@ pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) 
     let spec = &state.spec;
     // Machines that have addresses by themselves are on somebody's network, of which kcl may give nothing away.
     let pool = match driver.addresses().await?.is_empty() {
-        true => bootstrap::load_balancer_pool(state.subnet),
+        true => addresses::load_balancer_pool(state.subnet),
         false => None,
     };
     let text = |(first, last): (Ipv4Addr, Ipv4Addr)| format!("{first}-{last}");
-    let (authority, expiration) = (pki(app, &spec.name)?, spec.cert_expiration);
+    let (authority, expiration) = (app.pki(&spec.name)?, spec.cert_expiration);
     let certificate = move |name: &str, names: &[String]| {
         let (cert, key) = authority.server_certificate(name, names, expiration, Timestamp::now())?;
         Ok(Pair { cert, key, ca: authority.ca_pem().to_owned() })
@@ -171,7 +162,7 @@ pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) 
         subnet: state.subnet,
         pod_cidr: spec.pod_cidr,
         service_cidr: spec.service_cidr,
-        cluster_dns: bootstrap::cluster_dns(spec).to_string(),
+        cluster_dns: addresses::cluster_dns(spec).to_string(),
         load_balancer_pool: pool.map(text),
         nodes: state.nodes.iter().map(|node| node.name.clone()).collect(),
         certificates: Certificates(Arc::new(certificate)),
@@ -181,7 +172,7 @@ pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) 
 /// All addons, as they are for a cluster; it need not be there.
 pub fn addons(app: &App, cluster: &str) -> Result<Vec<AddonRow>> {
     let state = app.store.load(cluster)?;
-    let known = addons::known(&copies(app, cluster), &BTreeMap::new())?;
+    let known = addons::known(&app.addon_copies(cluster), &BTreeMap::new())?;
     let enabled = match state {
         Some(ClusterState { spec, .. }) => addons::select(&known, &spec.addons, &spec.kubernetes_version)?,
         None => Vec::new(),
@@ -202,9 +193,9 @@ pub fn addons(app: &App, cluster: &str) -> Result<Vec<AddonRow>> {
 pub fn info(app: &App, cluster: &str, name: &str) -> Result<AddonInfo> {
     let state = app.store.load(cluster)?;
     let spec = state.map_or_else(|| ClusterSpec::with_defaults(cluster), |state| state.spec);
-    let known = addons::known(&copies(app, cluster), &BTreeMap::new())?;
+    let known = addons::known(&app.addon_copies(cluster), &BTreeMap::new())?;
     let addon = addons::find(&known, name)?.clone();
-    let enabled = selected(app, &spec)?.iter().any(|one| one.addon.name == name);
+    let enabled = app.addons(&spec)?.iter().any(|one| one.addon.name == name);
     let said = spec.addons.get(name).map(|config| config.values.clone()).unwrap_or_default();
     let value = |(name, schema): (&String, &ValueSchema)| {
         let value = said.get(name).unwrap_or(&schema.default).clone();
@@ -241,7 +232,7 @@ pub async fn enable(app: &App, cluster: &str, words: &[String], options: &AddonO
     let names: Vec<String> =
         words.iter().map(|word| addons::want(&mut state.spec.addons, word)).collect::<Result<_>>()?;
     addons::pull(&state.spec.addons).await?;
-    selected(app, &state.spec)?;
+    app.addons(&state.spec)?;
     change(app, &mut state, &names, options).await
 }
 
@@ -262,7 +253,7 @@ pub async fn configure(
             None => config.values.remove(&key),
         };
     }
-    let enabled = selected(app, &state.spec)?.iter().any(|one| one.addon.name == name);
+    let enabled = app.addons(&state.spec)?.iter().any(|one| one.addon.name == name);
     let names = if enabled { vec![name.to_owned()] } else { Vec::new() };
     change(app, &mut state, &names, options).await
 }
@@ -271,7 +262,7 @@ pub async fn configure(
 async fn change(app: &App, state: &mut ClusterState, names: &[String], options: &AddonOptions) -> Result<bool> {
     let wanted = taken(app, &mut state.spec)?;
     app.store.save(state)?;
-    let driver = observe::driver_of(app, state)?;
+    let driver = drivers::driver_of(app, state)?;
     let machines = running(driver.as_ref(), state).await?;
     if machines.is_empty() || names.is_empty() {
         return Ok(!machines.is_empty());
@@ -290,7 +281,7 @@ async fn change(app: &App, state: &mut ClusterState, names: &[String], options: 
             let sent = addons::ensure_images(machines, &material.images, &step).await?;
             step.finish(format!("Images are in the nodes ({sent} sent)"));
         }
-        let client = kubernetes::connect(&access(app, state)?)?;
+        let client = kubernetes::connect(&app.access(state)?)?;
         let facts = facts(app, state, driver.as_ref()).await?;
         let enabling = Enabling {
             client: &client,
@@ -314,15 +305,15 @@ async fn change(app: &App, state: &mut ClusterState, names: &[String], options: 
 pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, options: &AddonOptions) -> Result<bool> {
     let _lock = app.lock(cluster).await?;
     let mut state = app.existing(cluster)?;
-    let copies = copies(app, cluster);
+    let copies = app.addon_copies(cluster);
     let known = addons::known(&copies, &BTreeMap::new())?;
-    let before = selected(app, &state.spec)?;
+    let before = app.addons(&state.spec)?;
     for name in names {
         addons::find(&known, name)?;
         state.spec.addons.entry(name.clone()).or_default().enabled = Some(false);
     }
-    selected(app, &state.spec)?;
-    let driver = observe::driver_of(app, &state)?;
+    app.addons(&state.spec)?;
+    let driver = drivers::driver_of(app, &state)?;
     let runs = !running(driver.as_ref(), &state).await?.is_empty();
     if data && !runs {
         let message =
@@ -333,7 +324,7 @@ pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, opt
     }
     app.store.save(&state)?;
     if runs {
-        let client = kubernetes::connect(&access(app, &state)?)?;
+        let client = kubernetes::connect(&app.access(&state)?)?;
         let work = async {
             let records = addons::records(&client).await?;
             // Those that need others go before them; what was disabled before may have data left.

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{App, kubectl};
+use crate::app::App;
 use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
 use crate::state::files::write_atomic;
@@ -45,7 +45,7 @@ pub enum Trust {
 /// The certificate of a cluster's CA, in PEM.
 pub fn ca(app: &App, cluster: &str) -> Result<String> {
     app.existing(cluster)?;
-    Ok(kubectl::pki(app, cluster)?.ca_pem().to_owned())
+    Ok(app.pki(cluster)?.ca_pem().to_owned())
 }
 
 /// Has this system trust a cluster's CA.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use kcl_driver_api::{Exec, Machine, Stdin, Stdout};
 
-use super::{App, interruptible, machine};
+use super::interrupt::interruptible;
+use super::nodes::machine;
+use crate::app::App;
 use crate::error::{Error, Family, Result};
 
 /// One end of a copy.

@@ -3,8 +3,10 @@
 use futures::future::join_all;
 use kcl_driver_api::Driver;
 
-use super::service::loopback;
-use super::{App, ca, drivers, guard, observe};
+use super::background::{dashboard, guard, loopback};
+use super::interrupt::interruptible;
+use super::{ca, drivers};
+use crate::app::App;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
@@ -28,23 +30,23 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
     if state.as_ref().is_some_and(|state| !wanted(state)) {
         return Ok(false);
     }
-    super::dashboard::end(app, cluster).await;
+    dashboard::end(app, cluster).await;
     loopback::end(app, cluster).await;
     let there = app.store.list()?.iter().any(|(name, _)| name == cluster);
     let driver = match &state {
         // A damaged cache is no reason to keep a cluster.
         Some(state) => {
-            let artifacts = observe::cached(app, &state.spec).unwrap_or_default();
+            let artifacts = drivers::cached(app, &state.spec).unwrap_or_default();
             drivers::driver(&state.spec, app.store.paths(), artifacts.as_ref())?
         }
         None => {
-            let artifacts = observe::any_cached(app);
+            let artifacts = drivers::any_cached(app);
             drivers::any(&ClusterSpec::with_defaults(cluster), app.store.paths(), artifacts.as_ref()).await?
         }
     };
     let machines = driver.list(Some(cluster)).await?;
     if there || !machines.is_empty() {
-        super::interruptible(async {
+        interruptible(async {
             let step = app.progress.step("delete", format!("Deleting \"{cluster}\""));
             if let Some(mut state) = state {
                 // From here on the cluster can only be deleted, whoever goes on with it.
@@ -63,7 +65,7 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
     } else {
         forget(app, lock).await?;
     }
-    super::dashboard::forget(app, cluster);
+    dashboard::forget(app, cluster);
     Ok(there)
 }
 

@@ -5,13 +5,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{App, observe};
-use crate::bootstrap;
+use super::drivers;
+use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::{Entry, Kubeconfig};
 use crate::kubernetes::Access;
-use crate::pki::Pki;
-use crate::state::ClusterState;
 
 /// A kubectl for one cluster.
 pub struct Kubectl {
@@ -24,12 +22,12 @@ pub struct Kubectl {
 /// A kubectl for a cluster.
 pub fn kubectl(app: &App, cluster: &str) -> Result<Kubectl> {
     let state = app.existing(cluster)?;
-    let artifacts = observe::cached(app, &state.spec)?.ok_or_else(|| {
+    let artifacts = drivers::cached(app, &state.spec)?.ok_or_else(|| {
         Error::new(Family::Artifact, format!("kubectl {} is not in the cache", state.spec.kubernetes_version))
             .hint(format!("get it with: kcl artifacts fetch --kubernetes-version {}", state.spec.kubernetes_version))
     })?;
     let path = app.store.paths().cluster(cluster).join("kubeconfig");
-    Kubeconfig::new(vec![path.clone()]).merge(&kubeconfig_entry(cluster, &access(app, &state)?), false)?;
+    Kubeconfig::new(vec![path.clone()]).merge(&kubeconfig_entry(cluster, &app.access(&state)?), false)?;
     Ok(Kubectl { program: artifacts.kubectl, kubeconfig: path })
 }
 
@@ -39,16 +37,6 @@ pub fn become_client(program: &Path, arguments: &[OsString], kubeconfig: &Path) 
     let error = Command::new(program).args(arguments).env("KUBECONFIG", kubeconfig).exec();
     Error::new(Family::Artifact, format!("{} does not run: {error}", program.display()))
         .hint("have it made anew where it is damaged: kcl artifacts fetch --verify")
-}
-
-/// The API of a cluster and its administrator's credentials.
-pub fn access(app: &App, state: &ClusterState) -> Result<Access> {
-    bootstrap::access(state, &pki(app, &state.spec.name)?)
-}
-
-/// The certificates and keys of a cluster, made where there are none.
-pub fn pki(app: &App, cluster: &str) -> Result<Pki> {
-    Pki::open_or_create(&app.store.paths().cluster(cluster).join("pki"), cluster, jiff::Timestamp::now())
 }
 
 /// What a kubeconfig says of a cluster.

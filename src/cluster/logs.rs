@@ -7,7 +7,10 @@ use flate2::write::GzEncoder;
 use kcl_driver_api::{Exec, Machine, Stdout};
 use kcl_node_spec::paths;
 
-use super::{App, kubectl, machine, observe};
+use super::drivers;
+use super::kubectl::kubectl;
+use super::nodes::machine;
+use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::state::ClusterState;
 use crate::state::files::write_atomic;
@@ -122,7 +125,7 @@ fn host() -> String {
 }
 
 async fn node_logs(app: &App, state: &ClusterState, node: &str, pack: &mut Pack) {
-    let machine = match observe::driver_of(app, state) {
+    let machine = match drivers::driver_of(app, state) {
         Ok(driver) => driver.machine(&state.spec.name, node).await,
         Err(error) => return pack.add(&format!("{node}/error.txt"), error.message.as_bytes()),
     };

@@ -5,7 +5,9 @@ use std::path::Path;
 use futures::future::join_all;
 use kcl_driver_api::{Driver, HostMount, Mounts};
 
-use super::{App, interruptible, observe};
+use super::drivers;
+use super::interrupt::interruptible;
+use crate::app::App;
 use crate::config::{self, ClusterSpec};
 use crate::error::{Error, Family, Result};
 use crate::state::ClusterState;
@@ -50,7 +52,7 @@ async fn change(app: &App, cluster: &str, edit: impl FnOnce(&mut Vec<HostMount>)
         return Ok(false);
     }
     config::check_mounts(&state.spec.mounts)?;
-    let driver = observe::driver_of(app, &state)?;
+    let driver = drivers::driver_of(app, &state)?;
     able(driver.as_ref(), &state.spec, true).await?;
     interruptible(async {
         apply(driver.as_ref(), &state, &before).await?;

@@ -3,8 +3,10 @@
 use kcl_driver_api::{Machine, Power};
 use serde::Serialize;
 
-use super::{App, observe, plan};
+use super::drivers;
+use crate::app::App;
 use crate::error::{Error, Family, Result};
+use crate::plan;
 use crate::state::ClusterState;
 
 /// A row of `kcl node list`.
@@ -53,7 +55,7 @@ pub struct ProfileRow {
 /// The nodes of a cluster.
 pub async fn nodes(app: &App, cluster: &str) -> Result<Vec<NodeRow>> {
     let state = app.existing(cluster)?;
-    let machines = observe::driver_of(app, &state)?.list(Some(cluster)).await?;
+    let machines = drivers::driver_of(app, &state)?.list(Some(cluster)).await?;
     let status = |name: &str| machines.iter().find(|machine| machine.name == name).map(|machine| machine.power);
     let config = |name: &str| state.spec.nodes.iter().find(|node| node.name == name);
     let driver = |name: &str| {
@@ -134,7 +136,7 @@ pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box
             name.to_owned()
         }
     };
-    let machine = observe::driver_of(app, &state)?.machine(cluster, &name).await?;
+    let machine = drivers::driver_of(app, &state)?.machine(cluster, &name).await?;
     if machine.info().await?.power != Power::Running {
         return Err(Error::new(Family::NotFound, format!("node \"{name}\" does not run"))
             .hint(format!("start it with: kcl start -p {cluster}")));

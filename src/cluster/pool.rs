@@ -7,7 +7,10 @@ use std::process::Stdio;
 
 use kcl_driver_api::Power;
 
-use super::{App, Context, StartOptions, access, background, delete, fresh_name, guard, observe, start};
+use super::background::{self, guard};
+use super::start::{Context, StartOptions, start};
+use super::{delete, drivers};
+use crate::app::App;
 use crate::artifacts::catalog::CATALOG;
 use crate::config::{self, ClusterSpec, Overrides};
 use crate::error::{Error, Family, Result};
@@ -73,10 +76,10 @@ pub async fn take(app: &App, overrides: &Overrides, lifetime: &Lifetime) -> Resu
 
 /// Whether all nodes of a cluster run what this kcl would start, and its API answers.
 async fn works(app: &App, state: &ClusterState) -> Result<bool> {
-    let current = observe::cached(app, &state.spec)?.map(|artifacts| artifacts.key);
-    let machines = observe::driver_of(app, state)?.list(Some(&state.spec.name)).await?;
+    let current = drivers::cached(app, &state.spec)?.map(|artifacts| artifacts.key);
+    let machines = drivers::driver_of(app, state)?.list(Some(&state.spec.name)).await?;
     let run = machines.len() == state.nodes.len() && machines.iter().all(|machine| machine.power == Power::Running);
-    Ok(run && current == state.artifacts && kubernetes::ready(&kubernetes::connect(&access(app, state)?)?).await)
+    Ok(run && current == state.artifacts && kubernetes::ready(&kubernetes::connect(&app.access(state)?)?).await)
 }
 
 /// Has another one like `taken` made, in the background.
@@ -101,6 +104,13 @@ pub async fn refilled(app: &App, options: &StartOptions) -> Result<()> {
     let base = Some(renamed(&spec, &name));
     start(app, &StartOptions { overrides, base, spare: true, context: Context::Absent, ..options.clone() }).await?;
     Ok(())
+}
+
+/// A name that no other cluster has.
+pub fn fresh_name(prefix: &str) -> String {
+    // Four billion of them; a taken one is refused.
+    let number = getrandom::u32().unwrap_or_else(|_| std::process::id());
+    format!("{prefix}-{number:08x}")
 }
 
 /// What a cluster of any name would be.

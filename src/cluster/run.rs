@@ -10,8 +10,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
+use super::delete::delete;
 use super::interrupt::{Ending, Signals};
-use super::{App, StartOptions, archive, delete, kubectl, pool, start};
+use super::kubectl::kubectl;
+use super::logs::archive;
+use super::pool;
+use super::start::{StartOptions, start};
+use crate::app::App;
 use crate::config::Overrides;
 use crate::error::{Error, Family, Result};
 use crate::state::{Lifetime, ProcessId};
@@ -26,13 +31,6 @@ pub struct RunOptions {
     pub keep: bool,
     /// Where logs go after a failure; none: `<cluster>-logs.tar.gz` in the working directory.
     pub logs: Option<PathBuf>,
-}
-
-/// A name that no other cluster has.
-pub fn fresh_name(prefix: &str) -> String {
-    // Four billion of them; a taken one is refused.
-    let number = getrandom::u32().unwrap_or_else(|_| std::process::id());
-    format!("{prefix}-{number:08x}")
 }
 
 /// Starts a fresh cluster, runs the command, deletes the cluster. Returns the command's exit code; 128 and the number
@@ -61,7 +59,7 @@ pub async fn run(app: &App, options: &RunOptions) -> Result<u8> {
     };
     let (cluster, taken) = match spare {
         Some(state) => (state.spec.name.clone(), Some(state.spec)),
-        None => (given.unwrap_or_else(|| fresh_name("run")), None),
+        None => (given.unwrap_or_else(|| pool::fresh_name("run")), None),
     };
     let own = StartOptions {
         overrides: Overrides { profile: Some(cluster.clone()), ..options.start.overrides.clone() },

@@ -6,17 +6,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Reach, Severity};
 
-use super::kubectl::{kubeconfig_entry, pki};
-use super::service::loopback;
-use super::{
-    Action, App, Journal, Made, Observed, Plan, addons, delete, drivers, guard, interruptible, mount, observe, plan,
-};
+use super::background::{guard, loopback};
+use super::interrupt::interruptible;
+use super::kubectl::kubeconfig_entry;
+use super::{addons, delete, drivers, lifetime, mount};
+use crate::app::App;
 use crate::artifacts::{self, Artifacts, NodeArtifacts, Want};
 use crate::bootstrap::{self, Bootstrap, Wait};
 use crate::config::{self, ClusterSpec, Overrides};
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
 use crate::kubernetes::Access;
+use crate::plan::{Action, Journal, Made, Observed, Plan, plan};
 use crate::state::{ApiEndpoint, ClusterLock, ClusterState, Lifetime, NodeRecord, Phase, SCHEMA};
 
 /// What the user asks of `start`.
@@ -81,7 +82,7 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
         let plan = prepare(app, options, &name).await?.plan;
         return Ok(Outcome { plan, state: None });
     }
-    guard::sweep(app).await;
+    lifetime::sweep(app).await;
     let mut lock = app.lock(&name).await?;
     let Prepared { spec, driver, observed, mut plan } = prepare(app, options, &name).await?;
     let before_mounts = observed.state.as_ref().filter(|_| !plan.new).map(|state| state.spec.mounts.clone());
@@ -132,12 +133,25 @@ async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepar
         });
     }
     crate::addons::pull(&spec.addons).await?;
-    addons::selected(app, &spec)?;
-    let cached = observe::cached(app, &spec)?;
+    app.addons(&spec)?;
+    let cached = drivers::cached(app, &spec)?;
     let driver = drivers::driver(&spec, app.store.paths(), cached.as_ref())?;
-    let observed = observe::observe(app, driver.as_ref(), &spec).await?;
+    let observed = observe(app, driver.as_ref(), &spec).await?;
     let plan = plan(&spec, &observed)?;
     Ok(Prepared { spec, driver, observed, plan })
+}
+
+/// Looks up what exists of a cluster.
+async fn observe(app: &App, driver: &dyn Driver, spec: &ClusterSpec) -> Result<Observed> {
+    let state = app.store.load(&spec.name)?;
+    let machines = driver.list(Some(&spec.name)).await?;
+    let free_subnet = match (&state, spec.subnet) {
+        (Some(state), _) => state.subnet,
+        (None, Some(subnet)) => subnet,
+        (None, None) => driver.propose_subnet(&spec.name).await?,
+    };
+    let addresses = driver.addresses().await?;
+    Ok(Observed { state, machines, free_subnet, addresses })
 }
 
 /// Points kubectl at the cluster. The cluster is whole by then: trouble here is no reason to take it back.
@@ -251,7 +265,7 @@ async fn carry_out(
     guard::follow(app, state).await?;
     let addons = addons::taken(app, &mut state.spec)?;
     let material = addons::material(app, &plan.cluster, &options.artifacts, &options.way, &addons).await?;
-    let pki = pki(app, &plan.cluster)?;
+    let pki = app.pki(&plan.cluster)?;
     let driver = drivers::driver(&state.spec, app.store.paths(), Some(&artifacts))?;
     let network = network(app, driver.as_ref(), plan, state, journal).await?;
     if state.api.is_none() {
@@ -329,7 +343,7 @@ async fn network(
         refused = Some(plan.subnet);
         let addresses = driver.addresses().await?;
         let observed = Observed { state: None, machines: Vec::new(), free_subnet, addresses };
-        *plan = super::plan(&state.spec, &observed)?;
+        *plan = crate::plan::plan(&state.spec, &observed)?;
         let ClusterState { artifacts, lifetime, spare, .. } = state.clone();
         *state = ClusterState { artifacts, lifetime, spare, ..planned_state(plan, state.spec.clone(), None) };
         remember(app, state)?;
@@ -361,7 +375,7 @@ async fn undo(
     // Of what goes on later, a new cluster's state and network stay: with them goes what a driver keeps for it.
     let before = before.or_else(|| error.unfinished.then(|| state.clone()));
     let before = before.map(|before| untold(before, journal));
-    let mut complaints = match observe::driver_of(app, state) {
+    let mut complaints = match drivers::driver_of(app, state) {
         Ok(driver) => journal.undo(driver.as_ref(), cluster, error.unfinished).await,
         Err(error) => vec![error.message],
     };
@@ -416,7 +430,7 @@ mod tests {
             driver.fail_with(call, kcl_driver_api::Error::new(ErrorKind::Conflict, "eth9 has it"));
         }
         let spec = ClusterSpec { driver: Some(DriverKind::Fake), ..ClusterSpec::with_defaults("kcl") };
-        let observed = observe::observe(&app, &driver, &spec).await.unwrap();
+        let observed = observe(&app, &driver, &spec).await.unwrap();
         let mut plan = plan(&spec, &observed).unwrap();
         let mut state = planned_state(&plan, spec, None);
         let network = network(&app, &driver, &mut plan, &mut state, &Journal::default()).await;

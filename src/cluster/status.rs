@@ -5,8 +5,8 @@ use kcl_driver_api::{Driver, Exec, Power};
 use kcl_node_spec::{ComponentState, NodeStatus, Role, paths};
 use serde::Serialize;
 
-use super::{App, nodes, observe};
-use crate::bootstrap;
+use super::{drivers, nodes};
+use crate::app::App;
 use crate::error::Result;
 use crate::kubeconfig::{Check, Kubeconfig};
 use crate::state::{ClusterState, NodeRecord};
@@ -60,7 +60,7 @@ impl Bits {
 /// How the nodes of a cluster are. None where there is no such cluster.
 pub async fn status(app: &App, cluster: &str) -> Result<Vec<NodeState>> {
     let Some(state) = app.store.load(cluster)? else { return Ok(Vec::new()) };
-    let driver = observe::driver_of(app, &state)?;
+    let driver = drivers::driver_of(app, &state)?;
     let machines = driver.list(Some(cluster)).await?;
     let kubeconfig = kubeconfig_of(&state);
     let looks = state.nodes.iter().map(|node| {
@@ -71,10 +71,8 @@ pub async fn status(app: &App, cluster: &str) -> Result<Vec<NodeState>> {
 }
 
 fn kubeconfig_of(state: &ClusterState) -> &'static str {
-    let control_plane = state.nodes.iter().find(|node| node.role == Role::ControlPlane);
-    let server = control_plane.map(|node| format!("https://{}", bootstrap::api_server(node.address)));
-    let check = |kubeconfig: Kubeconfig| kubeconfig.check(&state.spec.name, &server.unwrap_or_default());
-    match Kubeconfig::from_env().and_then(check) {
+    let check = || Kubeconfig::from_env()?.check(&state.spec.name, &format!("https://{}", state.endpoint()?));
+    match check() {
         Ok(Check::Configured) => "Configured",
         _ => "Misconfigured",
     }

@@ -6,10 +6,12 @@ use futures::future::join_all;
 use kcl_driver_api::{Driver, Power};
 use kcl_node_spec::Role;
 
-use super::service::loopback;
-use super::{App, observe};
-use crate::bootstrap::POWER_OFF_GRACE;
+use super::background::{dashboard, loopback};
+use super::interrupt::interruptible;
+use super::{drivers, nodes};
+use crate::app::App;
 use crate::error::Result;
+use crate::plan::POWER_OFF_GRACE;
 use crate::state::ClusterState;
 
 /// Powers the machines off. True where any ran.
@@ -18,12 +20,12 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
     let lock = app.lock(cluster).await?;
     // Who was waited for may have deleted it.
     let state = app.existing(cluster)?;
-    super::dashboard::end(app, cluster).await;
+    dashboard::end(app, cluster).await;
     loopback::end(app, cluster).await;
-    let driver = observe::driver_of(app, &state)?;
+    let driver = drivers::driver_of(app, &state)?;
     let running = running(driver.as_ref(), &state).await?;
     if !running.is_empty() {
-        super::interruptible(async {
+        interruptible(async {
             let step = app.progress.step("stop", format!("Stopping \"{cluster}\""));
             power_off(driver.as_ref(), cluster, &running).await?;
             step.finish(format!("\"{cluster}\" is stopped; its data, addresses and certificates are kept"));
@@ -40,13 +42,13 @@ pub async fn stop_node(app: &App, cluster: &str, node: &str, now: bool) -> Resul
     app.existing(cluster)?;
     let lock = app.lock(cluster).await?;
     let state = app.existing(cluster)?;
-    super::nodes::known(&state, node)?;
-    let driver = observe::driver_of(app, &state)?;
+    nodes::known(&state, node)?;
+    let driver = drivers::driver_of(app, &state)?;
     let ran = running(driver.as_ref(), &state).await?.iter().any(|name| name == node);
     if ran {
         let step = app.progress.step("stop", format!("Stopping the node \"{node}\""));
         let grace = if now { Duration::ZERO } else { POWER_OFF_GRACE };
-        super::interruptible(async { Ok(driver.machine(cluster, node).await?.power_off(grace).await?) }).await?;
+        interruptible(async { Ok(driver.machine(cluster, node).await?.power_off(grace).await?) }).await?;
         step.finish(format!("\"{node}\" is stopped; it is started by: kcl start -p {cluster}"));
     }
     drop(lock);

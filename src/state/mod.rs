@@ -16,10 +16,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Protocol, PublishedPort};
 use kcl_node_spec::Role;
+use kcl_node_spec::paths::API_PORT;
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::API_SERVER_PORT;
 use crate::config::ClusterSpec;
+use crate::error::{Error, Family, Result};
 
 /// The schema of `state.json` that this code writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -53,6 +54,30 @@ pub struct ClusterState {
     pub spare: bool,
 }
 
+impl ClusterState {
+    /// Returns the nodes that serve the API.
+    pub fn control_planes(&self) -> impl Iterator<Item = &NodeRecord> {
+        self.nodes.iter().filter(|node| node.role == Role::ControlPlane)
+    }
+
+    /// Returns the address at which this host reaches the API, for the life of the cluster.
+    ///
+    /// # Errors
+    /// The cluster has no control plane.
+    pub fn endpoint(&self) -> Result<SocketAddr> {
+        let direct = self.control_planes().next().map(NodeRecord::api_server);
+        self.api
+            .map(|api| api.address)
+            .or(direct)
+            .ok_or_else(|| Error::new(Family::State, format!("cluster \"{}\" has no control plane", self.spec.name)))
+    }
+
+    /// Returns the record of a node.
+    pub fn node(&self, name: &str) -> Option<&NodeRecord> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+}
+
 /// The API of a cluster whose machines this host does not reach by their addresses: a published port of the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -66,12 +91,7 @@ pub struct ApiEndpoint {
 impl ApiEndpoint {
     /// The port that the control plane's machine publishes.
     pub fn port(&self) -> PublishedPort {
-        PublishedPort {
-            address: self.bind,
-            port: self.address.port(),
-            machine_port: API_SERVER_PORT,
-            protocol: Protocol::Tcp,
-        }
+        PublishedPort { address: self.bind, port: self.address.port(), machine_port: API_PORT, protocol: Protocol::Tcp }
     }
 }
 
@@ -89,6 +109,13 @@ pub struct NodeRecord {
     pub pod_cidr: Ipv4Net,
     /// What the node was last told; none before its first start.
     pub configured: Option<Configured>,
+}
+
+impl NodeRecord {
+    /// Returns the address at which the API server of this node listens.
+    pub fn api_server(&self) -> SocketAddr {
+        SocketAddr::from((self.address, API_PORT))
+    }
 }
 
 /// Digests of what a node was last told.

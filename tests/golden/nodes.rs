@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use insta::{assert_json_snapshot, assert_snapshot};
 use kcl::bootstrap::{Resolvers, node_spec};
-use kcl::cluster::{Journal, Made};
 use kcl::config::parse_memory;
+use kcl::plan::{Journal, Made};
 use kcl::state::Phase;
 use kcl_driver_api::{Link, Network};
 

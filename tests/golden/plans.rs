@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use insta::{assert_json_snapshot, assert_snapshot};
-use kcl::cluster::{Action, plan};
+use kcl::plan::{Action, plan};
 use kcl::state::Phase;
 use kcl_driver_api::{Driver, NetworkSpec, Power};
 

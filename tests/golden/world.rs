@@ -1,9 +1,9 @@
 //! A cluster of the driver with machines in memory, and ways to bring it into a situation.
 
 use ipnet::Ipv4Net;
-use kcl::cluster::{Action, Observed, Plan, plan};
 use kcl::config::{ClusterSpec, NodeConfig};
 use kcl::error::{Error, Result};
+use kcl::plan::{Action, Observed, Plan, plan};
 use kcl::state::{ClusterState, Configured, NodeRecord, Phase, SCHEMA};
 use kcl_driver_api::{Driver, DriverKind, MachineSpec, NetworkSpec};
 use kcl_driver_fake::FakeDriver;

@@ -3,8 +3,8 @@
 use kcl_driver_api::{DriverKind, Finding, Health, Severity};
 use serde::Serialize;
 
-use super::{KINDS, one};
-use crate::cluster::{App, observe};
+use super::{KINDS, any_cached, one};
+use crate::app::App;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 
@@ -69,7 +69,7 @@ pub async fn choose(app: &App) -> Result<DriverKind> {
 /// How a driver does. That it cannot even look is a finding too.
 async fn health(app: &App, kind: DriverKind) -> Health {
     let spec = ClusterSpec::with_defaults(crate::config::DEFAULT_NAME);
-    let artifacts = observe::any_cached(app);
+    let artifacts = any_cached(app);
     let looked = async { Ok::<_, Error>(one(kind, &spec, app.store.paths(), artifacts.as_ref())?.health().await?) };
     looked.await.unwrap_or_else(|error| Health {
         engine: None,

@@ -1,8 +1,10 @@
 //! The factory: the one place that knows which drivers there are.
 
+mod artifacts;
 mod choice;
 mod mixed;
 
+pub use artifacts::{any_cached, cached, driver_of};
 pub use choice::{DriverRow, choose, rows};
 pub use mixed::Mixed;
 

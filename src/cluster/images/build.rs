@@ -9,8 +9,10 @@ use kcl_driver_api::Machine;
 
 use super::exchange::locate;
 use super::{LoadedImage, connect, distribute, machines, push_image};
+use crate::app::App;
 use crate::artifacts::Artifacts;
-use crate::cluster::{AddonOptions, App, enable, info, interruptible};
+use crate::cluster::addons::{AddonOptions, enable, info};
+use crate::cluster::interrupt::interruptible;
 use crate::error::{Error, Family, Result};
 use crate::images::forward::Forward;
 use crate::images::reference::normalize;

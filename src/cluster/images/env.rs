@@ -8,7 +8,8 @@ use kcl_driver_api::Machine;
 
 use super::build::SOCKET as BUILDKIT;
 use super::machines;
-use crate::cluster::{App, interruptible};
+use crate::app::App;
+use crate::cluster::interrupt::interruptible;
 use crate::error::{Error, Family, Result};
 use crate::images::containerd::SOCKET as CONTAINERD;
 use crate::images::forward::Forward;

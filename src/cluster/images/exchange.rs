@@ -8,8 +8,9 @@ use kcl_driver_api::Exec;
 use kcl_node_spec::paths;
 
 use super::{LoadedImage, connect, distribute, machines, scratch, unknown};
+use crate::app::App;
 use crate::artifacts::image_config::ImageConfig;
-use crate::cluster::{App, interruptible};
+use crate::cluster::interrupt::interruptible;
 use crate::error::{Error, Family, Result};
 use crate::images::auth;
 use crate::images::containerd::Containerd;

@@ -16,7 +16,9 @@ pub use build::{BuildRequest, build_image};
 pub use env::image_env;
 pub use exchange::{import_image, pull_images, push_image, save_images};
 
-use super::{App, interruptible, observe};
+use super::drivers;
+use super::interrupt::interruptible;
+use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::images::containerd::Containerd;
 use crate::images::image::Image;
@@ -49,7 +51,7 @@ pub async fn machines(app: &App, cluster: &str, names: &[String]) -> Result<Vec<
         return Err(Error::new(Family::NotFound, format!("cluster \"{cluster}\" has no node \"{name}\""))
             .hint(format!("its nodes are: {}", known.join(", "))));
     }
-    let driver = observe::driver_of(app, &state)?;
+    let driver = drivers::driver_of(app, &state)?;
     let list = driver.list(Some(cluster)).await?;
     let wanted: Vec<&str> = state
         .nodes

@@ -1,28 +1,24 @@
 //! `service`: the URLs by which this host reaches Services, or why it does not.
 
-pub mod loopback;
 mod reachable;
-mod url;
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use kcl_driver_api::Driver;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube::runtime::wait::await_condition;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{App, access, machine, observe};
+use super::background::loopback;
+use super::{drivers, machine};
+use crate::app::App;
 use crate::config::nearest;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
-use crate::state::ClusterState;
-use url::{Host, NodeAddress};
-pub use url::{Url, ways};
+use crate::urls::{self, Host, Url, ways};
 
 /// How long a Service may take to be on loopback: what leads it there sees it at once.
 const SOON: Duration = Duration::from_secs(5);
@@ -63,7 +59,7 @@ pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, http
     let api: Api<Service> = Api::namespaced(client.clone(), namespace);
     let found = api.get_opt(name).await.map_err(|error| unanswered(cluster, error))?;
     let Some(mut service) = found else { return Err(missing(&client, cluster, namespace, name).await?) };
-    if let Some(error) = url::hidden(&service) {
+    if let Some(error) = urls::hidden(&service) {
         return Err(error);
     }
     let slices: Api<EndpointSlice> = Api::namespaced(client, namespace);
@@ -75,14 +71,14 @@ pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, http
     let mut urls = ways(&service, &host, https);
     if urls.is_empty() && !host.is_near() {
         // A fresh one.
-        let given = |service: Option<&Service>| service.is_some_and(|service| !loopback::given(service).is_empty());
+        let given = |service: Option<&Service>| service.is_some_and(|service| !urls::given(service).is_empty());
         if let Ok(Ok(Some(given))) = timeout(SOON, await_condition(api, name, given)).await {
             urls = ways(&given, &host, https);
             service = given;
         }
     }
     if urls.is_empty() {
-        return Err(url::unreached(&service, &host));
+        return Err(urls::unreached(&service, &host));
     }
     for (url, error) in reachable::wait(&urls).await {
         app.progress.warn(format!(
@@ -96,9 +92,9 @@ fn row(service: &Service, urls: &[Url]) -> ServiceRow {
     ServiceRow {
         namespace: service.namespace().unwrap_or_default(),
         name: service.name_any(),
-        r#type: url::kind(service).to_owned(),
+        r#type: urls::kind(service).to_owned(),
         urls: urls.iter().map(Url::to_string).collect(),
-        port_names: url::ports(service).map(url::port_name).collect(),
+        port_names: urls::ports(service).map(urls::port_name).collect(),
     }
 }
 
@@ -107,30 +103,17 @@ async fn open(app: &App, cluster: &str) -> Result<(kube::Client, Host)> {
     let state = app.existing(cluster)?;
     // It says where the cluster does not run, at once; the API would not answer for long.
     machine(app, cluster, None).await?;
-    let driver = observe::driver_of(app, &state)?;
+    let driver = drivers::driver_of(app, &state)?;
     // It may have been killed.
     if let Err(error) = loopback::follow(app, &state, driver.as_ref()).await {
         app.progress.warn(error.to_string());
     }
-    let client = kubernetes::connect(&access(app, &state)?)?;
-    Ok((client, host(&state, driver.as_ref()).await?))
-}
-
-async fn host(state: &ClusterState, driver: &dyn Driver) -> Result<Host> {
-    let nodes = state.nodes.iter().map(|node| async move {
-        let capabilities = driver.capabilities(&node.name).await?;
-        Ok::<_, Error>(NodeAddress { address: node.address, reach: capabilities.reach })
-    });
-    Ok(Host { nodes: try_join_all(nodes).await?, ports: state.spec.ports.clone() })
+    let client = kubernetes::connect(&app.access(&state)?)?;
+    Ok((client, urls::host(&state, driver.as_ref()).await?))
 }
 
 fn is_served(slice: &EndpointSlice) -> bool {
-    slice.endpoints.iter().flatten().any(is_ready)
-}
-
-fn is_ready(endpoint: &Endpoint) -> bool {
-    // Not to be known counts as ready.
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
+    slice.endpoints.iter().flatten().any(urls::is_ready)
 }
 
 fn without_endpoints(service: &Service) -> Error {

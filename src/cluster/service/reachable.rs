@@ -8,7 +8,7 @@ use futures::future::join_all;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::Url;
+use crate::urls::Url;
 
 /// How long it is looked for. What takes no connections by then has another trouble than being new.
 const SOON: Duration = Duration::from_secs(5);

@@ -52,7 +52,7 @@ impl Journal {
                 Made::Network => driver.delete_network(cluster).await,
                 // A machine that was there before is left as it was found: off.
                 Made::Powered(name) if !machines.contains(name) => match driver.machine(cluster, name).await {
-                    Ok(machine) => machine.power_off(crate::bootstrap::POWER_OFF_GRACE).await,
+                    Ok(machine) => machine.power_off(super::POWER_OFF_GRACE).await,
                     Err(error) => Err(error),
                 },
                 Made::Powered(_) | Made::Machine(_) | Made::State => Ok(()),

@@ -26,17 +26,15 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::url::{self, Host};
-use crate::cluster::{App, access, addons, background, observe};
+use crate::app::App;
+use crate::cluster::drivers;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
 use crate::state::ClusterState;
+use crate::urls::{self, GIVEN, Host};
 
 /// A Service says so which port of loopback its first port wants.
 const ASKED: &str = "kcl.dev/loopback-port";
-/// kcl says so which ports a Service has: `80=8080,443=8443`.
-const GIVEN: &str = "kcl.dev/loopback";
-
 /// How long one that was started may take until it listens: it asks the API first.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long nobody is let in when this process may open no more files.
@@ -56,26 +54,26 @@ pub async fn follow(app: &App, state: &ClusterState, driver: &dyn Driver) -> Res
         Error::new(Family::Host, format!("the services of \"{cluster}\" are on no port of loopback: {why}"))
     };
     let file = file(app, cluster);
-    background::start(app, &file, ["-p", cluster, "loopback"]).map_err(|error| failed(error.to_string()))?;
-    match background::note::<()>(&file, GRACE).await {
+    super::start(app, &file, ["-p", cluster, "loopback"]).map_err(|error| failed(error.to_string()))?;
+    match super::note::<()>(&file, GRACE).await {
         Some(_) => Ok(()),
-        None => Err(failed(background::complaint(&file))),
+        None => Err(failed(super::complaint(&file))),
     }
 }
 
 /// Takes the Services of a cluster off loopback.
 pub async fn end(app: &App, cluster: &str) {
-    let Some(note) = background::note::<()>(&file(app, cluster), GRACE).await else { return };
+    let Some(note) = super::note::<()>(&file(app, cluster), GRACE).await else { return };
     let pid = note.process.pid;
-    if !background::end(note).await {
+    if !super::end(note).await {
         app.progress.warn(format!("process {pid}, which has the services of \"{cluster}\" on loopback, stays"));
     }
 }
 
 /// Whether this host reaches no node by its address, or an addon has Services that ask for ports.
 async fn is_wanted(app: &App, state: &ClusterState, driver: &dyn Driver) -> Result<bool> {
-    let asked = addons::selected(app, &state.spec)?.iter().any(|one| one.addon.description.loopback);
-    Ok(asked || !super::host(state, driver).await?.is_near())
+    let asked = app.addons(&state.spec)?.iter().any(|one| one.addon.description.loopback);
+    Ok(asked || !urls::host(state, driver).await?.is_near())
 }
 
 /// Where the process says who it is.
@@ -89,10 +87,10 @@ fn file(app: &App, cluster: &str) -> PathBuf {
 /// # Errors
 /// The cluster cannot be asked.
 pub async fn serve(app: &App, cluster: &str) -> Result<()> {
-    background::detach();
+    super::detach();
     let state = app.existing(cluster)?;
-    let client = kubernetes::connect(&access(app, &state)?)?;
-    let host = super::host(&state, observe::driver_of(app, &state)?.as_ref()).await?;
+    let client = kubernetes::connect(&app.access(&state)?)?;
+    let host = urls::host(&state, drivers::driver_of(app, &state)?.as_ref()).await?;
     let mut ports = Ports { app, client: client.clone(), host: Arc::new(host), open: BTreeMap::new() };
     let mut there = BTreeSet::new();
     let mut said = false;
@@ -107,7 +105,7 @@ pub async fn serve(app: &App, cluster: &str) -> Result<()> {
             Ok(Some(Event::InitDone)) => {
                 ports.open.retain(|(service, _), _| there.contains(service));
                 if !said {
-                    background::say(()).map_err(|error| Error::new(Family::Host, error.to_string()))?;
+                    super::say(()).map_err(|error| Error::new(Family::Host, error.to_string()))?;
                     said = true;
                 }
             }
@@ -199,15 +197,15 @@ impl Ports<'_> {
 /// The ports of a Service that belong on loopback, and which numbers each would like to have there, best first.
 fn wanted(service: &Service, near: bool) -> Vec<(u16, ServicePort, Vec<u16>)> {
     let asked = service.annotations().get(ASKED).and_then(|port| port.parse::<u16>().ok());
-    let far = !near && matches!(url::kind(service), "LoadBalancer" | "NodePort");
+    let far = !near && matches!(urls::kind(service), "LoadBalancer" | "NodePort");
     if service.metadata.deletion_timestamp.is_some() || (asked.is_none() && !far) {
         return Vec::new();
     }
-    let given = given(service);
-    let tcp = url::ports(service).filter(|port| url::protocol(port) == "TCP");
+    let given = urls::given(service);
+    let tcp = urls::ports(service).filter(|port| urls::protocol(port) == "TCP");
     let tcp = tcp.filter_map(|port| Some((u16::try_from(port.port).ok()?, port.clone())));
     let ports = tcp.enumerate().map(|(index, (number, port))| {
-        let own = match url::kind(service) {
+        let own = match urls::kind(service) {
             "NodePort" => port.node_port.and_then(|port| u16::try_from(port).ok()),
             _ => Some(number),
         };
@@ -217,16 +215,6 @@ fn wanted(service: &Service, near: bool) -> Vec<(u16, ServicePort, Vec<u16>)> {
         (number, port, choices)
     });
     ports.take(if far { usize::MAX } else { 1 }).collect()
-}
-
-/// The ports of loopback that a Service has, by its own.
-pub fn given(service: &Service) -> BTreeMap<u16, u16> {
-    let text = service.annotations().get(GIVEN).map(String::as_str).unwrap_or_default();
-    let pair = |pair: &str| {
-        let (own, given) = pair.split_once('=')?;
-        Some((own.parse().ok()?, given.parse().ok()?))
-    };
-    text.split(',').filter_map(pair).collect()
 }
 
 /// Listens on the first of these ports that is free, else on any.
@@ -278,7 +266,7 @@ impl Way {
         if self.host.is_near() {
             let api: Api<Service> = Api::namespaced(self.client.clone(), &self.service.0);
             let service = api.get(&self.service.1).await.map_err(io::Error::other)?;
-            let way = url::direct(&service, &self.port, &self.host).ok_or(io::ErrorKind::HostUnreachable)?;
+            let way = urls::direct(&service, &self.port, &self.host).ok_or(io::ErrorKind::HostUnreachable)?;
             let mut there = TcpStream::connect(way).await?;
             return copy_bidirectional(&mut here, &mut there).await.map(drop);
         }
@@ -314,7 +302,7 @@ fn pods(slice: &EndpointSlice, of: &ServicePort) -> Vec<(String, u16)> {
     let name = |name: &Option<String>| name.clone().unwrap_or_default();
     let port = slice.ports.iter().flatten().find(|port| name(&port.name) == name(&of.name));
     let Some(port) = port.and_then(|port| u16::try_from(port.port?).ok()) else { return Vec::new() };
-    let ready = slice.endpoints.iter().flatten().filter(|endpoint| super::is_ready(endpoint));
+    let ready = slice.endpoints.iter().flatten().filter(|endpoint| urls::is_ready(endpoint));
     let pods = ready.filter_map(|endpoint| endpoint.target_ref.as_ref().filter(|of| of.kind.as_deref() == Some("Pod")));
     pods.filter_map(|pod| Some((pod.name.clone()?, port))).collect()
 }
@@ -352,7 +340,7 @@ mod tests {
     #[test]
     fn what_was_given_is_given_again() {
         let told = service("LoadBalancer", json!({GIVEN: "80=8080,443=8443"}));
-        assert_eq!(given(&told), [(80, 8080), (443, 8443)].into());
+        assert_eq!(urls::given(&told), [(80, 8080), (443, 8443)].into());
         assert_eq!(numbers(&told, false), [(80, vec![8080, 80]), (443, vec![8443, 443])]);
     }
 

@@ -1,18 +1,26 @@
 //! What `start` is about to do: pure data, from what is wanted and what is there. `--dry-run` prints it, golden tests
 //! compare it, and running `start` again is the same code with a smaller plan.
 
+pub mod addresses;
+mod journal;
+
+pub use journal::{Journal, Made};
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{MachineInfo, Power};
 use kcl_node_spec::Role;
 use serde::Serialize;
 
-use crate::bootstrap;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::state::{ClusterState, NodeRecord, Phase};
+
+/// The time that a node has to stop its pods and components before its power is cut.
+pub const POWER_OFF_GRACE: Duration = Duration::from_secs(40);
 
 /// What is there.
 pub struct Observed {
@@ -162,13 +170,13 @@ fn allocate(
     };
     let cidr_taken =
         |cidr| records.iter().any(|node| node.pod_cidr == cidr) || planned.iter().any(|node| node.pod_cidr == cidr);
-    let gateway = bootstrap::gateway(subnet);
-    let pool = bootstrap::load_balancer_pool(subnet);
+    let gateway = addresses::gateway(subnet);
+    let pool = addresses::load_balancer_pool(subnet);
     let for_nodes =
         |address: &Ipv4Addr| *address != gateway && !pool.is_some_and(|(first, last)| (first..=last).contains(address));
     let free = || subnet.hosts().filter(for_nodes).find(|address| !address_taken(*address));
     let address = own.or_else(free);
-    let pods = (0..).map_while(|index| bootstrap::pod_cidr(spec.pod_cidr, index)).find(|cidr| !cidr_taken(*cidr));
+    let pods = (0..).map_while(|index| addresses::pod_cidr(spec.pod_cidr, index)).find(|cidr| !cidr_taken(*cidr));
     let full = |what: &str, cidr: Ipv4Net| {
         let error = Error::new(Family::Usage, format!("{what} {cidr} has no room for {} nodes", spec.nodes.len()));
         match state {

@@ -1,31 +1,19 @@
-//! What is there: kcl's memory and the driver's knowledge.
+//! Artifacts that are already in the cache, for a driver of a cluster that exists.
 
 use kcl_driver_api::Driver;
 
-use super::{App, Observed, drivers};
+use super::{driver, wants_kernel};
+use crate::app::App;
 use crate::artifacts::catalog::CATALOG;
 use crate::artifacts::{Artifacts, NodeArtifacts, Want};
 use crate::config::{ClusterSpec, DEFAULT_NAME};
 use crate::error::Result;
 use crate::state::ClusterState;
 
-/// What is there of a cluster.
-pub async fn observe(app: &App, driver: &dyn Driver, spec: &ClusterSpec) -> Result<Observed> {
-    let state = app.store.load(&spec.name)?;
-    let machines = driver.list(Some(&spec.name)).await?;
-    let free_subnet = match (&state, spec.subnet) {
-        (Some(state), _) => state.subnet,
-        (None, Some(subnet)) => subnet,
-        (None, None) => driver.propose_subnet(&spec.name).await?,
-    };
-    let addresses = driver.addresses().await?;
-    Ok(Observed { state, machines, free_subnet, addresses })
-}
-
 /// A driver for a cluster that is there, with the artifacts that it was made from where they are still cached.
 pub fn driver_of(app: &App, state: &ClusterState) -> Result<Box<dyn Driver>> {
     let artifacts = cached(app, &state.spec)?;
-    drivers::driver(&state.spec, app.store.paths(), artifacts.as_ref())
+    driver(&state.spec, app.store.paths(), artifacts.as_ref())
 }
 
 /// The artifacts of any version that are cached: tools of them, such as nft and runc, do for what needs no cluster.
@@ -46,6 +34,6 @@ pub fn cached(app: &App, spec: &ClusterSpec) -> Result<Option<NodeArtifacts>> {
         return Ok(None);
     }
     let artifacts = Artifacts::open(&app.store.paths().cache, Default::default())?;
-    let vm = drivers::wants_kernel(spec);
+    let vm = wants_kernel(spec);
     Ok(artifacts.cached(&Want { vm, ..Want::cluster(&spec.kubernetes_version) }))
 }

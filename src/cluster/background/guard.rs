@@ -12,8 +12,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::background::{self, Note};
-use super::{App, delete};
+use super::Note;
+use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::state::{ClusterState, Lifetime, ProcessId};
 
@@ -35,7 +35,7 @@ pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
     if state.lifetime.is_unlimited() {
         return Ok(());
     }
-    background::start(app, &file(app, cluster), ["-p", cluster, "guard"]).map_err(|error| {
+    super::start(app, &file(app, cluster), ["-p", cluster, "guard"]).map_err(|error| {
         Error::new(Family::Host, format!("what is to delete \"{cluster}\" by itself cannot be started: {error}"))
     })
 }
@@ -44,42 +44,19 @@ pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
 pub async fn end(app: &App, cluster: &str) {
     let Some(note) = note(app, cluster).await else { return };
     let pid = note.process.pid;
-    if !background::end(note).await {
+    if !super::end(note).await {
         app.progress.warn(format!("process {pid}, which waits for the end of \"{cluster}\", stays"));
     }
 }
 
-/// Is the guard of a cluster. Standard input is the lock under which it was started.
+/// Takes the place of a cluster's guard: says so, and returns once the lifetime is over. Standard input is the lock
+/// under which this process was started.
 ///
 /// # Errors
-/// The cluster cannot be deleted.
-pub async fn guard(app: &App, cluster: &str) -> Result<()> {
-    let failed =
-        |error: io::Error| Error::new(Family::Internal, format!("the guard of \"{cluster}\" cannot wait: {error}"));
-    background::detach();
-    let Some(state) = app.store.load(cluster)? else { return Ok(()) };
-    background::say(&state.lifetime).map_err(failed)?;
-    wait(&state.lifetime).map_err(failed)?;
-    delete_over(app, cluster).await
-}
-
-/// Deletes the clusters that are over and that nobody deletes: their guards are gone. What goes wrong is told.
-pub async fn sweep(app: &App) {
-    let clusters = app.store.list().unwrap_or_default();
-    for (name, _) in clusters.into_iter().filter(|(_, state)| state.as_ref().is_ok_and(is_over)) {
-        if let Err(error) = delete_over(app, &name).await {
-            app.progress.warn(format!("\"{name}\" is over and cannot be deleted: {error}"));
-        }
-    }
-}
-
-async fn delete_over(app: &App, cluster: &str) -> Result<()> {
-    // Who was waited for may have prolonged it, or made it anew.
-    delete::delete_where(app, cluster, is_over).await.map(drop)
-}
-
-fn is_over(state: &ClusterState) -> bool {
-    state.lifetime.is_over()
+/// The process cannot say so, or cannot wait.
+pub fn stand(lifetime: &Lifetime) -> io::Result<()> {
+    super::say(lifetime)?;
+    wait(lifetime)
 }
 
 /// Waits until a lifetime is over.
@@ -108,7 +85,7 @@ fn wait(lifetime: &Lifetime) -> io::Result<()> {
 
 /// The guard of a cluster, if there is one.
 async fn note(app: &App, cluster: &str) -> Option<Note<Lifetime>> {
-    background::note(&file(app, cluster), GRACE).await
+    super::note(&file(app, cluster), GRACE).await
 }
 
 /// Where a guard says who it is.

@@ -4,6 +4,10 @@
 //! the process, and writes there who it is. Who starts one takes the lock and passes it on, so there is never a second
 //! one, whoever is killed when.
 
+pub mod dashboard;
+pub mod guard;
+pub mod loopback;
+
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::AsFd;
@@ -19,7 +23,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::App;
+use crate::app::App;
 use crate::state::ProcessId;
 
 /// How long one that was ended may take to go.

@@ -1,14 +1,20 @@
-//! From a Service and how nodes are reached to URLs. Pure.
+//! From a Service and how nodes are reached to URLs. Pure, but for [`host`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use kcl_driver_api::{PublishedPort, Reach};
+use k8s_openapi::api::discovery::v1::Endpoint;
+use kcl_driver_api::{Driver, PublishedPort, Reach};
 use kube::ResourceExt;
 
-use super::loopback::given;
-use crate::error::{Error, Family};
+use crate::error::{Error, Family, Result};
+use crate::state::ClusterState;
+
+/// The annotation by which kcl tells the ports of loopback that a Service has: `80=8080,443=8443`.
+pub const GIVEN: &str = "kcl.dev/loopback";
 
 /// How this host reaches a node.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +39,15 @@ impl Host {
     pub fn is_near(&self) -> bool {
         self.nodes.iter().any(|node| node.reach == Reach::Address)
     }
+}
+
+/// Asks a cluster's driver how this host reaches the nodes.
+pub async fn host(state: &ClusterState, driver: &dyn Driver) -> Result<Host> {
+    let nodes = state.nodes.iter().map(|node| async move {
+        let capabilities = driver.capabilities(&node.name).await?;
+        Ok::<_, Error>(NodeAddress { address: node.address, reach: capabilities.reach })
+    });
+    Ok(Host { nodes: try_join_all(nodes).await?, ports: state.spec.ports.clone() })
 }
 
 /// Where a port of a Service is reached.
@@ -100,6 +115,22 @@ fn published(service: &Service, port: &ServicePort, host: &Host) -> Option<(IpAd
     let bound = published.address;
     let address = if bound.is_unspecified() || bound.is_loopback() { at } else { bound };
     Some((address, published.port))
+}
+
+/// The ports of loopback that a Service has, by its own.
+pub fn given(service: &Service) -> BTreeMap<u16, u16> {
+    let text = service.annotations().get(GIVEN).map(String::as_str).unwrap_or_default();
+    let pair = |pair: &str| {
+        let (own, given) = pair.split_once('=')?;
+        Some((own.parse().ok()?, given.parse().ok()?))
+    };
+    text.split(',').filter_map(pair).collect()
+}
+
+/// Tells whether an endpoint takes connections.
+pub fn is_ready(endpoint: &Endpoint) -> bool {
+    // Not to be known counts as ready.
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
 }
 
 /// The ports of a Service.

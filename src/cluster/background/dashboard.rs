@@ -1,0 +1,184 @@
+//! The process that serves the console of a cluster: found by its socket, which only the user can reach. A kcl that starts
+//! one holds a lock and passes it on to the new process, which returns it when it listens: so there is never a second one,
+//! whichever process is killed at any moment.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use kcl_console::{Reply, Request, Running};
+use kcl_driver_local::process;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use sha2::{Digest as _, Sha256};
+
+use crate::app::App;
+use crate::cluster::drivers;
+use crate::cluster::interrupt::interruptible;
+use crate::error::{Error, Family, Result};
+
+/// The time that the console has to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The line that the console prints when it listens.
+pub const READY: &str = "ready";
+
+/// Ends the console of a cluster, if there is one. What goes wrong is told, and is no reason to keep a cluster.
+pub async fn end(app: &App, cluster: &str) {
+    let place = Place::of(app, cluster);
+    if let Err(error) = place.end().await {
+        app.progress.warn(error.to_string());
+    }
+}
+
+/// Removes the lock of a cluster that is deleted. Who waits for it looks for the cluster next.
+pub fn forget(app: &App, cluster: &str) {
+    if let Err(error) = fs::remove_file(Place::of(app, cluster).lock)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!("the console's lock stays: {error}");
+    }
+}
+
+/// Where the console of a cluster has its files.
+pub struct Place {
+    /// A directory that only the user can enter, which a reboot empties.
+    run: PathBuf,
+    lock: PathBuf,
+}
+
+impl Place {
+    /// Returns the files of a cluster's console.
+    pub fn of(app: &App, cluster: &str) -> Self {
+        let paths = app.store.paths();
+        let mut sha = Sha256::new();
+        sha.update(paths.home.as_os_str().as_encoded_bytes());
+        sha.update([0]);
+        sha.update(cluster);
+        let hash: String = sha.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        Place {
+            run: drivers::user_run(paths).join(format!("console-{hash}")),
+            lock: paths.locks().join(format!("{cluster}.console")),
+        }
+    }
+
+    /// Returns the path of the socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("socket")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.run.join("log")
+    }
+
+    fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> Error {
+        Error::new(Family::Host, format!("the console's {what}: {error}"))
+    }
+
+    /// The right to start it. Waits while another kcl does.
+    pub async fn lock(&self) -> Result<File> {
+        let failed = |error: io::Error| self.failed(&format!("lock {} cannot be taken", self.lock.display()), &error);
+        let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let path = self.lock.clone();
+        let locked = tokio::task::spawn_blocking(move || {
+            let file = options.open(path)?;
+            file.lock().map(|()| file)
+        });
+        locked.await.map_err(io::Error::other).flatten().map_err(failed)
+    }
+
+    /// Asks the console; none where there is none.
+    pub async fn ask(&self, request: &Request) -> Result<Option<Reply>> {
+        match Running::find(&self.socket()).await {
+            Ok(running) => match running.ask(request).await {
+                Ok(reply) => Ok(Some(reply)),
+                // It was about to end.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(Reply::Outdated)),
+                Err(error) => Err(self.failed("process does not answer", &error)),
+            },
+            Err(error) if nobody(&error) => Ok(None),
+            Err(error) => Err(self.failed(&format!("socket {} cannot be used", self.socket().display()), &error)),
+        }
+    }
+
+    /// Starts it, and returns once it listens.
+    pub async fn start(&self, app: &App, cluster: &str, lock: File, port: Option<u16>) -> Result<()> {
+        let failed = |error: io::Error| self.failed("process cannot be started", &error);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.run).map_err(failed)?;
+        let log =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(self.log()).map_err(failed)?;
+        let mut command = super::command(app, ["-p", cluster, "dashboard", "--serve"]).map_err(failed)?;
+        command.args(port.map(|port| format!("--port={port}")));
+        let mut child = command.stdin(lock).stdout(Stdio::piped()).stderr(log).spawn().map_err(failed)?;
+        let stdout = child.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+        // Another thread than the runtime's, which would wait for it when it ends.
+        let (said, says) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(stdout).read_line(&mut line).map(|_| line);
+            if !matches!(&read, Ok(line) if line.trim() == READY) {
+                // It ends by itself, or is of no use.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            let _ = said.send(read);
+        });
+        match interruptible(async { Ok(says.await) }).await? {
+            Ok(Ok(line)) if line.trim() == READY => Ok(()),
+            _ => {
+                let said = fs::read_to_string(self.log()).unwrap_or_default();
+                self.clear();
+                let said = said.trim().trim_start_matches("error: ");
+                Err(Error::new(Family::Host, format!("the console of \"{cluster}\" does not start: {said}")))
+            }
+        }
+    }
+
+    /// Ends it and waits for its end.
+    pub async fn end(&self) -> Result<()> {
+        let failed = |error: io::Error| self.failed("process cannot be ended", &error);
+        let running = match Running::find(&self.socket()).await {
+            Ok(running) => running,
+            Err(error) if nobody(&error) => {
+                self.clear();
+                return Ok(());
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let pid = running.process().map_err(failed)?.unwrap_or(0);
+        // Its number was its own when it was asked for; nobody else can have got it before it answers.
+        let process = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())).transpose();
+        let process = process.map_err(|error| failed(error.into()))?;
+        // One that does not answer is killed below.
+        let _ = tokio::time::timeout(GRACE, running.ask(&Request::End)).await;
+        if let Some(process) = process {
+            let ended = tokio::task::spawn_blocking(move || {
+                if process::wait(&process, pid, GRACE)? {
+                    return Ok(());
+                }
+                let _ = pidfd_send_signal(&process, Signal::KILL);
+                process::wait(&process, pid, GRACE).map(drop)
+            });
+            ended.await.map_err(|error| failed(io::Error::other(error)))??;
+        }
+        self.clear();
+        Ok(())
+    }
+
+    /// Removes its files. What stays is no harm: it is as after a crash.
+    pub fn clear(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.run)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!("{} stays: {error}", self.run.display());
+        }
+    }
+}
+
+/// Whether an error says that no process listens.
+fn nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,40 @@
+//! Clusters that end by themselves: each has a guard in the background, which deletes it. If the guard is gone, as after a
+//! reboot, the next `start` deletes what is over.
+
+use super::background::{self, guard};
+use super::delete;
+use crate::app::App;
+use crate::error::{Error, Family, Result};
+use crate::state::ClusterState;
+
+/// Runs as the guard of a cluster: waits until its lifetime is over, then deletes it. Standard input is the lock under
+/// which the guard was started.
+///
+/// # Errors
+/// The cluster cannot be deleted.
+pub async fn guard(app: &App, cluster: &str) -> Result<()> {
+    background::detach();
+    let Some(state) = app.store.load(cluster)? else { return Ok(()) };
+    guard::stand(&state.lifetime)
+        .map_err(|error| Error::new(Family::Internal, format!("the guard of \"{cluster}\" cannot wait: {error}")))?;
+    delete_over(app, cluster).await
+}
+
+/// Deletes the clusters that are over and whose guards are gone. Failures are warnings.
+pub async fn sweep(app: &App) {
+    let clusters = app.store.list().unwrap_or_default();
+    for (name, _) in clusters.into_iter().filter(|(_, state)| state.as_ref().is_ok_and(is_over)) {
+        if let Err(error) = delete_over(app, &name).await {
+            app.progress.warn(format!("\"{name}\" is over and cannot be deleted: {error}"));
+        }
+    }
+}
+
+async fn delete_over(app: &App, cluster: &str) -> Result<()> {
+    // The kcl that held the lock before may have prolonged the cluster, or created it again.
+    delete::delete_where(app, cluster, is_over).await.map(drop)
+}
+
+fn is_over(state: &ClusterState) -> bool {
+    state.lifetime.is_over()
+}
