@@ -7,7 +7,7 @@ use bollard::query_parameters::LogsOptionsBuilder;
 use futures::TryStreamExt;
 use kcl_driver_api::Result;
 
-use crate::engine::{Doing, Engine};
+use crate::engine::{Engine, EngineContext as _};
 
 /// What a mark begins with: ASCII's record separator, which no console writes.
 const MARK: char = '\x1e';
@@ -36,7 +36,7 @@ pub(crate) async fn wait_for_mark(engine: &Engine, container: &str, before: Opti
     let options = LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build();
     let mut pieces = engine.docker.logs(container, Some(options));
     let mut written = Vec::new();
-    while let Some(piece) = pieces.try_next().await.doing(|| format!("watch the console of {container}"))? {
+    while let Some(piece) = pieces.try_next().await.with_context(|| format!("watch the console of {container}"))? {
         written.extend_from_slice(&piece.into_bytes());
         if mark(&written).as_deref().is_some_and(|mark| Some(mark) != before) {
             break;
@@ -52,7 +52,7 @@ async fn log(engine: &Engine, container: &str) -> Result<Vec<u8>> {
         whole.extend_from_slice(&piece.into_bytes());
         Ok(whole)
     });
-    Ok(whole.await.if_there(|| format!("read the console of {container}"))?.unwrap_or_default())
+    Ok(whole.await.if_found(|| format!("read the console of {container}"))?.unwrap_or_default())
 }
 
 /// A whole line that begins with [`MARK`], the last of them.

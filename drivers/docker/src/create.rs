@@ -6,12 +6,13 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RenameContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use kcl_driver_api::{Error, ErrorKind, File, MachineSpec, Result, Tree, TreeUse};
+use kcl_driver_local::task::blocking;
 
 use crate::Context;
 use crate::archive::{self, Which};
 use crate::container;
 use crate::delete;
-use crate::engine::{Doing, Engine, blocking};
+use crate::engine::{Engine, EngineContext as _};
 use crate::files;
 use crate::image;
 use crate::list;
@@ -47,13 +48,17 @@ async fn make(engine: &Engine, names: &MachineNames, spec: &MachineSpec, image: 
     let name = if apart.is_empty() { names.container() } else { names.half_made() };
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
     let config = container::config(names, spec, image, &engine.facts);
-    engine.docker.create_container(Some(options), config).await.doing(|| format!("make the container {name}"))?;
+    engine
+        .docker
+        .create_container(Some(options), config)
+        .await
+        .with_context(|| format!("make the container {name}"))?;
     for tree in &apart {
         upload(engine, &name, tree, Which::Overlay).await?;
     }
     if !apart.is_empty() {
         let options = RenameContainerOptionsBuilder::default().name(&names.container()).build();
-        engine.docker.rename_container(&name, options).await.doing(|| format!("rename the container {name}"))?;
+        engine.docker.rename_container(&name, options).await.with_context(|| format!("rename the container {name}"))?;
     }
     Ok(())
 }
@@ -79,13 +84,13 @@ async fn upload(engine: &Engine, container: &str, tree: &Tree, which: Which) -> 
     let body = archive::pieces(move |out| archive::write_tree(out, &source, &target, which));
     let options = UploadToContainerOptionsBuilder::default().path("/").build();
     let what = || format!("lay {} down in the container {container}", tree.target.display());
-    engine.docker.upload_to_container(container, Some(options), bollard::body_try_stream(body)).await.doing(what)
+    engine.docker.upload_to_container(container, Some(options), bollard::body_try_stream(body)).await.with_context(what)
 }
 
 /// What the machine is to be; none where there is no whole one.
 pub(crate) async fn specification(engine: &Engine, names: &MachineNames) -> Result<Option<MachineSpec>> {
     let name = names.container();
-    let found = engine.docker.inspect_container(&name, None).await.if_there(|| format!("inspect {name}"))?;
+    let found = engine.docker.inspect_container(&name, None).await.if_found(|| format!("inspect {name}"))?;
     let Some(found) = found else { return Ok(None) };
     let text = found.config.and_then(|config| config.labels).and_then(|mut labels| labels.remove(SPEC));
     let made = text.and_then(|text| serde_json::from_str(&text).ok());
@@ -119,7 +124,7 @@ async fn change(engine: &Engine, names: &MachineNames, there: &MachineSpec, spec
     }
     let limits = container::limits(spec, engine.facts.limits.2);
     if limits != container::limits(there, engine.facts.limits.2) {
-        engine.docker.update_container(&name, limits).await.doing(|| format!("set the limits of {name}"))?;
+        engine.docker.update_container(&name, limits).await.with_context(|| format!("set the limits of {name}"))?;
     }
     for tree in spec.trees.iter().filter(|tree| !there.trees.contains(tree)) {
         // A seed is the machine's own since it was made.

@@ -4,7 +4,7 @@ use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveContainerOption
 use kcl_driver_api::Result;
 
 use crate::Context;
-use crate::engine::{Doing, status};
+use crate::engine::{EngineContext as _, status};
 use crate::list;
 use crate::names::{MachineNames, labelled};
 
@@ -17,15 +17,15 @@ pub(crate) async fn delete(context: &Context, names: &MachineNames) -> Result<()
         match engine.docker.remove_container(&id, Some(options)).await {
             // Somebody removes it at this moment: its volumes are free when that is done.
             Err(error) if status(&error) == Some(409) => list::until_removed(engine, &id).await?,
-            result => result.if_there(|| format!("remove the container of {}", names.name)).map(|_| ())?,
+            result => result.if_found(|| format!("remove the container of {}", names.name)).map(|_| ())?,
         }
     }
     let options = ListVolumesOptionsBuilder::default().filters(&labelled(&names.labels())).build();
-    let volumes = engine.docker.list_volumes(Some(options)).await.doing(|| "list volumes")?;
+    let volumes = engine.docker.list_volumes(Some(options)).await.with_context(|| "list volumes")?;
     for volume in volumes.volumes.unwrap_or_default() {
         let options = RemoveVolumeOptionsBuilder::default().force(true).build();
         let removed = engine.docker.remove_volume(&volume.name, Some(options)).await;
-        removed.if_there(|| format!("remove the volume {}", volume.name))?;
+        removed.if_found(|| format!("remove the volume {}", volume.name))?;
     }
     Ok(())
 }

@@ -234,17 +234,17 @@ pub(crate) fn status(error: &bollard::errors::Error) -> Option<u16> {
     }
 }
 
-/// Turns an error of the engine into one of the driver that says what was being done.
-pub(crate) trait Doing<T> {
-    /// `what` completes "could not …".
-    fn doing<D: Display>(self, what: impl FnOnce() -> D) -> Result<T>;
+/// Turns an error of the engine into a driver's error that says what was attempted.
+pub(crate) trait EngineContext<T> {
+    /// Adds `what` to the error; it completes "could not …".
+    fn with_context<D: Display>(self, what: impl FnOnce() -> D) -> Result<T>;
 
-    /// The same; none where what it is about is not there.
-    fn if_there<D: Display>(self, what: impl FnOnce() -> D) -> Result<Option<T>>;
+    /// Does the same, and returns none for what does not exist.
+    fn if_found<D: Display>(self, what: impl FnOnce() -> D) -> Result<Option<T>>;
 }
 
-impl<T> Doing<T> for std::result::Result<T, bollard::errors::Error> {
-    fn doing<D: Display>(self, what: impl FnOnce() -> D) -> Result<T> {
+impl<T> EngineContext<T> for std::result::Result<T, bollard::errors::Error> {
+    fn with_context<D: Display>(self, what: impl FnOnce() -> D) -> Result<T> {
         self.map_err(|error| {
             let kind = match status(&error) {
                 Some(404) => ErrorKind::NotFound,
@@ -259,17 +259,12 @@ impl<T> Doing<T> for std::result::Result<T, bollard::errors::Error> {
         })
     }
 
-    fn if_there<D: Display>(self, what: impl FnOnce() -> D) -> Result<Option<T>> {
+    fn if_found<D: Display>(self, what: impl FnOnce() -> D) -> Result<Option<T>> {
         match self {
             Err(error) if status(&error) == Some(404) => Ok(None),
-            result => result.doing(what).map(Some),
+            result => result.with_context(what).map(Some),
         }
     }
-}
-
-/// Runs blocking work where it holds up no async task.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::engine(format!("a task died: {error}"))))
 }
 
 #[cfg(test)]

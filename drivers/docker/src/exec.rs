@@ -13,7 +13,7 @@ use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use crate::engine::{Doing, Engine, status};
+use crate::engine::{Engine, EngineContext as _, status};
 use crate::names::MachineNames;
 use crate::power;
 use crate::terminal::Terminal;
@@ -48,7 +48,7 @@ pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -
         Err(error) if status(&error) == Some(404) => return Err(power::broken(names)),
         // Docker says so by 409, Podman by 500.
         Err(_) if !power::running(engine, names).await? => return Err(not_running(names)),
-        result => result.doing(what)?,
+        result => result.with_context(what)?,
     };
     let started = StartExecOptions { tty: request.tty, ..StartExecOptions::default() };
     let (output, input) = match engine.docker.start_exec(&made.id, Some(started)).await {
@@ -60,12 +60,12 @@ pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -
             return Err(not_running(names));
         }
         // Newer engines refuse what older ones start and let end.
-        Err(error) => return not_started(error).map_or_else(|error| Err(error).doing(what), Ok),
+        Err(error) => return not_started(error).map_or_else(|error| Err(error).with_context(what), Ok),
     };
     let terminal = if request.tty { Some(Terminal::join(engine, &made.id)?) } else { None };
     let (stdin, stdout) = (request.stdin, request.stdout);
     let fed = tokio::spawn(feed(input, stdin));
-    let collected = collect(output, stdout).await.doing(what);
+    let collected = collect(output, stdout).await.with_context(what);
     fed.abort();
     drop(terminal);
     let mut collected = collected?;
@@ -179,7 +179,7 @@ async fn code(engine: &Engine, id: &str) -> Result<i32> {
     let what = || "ask how a command ended";
     let mut events = None;
     loop {
-        let found = engine.docker.inspect_exec(id).await.doing(what)?;
+        let found = engine.docker.inspect_exec(id).await.with_context(what)?;
         if let (Some(false), Some(code)) = (found.running, found.exit_code) {
             return Ok(code as i32);
         }
@@ -194,7 +194,7 @@ async fn code(engine: &Engine, id: &str) -> Result<i32> {
             events = Some(Box::pin(engine.docker.events(Some(options))));
             continue;
         };
-        if watched.try_next().await.doing(what)?.is_none() {
+        if watched.try_next().await.with_context(what)?.is_none() {
             return Err(Error::engine(format!("could not {}: the engine ended", what())));
         }
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use kcl_driver_api::{Error, ErrorKind, Exec, File, Result, Stdin};
 
-use crate::engine::{Doing, Engine};
+use crate::engine::{Engine, EngineContext as _};
 use crate::exec;
 use crate::names::MachineNames;
 use crate::power;
@@ -90,7 +90,7 @@ pub(crate) async fn get(engine: &Engine, names: &MachineNames, path: &Path) -> R
 /// Writes files into a container that does not run. Nobody reads them before it does.
 pub(crate) async fn put_stopped(engine: &Engine, container: &str, files: &[File]) -> Result<()> {
     let what = || format!("write files into the container {container}");
-    let found = engine.docker.inspect_container(container, None).await.doing(what)?;
+    let found = engine.docker.inspect_container(container, None).await.with_context(what)?;
     let mounts = found.mounts.into_iter().flatten().filter_map(|mount| mount.destination.map(PathBuf::from));
     let mounts: Vec<PathBuf> = mounts.collect();
     let mut by_place: BTreeMap<&Path, Vec<&File>> = BTreeMap::new();
@@ -100,7 +100,7 @@ pub(crate) async fn put_stopped(engine: &Engine, container: &str, files: &[File]
     for (place, files) in by_place {
         let options = UploadToContainerOptionsBuilder::default().path(&place.to_string_lossy()).build();
         let body = bollard::body_full(Bytes::from(archive(place, &files)?));
-        engine.docker.upload_to_container(container, Some(options), body).await.doing(what)?;
+        engine.docker.upload_to_container(container, Some(options), body).await.with_context(what)?;
     }
     Ok(())
 }
@@ -138,7 +138,7 @@ pub(crate) async fn get_stopped(engine: &Engine, container: &str, path: &Path) -
         let pieces = engine.docker.download_from_container(container, Some(options));
         let archive: std::result::Result<Vec<Bytes>, _> = pieces.try_collect().await;
         let what = || format!("read {} in the container {container}", path.display());
-        let archive = archive.if_there(what)?.ok_or_else(|| not_there(&path))?.concat();
+        let archive = archive.if_found(what)?.ok_or_else(|| not_there(&path))?.concat();
         let mut archive = tar::Archive::new(&archive[..]);
         let mut entry = archive.entries()?.next().ok_or_else(|| not_there(&path))??;
         match entry.header().entry_type() {

@@ -13,6 +13,7 @@ use bollard::query_parameters::{
 };
 use futures::TryStreamExt;
 use kcl_driver_api::{Error, MachineSpec, Result};
+use kcl_driver_local::task::blocking;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
@@ -20,7 +21,7 @@ use tokio::sync::Mutex;
 use crate::Context;
 use crate::archive::{self, Layer, Measured};
 use crate::capabilities::Bounds;
-use crate::engine::{Doing, Engine, blocking, status};
+use crate::engine::{Engine, EngineContext as _, status};
 use crate::names::{HOME, hex, labelled};
 
 /// What images are called: of no registry.
@@ -66,7 +67,7 @@ pub(crate) async fn ensure(context: &Context, spec: &MachineSpec) -> Result<Imag
     let home = context.names().await?.home();
     // Tried out before it gets its name: one that has it is whole.
     let raw = format!("{reference}-untried");
-    if engine.docker.inspect_image(&raw).await.if_there(|| format!("look for the image {raw}"))?.is_none() {
+    if engine.docker.inspect_image(&raw).await.if_found(|| format!("look for the image {raw}"))?.is_none() {
         load(engine, &raw, layers, &home).await?;
     }
     let bounds = try_out(engine, &raw, &tag).await?;
@@ -76,7 +77,7 @@ pub(crate) async fn ensure(context: &Context, spec: &MachineSpec) -> Result<Imag
 }
 
 async fn find(engine: &Engine, reference: &str) -> Result<Option<Image>> {
-    let found = engine.docker.inspect_image(reference).await.if_there(|| format!("look for the image {reference}"))?;
+    let found = engine.docker.inspect_image(reference).await.if_found(|| format!("look for the image {reference}"))?;
     let labels = found.and_then(|image| image.config).and_then(|config| config.labels);
     let bounds = labels.and_then(|labels| Bounds::parse(labels.get(CAPABILITIES)?));
     Ok(bounds.map(|bounds| Image { reference: reference.to_owned(), bounds }))
@@ -122,7 +123,7 @@ async fn load(engine: &Engine, reference: &str, layers: Vec<Layer>, home: &str) 
         bollard::body_try_stream(body),
         None,
     );
-    let answers: Vec<_> = answers.try_collect().await.doing(|| "load the node image into the engine")?;
+    let answers: Vec<_> = answers.try_collect().await.with_context(|| "load the node image into the engine")?;
     tracing::debug!("{answers:?}");
     Ok(())
 }
@@ -239,20 +240,20 @@ async fn try_out(engine: &Engine, raw: &str, tag: &str) -> Result<Bounds> {
     };
     let what = || "try out what the engine can give to containers";
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
-    docker.create_container(Some(options), probe).await.doing(what)?;
+    docker.create_container(Some(options), probe).await.with_context(what)?;
     let tried = async {
-        docker.start_container(&name, None).await.doing(what)?;
+        docker.start_container(&name, None).await.with_context(what)?;
         let ended: Vec<_> =
-            docker.wait_container(&name, None::<WaitContainerOptions>).try_collect().await.doing(what)?;
+            docker.wait_container(&name, None::<WaitContainerOptions>).try_collect().await.with_context(what)?;
         let logs = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
-        let said: Vec<_> = docker.logs(&name, Some(logs)).try_collect().await.doing(what)?;
+        let said: Vec<_> = docker.logs(&name, Some(logs)).try_collect().await.with_context(what)?;
         let said: String = said.iter().map(ToString::to_string).collect();
         let bounds = Bounds::of_status(&said)
             .ok_or_else(|| Error::engine(format!("could not {}: it ended with {ended:?} and said {said:?}", what())))?;
         let changes = format!("LABEL {CAPABILITIES}={bounds}");
         let options = CommitContainerOptionsBuilder::default();
         let options = options.container(&name).repo(REPOSITORY).tag(tag).pause(false).changes(&changes).build();
-        docker.commit_container(options, ContainerConfig::default()).await.doing(|| "name the node image")?;
+        docker.commit_container(options, ContainerConfig::default()).await.with_context(|| "name the node image")?;
         Ok(bounds)
     }
     .await;
@@ -262,19 +263,19 @@ async fn try_out(engine: &Engine, raw: &str, tag: &str) -> Result<Bounds> {
 
 async fn remove_container(engine: &Engine, name: &str) -> Result<()> {
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-    engine.docker.remove_container(name, Some(options)).await.if_there(|| format!("remove {name}")).map(|_| ())
+    engine.docker.remove_container(name, Some(options)).await.if_found(|| format!("remove {name}")).map(|_| ())
 }
 
 async fn remove(engine: &Engine, reference: &str) -> Result<()> {
     let removed = engine.docker.remove_image(reference, None::<RemoveImageOptions>, None).await;
-    removed.if_there(|| format!("remove the image {reference}")).map(|_| ())
+    removed.if_found(|| format!("remove the image {reference}")).map(|_| ())
 }
 
 /// Removes the images of a home whose trees are no longer in its cache, as far as no machine is made of them.
 pub(crate) async fn remove_outdated(engine: &Engine, home: &str) -> Result<()> {
     let ours = labelled(&[(HOME.to_owned(), home.to_owned())].into());
     let options = ListImagesOptionsBuilder::default().filters(&ours).build();
-    for image in engine.docker.list_images(Some(options)).await.doing(|| "list images")? {
+    for image in engine.docker.list_images(Some(options)).await.with_context(|| "list images")? {
         let sources = image.labels.get(SOURCES).map(String::as_str).unwrap_or_default();
         if sources.is_empty() || sources.lines().all(|source| Path::new(source).is_dir()) {
             continue;
@@ -283,7 +284,7 @@ pub(crate) async fn remove_outdated(engine: &Engine, home: &str) -> Result<()> {
             match engine.docker.remove_image(reference, None::<RemoveImageOptions>, None).await {
                 // In use: the next time, then.
                 Err(error) if status(&error) == Some(409) => {}
-                result => result.if_there(|| format!("remove the image {reference}")).map(|_| ())?,
+                result => result.if_found(|| format!("remove the image {reference}")).map(|_| ())?,
             }
         }
     }

@@ -35,7 +35,7 @@ use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
     PreflightRequest, Result,
 };
-use kcl_driver_local::turn::in_turn;
+use kcl_driver_local::task::run_exclusively;
 use tokio::sync::OnceCell;
 
 use crate::engine::Engine;
@@ -114,7 +114,7 @@ impl Driver for DockerDriver {
     async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
         let names = self.context.names().await?.machine(&spec.cluster, &spec.name)?;
         let (context, wanted) = (self.context.clone(), spec.clone());
-        in_turn(names.container(), async move { create::create(&context, &wanted).await }).await?;
+        run_exclusively(names.container(), async move { create::create(&context, &wanted).await }).await?;
         self.machine(&spec.cluster, &spec.name).await
     }
 
@@ -129,6 +129,6 @@ impl Driver for DockerDriver {
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
         let names = self.context.names().await?.machine(cluster, name)?;
         let (context, of_machine) = (self.context.clone(), names.clone());
-        in_turn(names.container(), async move { delete::delete(&context, &of_machine).await }).await
+        run_exclusively(names.container(), async move { delete::delete(&context, &of_machine).await }).await
     }
 }

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use kcl_driver_api::Result;
 
-use crate::engine::{Doing, Engine, status};
+use crate::engine::{Engine, EngineContext as _, status};
 
 /// The images of the engine that the docker command would use.
 pub struct Library {
@@ -51,7 +51,7 @@ impl Library {
         match self.engine.docker.inspect_image(name).await {
             Err(error) if status(&error) == Some(404) => Ok(None),
             found => {
-                let found = found.doing(|| format!("look for the image {name}"))?;
+                let found = found.with_context(|| format!("look for the image {name}"))?;
                 let root = self.engine.facts.local.then(|| PathBuf::from(&self.engine.facts.root));
                 Ok(Some(Found { id: found.id.unwrap_or_default(), root }))
             }

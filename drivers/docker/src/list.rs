@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use kcl_driver_api::{MachineInfo, MachineSpec, Power, Result};
 
 use crate::Context;
-use crate::engine::{Doing, Engine, status};
+use crate::engine::{Engine, EngineContext as _, status};
 use crate::names::{CLUSTER, HALF_MADE, HOME, MACHINE, MachineNames, SPEC, labelled};
 
 /// All machines of a cluster or of all clusters of the home, in the order of their names.
@@ -35,7 +35,7 @@ pub(crate) async fn exists(engine: &Engine, names: &MachineNames) -> Result<bool
 
 async fn of_labels(engine: &Engine, labels: &HashMap<String, String>) -> Result<Vec<MachineInfo>> {
     let volumes = ListVolumesOptionsBuilder::default().filters(&labelled(labels)).build();
-    let volumes = async { engine.docker.list_volumes(Some(volumes)).await.doing(|| "list volumes") };
+    let volumes = async { engine.docker.list_volumes(Some(volumes)).await.with_context(|| "list volumes") };
     let (containers, volumes) = futures::try_join!(containers(engine, labels), volumes)?;
     let mut machines = BTreeMap::new();
     // Volumes without a container are left of a creation or deletion that was cut off.
@@ -61,7 +61,7 @@ async fn of_labels(engine: &Engine, labels: &HashMap<String, String>) -> Result<
 /// The containers with these labels, running or not.
 pub(crate) async fn containers(engine: &Engine, labels: &HashMap<String, String>) -> Result<Vec<ContainerSummary>> {
     let options = ListContainersOptionsBuilder::default().all(true).filters(&labelled(labels)).build();
-    engine.docker.list_containers(Some(options)).await.doing(|| "list containers")
+    engine.docker.list_containers(Some(options)).await.with_context(|| "list containers")
 }
 
 fn key(labels: &HashMap<String, String>) -> Option<(String, String)> {
@@ -95,7 +95,7 @@ async fn of_container(engine: &Engine, container: ContainerSummary) -> Result<Op
 
 /// A machine that is not to be started again is on its way to end: [`crate::power::off`] says so first.
 async fn running(engine: &Engine, id: &str) -> Result<Power> {
-    let found = engine.docker.inspect_container(id, None).await.if_there(|| format!("inspect the container {id}"))?;
+    let found = engine.docker.inspect_container(id, None).await.if_found(|| format!("inspect the container {id}"))?;
     let policy = found.and_then(|found| found.host_config?.restart_policy?.name);
     Ok(match policy {
         Some(RestartPolicyNameEnum::UNLESS_STOPPED) => Power::Running,
@@ -111,6 +111,6 @@ pub(crate) async fn until_removed(engine: &Engine, id: &str) -> Result<()> {
         // It ended with another code than 0, or it was gone already.
         Err(bollard::errors::Error::DockerContainerWaitError { .. }) => Ok(()),
         Err(error) if status(&error) == Some(404) => Ok(()),
-        result => result.doing(|| format!("wait for the removal of the container {id}")).map(|_| ()),
+        result => result.with_context(|| format!("wait for the removal of the container {id}")).map(|_| ()),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, File, Machine, MachineInfo, Result};
+use kcl_driver_local::task::run_exclusively;
 
 use crate::Context;
 use crate::console;
@@ -14,7 +15,6 @@ use crate::files;
 use crate::list;
 use crate::names::MachineNames;
 use crate::power;
-use kcl_driver_local::turn::in_turn;
 
 /// A machine of which there is something.
 pub(crate) struct DockerMachine {
@@ -46,12 +46,13 @@ impl Machine for DockerMachine {
 
     async fn power_on(&self) -> Result<()> {
         let (context, names) = (self.context.clone(), self.names.clone());
-        in_turn(self.names.container(), async move { power::on(context.engine().await?, &names).await }).await
+        run_exclusively(self.names.container(), async move { power::on(context.engine().await?, &names).await }).await
     }
 
     async fn power_off(&self, grace: Duration) -> Result<()> {
         let (context, names) = (self.context.clone(), self.names.clone());
-        in_turn(self.names.container(), async move { power::off(context.engine().await?, &names, grace).await }).await
+        run_exclusively(self.names.container(), async move { power::off(context.engine().await?, &names, grace).await })
+            .await
     }
 
     async fn exec(&self, request: Exec) -> Result<ExecOutput> {
@@ -60,7 +61,11 @@ impl Machine for DockerMachine {
 
     async fn put(&self, files: &[File]) -> Result<()> {
         let (context, names, files) = (self.context.clone(), self.names.clone(), files.to_vec());
-        in_turn(self.names.container(), async move { files::put(context.engine().await?, &names, &files).await }).await
+        run_exclusively(
+            self.names.container(),
+            async move { files::put(context.engine().await?, &names, &files).await },
+        )
+        .await
     }
 
     async fn get(&self, path: &Path) -> Result<Vec<u8>> {

@@ -12,7 +12,7 @@ use rtnetlink::packet_route::link::LinkAttribute;
 
 use crate::Context;
 use crate::container::INTERFACE;
-use crate::engine::{Doing, Engine, status};
+use crate::engine::{Engine, EngineContext as _, status};
 use crate::image;
 use crate::names::ClusterNames;
 use crate::subnet::{self, Taken};
@@ -38,7 +38,7 @@ pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Ipv4Net>
 /// All that a network of the cluster could collide with, other than by itself and by the bridge that it is to join.
 pub(crate) async fn taken(engine: &Engine, names: &ClusterNames, bridge: Option<&str>) -> Result<Vec<Taken>> {
     let own = names.network();
-    let networks = engine.docker.list_networks(None::<ListNetworksOptions>).await.doing(|| "list networks")?;
+    let networks = engine.docker.list_networks(None::<ListNetworksOptions>).await.with_context(|| "list networks")?;
     let mut taken = Vec::new();
     for network in networks.into_iter().filter(|network| network.name.as_ref() != Some(&own)) {
         let by = format!("the engine's network {}", network.name.unwrap_or_default());
@@ -64,7 +64,7 @@ fn route_table() -> String {
 async fn find(engine: &Engine, names: &ClusterNames) -> Result<Option<NetworkInspect>> {
     let name = names.network();
     let found = engine.docker.inspect_network(&name, None::<InspectNetworkOptions>).await;
-    found.if_there(|| format!("inspect the network {name}"))
+    found.if_found(|| format!("inspect the network {name}"))
 }
 
 fn ipam_of(network: &NetworkInspect) -> Option<&IpamConfig> {
@@ -122,7 +122,7 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
                 ..NetworkCreateRequest::default()
             };
             let made = engine.docker.create_network(request).await;
-            made.doing(|| format!("make the network {name} ({subnet})")).map_err(explained)?;
+            made.with_context(|| format!("make the network {name} ({subnet})")).map_err(explained)?;
             mtu
         }
     };
@@ -195,6 +195,6 @@ async fn remove(engine: &Engine, name: &str) -> Result<()> {
                 format!("the network {name} is in use by containers that are no machines of the cluster: {error}");
             Err(Error::new(ErrorKind::Conflict, message).hint(format!("see which with: docker network inspect {name}")))
         }
-        result => result.if_there(|| format!("remove the network {name}")).map(|_| ()),
+        result => result.if_found(|| format!("remove the network {name}")).map(|_| ()),
     }
 }

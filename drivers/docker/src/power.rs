@@ -8,7 +8,7 @@ use kcl_driver_api::{Error, ErrorKind, Result};
 
 use crate::console;
 use crate::container;
-use crate::engine::{Doing, Engine};
+use crate::engine::{Engine, EngineContext as _};
 use crate::names::MachineNames;
 
 /// Starts the machine and returns when its first process runs.
@@ -20,7 +20,7 @@ pub(crate) async fn on(engine: &Engine, names: &MachineNames) -> Result<()> {
     }
     let before = console::last_mark(engine, &name).await?;
     start_again(engine, &name, true).await?;
-    if let Err(error) = engine.docker.start_container(&name, None).await.doing(what) {
+    if let Err(error) = engine.docker.start_container(&name, None).await.with_context(what) {
         start_again(engine, &name, false).await?;
         return Err(explained(error));
     }
@@ -58,7 +58,11 @@ pub(crate) async fn off(engine: &Engine, names: &MachineNames, grace: Duration) 
     // A part of a second is a second: none would be no grace at all.
     let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
     let options = StopContainerOptionsBuilder::default().t(i32::try_from(seconds).unwrap_or(i32::MAX)).build();
-    engine.docker.stop_container(&name, Some(options)).await.doing(|| format!("power off machine {}", names.name))?;
+    engine
+        .docker
+        .stop_container(&name, Some(options))
+        .await
+        .with_context(|| format!("power off machine {}", names.name))?;
     if updates_what_runs(engine) { Ok(()) } else { start_again(engine, &name, false).await }
 }
 
@@ -72,7 +76,7 @@ fn updates_what_runs(engine: &Engine) -> bool {
 /// Whether a machine runs, or is about to.
 pub(crate) async fn running(engine: &Engine, names: &MachineNames) -> Result<bool> {
     let found = engine.docker.inspect_container(&names.container(), None).await;
-    let found = found.if_there(|| format!("inspect the container of {}", names.name))?.ok_or_else(|| broken(names))?;
+    let found = found.if_found(|| format!("inspect the container of {}", names.name))?.ok_or_else(|| broken(names))?;
     let state = found.state.unwrap_or_default();
     Ok(state.running.unwrap_or(false) || state.restarting.unwrap_or(false))
 }
@@ -85,5 +89,9 @@ pub(crate) fn broken(names: &MachineNames) -> Error {
 
 async fn start_again(engine: &Engine, container: &str, again: bool) -> Result<()> {
     let update = ContainerUpdateBody { restart_policy: Some(container::restart(again)), ..Default::default() };
-    engine.docker.update_container(container, update).await.doing(|| format!("set the restart policy of {container}"))
+    engine
+        .docker
+        .update_container(container, update)
+        .await
+        .with_context(|| format!("set the restart policy of {container}"))
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_driver_api::{Error, ErrorKind, MachineInfo, MachineSpec, Result};
+use kcl_driver_local::storage;
+use kcl_driver_local::task::blocking;
 use kcl_driver_vm::accelerator::{self, Accelerator};
 use kcl_driver_vm::images::Images;
 use kcl_driver_vm::preflight::Host;
-use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames, blocking, channel, document, network, power};
+use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames, channel, network, power};
 use virt::domain::Domain;
 use virt::sys;
 
@@ -134,8 +136,8 @@ impl Context {
         {
             return Ok(());
         }
-        document::remove_tree(&names.run)?;
-        document::make_private_directory(&names.run)?;
+        storage::remove_tree(&names.run)?;
+        storage::make_private_directory(&names.run)?;
         let domain = self.define(&connection, names, spec)?;
         // A memory that somebody had saved is of another boot.
         let started = domain.create_with_flags(sys::VIR_DOMAIN_START_FORCE_BOOT);

@@ -25,10 +25,12 @@ use kcl_driver_api::{
     Capabilities, Driver, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network,
     NetworkSpec, PreflightRequest, Reach, Result,
 };
+use kcl_driver_local::storage;
+use kcl_driver_local::task::{blocking, run_exclusively};
 pub use kcl_driver_vm::GuestFiles;
 use kcl_driver_vm::images::Images;
 use kcl_driver_vm::network as segment;
-use kcl_driver_vm::{Layout, VirtualMachine, blocking, clear, document, in_turn};
+use kcl_driver_vm::{Layout, VirtualMachine, clear};
 
 use connection::{Scope, Uri};
 use context::Context;
@@ -146,7 +148,7 @@ impl Driver for LibvirtDriver {
             kcl_driver_vm::create(&of_machine, &context.images, &wanted)?;
             context.define(&context.connect()?, &of_machine, &wanted).map(drop)
         };
-        in_turn(names.dir.display(), blocking(make)).await?;
+        run_exclusively(names.dir.display(), blocking(make)).await?;
         self.machine(&spec.cluster, &spec.name).await
     }
 
@@ -172,7 +174,7 @@ impl Driver for LibvirtDriver {
         let delete = async move {
             let names = of_machine.clone();
             // First, so that what is left if this is cut off is seen as broken and not as a machine.
-            blocking(move || document::remove_file(&names.spec_file())).await?;
+            blocking(move || storage::remove_file(&names.spec_file())).await?;
             clear(&*context, &of_machine).await?;
             blocking(move || {
                 context.undefine(&of_machine)?;
@@ -180,6 +182,6 @@ impl Driver for LibvirtDriver {
             })
             .await
         };
-        in_turn(names.dir.display(), delete).await
+        run_exclusively(names.dir.display(), delete).await
     }
 }

@@ -1,10 +1,10 @@
 //! What drivers share, whatever their machines are: documents on disk that are whole or not there, blocking work off the
 //! async threads, changes of a machine that take turns, the ends of processes, and networks that are free.
 
-pub mod disk;
-pub mod doing;
+pub mod context;
 pub mod lock;
 pub mod names;
 pub mod process;
+pub mod storage;
 pub mod subnet;
-pub mod turn;
+pub mod task;

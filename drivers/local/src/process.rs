@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getppid};
 
-use crate::doing::Doing;
+use crate::context::Context as _;
 
 /// Waits for the end of the process `pid`, which `fd` stands for; false if it did not end in time.
 pub fn wait(fd: &OwnedFd, pid: i32, limit: Duration) -> Result<bool> {
@@ -26,7 +26,7 @@ pub fn wait(fd: &OwnedFd, pid: i32, limit: Duration) -> Result<bool> {
             Ok(0) if left.is_zero() => return Ok(false),
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(true),
-            Err(error) => return Err(error).doing(|| format!("wait for process {pid}")),
+            Err(error) => return Err(error).with_context(|| format!("wait for process {pid}")),
         }
     }
 }

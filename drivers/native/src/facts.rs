@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kcl_driver_api::{PreflightRequest, Result};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::task::blocking;
+use kcl_driver_oci::cgroup;
+use kcl_driver_oci::host;
+use kcl_driver_oci::measures::{Usage, controllers, inotify, meminfo};
+use kcl_driver_oci::netlink::Taken;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
 use crate::Context;
-use crate::cgroup;
-use crate::doing::{Doing, blocking};
-use crate::host;
-use crate::measures::{Usage, controllers, inotify, meminfo};
-use crate::netlink::Taken;
 use crate::network;
 use crate::probe::{self, Problem};
 
@@ -71,8 +72,8 @@ fn look(context: &Context, taken: Vec<Taken>, bridge: String) -> Result<Facts> {
     let mountinfo = cgroup::mountinfo()?;
     let home = context.layout.home.clone();
     let existing = home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/")).to_owned();
-    let space = statvfs(&existing).doing(|| format!("look for free space in {}", existing.display()))?;
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).doing(|| "read the limit of open files")?;
+    let space = statvfs(&existing).with_context(|| format!("look for free space in {}", existing.display()))?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).with_context(|| "read the limit of open files")?;
     let capabilities = host::bounding_set(&status);
     let (instances, watches) = inotify(Path::new("/proc"));
     // Only root can try.
@@ -103,9 +104,9 @@ fn look(context: &Context, taken: Vec<Taken>, bridge: String) -> Result<Facts> {
 }
 
 fn read(path: &str) -> Result<String> {
-    fs::read_to_string(path).doing(|| format!("read {path}"))
+    fs::read_to_string(path).with_context(|| format!("read {path}"))
 }
 
 fn number(path: &str) -> Result<u64> {
-    read(path)?.trim().parse().doing(|| format!("read a number from {path}"))
+    read(path)?.trim().parse().with_context(|| format!("read a number from {path}"))
 }

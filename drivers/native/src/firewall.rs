@@ -6,11 +6,10 @@ use std::process::{Command, Output, Stdio};
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{PublishedPort, Result};
+use kcl_driver_local::context::Context as _;
 use kcl_driver_local::process::tie;
-
-use crate::doing::Doing;
-use crate::layout::ClusterNames;
-use crate::nft::{check, delete_table, nft};
+use kcl_driver_oci::layout::ClusterNames;
+use kcl_driver_oci::nft::{check, delete_table, nft};
 
 /// Masquerades what leaves the cluster's network, and leads published ports to their machines, by a table of ours that is
 /// replaced as a whole. What stays on the bridge is left alone, also where br_netfilter shows bridged packets to this
@@ -65,7 +64,7 @@ pub(crate) fn ensure(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published],
     if !ports.is_empty() {
         // Else the kernel refuses to send from 127.0.0.1 over the bridge, before its address is changed (ip-sysctl.rst).
         let path = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", names.bridge);
-        std::fs::write(&path, "1").doing(|| format!("write {path}"))?;
+        std::fs::write(&path, "1").with_context(|| format!("write {path}"))?;
     }
     let Some(iptables) = iptables() else { return Ok(()) };
     if !drops_forwarded(&iptables)? {
@@ -118,7 +117,7 @@ fn iptables() -> Option<std::path::PathBuf> {
 fn run(command: &mut Command) -> Result<Output> {
     tie(command);
     let output = command.stdin(Stdio::null()).output();
-    output.doing(|| format!("run {}", command.get_program().to_string_lossy()))
+    output.with_context(|| format!("run {}", command.get_program().to_string_lossy()))
 }
 
 #[cfg(test)]
@@ -126,7 +125,7 @@ mod tests {
     use kcl_driver_api::Protocol;
 
     use super::*;
-    use crate::layout::Layout;
+    use kcl_driver_oci::layout::Layout;
 
     #[test]
     fn a_table_of_our_own_replaced_as_a_whole() {

@@ -21,13 +21,10 @@ use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
     PreflightRequest, Reach, Result,
 };
-
-use kcl_driver_oci::{
-    access, cgroup, config, create, delete, disk, doing, exec, host, host_mounts, layout, list, measures, netlink, nft,
-    process, run, try_out, turn,
-};
-
-use crate::layout::Layout;
+use kcl_driver_local::storage;
+use kcl_driver_local::task::{blocking, run_exclusively};
+use kcl_driver_oci::layout::Layout;
+use kcl_driver_oci::{create, delete, host, layout, list};
 
 /// What the driver is given.
 #[derive(Clone, Debug)]
@@ -106,8 +103,8 @@ impl Driver for NativeDriver {
             if create::is_half_made(&of_machine) {
                 remove(&context, &of_machine).await?;
             }
-            doing::blocking(move || {
-                let there = disk::read::<MachineSpec>(&of_machine.spec_file())?;
+            blocking(move || {
+                let there = storage::read::<MachineSpec>(&of_machine.spec_file())?;
                 if there.is_none() {
                     network::free(&wanted.ports)?;
                 }
@@ -116,7 +113,7 @@ impl Driver for NativeDriver {
             })
             .await
         };
-        let published = turn::in_turn(names.dir.display(), make).await?;
+        let published = run_exclusively(names.dir.display(), make).await?;
         // Those that were there are led to it with its network.
         if published != spec.ports {
             network::publish(&self.context, &spec.cluster).await?;
@@ -126,7 +123,7 @@ impl Driver for NativeDriver {
 
     async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
         let (context, cluster) = (self.context.clone(), cluster.map(str::to_owned));
-        doing::blocking(move || list::list(&context.layout, cluster.as_deref())).await
+        blocking(move || list::list(&context.layout, cluster.as_deref())).await
     }
 
     async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
@@ -136,7 +133,7 @@ impl Driver for NativeDriver {
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
         let names = self.context.layout.machine(cluster, name)?;
         let (context, of_machine) = (self.context.clone(), names.clone());
-        turn::in_turn(names.dir.display(), async move { remove(&context, &of_machine).await }).await
+        run_exclusively(names.dir.display(), async move { remove(&context, &of_machine).await }).await
     }
 }
 
@@ -145,5 +142,5 @@ async fn remove(context: &Arc<Context>, names: &layout::MachineNames) -> Result<
     delete::begin(names)?;
     power::clear(context, names).await?;
     let names = names.clone();
-    doing::blocking(move || delete::end(&names)).await
+    blocking(move || delete::end(&names)).await
 }

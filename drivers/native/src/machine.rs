@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, File, HostMount, Machine, MachineInfo, MachineSpec, Result};
+use kcl_driver_local::task::{blocking, run_exclusively};
+use kcl_driver_oci::access;
+use kcl_driver_oci::exec;
+use kcl_driver_oci::host_mounts;
+use kcl_driver_oci::layout::MachineNames;
+use kcl_driver_oci::list;
 
 use crate::Context;
-use crate::access;
-use crate::doing::blocking;
-use crate::exec;
-use crate::host_mounts;
-use crate::layout::MachineNames;
-use crate::list;
 use crate::power;
-use crate::turn::in_turn;
 
 /// A machine whose directory exists.
 pub(crate) struct NativeMachine {
@@ -58,12 +57,12 @@ impl Machine for NativeMachine {
 
     async fn power_on(&self) -> Result<()> {
         let (context, names, spec) = (self.context.clone(), self.names.clone(), self.spec().await?);
-        in_turn(self.names.dir.display(), async move { power::on(&context, &names, spec).await }).await
+        run_exclusively(self.names.dir.display(), async move { power::on(&context, &names, spec).await }).await
     }
 
     async fn power_off(&self, grace: Duration) -> Result<()> {
         let (context, names) = (self.context.clone(), self.names.clone());
-        in_turn(self.names.dir.display(), async move { power::off(&context, &names, grace).await }).await
+        run_exclusively(self.names.dir.display(), async move { power::off(&context, &names, grace).await }).await
     }
 
     async fn exec(&self, request: Exec) -> Result<ExecOutput> {
@@ -72,7 +71,7 @@ impl Machine for NativeMachine {
 
     async fn put(&self, files: &[File]) -> Result<()> {
         let (names, files) = (self.names.clone(), files.to_vec());
-        in_turn(self.names.dir.display(), blocking(move || access::put(&names, &files))).await
+        run_exclusively(self.names.dir.display(), blocking(move || access::put(&names, &files))).await
     }
 
     async fn get(&self, path: &Path) -> Result<Vec<u8>> {
@@ -82,7 +81,7 @@ impl Machine for NativeMachine {
 
     async fn set_mounts(&self, mounts: &[HostMount]) -> Result<()> {
         let (names, mounts) = (self.names.clone(), mounts.to_vec());
-        in_turn(self.names.dir.display(), blocking(move || host_mounts::set(&names, &mounts))).await
+        run_exclusively(self.names.dir.display(), blocking(move || host_mounts::set(&names, &mounts))).await
     }
 
     async fn console(&self) -> Result<Vec<u8>> {

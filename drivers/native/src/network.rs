@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, PublishedPort, Result};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
+use kcl_driver_local::task::blocking;
+use kcl_driver_oci::cgroup;
+use kcl_driver_oci::layout::Layout;
+use kcl_driver_oci::list::directories;
+use kcl_driver_oci::netlink::{Netlink, Taken};
 
 use crate::Context;
-use crate::cgroup;
-use crate::disk;
-use crate::doing::{Doing, blocking};
 use crate::firewall::{self, Published};
-use crate::layout::Layout;
-use crate::list::directories;
-use crate::netlink::{Netlink, Taken};
 use crate::subnet;
 
 /// The MTU where the host has no default route: Ethernet's.
@@ -34,7 +35,7 @@ const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Ipv4Net> {
     let names = context.layout.cluster(cluster)?;
     let file = names.network_file();
-    if let Some(spec) = blocking(move || disk::read::<NetworkSpec>(&file)).await? {
+    if let Some(spec) = blocking(move || storage::read::<NetworkSpec>(&file)).await? {
         return Ok(spec.subnet);
     }
     let taken = taken(context, cluster).await?;
@@ -65,13 +66,13 @@ fn held_by_others(layout: &Layout, cluster: &str) -> Result<Vec<Taken>> {
     for other in directories(&layout.clusters())?.into_iter().filter(|other| other != cluster) {
         let Ok(names) = layout.cluster(&other) else { continue };
         let by = format!("cluster {other}");
-        if let Some(spec) = disk::read::<NetworkSpec>(&names.network_file())? {
+        if let Some(spec) = storage::read::<NetworkSpec>(&names.network_file())? {
             held.push(Taken { net: spec.subnet, by: by.clone(), link: Some(names.bridge.clone()) });
         }
         for name in directories(&names.nodes())? {
             let Ok(machine) = layout.machine(&other, &name) else { continue };
             // A broken machine holds no address.
-            if let Ok(Some(spec)) = disk::read::<MachineSpec>(&machine.spec_file()) {
+            if let Ok(Some(spec)) = storage::read::<MachineSpec>(&machine.spec_file()) {
                 held.push(Taken { net: spec.address.into(), by: by.clone(), link: Some(names.bridge.clone()) });
             }
         }
@@ -107,10 +108,10 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
         let _lock = lock;
         firewall::ensure(&names, subnet, &published(&context, &document.cluster)?, context.rootfs.as_deref())?;
         forward(&context.layout.run)?;
-        disk::make_private_directory(&names.runc_root())?;
-        disk::make_private_directory(&names.dir)?;
-        if disk::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
-            disk::write(&names.network_file(), &document)?;
+        storage::make_private_directory(&names.runc_root())?;
+        storage::make_private_directory(&names.dir)?;
+        if storage::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
+            storage::write(&names.network_file(), &document)?;
         }
         Ok(())
     })
@@ -144,7 +145,7 @@ pub(crate) async fn publish(context: &Arc<Context>, cluster: &str) -> Result<()>
     let (context, cluster) = (context.clone(), cluster.to_owned());
     blocking(move || {
         let _lock = lock;
-        let Some(spec) = disk::read::<NetworkSpec>(&names.network_file())? else { return Ok(()) };
+        let Some(spec) = storage::read::<NetworkSpec>(&names.network_file())? else { return Ok(()) };
         firewall::ensure(&names, spec.subnet, &published(&context, &cluster)?, context.rootfs.as_deref())
     })
     .await
@@ -156,7 +157,7 @@ fn published(context: &Context, cluster: &str) -> Result<Vec<Published>> {
     for name in directories(&context.layout.cluster(cluster)?.nodes())? {
         // A broken machine has none.
         let Ok(machine) = context.layout.machine(cluster, &name) else { continue };
-        let Ok(Some(spec)) = disk::read::<MachineSpec>(&machine.spec_file()) else { continue };
+        let Ok(Some(spec)) = storage::read::<MachineSpec>(&machine.spec_file()) else { continue };
         all.extend(spec.ports.iter().map(|port| Published { machine: spec.address, port: *port }));
     }
     Ok(all)
@@ -177,13 +178,13 @@ pub(crate) async fn delete(context: &Arc<Context>, cluster: &str) -> Result<()> 
             restore_forwarding(&context.layout.run)?;
         }
         cgroup::remove_cluster(&names)?;
-        disk::remove_tree(&names.run)?;
-        disk::remove_file(&names.network_file())?;
-        disk::remove_if_empty(&names.nodes())?;
+        storage::remove_tree(&names.run)?;
+        storage::remove_file(&names.network_file())?;
+        storage::remove_if_empty(&names.nodes())?;
         if context.layout.home.is_dir() {
-            crate::try_out::sweep(&context.layout.home).doing(|| "remove what a probe left")?;
+            kcl_driver_oci::try_out::sweep(&context.layout.home).with_context(|| "remove what a probe left")?;
         }
-        disk::remove_if_empty(&names.dir)
+        storage::remove_if_empty(&names.dir)
     })
     .await
 }
@@ -192,11 +193,11 @@ pub(crate) async fn delete(context: &Arc<Context>, cluster: &str) -> Result<()> 
 async fn lock(context: &Arc<Context>) -> Result<File> {
     let run = context.layout.run.clone();
     blocking(move || {
-        disk::make_private_directory(&run)?;
+        storage::make_private_directory(&run)?;
         let path = run.join("lock");
         let file = File::options().create(true).write(true).truncate(false).open(&path);
-        let file = file.doing(|| format!("open {}", path.display()))?;
-        file.lock().doing(|| format!("lock {}", path.display()))?;
+        let file = file.with_context(|| format!("open {}", path.display()))?;
+        file.lock().with_context(|| format!("lock {}", path.display()))?;
         Ok(file)
     })
     .await
@@ -204,20 +205,20 @@ async fn lock(context: &Arc<Context>) -> Result<File> {
 
 /// Lets the host forward packets, and remembers that it did not.
 fn forward(run: &Path) -> Result<()> {
-    let now = fs::read_to_string(IP_FORWARD).doing(|| format!("read {IP_FORWARD}"))?;
+    let now = fs::read_to_string(IP_FORWARD).with_context(|| format!("read {IP_FORWARD}"))?;
     if now.trim() == "0" {
         let mark = mark(run);
-        fs::write(&mark, now).doing(|| format!("write {}", mark.display()))?;
-        fs::write(IP_FORWARD, "1").doing(|| "set net.ipv4.ip_forward to 1")?;
+        fs::write(&mark, now).with_context(|| format!("write {}", mark.display()))?;
+        fs::write(IP_FORWARD, "1").with_context(|| "set net.ipv4.ip_forward to 1")?;
     }
     Ok(())
 }
 
 fn restore_forwarding(run: &Path) -> Result<()> {
     if let Ok(before) = fs::read_to_string(mark(run)) {
-        fs::write(IP_FORWARD, before.trim()).doing(|| format!("set net.ipv4.ip_forward to {before}"))?;
+        fs::write(IP_FORWARD, before.trim()).with_context(|| format!("set net.ipv4.ip_forward to {before}"))?;
     }
-    disk::remove_file(&mark(run))
+    storage::remove_file(&mark(run))
 }
 
 /// On the tmpfs, so that it ends with the setting it speaks of.

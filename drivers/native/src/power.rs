@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result};
+use kcl_driver_local::task::blocking;
+use kcl_driver_oci::config::Attachment;
+use kcl_driver_oci::layout::MachineNames;
+use kcl_driver_oci::netlink::{self, Netlink};
+use kcl_driver_oci::process::Process;
+use kcl_driver_oci::run;
 
 use crate::Context;
-use crate::config::Attachment;
-use crate::doing::blocking;
-use crate::layout::MachineNames;
-use crate::netlink::{self, Netlink};
 use crate::network::INTERFACE;
-use crate::process::Process;
-use crate::run;
 
 /// Starts the machine and returns when its first process runs.
 pub(crate) async fn on(context: &Arc<Context>, names: &MachineNames, spec: MachineSpec) -> Result<()> {

@@ -1,10 +1,10 @@
 //! Judging the host: everything that stands in the way, all at once, each with the command that mends it. Pure.
 
 use kcl_driver_api::{Finding, PreflightRequest, Severity};
+use kcl_driver_oci::host;
+use kcl_driver_oci::measures::Usage;
 
 use crate::facts::Facts;
-use crate::host;
-use crate::measures::Usage;
 use crate::subnet;
 
 /// inotify watches that a node needs.

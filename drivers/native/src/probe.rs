@@ -3,19 +3,20 @@
 use std::path::Path;
 
 use kcl_driver_api::Error;
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::task::in_own_thread;
+use kcl_driver_oci::netlink::Netlink;
+use kcl_driver_oci::nft;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::doing::{Doing, in_own_thread};
-use crate::netlink::Netlink;
-use crate::nft;
-pub(crate) use crate::try_out::{Problem, overlay, problem};
+pub(crate) use kcl_driver_oci::try_out::{Problem, overlay, problem};
 
 /// Makes a bridge with a link in it, and a table that masquerades.
 pub(crate) fn network(rootfs: Option<&Path>) -> (Problem, Problem) {
     let tried = in_own_thread(|| {
-        unshare(CloneFlags::CLONE_NEWNET).doing(|| "make a network namespace")?;
+        unshare(CloneFlags::CLONE_NEWNET).with_context(|| "make a network namespace")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        let links = runtime.doing(|| "start a runtime")?.block_on(async {
+        let links = runtime.with_context(|| "start a runtime")?.block_on(async {
             let netlink = Netlink::connect()?;
             let net = |text: &str| text.parse().map_err(|error| Error::engine(format!("{text}: {error}")));
             let bridge = netlink.ensure_bridge("kcl-probe", [2, 0, 0, 0, 0, 1], net("192.0.2.1/24")?, 1500).await?;

@@ -2,8 +2,7 @@
 
 use ipnet::Ipv4Net;
 use kcl_driver_local::subnet::{self, overlap};
-
-use crate::netlink::Taken;
+use kcl_driver_oci::netlink::Taken;
 
 /// Who has addresses of a network already, other than by the link `own`.
 pub(crate) fn collisions<'a>(

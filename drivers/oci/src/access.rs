@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use kcl_driver_api::{Error, ErrorKind, File, MachineSpec, Result};
+use kcl_driver_local::storage;
 
-use crate::disk;
 use crate::files;
 use crate::layout::MachineNames;
 use crate::mounts;
@@ -17,7 +17,7 @@ pub fn spec(names: &MachineNames) -> Result<MachineSpec> {
         let message = format!("the creation or deletion of machine {} was cut off", names.name);
         Error::new(ErrorKind::State, message).hint("delete it")
     };
-    disk::read(&names.spec_file())?.ok_or_else(broken)
+    storage::read(&names.spec_file())?.ok_or_else(broken)
 }
 
 /// Writes files into it, each whole or not at all.

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kcl_driver_api::{Error, Result};
+use kcl_driver_local::context::Context as _;
 use nix::errno::Errno;
 
-use crate::doing::Doing;
 use crate::layout::{ClusterNames, MachineNames};
 use crate::process;
 
@@ -36,7 +36,7 @@ fn groups(names: &MachineNames) -> Result<Vec<PathBuf>> {
 
 /// What is mounted, as proc_pid_mountinfo(5) has it.
 pub fn mountinfo() -> Result<String> {
-    fs::read_to_string("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo")
+    fs::read_to_string("/proc/self/mountinfo").with_context(|| "read /proc/self/mountinfo")
 }
 
 /// Makes the machine's group in every hierarchy, so that none who removes empty groups takes the ones above away
@@ -45,7 +45,7 @@ pub fn reserve(names: &MachineNames) -> Result<()> {
     let ours = Path::new("kcl").join(&names.cluster.hash).join(&names.name);
     for root in hierarchies(&mountinfo()?) {
         let group = root.join(&ours);
-        fs::create_dir_all(&group).doing(|| format!("make the control group {}", group.display()))?;
+        fs::create_dir_all(&group).with_context(|| format!("make the control group {}", group.display()))?;
     }
     Ok(())
 }
@@ -94,7 +94,9 @@ pub fn remove_cluster(names: &ClusterNames) -> Result<()> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // Another cluster's groups are in it.
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
-                Err(error) => return Err(error).doing(|| format!("remove the control group {}", group.display())),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("remove the control group {}", group.display()));
+                }
             }
         }
     }
@@ -107,7 +109,7 @@ fn collect(group: &Path, pids: &mut Vec<i32>) -> Result<()> {
         // 0: of another PID namespace, which we cannot name.
         Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid != 0)),
         Err(error) if is_gone(&error) || error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {}
-        Err(error) => return Err(error).doing(|| format!("read the processes of {}", group.display())),
+        Err(error) => return Err(error).with_context(|| format!("read the processes of {}", group.display())),
     }
     children(group)?.iter().try_for_each(|child| collect(child, pids))
 }
@@ -122,7 +124,7 @@ fn remove(groups: &[PathBuf]) -> Result<Option<PathBuf>> {
             Ok(()) => {}
             Err(error) if is_gone(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(Some(group.clone())),
-            Err(error) => return Err(error).doing(|| format!("remove the control group {}", group.display())),
+            Err(error) => return Err(error).with_context(|| format!("remove the control group {}", group.display())),
         }
     }
     Ok(None)
@@ -132,7 +134,7 @@ fn children(group: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(group) {
         Ok(entries) => entries,
         Err(error) if is_gone(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(error).doing(|| format!("read {}", group.display())),
+        Err(error) => return Err(error).with_context(|| format!("read {}", group.display())),
     };
     Ok(entries
         .flatten()

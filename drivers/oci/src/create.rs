@@ -4,16 +4,16 @@ use std::fs;
 use std::path::Path;
 
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 
-use crate::disk;
-use crate::doing::Doing;
 use crate::layout::MachineNames;
 use crate::seed::{self, Copied};
 
 /// Makes the machine, or takes over changes to the specification of one that is there. What [`is_half_made`] has to be
 /// deleted before.
 pub fn create(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
-    match disk::read::<MachineSpec>(&names.spec_file())? {
+    match storage::read::<MachineSpec>(&names.spec_file())? {
         Some(there) if there == *spec => Ok(()),
         Some(there) => change(names, &there, spec),
         None => make(names, spec),
@@ -26,23 +26,23 @@ pub fn is_half_made(names: &MachineNames) -> bool {
 }
 
 fn make(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
-    disk::make_private_directory(&names.dir)?;
+    storage::make_private_directory(&names.dir)?;
     for directory in [names.work(), names.rootfs(), names.dir.join("volumes")] {
-        disk::make_private_directory(&directory)?;
+        storage::make_private_directory(&directory)?;
     }
     // The machine's "/" looks like the directory that lies on top.
     let upper = names.upper();
-    disk::make_private_directory(&upper)?;
-    let meta = fs::metadata(&spec.rootfs).doing(|| format!("read {}", spec.rootfs.display()))?;
+    storage::make_private_directory(&upper)?;
+    let meta = fs::metadata(&spec.rootfs).with_context(|| format!("read {}", spec.rootfs.display()))?;
     seed::keep_attributes(&spec.rootfs, &upper, &meta)
-        .doing(|| format!("set the attributes of {}", upper.display()))?;
+        .with_context(|| format!("set the attributes of {}", upper.display()))?;
     for volume in &spec.volumes {
         lay_volume(names, spec, volume)?;
     }
     for tree in &spec.trees {
         lay_tree(names, spec, &tree.source, &tree.target, &tree.usage)?;
     }
-    disk::write(&names.spec_file(), spec)
+    storage::write(&names.spec_file(), spec)
 }
 
 /// Takes over what may change: it holds from the next power-on. What is new is laid down, what was stays.
@@ -53,7 +53,7 @@ fn change(names: &MachineNames, there: &MachineSpec, spec: &MachineSpec) -> Resu
     for tree in spec.trees.iter().filter(|tree| there.trees.iter().all(|old| old.target != tree.target)) {
         lay_tree(names, spec, &tree.source, &tree.target, &tree.usage)?;
     }
-    disk::write(&names.spec_file(), spec)
+    storage::write(&names.spec_file(), spec)
 }
 
 /// A volume starts with what the root file system has in its place.
@@ -85,7 +85,7 @@ fn lay_tree(names: &MachineNames, spec: &MachineSpec, source: &Path, target: &Pa
         }
         seed::make_parents(&spec.rootfs, &names.upper(), relative)?;
     } else if let Some(parent) = backing.parent() {
-        fs::create_dir_all(parent).doing(|| format!("make {}", parent.display()))?;
+        fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
     }
     seed::lay(source, &backing, Copied::Endings(copied))
 }

@@ -1,24 +1,24 @@
 //! Deleting a machine, in whatever state it is. Nothing of it needs to be whole, or there at all.
 
 use kcl_driver_api::Result;
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use crate::cgroup;
-use crate::disk;
-use crate::doing::Doing;
 use crate::layout::MachineNames;
 use crate::mounts;
 
 /// First, so that what is left if the deletion is cut off is seen as broken and not as a machine.
 pub fn begin(names: &MachineNames) -> Result<()> {
-    disk::remove_file(&names.spec_file())
+    storage::remove_file(&names.spec_file())
 }
 
 /// Last: the directory of a machine of which nothing runs any more.
 pub fn end(names: &MachineNames) -> Result<()> {
     unmount_below(names)?;
-    disk::remove_tree(&names.dir)
+    storage::remove_tree(&names.dir)
 }
 
 /// Removing files through a mount would remove those of somebody else. The driver makes no mounts that the host sees;
@@ -30,9 +30,9 @@ fn unmount_below(names: &MachineNames) -> Result<()> {
             Err(Errno::EBUSY) => {
                 tracing::warn!("{} is in use; it is detached and ends with its last user", target.display());
                 umount2(&target, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)
-                    .doing(|| format!("unmount {}", target.display()))?;
+                    .with_context(|| format!("unmount {}", target.display()))?;
             }
-            Err(error) => return Err(error).doing(|| format!("unmount {}", target.display())),
+            Err(error) => return Err(error).with_context(|| format!("unmount {}", target.display())),
         }
     }
     Ok(())

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::task::{blocking, in_own_thread};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -21,7 +23,6 @@ use tokio::process::{Child, Command};
 
 use crate::cgroup;
 use crate::config::PATH;
-use crate::doing::{Doing, blocking, in_own_thread};
 use crate::layout::MachineNames;
 use crate::process::Process;
 use crate::run;
@@ -57,7 +58,7 @@ pub async fn exec(runc: Option<&Path>, names: &MachineNames, request: Exec) -> R
         }
     };
     let (_, output) = tokio::join!(feed, child.wait_with_output());
-    let output = output.doing(|| format!("wait for {program} in machine {}", names.name))?;
+    let output = output.with_context(|| format!("wait for {program} in machine {}", names.name))?;
     let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal)).unwrap_or(NOT_RUNNABLE);
     Ok(ExecOutput { code, stdout: output.stdout, stderr: output.stderr })
 }
@@ -99,7 +100,7 @@ fn spawn(init: &Process, request: &Exec) -> Result<io::Result<Child>> {
     let mut command = Command::new(&request.argv[0]);
     command.args(&request.argv[1..]).current_dir("/").env_clear().env("PATH", PATH).env("HOME", "/root");
     command.env("container", "kcl").envs(request.env.iter().map(|(key, value)| (key, value))).kill_on_drop(true);
-    let own = |fd: &OwnedFd| fd.try_clone().map(Stdio::from).doing(|| "duplicate a file descriptor");
+    let own = |fd: &OwnedFd| fd.try_clone().map(Stdio::from).with_context(|| "duplicate a file descriptor");
     command.stdin(match &request.stdin {
         Stdin::Null => Stdio::null(),
         Stdin::Bytes(_) => Stdio::piped(),
@@ -127,14 +128,14 @@ fn spawn(init: &Process, request: &Exec) -> Result<io::Result<Child>> {
         let _runtime = runtime.enter();
         let what = || format!("enter the namespaces of process {}", init.pid);
         // A mount namespace can only be entered by a thread that shares no root directory with others.
-        unshare(CloneFlags::CLONE_FS).doing(what)?;
+        unshare(CloneFlags::CLONE_FS).with_context(what)?;
         let namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
             | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWCGROUP;
-        setns(init.fd(), namespaces).doing(what)?;
+        setns(init.fd(), namespaces).with_context(what)?;
         umask(Mode::from_bits_truncate(0o022));
         Ok(command.spawn())
     })
@@ -143,9 +144,10 @@ fn spawn(init: &Process, request: &Exec) -> Result<io::Result<Child>> {
 /// The lists of processes to be joined: those of the control groups of the machine's first process. On version 2 that
 /// need not be the machine's own group, which holds no processes where it has children with controllers.
 fn open_groups(pid: i32) -> Result<Vec<File>> {
-    let of_process =
-        fs::read_to_string(format!("/proc/{pid}/cgroup")).doing(|| format!("read the groups of process {pid}"))?;
-    let open = |path: PathBuf| File::options().write(true).open(&path).doing(|| format!("open {}", path.display()));
+    let of_process = fs::read_to_string(format!("/proc/{pid}/cgroup"))
+        .with_context(|| format!("read the groups of process {pid}"))?;
+    let open =
+        |path: PathBuf| File::options().write(true).open(&path).with_context(|| format!("open {}", path.display()));
     groups(&cgroup::mountinfo()?, &of_process).into_iter().map(|group| open(group.join("cgroup.procs"))).collect()
 }
 
@@ -191,7 +193,7 @@ fn with_terminal(runc: &Path, names: &MachineNames, request: &Exec) -> Result<Ch
         command.arg("--env").arg(format!("{key}={value}"));
     }
     command.arg(&names.name).args(&request.argv).kill_on_drop(true);
-    command.spawn().doing(|| format!("run {}", runc.display()))
+    command.spawn().with_context(|| format!("run {}", runc.display()))
 }
 
 #[cfg(test)]

@@ -10,17 +10,16 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use kcl_driver_api::{Error, ErrorKind, File, Result};
+use kcl_driver_local::context::Context as _;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::doing::Doing;
-
 /// The root of a machine as a descriptor.
 pub fn open_root(path: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    nix::fcntl::open(path, flags, Mode::empty()).doing(|| format!("open {}", path.display()))
+    nix::fcntl::open(path, flags, Mode::empty()).with_context(|| format!("open {}", path.display()))
 }
 
 /// Opens what is at `path` in the root.
@@ -35,10 +34,10 @@ pub fn make_directories(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
     let inside = |at: &Path| format!("open the directory {} in the machine", at.display());
     match open_in(root, path, DIRECTORY) {
         Err(Errno::ENOENT) => {}
-        result => return result.doing(|| inside(path)),
+        result => return result.with_context(|| inside(path)),
     }
     let mut so_far = PathBuf::from("/");
-    let mut directory = open_in(root, &so_far, DIRECTORY).doing(|| inside(&so_far))?;
+    let mut directory = open_in(root, &so_far, DIRECTORY).with_context(|| inside(&so_far))?;
     for component in path.components() {
         let Component::Normal(name) = component else { continue };
         so_far.push(name);
@@ -46,16 +45,18 @@ pub fn make_directories(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
             Err(Errno::ENOENT) => {
                 match mkdirat(&directory, name, Mode::from_bits_truncate(0o755)) {
                     Ok(()) | Err(Errno::EEXIST) => {}
-                    Err(error) => return Err(error).doing(|| format!("make {} in the machine", so_far.display())),
+                    Err(error) => {
+                        return Err(error).with_context(|| format!("make {} in the machine", so_far.display()));
+                    }
                 }
-                let made = open_in(root, &so_far, DIRECTORY).doing(|| inside(&so_far))?;
+                let made = open_in(root, &so_far, DIRECTORY).with_context(|| inside(&so_far))?;
                 // Whatever the umask said.
-                HostFile::from(made.try_clone().doing(|| inside(&so_far))?)
+                HostFile::from(made.try_clone().with_context(|| inside(&so_far))?)
                     .set_permissions(fs::Permissions::from_mode(0o755))
-                    .doing(|| format!("set the mode of {} in the machine", so_far.display()))?;
+                    .with_context(|| format!("set the mode of {} in the machine", so_far.display()))?;
                 made
             }
-            result => result.doing(|| inside(&so_far))?,
+            result => result.with_context(|| inside(&so_far))?,
         };
     }
     Ok(directory)
@@ -75,11 +76,11 @@ pub fn put(root: &OwnedFd, file: &File) -> Result<()> {
             .flags(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
             .mode(Mode::from_bits_truncate(0o600))
             .resolve(ResolveFlag::RESOLVE_BENEATH);
-        let mut out = HostFile::from(openat2(&directory, temporary.as_str(), how).doing(what)?);
-        out.write_all(&file.content).doing(what)?;
-        out.set_permissions(fs::Permissions::from_mode(file.mode)).doing(what)?;
-        out.sync_all().doing(what)?;
-        renameat(&directory, temporary.as_str(), &directory, name).doing(what)
+        let mut out = HostFile::from(openat2(&directory, temporary.as_str(), how).with_context(what)?);
+        out.write_all(&file.content).with_context(what)?;
+        out.set_permissions(fs::Permissions::from_mode(file.mode)).with_context(what)?;
+        out.sync_all().with_context(what)?;
+        renameat(&directory, temporary.as_str(), &directory, name).with_context(what)
     };
     write().inspect_err(|_| {
         // The first error is the one to tell.
@@ -100,7 +101,7 @@ pub fn get(root: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
     })?;
     let mut file = HostFile::from(fd);
     let what = || format!("read {} in the machine", path.display());
-    let kind = file.metadata().doing(what)?.file_type();
+    let kind = file.metadata().with_context(what)?.file_type();
     if !kind.is_file() {
         let found = if kind.is_dir() {
             "a directory"
@@ -112,7 +113,7 @@ pub fn get(root: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
         return Err(Error::new(ErrorKind::State, format!("{} in the machine is {found}, no file", path.display())));
     }
     let mut content = Vec::new();
-    file.read_to_end(&mut content).doing(what)?;
+    file.read_to_end(&mut content).with_context(what)?;
     Ok(content)
 }
 

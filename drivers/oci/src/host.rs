@@ -5,10 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use kcl_driver_api::Result;
+use kcl_driver_local::context::Context as _;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-
-use crate::doing::Doing;
 
 /// Where control groups are mounted.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
@@ -112,9 +111,9 @@ const OPEN_FILES: u64 = 1_048_576;
 impl Lends {
     /// Looks at the host.
     pub fn gather() -> Result<Lends> {
-        let status = fs::read_to_string("/proc/self/status").doing(|| "read /proc/self/status")?;
+        let status = fs::read_to_string("/proc/self/status").with_context(|| "read /proc/self/status")?;
         let capabilities = bounding_set(&status);
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).doing(|| "read the limit of open files")?;
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).with_context(|| "read the limit of open files")?;
         // With CAP_SYS_RESOURCE the limit can be raised up to the system's.
         let system = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
         let allowed = if has(capabilities, "SYS_RESOURCE") { system.unwrap_or(hard) } else { hard };

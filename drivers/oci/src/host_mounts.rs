@@ -8,14 +8,15 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use kcl_driver_api::{HostMount, MachineSpec, Result};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
+use kcl_driver_local::task::in_own_thread;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::access;
-use crate::disk;
-use crate::doing::{Doing, in_own_thread};
 use crate::files;
 use crate::layout::MachineNames;
 use crate::mounts::{self, in_private_namespace};
@@ -33,7 +34,7 @@ pub fn set(names: &MachineNames, wanted: &[HostMount]) -> Result<()> {
     new.iter().try_for_each(|mount| mount.check())?;
     if let Some(init) = Process::init(names) {
         // What is written is what is sure to be there, so that after a cut the next call does the rest.
-        disk::write(&names.spec_file(), &MachineSpec { mounts: kept.clone(), ..after.clone() })?;
+        storage::write(&names.spec_file(), &MachineSpec { mounts: kept.clone(), ..after.clone() })?;
         for mount in &gone {
             detach(&init, &mount.target)?;
         }
@@ -41,7 +42,7 @@ pub fn set(names: &MachineNames, wanted: &[HostMount]) -> Result<()> {
             attach(&init, mount)?;
         }
     }
-    disk::write(&names.spec_file(), &after)
+    storage::write(&names.spec_file(), &after)
 }
 
 /// In place of what such a call left there that was cut off.
@@ -51,7 +52,7 @@ fn attach(init: &Process, wanted: &HostMount) -> Result<()> {
     within(init, || {
         let target = files::make_directories(&files::open_root(Path::new("/"))?, &wanted.target)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(&tree, "", &target, "", flags).doing(|| format!("mount {wanted} in the machine"))
+        move_mount(&tree, "", &target, "", flags).with_context(|| format!("mount {wanted} in the machine"))
     })
 }
 
@@ -62,16 +63,16 @@ fn pick_up(wanted: &HostMount) -> Result<OwnedFd> {
     let what = || format!("pick up {}", source.display());
     in_private_namespace(|| {
         if wanted.read_only {
-            let again = |flags| mount(Some(source), source, None::<&str>, flags, None::<&str>).doing(what);
+            let again = |flags| mount(Some(source), source, None::<&str>, flags, None::<&str>).with_context(what);
             again(MsFlags::MS_BIND | MsFlags::MS_REC)?;
-            let here = fs::read_to_string("/proc/thread-self/mountinfo").doing(what)?;
+            let here = fs::read_to_string("/proc/thread-self/mountinfo").with_context(what)?;
             for inner in mounts::below(&here, source) {
                 let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-                mount(None::<&str>, &inner, None::<&str>, flags, None::<&str>).doing(what)?;
+                mount(None::<&str>, &inner, None::<&str>, flags, None::<&str>).with_context(what)?;
             }
         }
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        open_tree(rustix::fs::CWD, source, flags).doing(what)
+        open_tree(rustix::fs::CWD, source, flags).with_context(what)
     })
 }
 
@@ -83,7 +84,9 @@ fn detach(init: &Process, target: &Path) -> Result<()> {
                 Ok(()) => {}
                 // Nothing is mounted there, or there is no such place.
                 Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
-                Err(error) => return Err(error).doing(|| format!("unmount {} in the machine", target.display())),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("unmount {} in the machine", target.display()));
+                }
             }
         }
     })
@@ -94,8 +97,8 @@ fn within<T: Send>(init: &Process, work: impl FnOnce() -> Result<T> + Send) -> R
     in_own_thread(|| {
         let what = || format!("enter the mount namespace of process {}", init.pid);
         // A mount namespace can only be entered by a thread that shares no root directory with others.
-        unshare(CloneFlags::CLONE_FS).doing(what)?;
-        setns(init.fd(), CloneFlags::CLONE_NEWNS).doing(what)?;
+        unshare(CloneFlags::CLONE_FS).with_context(what)?;
+        setns(init.fd(), CloneFlags::CLONE_NEWNS).with_context(what)?;
         work()
     })
 }

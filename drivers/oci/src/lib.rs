@@ -27,5 +27,3 @@ pub mod process;
 pub mod run;
 pub mod seed;
 pub mod try_out;
-
-pub use kcl_driver_local::{disk, doing, names, turn};

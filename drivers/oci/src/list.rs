@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use kcl_driver_api::{MachineInfo, MachineSpec, Power, Result};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 
-use crate::disk;
-use crate::doing::Doing;
 use crate::layout::{Layout, MachineNames};
 use crate::process::Process;
 
@@ -31,7 +31,7 @@ pub fn list(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineInfo>> 
 /// What is known of a machine whose directory exists.
 pub fn info(names: &MachineNames) -> MachineInfo {
     // A specification that cannot be read is as good as none: the machine can only be deleted.
-    let spec: Option<MachineSpec> = disk::read(&names.spec_file()).unwrap_or_default();
+    let spec: Option<MachineSpec> = storage::read(&names.spec_file()).unwrap_or_default();
     let power = match (&spec, Process::init(names)) {
         (None, _) => Power::Broken,
         (Some(_), Some(_)) if names.stopping().exists() => Power::Stopping,
@@ -52,7 +52,7 @@ pub fn directories(path: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).doing(|| format!("read {}", path.display())),
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
     let mut names: Vec<String> = entries
         .flatten()

@@ -9,12 +9,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use kcl_driver_api::{MachineSpec, Result, TreeUse};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::task::in_own_thread;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 
-use crate::doing::{Doing, in_own_thread};
 use crate::files;
 use crate::layout::MachineNames;
 
@@ -49,9 +50,9 @@ pub fn binds(names: &MachineNames, spec: &MachineSpec) -> Vec<Bind> {
 /// Runs `work` in a thread with a mount namespace and a umask of its own.
 pub fn in_private_namespace<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     in_own_thread(|| {
-        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).doing(|| "make a mount namespace")?;
+        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).with_context(|| "make a mount namespace")?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-            .doing(|| "make the mounts of a new namespace private")?;
+            .with_context(|| "make the mounts of a new namespace private")?;
         umask(Mode::from_bits_truncate(0o022));
         work()
     })
@@ -65,7 +66,7 @@ pub fn mount_root(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
     // Left by the mount before this one, also where it ended well; the kernel refuses the work directory with it.
     match fs::remove_dir_all(names.work().join("work/incompat")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).doing(|| format!("clean {}", names.work().display()));
+            return Err(error).with_context(|| format!("clean {}", names.work().display()));
         }
         _ => {}
     }
@@ -83,7 +84,7 @@ pub fn mount_root(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
         Err(Errno::EINVAL) => overlay(&options),
         result => result,
     }
-    .doing(|| format!("mount an overlay of {} at {}", spec.rootfs.display(), names.rootfs().display()))
+    .with_context(|| format!("mount an overlay of {} at {}", spec.rootfs.display(), names.rootfs().display()))
 }
 
 /// Runs `work` with the root of a stopped machine, all its volumes and trees in place.
@@ -106,13 +107,14 @@ pub fn with_stopped_root<T: Send>(
                     MsFlags::MS_BIND | MsFlags::MS_REC,
                     None::<&str>,
                 )
-                .doing(|| format!("mount {} at {}", bind.source.display(), bind.target.display()))?;
+                .with_context(|| format!("mount {} at {}", bind.source.display(), bind.target.display()))?;
             }
             work(&root)
         })();
         // The namespace would take the mounts with it, but some time later; so they are gone when this returns.
         // Detached, as that takes the whole tree at once and nothing in this namespace uses it any more.
-        umount2(&names.rootfs(), MntFlags::MNT_DETACH).doing(|| format!("unmount {}", names.rootfs().display()))?;
+        umount2(&names.rootfs(), MntFlags::MNT_DETACH)
+            .with_context(|| format!("unmount {}", names.rootfs().display()))?;
         result
     })
 }

@@ -5,13 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use futures::TryStreamExt;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_driver_local::context::Context as _;
 use nix::errno::Errno;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteType};
 use rtnetlink::{AddressMessageBuilder, Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
-
-use crate::doing::Doing;
 
 /// `RT_TABLE_LOCAL` of rtnetlink(7): the host's own addresses.
 const TABLE_LOCAL: u8 = 255;
@@ -47,14 +46,14 @@ pub struct Taken {
 impl Netlink {
     /// Connects. Must run within a Tokio runtime.
     pub fn connect() -> Result<Netlink> {
-        let (connection, handle, _) = rtnetlink::new_connection().doing(|| "open a netlink socket")?;
+        let (connection, handle, _) = rtnetlink::new_connection().with_context(|| "open a netlink socket")?;
         Ok(Netlink { handle, connection: tokio::spawn(connection) })
     }
 
     /// All links.
     pub async fn links(&self) -> Result<Vec<Link>> {
         let messages: Vec<LinkMessage> =
-            self.handle.link().get().execute().try_collect().await.doing(|| "list the links of the host")?;
+            self.handle.link().get().execute().try_collect().await.with_context(|| "list the links of the host")?;
         Ok(messages.iter().map(link).collect())
     }
 
@@ -64,7 +63,7 @@ impl Netlink {
         match found {
             Ok(message) => Ok(message.as_ref().map(link)),
             Err(error) if errno(&error) == Some(Errno::ENODEV) => Ok(None),
-            Err(error) => Err(error).doing(|| format!("look for the link {name}")),
+            Err(error) => Err(error).with_context(|| format!("look for the link {name}")),
         }
     }
 
@@ -75,9 +74,9 @@ impl Netlink {
             Err(error) if errno(&error) == Some(Errno::EEXIST) => {
                 let change = LinkUnspec::new_with_name(name).mtu(mtu).up().build();
                 let changed = self.handle.link().change(change).execute().await;
-                changed.doing(|| format!("mend the bridge {name}"))?;
+                changed.with_context(|| format!("mend the bridge {name}"))?;
             }
-            result => result.doing(|| format!("make the bridge {name}"))?,
+            result => result.with_context(|| format!("make the bridge {name}"))?,
         }
         let bridge = self.link(name).await?.ok_or_else(|| Error::engine(format!("the bridge {name} vanished")))?;
         self.set_address(&bridge, address).await?;
@@ -93,14 +92,14 @@ impl Netlink {
             .controller(bridge.index)
             .up()
             .build();
-        self.handle.link().add(pair).execute().await.doing(|| format!("make the link {name}"))?;
+        self.handle.link().add(pair).execute().await.with_context(|| format!("make the link {name}"))?;
         let other = self.link(peer).await?.ok_or_else(|| Error::engine(format!("the link {peer} vanished")))?;
         self.set_address(&other, address).await
     }
 
     async fn set_address(&self, link: &Link, address: Ipv4Net) -> Result<()> {
         let set = self.handle.address().add(link.index, IpAddr::V4(address.addr()), address.prefix_len()).replace();
-        set.execute().await.doing(|| format!("give {address} to {}", link.name))
+        set.execute().await.with_context(|| format!("give {address} to {}", link.name))
     }
 
     /// Takes an address from a link.
@@ -108,7 +107,7 @@ impl Netlink {
         let message = AddressMessageBuilder::<Ipv4Addr>::new().index(link.index);
         let message = message.address(address.addr(), address.prefix_len()).build();
         let removed = self.handle.address().del(message).execute().await;
-        removed.doing(|| format!("take {address} from {}", link.name))
+        removed.with_context(|| format!("take {address} from {}", link.name))
     }
 
     /// Deletes a link; one that is not there is no error.
@@ -116,14 +115,15 @@ impl Netlink {
         let Some(link) = self.link(name).await? else { return Ok(()) };
         match self.handle.link().del(link.index).execute().await {
             Err(error) if errno(&error) == Some(Errno::ENODEV) => Ok(()),
-            result => result.doing(|| format!("delete the link {name}")),
+            result => result.with_context(|| format!("delete the link {name}")),
         }
     }
 
     /// The IPv4 addresses of a link with their prefixes.
     pub async fn addresses(&self, link: &Link) -> Result<Vec<Ipv4Net>> {
         let all = self.handle.address().get().set_link_index_filter(link.index).execute();
-        let messages: Vec<_> = all.try_collect().await.doing(|| format!("list the addresses of {}", link.name))?;
+        let messages: Vec<_> =
+            all.try_collect().await.with_context(|| format!("list the addresses of {}", link.name))?;
         Ok(messages.iter().filter_map(|message| net(&message.attributes, message.header.prefix_len)).collect())
     }
 
@@ -132,8 +132,14 @@ impl Netlink {
         let links = self.links().await?;
         let name = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
         let mut taken = Vec::new();
-        let addresses: Vec<_> =
-            self.handle.address().get().execute().try_collect().await.doing(|| "list the addresses of the host")?;
+        let addresses: Vec<_> = self
+            .handle
+            .address()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .with_context(|| "list the addresses of the host")?;
         for message in &addresses {
             let link = name(message.header.index);
             if let Some(net) = net(&message.attributes, message.header.prefix_len) {
@@ -161,7 +167,7 @@ impl Netlink {
     /// Deletes the routes to destinations within a network, of the main table.
     pub async fn delete_routes_within(&self, net: Ipv4Net) -> Result<()> {
         let all = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
-        let messages: Vec<_> = all.try_collect().await.doing(|| "list the routes of the host")?;
+        let messages: Vec<_> = all.try_collect().await.with_context(|| "list the routes of the host")?;
         for message in messages {
             let destination = message.attributes.iter().find_map(|attribute| match attribute {
                 RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(*address),
@@ -175,7 +181,7 @@ impl Netlink {
             match self.handle.route().del(message).execute().await {
                 // Gone with its link.
                 Err(error) if errno(&error) == Some(Errno::ESRCH) => {}
-                result => result.doing(|| format!("delete a route within {net}"))?,
+                result => result.with_context(|| format!("delete a route within {net}"))?,
             }
         }
         Ok(())
@@ -184,7 +190,7 @@ impl Netlink {
     /// Destination and link of all routes that are not the kernel's own for local addresses.
     async fn routes(&self) -> Result<Vec<(Ipv4Net, Option<u32>)>> {
         let all = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
-        let messages: Vec<_> = all.try_collect().await.doing(|| "list the routes of the host")?;
+        let messages: Vec<_> = all.try_collect().await.with_context(|| "list the routes of the host")?;
         let foreign = messages.iter().filter(|message| {
             let local = matches!(message.header.kind, RouteType::Local | RouteType::Broadcast | RouteType::Multicast);
             !local && message.header.table != TABLE_LOCAL

@@ -8,11 +8,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_driver_local::context::Context as _;
 use kcl_driver_local::process::tie;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
-
-use crate::doing::Doing;
 
 /// Where nft is in the directory tree that kcl brings.
 const NFT: &str = "usr/sbin/nft";
@@ -42,7 +41,7 @@ pub fn output(rootfs: Option<&Path>, arguments: &[&str], input: &str) -> Result<
         // nft that ended early tells why on its stderr.
         let _ = stdin.write_all(input.as_bytes());
     }
-    let output = child.wait_with_output().doing(|| "wait for nft")?;
+    let output = child.wait_with_output().with_context(|| "wait for nft")?;
     check(&output, "read or set packet filter rules with nft")?;
     Ok(output.stdout)
 }
@@ -53,18 +52,18 @@ pub fn output(rootfs: Option<&Path>, arguments: &[&str], input: &str) -> Result<
 pub fn delete_table(table: &str) -> Result<()> {
     let what = || format!("delete the packet filter table {table}");
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter);
-    let socket = socket.doing(what)?;
+    let socket = socket.with_context(what)?;
     let kernel = NetlinkAddr::new(0, 0);
-    sendto(socket.as_raw_fd(), &deletion(table), &kernel, MsgFlags::empty()).doing(what)?;
+    sendto(socket.as_raw_fd(), &deletion(table), &kernel, MsgFlags::empty()).with_context(what)?;
     let mut answer = [0; 4096];
-    let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty()).doing(what)?;
+    let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty()).with_context(what)?;
     // struct nlmsghdr, and the negative error or 0: all messages that are answered are errors in this sense.
     let word = |at: usize| answer[..length].get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
     let errno = word(size_of::<libc::nlmsghdr>()).map(i32::from_ne_bytes);
     match errno.map(|errno| Errno::from_raw(-errno)) {
         // Success, no such table, or a kernel without tables.
         Some(Errno::UnknownErrno | Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(()),
-        Some(errno) => Err(errno).doing(what),
+        Some(errno) => Err(errno).with_context(what),
         None => Err(Error::engine(format!("could not {}: the kernel's answer is too short", what()))),
     }
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kcl_driver_api::{Error, Result};
+use kcl_driver_local::context::Context as _;
 use kcl_driver_local::process;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 
-use crate::doing::Doing;
 use crate::layout::MachineNames;
 
 /// A process that cannot be mistaken for a later one with its number.
@@ -47,7 +47,7 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         match pidfd_send_signal(&self.fd, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => Err(error).doing(|| format!("send {signal:?} to process {}", self.pid)),
+            Err(error) => Err(error).with_context(|| format!("send {signal:?} to process {}", self.pid)),
         }
     }
 

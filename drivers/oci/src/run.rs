@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result};
+use kcl_driver_local::context::Context as _;
 use kcl_driver_local::process::tie;
+use kcl_driver_local::storage;
 use rustix::process::Signal;
 
 use crate::cgroup;
 use crate::config::{self, Attachment};
-use crate::disk;
-use crate::doing::Doing;
 use crate::host::{self, Cgroups, Lends};
 use crate::layout::MachineNames;
 use crate::mounts;
@@ -32,7 +32,7 @@ pub fn ask_to_end(names: &MachineNames, grace: Duration) -> Result<()> {
     {
         let mark = names.stopping();
         // First: who comes after a kcl that is killed here must not take the machine for one that stays.
-        fs::write(&mark, "").doing(|| format!("write {}", mark.display()))?;
+        fs::write(&mark, "").with_context(|| format!("write {}", mark.display()))?;
         init.signal(Signal::TERM)?;
         init.wait(grace)?;
     }
@@ -50,7 +50,7 @@ pub fn clear(runc: Option<&Path>, names: &MachineNames) -> Result<()> {
         // Lets systemd forget the scope, also where it counts as failed.
         forget_scope(runc, names);
     }
-    disk::remove_tree(&names.runc_state())
+    storage::remove_tree(&names.runc_state())
 }
 
 /// Starts a machine of which nothing runs, and returns when its first process does.
@@ -59,15 +59,15 @@ pub fn run(runc: &Path, names: &MachineNames, spec: &MachineSpec, attachment: At
     let config = names.dir.join("config.json");
     // Written anew for each boot, so it need not survive one.
     let content = config::config(names, spec, &lends, attachment).to_string();
-    fs::write(&config, content).doing(|| format!("write {}", config.display()))?;
+    fs::write(&config, content).with_context(|| format!("write {}", config.display()))?;
     if lends.cgroups != Cgroups::V2Systemd {
         cgroup::reserve(names)?;
     }
-    disk::make_private_directory(&names.cluster.runc_root())?;
+    storage::make_private_directory(&names.cluster.runc_root())?;
     let console = open_console(&names.console())?;
     let status = mounts::in_private_namespace(|| {
         mounts::mount_root(names, spec)?;
-        start(runc, names, &lends, &console)?.wait().doing(|| "wait for runc")
+        start(runc, names, &lends, &console)?.wait().with_context(|| "wait for runc")
     })?;
     if status.success() {
         return Ok(());
@@ -87,19 +87,19 @@ fn start(runc: &Path, names: &MachineNames, lends: &Lends, console: &File) -> Re
     }
     command.args(["run", "--detach", "--bundle"]).arg(&names.dir).arg(&names.name);
     command.stdin(Stdio::null());
-    command.stdout(console.try_clone().doing(what)?).stderr(console.try_clone().doing(what)?);
+    command.stdout(console.try_clone().with_context(what)?).stderr(console.try_clone().with_context(what)?);
     // Meant for us where a service manager started us; runc would hand them on.
     command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS").env_remove("LISTEN_PID");
     // A kcl that is killed must leave no runc behind that goes on making the machine.
     tie(&mut command);
-    command.spawn().doing(what)
+    command.spawn().with_context(what)
 }
 
 /// Emptied, and open for appending, as several processes write to it.
 fn open_console(path: &Path) -> Result<File> {
     let what = || format!("write {}", path.display());
-    File::options().create(true).write(true).truncate(true).mode(0o600).open(path).doing(what)?;
-    File::options().append(true).open(path).doing(what)
+    File::options().create(true).write(true).truncate(true).mode(0o600).open(path).with_context(what)?;
+    File::options().append(true).open(path).with_context(what)
 }
 
 fn forget_scope(runc: Option<&Path>, names: &MachineNames) {

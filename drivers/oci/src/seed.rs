@@ -6,12 +6,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlin
 use std::path::{Path, PathBuf};
 
 use kcl_driver_api::Result;
+use kcl_driver_local::context::Context as _;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 use walkdir::WalkDir;
-
-use crate::doing::Doing;
 
 /// Which files are copied rather than linked.
 #[derive(Clone, Copy)]
@@ -39,14 +38,14 @@ pub fn lay(source: &Path, target: &Path, copied: Copied<'_>) -> Result<()> {
     let mut directories: Vec<(PathBuf, PathBuf, Metadata)> = Vec::new();
     let mut links = true;
     for entry in WalkDir::new(source).sort_by_file_name() {
-        let entry = entry.doing(|| format!("read {}", source.display()))?;
+        let entry = entry.with_context(|| format!("read {}", source.display()))?;
         let (from, to) = (entry.path(), join(target, entry.path().strip_prefix(source).unwrap_or(entry.path())));
         let what = || format!("lay {} down at {}", from.display(), to.display());
-        let meta = entry.metadata().doing(what)?;
+        let meta = entry.metadata().with_context(what)?;
         let kind = meta.file_type();
         if kind.is_dir() {
             match fs::create_dir(&to) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).doing(what),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).with_context(what),
                 _ => directories.push((from.to_owned(), to, meta)),
             }
             continue;
@@ -56,7 +55,7 @@ pub fn lay(source: &Path, target: &Path, copied: Copied<'_>) -> Result<()> {
             continue;
         }
         match fs::remove_file(&to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).doing(what),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(what),
             _ => {}
         }
         if kind.is_file() && links && !copied.includes(&entry.file_name().to_string_lossy()) {
@@ -67,22 +66,22 @@ pub fn lay(source: &Path, target: &Path, copied: Copied<'_>) -> Result<()> {
                 // No more links to this file, or none on this file system.
                 Err(error)
                     if [Errno::EMLINK, Errno::EPERM].iter().any(|no| error.raw_os_error() == Some(*no as i32)) => {}
-                Err(error) => return Err(error).doing(what),
+                Err(error) => return Err(error).with_context(what),
             }
         }
         if kind.is_symlink() {
-            symlink(fs::read_link(from).doing(what)?, &to).doing(what)?;
+            symlink(fs::read_link(from).with_context(what)?, &to).with_context(what)?;
         } else if kind.is_file() {
-            fs::copy(from, &to).doing(what)?;
+            fs::copy(from, &to).with_context(what)?;
         } else {
             let bits = SFlag::from_bits_truncate(meta.mode() & SFlag::S_IFMT.bits());
-            mknod(&to, bits, Mode::from_bits_truncate(meta.mode()), meta.rdev()).doing(what)?;
+            mknod(&to, bits, Mode::from_bits_truncate(meta.mode()), meta.rdev()).with_context(what)?;
         }
-        keep_attributes(from, &to, &meta).doing(what)?;
+        keep_attributes(from, &to, &meta).with_context(what)?;
     }
     // Last and innermost first, as making a file changes the time of its directory.
     for (from, to, meta) in directories.iter().rev() {
-        keep_attributes(from, to, meta).doing(|| format!("keep the attributes of {}", from.display()))?;
+        keep_attributes(from, to, meta).with_context(|| format!("keep the attributes of {}", from.display()))?;
     }
     Ok(())
 }
@@ -97,14 +96,14 @@ pub fn make_parents(lower: &Path, upper: &Path, relative: &Path) -> Result<()> {
         match fs::create_dir(&to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            Err(error) => return Err(error).doing(|| format!("make {}", to.display())),
+            Err(error) => return Err(error).with_context(|| format!("make {}", to.display())),
         }
         let below = lower.join(&so_far);
         let keep = match fs::symlink_metadata(&below) {
             Ok(meta) if meta.is_dir() => keep_attributes(&below, &to, &meta),
             _ => fs::set_permissions(&to, fs::Permissions::from_mode(0o755)),
         };
-        keep.doing(|| format!("set the attributes of {}", to.display()))?;
+        keep.with_context(|| format!("set the attributes of {}", to.display()))?;
     }
     Ok(())
 }

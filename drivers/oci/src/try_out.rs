@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use kcl_driver_api::Result;
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::task::in_own_thread;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::doing::{Doing, in_own_thread};
 use crate::mounts;
 use crate::nft;
 
@@ -36,20 +37,20 @@ pub fn overlay(home: &Path) -> Problem {
     problem(mounts::in_private_namespace(|| {
         let existing = home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
         let what = || format!("mount an overlay in {}", existing.display());
-        let _turn = sweep(existing).doing(what)?;
-        let probe = tempfile::Builder::new().prefix(PREFIX).tempdir_in(existing).doing(what)?;
+        let _turn = sweep(existing).with_context(what)?;
+        let probe = tempfile::Builder::new().prefix(PREFIX).tempdir_in(existing).with_context(what)?;
         for name in ["lower", "upper", "work", "root"] {
-            fs::create_dir(probe.path().join(name)).doing(what)?;
+            fs::create_dir(probe.path().join(name)).with_context(what)?;
         }
         let root = probe.path().join("root");
         // Relative, as the home may have characters that overlay's options would need escaped.
-        nix::unistd::chdir(probe.path()).doing(what)?;
+        nix::unistd::chdir(probe.path()).with_context(what)?;
         let options = "lowerdir=lower,upperdir=upper,workdir=work";
-        mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options)).doing(what)?;
+        mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options)).with_context(what)?;
         let result =
-            fs::write(root.join("file"), "x").doing(|| format!("write to an overlay in {}", existing.display()));
-        nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH).doing(what)?;
-        nix::unistd::chdir("/").doing(what)?;
+            fs::write(root.join("file"), "x").with_context(|| format!("write to an overlay in {}", existing.display()));
+        nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH).with_context(what)?;
+        nix::unistd::chdir("/").with_context(what)?;
         result
     }))
 }
@@ -59,7 +60,7 @@ pub fn masquerading(rootfs: Option<&Path>) -> Problem {
     let script = "table ip kcl_probe {\n chain postrouting {\n type nat hook postrouting priority 100;\n \
         ip saddr 192.0.2.0/24 masquerade\n }\n}\n";
     problem(in_own_thread(|| {
-        unshare(CloneFlags::CLONE_NEWNET).doing(|| "make a network namespace")?;
+        unshare(CloneFlags::CLONE_NEWNET).with_context(|| "make a network namespace")?;
         nft::nft(rootfs, script)
     }))
 }

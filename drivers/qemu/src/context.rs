@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_driver_api::{Error, MachineInfo, MachineSpec, Result};
+use kcl_driver_local::context::Context as _;
 use kcl_driver_local::process::tie;
+use kcl_driver_local::storage;
+use kcl_driver_local::task::blocking;
 use kcl_driver_vm::accelerator::{self, Accelerator, QEMU};
 use kcl_driver_vm::images::Images;
 use kcl_driver_vm::network::{self, Segment};
 use kcl_driver_vm::preflight::Host;
-use kcl_driver_vm::{Doing, Guest, GuestFiles, Hypervisor, Layout, MachineNames, blocking, document, info};
+use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames, info};
 
 use crate::process::Process;
 use crate::{command, qmp, tap};
@@ -45,15 +48,15 @@ impl Context {
         if accelerator == Accelerator::Emulation {
             tracing::info!(machine = names.name, "no KVM: the machine is emulated");
         }
-        document::remove_tree(&names.run)?;
-        document::make_private_directory(&names.run)?;
+        storage::remove_tree(&names.run)?;
+        storage::make_private_directory(&names.run)?;
         let guest = Guest::prepare(names, spec, files, &self.images, interfaces)?;
         let mut command = Command::new(QEMU);
         command.args(command::machine(names, spec, &guest, segment, accelerator)?);
         // The parent ends when the machine's process is all set up, or says why it is not. Where it is killed before, with
         // kcl, that process finds nobody to tell, and ends.
         tie(&mut command);
-        let output = command.stdin(Stdio::null()).output().doing(|| format!("run {QEMU}"))?;
+        let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {QEMU}"))?;
         if output.status.success() {
             return Ok(());
         }

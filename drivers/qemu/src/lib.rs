@@ -22,9 +22,10 @@ use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
     PreflightRequest, Reach, Result,
 };
+use kcl_driver_local::task::{blocking, run_exclusively};
 pub use kcl_driver_vm::GuestFiles;
 use kcl_driver_vm::images::Images;
-use kcl_driver_vm::{Hypervisor, Layout, VirtualMachine, blocking, clear, in_turn, network, preflight};
+use kcl_driver_vm::{Hypervisor, Layout, VirtualMachine, clear, network, preflight};
 
 use context::Context;
 
@@ -108,7 +109,7 @@ impl Driver for QemuDriver {
         let names = self.context.layout.machine(&spec.cluster, &spec.name)?;
         let (context, of_machine, wanted) = (self.context.clone(), names.clone(), spec.clone());
         let make = move || kcl_driver_vm::create(&of_machine, &context.images, &wanted);
-        in_turn(names.dir.display(), blocking(make)).await?;
+        run_exclusively(names.dir.display(), blocking(make)).await?;
         self.machine(&spec.cluster, &spec.name).await
     }
 
@@ -133,10 +134,10 @@ impl Driver for QemuDriver {
         let delete = async move {
             let names = of_machine.clone();
             // First, so that what is left if this is cut off is seen as broken and not as a machine.
-            blocking(move || kcl_driver_vm::document::remove_file(&names.spec_file())).await?;
+            blocking(move || kcl_driver_local::storage::remove_file(&names.spec_file())).await?;
             clear(&*context, &of_machine).await?;
             blocking(move || kcl_driver_vm::remove(&of_machine)).await
         };
-        in_turn(names.dir.display(), delete).await
+        run_exclusively(names.dir.display(), delete).await
     }
 }

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kcl_driver_api::{Error, Result};
+use kcl_driver_local::context::Context as _;
 use kcl_driver_local::{lock, process};
-use kcl_driver_vm::{Doing, MachineNames};
+use kcl_driver_vm::MachineNames;
 use nix::fcntl::{FcntlArg, fcntl};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -39,7 +40,7 @@ impl Process {
     pub(crate) fn kill(&self, limit: Duration) -> Result<()> {
         match pidfd_send_signal(&self.fd, Signal::KILL) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => return Err(error).doing(|| format!("kill process {}", self.pid)),
+            Err(error) => return Err(error).with_context(|| format!("kill process {}", self.pid)),
         }
         if self.wait(limit)? {
             return Ok(());

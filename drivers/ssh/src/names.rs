@@ -18,7 +18,7 @@ impl Names {
         let computer = std::fs::read(MACHINE_ID)
             .unwrap_or_else(|_| nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes());
         let mut sha = Sha256::new();
-        sha.update(kcl_driver_oci::names::canonical(home).into_os_string().into_encoded_bytes());
+        sha.update(kcl_driver_local::names::canonical(home).into_os_string().into_encoded_bytes());
         sha.update([0]);
         sha.update(computer);
         let hash = sha.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use kcl_driver_api::Result;
-use kcl_driver_oci::disk;
+use kcl_driver_local::storage;
 
 use crate::target::Target;
 
@@ -21,7 +21,7 @@ fn file(home: &Path, cluster: &str) -> PathBuf {
 
 /// The hosts that a cluster was made on; none where it has none over SSH.
 pub fn read(home: &Path, cluster: &str) -> Result<Hosts> {
-    Ok(disk::read(&file(home, cluster))?.unwrap_or_default())
+    Ok(storage::read(&file(home, cluster))?.unwrap_or_default())
 }
 
 /// Adds the host of a machine.
@@ -33,15 +33,15 @@ pub(crate) fn add(home: &Path, cluster: &str, machine: &str, target: &Target) ->
     }
     hosts.insert(machine.to_owned(), target.clone());
     let path = file(home, cluster);
-    disk::make_private_directory(path.parent().unwrap_or(home))?;
-    disk::write(&path, &hosts)
+    storage::make_private_directory(path.parent().unwrap_or(home))?;
+    storage::write(&path, &hosts)
 }
 
 /// The cluster has no hosts any more.
 pub(crate) fn remove(home: &Path, cluster: &str) -> Result<()> {
     let path = file(home, cluster);
-    disk::remove_file(&path)?;
-    disk::remove_if_empty(path.parent().unwrap_or(home))
+    storage::remove_file(&path)?;
+    storage::remove_if_empty(path.parent().unwrap_or(home))
 }
 
 /// The clusters that have a record.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use kcl_driver_api::{Error, MachineSpec, Result};
+use kcl_driver_local::task::blocking;
 use kcl_ssh_host::protocol::{self, Done, HOME, Missing, Request};
 use kcl_ssh_host::trees::{self, Entry};
 use russh::ChannelMsg;
@@ -65,10 +66,6 @@ impl Local {
     fn there(&self) -> PathBuf {
         Path::new(HOME).join("trees").join(&self.key).join("root")
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::engine(format!("a task died: {error}"))))
 }
 
 /// Has the host have all that the machine is made of. Returns the specification with the sources as they are there,

@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kcl_driver_api::Result;
+use kcl_driver_local::context::Context as _;
 use kcl_driver_local::process;
+use kcl_driver_local::storage;
 
-use crate::document;
-use crate::doing::Doing;
 use crate::guest::{Guest, GuestFiles};
 
 /// The program that runs guests, whoever starts it.
@@ -95,22 +95,22 @@ pub fn find(run: &Path, files: &GuestFiles) -> Result<Accelerator> {
     if hopeless().is_some() {
         return Ok(Accelerator::Emulation);
     }
-    document::make_private_directory(run)?;
-    let lock = File::open(run).doing(|| format!("open {}", run.display()))?;
-    lock.lock().doing(|| format!("lock {}", run.display()))?;
+    storage::make_private_directory(run)?;
+    let lock = File::open(run).with_context(|| format!("open {}", run.display()))?;
+    lock.lock().with_context(|| format!("lock {}", run.display()))?;
     if let Some(known) = known(run) {
         return Ok(known);
     }
     let initrd = run.join("probe");
     let guest = Guest::probe(files, &initrd)?;
     let runs = runs(&guest);
-    document::remove_file(&initrd)?;
+    storage::remove_file(&initrd)?;
     let (found, word) = match runs? {
         true => (Accelerator::Kvm, "kvm"),
         false => (Accelerator::Emulation, "emulation"),
     };
     let path = answer(run);
-    fs::write(&path, word).doing(|| format!("write {}", path.display()))?;
+    fs::write(&path, word).with_context(|| format!("write {}", path.display()))?;
     Ok(found)
 }
 
@@ -122,15 +122,15 @@ fn runs(guest: &Guest) -> Result<bool> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     process::tie(&mut command);
     let begun = Instant::now();
-    let mut child = command.spawn().doing(what)?;
+    let mut child = command.spawn().with_context(what)?;
     let pid = child.id() as i32;
     let number = rustix::process::Pid::from_raw(pid).expect("a child has a number");
-    let fd = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()).doing(what)?;
+    let fd = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()).with_context(what)?;
     let in_time = process::wait(&fd, pid, LIMIT)?;
     if !in_time {
-        child.kill().doing(what)?;
+        child.kill().with_context(what)?;
     }
-    let status = child.wait().doing(what)?;
+    let status = child.wait().with_context(what)?;
     tracing::debug!(elapsed = ?begun.elapsed(), in_time, %status, "the probe of KVM ended");
     Ok(in_time && status.success())
 }

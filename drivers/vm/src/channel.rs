@@ -12,6 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::task::blocking;
 use kcl_node_spec::guest::{CHUNK, Reason, Reply, Request, WINDOW};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -19,7 +21,6 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::doing::{Doing, blocking};
 use crate::layout::MachineNames;
 use crate::terminal;
 
@@ -207,7 +208,7 @@ async fn forward(
     tty: bool,
     window: &Semaphore,
 ) -> Result<()> {
-    let mut sizes = signal(SignalKind::window_change()).doing(|| "listen for SIGWINCH")?;
+    let mut sizes = signal(SignalKind::window_change()).with_context(|| "listen for SIGWINCH")?;
     let mut input = read_pieces(input);
     loop {
         tokio::select! {
@@ -238,18 +239,18 @@ fn read_pieces(mut input: impl AsyncRead + Send + Unpin + 'static) -> mpsc::Rece
 }
 
 fn own_file(fd: &OwnedFd) -> Result<tokio::fs::File> {
-    let fd = fd.try_clone().doing(|| "duplicate a file descriptor")?;
+    let fd = fd.try_clone().with_context(|| "duplicate a file descriptor")?;
     Ok(tokio::fs::File::from_std(std::fs::File::from(fd)))
 }
 
 async fn write(file: &mut tokio::fs::File, bytes: &[u8]) -> Result<()> {
-    file.write_all(bytes).await.doing(|| "hand on what a command writes")?;
-    file.flush().await.doing(|| "hand on what a command writes")
+    file.write_all(bytes).await.with_context(|| "hand on what a command writes")?;
+    file.flush().await.with_context(|| "hand on what a command writes")
 }
 
 fn take(inherit: bool, bytes: Vec<u8>, captured: &mut Vec<u8>, mut own: impl std::io::Write) -> Result<()> {
     if inherit {
-        return own.write_all(&bytes).and_then(|()| own.flush()).doing(|| "write to kcl's own output");
+        return own.write_all(&bytes).and_then(|()| own.flush()).with_context(|| "write to kcl's own output");
     }
     captured.extend(bytes);
     Ok(())
@@ -312,7 +313,7 @@ fn free_port(names: &MachineNames) -> Result<(usize, File)> {
     }
     let number = std::process::id() as usize % PORTS;
     let file = open(number)?;
-    file.lock().doing(|| format!("wait for a channel to machine {}", names.name))?;
+    file.lock().with_context(|| format!("wait for a channel to machine {}", names.name))?;
     Ok((number, file))
 }
 

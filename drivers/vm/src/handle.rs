@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, File, Machine, MachineInfo, MachineSpec, Power, Result};
-use kcl_driver_local::turn::in_turn;
+use kcl_driver_local::task::{blocking, run_exclusively};
 
-use crate::doing::blocking;
 use crate::hypervisor::{self, Hypervisor};
 use crate::layout::MachineNames;
 use crate::machine::read_spec;
@@ -63,13 +62,13 @@ impl<H: Hypervisor> Machine for VirtualMachine<H> {
     async fn power_on(&self) -> Result<()> {
         let (hypervisor, names, spec) = (self.hypervisor.clone(), self.names.clone(), self.spec().await?);
         let on = async move { hypervisor::on(&*hypervisor, &names, &spec).await };
-        in_turn(self.names.dir.display(), on).await
+        run_exclusively(self.names.dir.display(), on).await
     }
 
     async fn power_off(&self, grace: Duration) -> Result<()> {
         let (hypervisor, names) = (self.hypervisor.clone(), self.names.clone());
         let off = async move { hypervisor::off(&*hypervisor, &names, grace).await };
-        in_turn(self.names.dir.display(), off).await
+        run_exclusively(self.names.dir.display(), off).await
     }
 
     async fn exec(&self, request: Exec) -> Result<ExecOutput> {
@@ -92,7 +91,7 @@ impl<H: Hypervisor> Machine for VirtualMachine<H> {
             // Older ones, of a boot whose kcl was killed.
             blocking(move || spool::forget(&names, Some(&files))).await
         };
-        in_turn(self.names.dir.display(), put).await
+        run_exclusively(self.names.dir.display(), put).await
     }
 
     async fn get(&self, path: &Path) -> Result<Vec<u8>> {

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kcl_driver_api::{Error, ErrorKind, MachineInfo, MachineSpec, Result};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
+use kcl_driver_local::task::blocking;
 
-use crate::doing::{Doing, blocking};
 use crate::layout::MachineNames;
-use crate::{channel, document, spool};
+use crate::{channel, spool};
 
 /// How long a guest may take to its first process, on a busy host and emulated: it takes a few seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
@@ -97,7 +99,7 @@ pub(crate) async fn off(hypervisor: &dyn Hypervisor, names: &MachineNames, grace
     if asked {
         let mark = names.stopping();
         // First: who comes after a kcl that is killed here must not take the machine for one that stays.
-        blocking(move || fs::write(&mark, "").doing(|| format!("write {}", mark.display()))).await?;
+        blocking(move || fs::write(&mark, "").with_context(|| format!("write {}", mark.display()))).await?;
     }
     hypervisor.leaves(names).await?;
     if asked {
@@ -120,5 +122,5 @@ pub(crate) async fn off(hypervisor: &dyn Hypervisor, names: &MachineNames, grace
 pub async fn clear(hypervisor: &dyn Hypervisor, names: &MachineNames) -> Result<()> {
     hypervisor.kill(names).await?;
     let names = names.clone();
-    blocking(move || document::remove_tree(&names.run)).await
+    blocking(move || storage::remove_tree(&names.run)).await
 }

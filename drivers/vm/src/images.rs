@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, Tree, TreeUse};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 use kcl_node_spec::guest::{UPPER, VOLUMES, WORK, volume};
 use nix::unistd::{Whence, geteuid, lseek};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
-use crate::document;
-use crate::doing::Doing;
 use crate::laying;
 use crate::layout::hex;
 
@@ -75,8 +75,8 @@ impl Images {
     pub fn data(&self, spec: &MachineSpec, path: &Path) -> Result<()> {
         let template = self.template(spec)?;
         let partial = path.with_extension("new");
-        copy_sparse(&template, &partial).doing(|| format!("make {}", path.display()))?;
-        fs::rename(&partial, path).doing(|| format!("make {}", path.display()))
+        copy_sparse(&template, &partial).with_context(|| format!("make {}", path.display()))?;
+        fs::rename(&partial, path).with_context(|| format!("make {}", path.display()))
     }
 
     fn template(&self, spec: &MachineSpec) -> Result<PathBuf> {
@@ -97,10 +97,10 @@ impl Images {
         let path = self.cache.join(format!("data-{RECIPE}-{key}.ext4"));
         self.once(&path, |partial| {
             let staging = self.cache.join(format!("staging-{key}"));
-            document::remove_tree(&staging)?;
+            storage::remove_tree(&staging)?;
             let made = stage(spec, &staging)
                 .and_then(|()| format(partial, DATA_SIZE, &staging, &["-J", "size=64", "-m", "0"]));
-            document::remove_tree(&staging)?;
+            storage::remove_tree(&staging)?;
             made
         })?;
         Ok(path)
@@ -111,19 +111,19 @@ impl Images {
         if path.exists() {
             return Ok(());
         }
-        document::make_private_directory(&self.cache)?;
-        let directory = File::open(&self.cache).doing(|| format!("open {}", self.cache.display()))?;
-        directory.lock().doing(|| format!("lock {}", self.cache.display()))?;
+        storage::make_private_directory(&self.cache)?;
+        let directory = File::open(&self.cache).with_context(|| format!("open {}", self.cache.display()))?;
+        directory.lock().with_context(|| format!("lock {}", self.cache.display()))?;
         if path.exists() {
             return Ok(());
         }
         let partial = path.with_extension("new");
-        document::remove_file(&partial)?;
+        storage::remove_file(&partial)?;
         make(&partial).inspect_err(|_| {
             // The first error is the one to tell.
             let _ = fs::remove_file(&partial);
         })?;
-        fs::rename(&partial, path).doing(|| format!("make {}", path.display()))
+        fs::rename(&partial, path).with_context(|| format!("make {}", path.display()))
     }
 }
 
@@ -135,10 +135,10 @@ fn seeds(spec: &MachineSpec) -> impl Iterator<Item = &Tree> {
 fn stage(spec: &MachineSpec, staging: &Path) -> Result<()> {
     let (upper, volumes) = (staging.join(UPPER), staging.join(VOLUMES));
     for directory in [&upper, &staging.join(WORK), &volumes] {
-        document::make_private_directory(directory)?;
+        storage::make_private_directory(directory)?;
     }
-    let meta = fs::metadata(&spec.rootfs).doing(|| format!("read {}", spec.rootfs.display()))?;
-    laying::keep(&spec.rootfs, &upper, &meta).doing(|| format!("set the attributes of {}", upper.display()))?;
+    let meta = fs::metadata(&spec.rootfs).with_context(|| format!("read {}", spec.rootfs.display()))?;
+    laying::keep(&spec.rootfs, &upper, &meta).with_context(|| format!("set the attributes of {}", upper.display()))?;
     for target in &spec.volumes {
         let (directory, below) = (volumes.join(volume(&target.to_string_lossy())), inside(&spec.rootfs, target));
         match fs::symlink_metadata(&below) {
@@ -164,7 +164,7 @@ fn stage(spec: &MachineSpec, staging: &Path) -> Result<()> {
             }
             laying::make_parents(&spec.rootfs, &upper, relative)?;
         } else if let Some(parent) = staging.join(&backing).parent() {
-            fs::create_dir_all(parent).doing(|| format!("make {}", parent.display()))?;
+            fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
         }
         laying::lay(&tree.source, &staging.join(backing))?;
     }
@@ -196,8 +196,8 @@ impl Content {
         let mut sha = Sha256::new();
         let mut content = Content { digest: String::new(), bytes: 0, entries: 0 };
         for entry in WalkDir::new(root).sort_by_file_name() {
-            let entry = entry.doing(what)?;
-            let meta = entry.metadata().doing(what)?;
+            let entry = entry.with_context(what)?;
+            let meta = entry.metadata().with_context(what)?;
             let size = if meta.is_dir() { 4096 } else { meta.len() };
             content.bytes += size.next_multiple_of(4096);
             content.entries += 1;
@@ -213,7 +213,7 @@ impl Content {
                 add(&meta.mtime().to_le_bytes());
                 add(&meta.mtime_nsec().to_le_bytes());
             } else if meta.is_symlink() {
-                add(fs::read_link(entry.path()).doing(what)?.as_os_str().as_bytes());
+                add(fs::read_link(entry.path()).with_context(what)?.as_os_str().as_bytes());
             }
         }
         content.digest = hex(&sha.finalize());
@@ -232,7 +232,7 @@ fn format(path: &Path, bytes: u64, source: &Path, options: &[&str]) -> Result<()
     }
     let mut script = String::new();
     for entry in WalkDir::new(source).min_depth(1) {
-        let entry = entry.doing(|| format!("read {}", source.display()))?;
+        let entry = entry.with_context(|| format!("read {}", source.display()))?;
         let relative = entry.path().strip_prefix(source).unwrap_or(entry.path()).to_string_lossy().into_owned();
         for field in ["uid", "gid"] {
             script.push_str(&format!("set_inode_field \"/{relative}\" {field} 0\n"));
@@ -262,7 +262,7 @@ fn run(mut command: Command, input: &str) -> Result<()> {
     // It may end before it has read all, and then says why.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
-    let output = child.wait_with_output().doing(what)?;
+    let output = child.wait_with_output().with_context(what)?;
     if output.status.success() {
         return Ok(());
     }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use cpio::newc::{Builder, trailer};
 use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_driver_local::context::Context as _;
 use kcl_node_spec::guest::{CONFIG, FILES, GuestConfig, MODULES};
 
-use crate::doing::Doing;
 use crate::spool::Spooled;
 
 /// What a guest needs before its root file system is mounted.
@@ -27,27 +27,27 @@ pub(crate) fn write(
     let what = || format!("write {}", path.display());
     let partial = path.with_extension("new");
     let mut archive =
-        Archive { out: BufWriter::new(File::create(&partial).doing(what)?), made: BTreeSet::new(), inode: 1 };
+        Archive { out: BufWriter::new(File::create(&partial).with_context(what)?), made: BTreeSet::new(), inode: 1 };
     // The kernel's first console (console_on_rootfs in init/main.c).
-    archive.add("dev/console", 0o020_600, b"", (5, 1)).doing(what)?;
-    let program = fs::read(agent).doing(|| format!("read {}", agent.display()))?;
-    archive.add("init", 0o100_755, &program, (0, 0)).doing(what)?;
+    archive.add("dev/console", 0o020_600, b"", (5, 1)).with_context(what)?;
+    let program = fs::read(agent).with_context(|| format!("read {}", agent.display()))?;
+    archive.add("init", 0o100_755, &program, (0, 0)).with_context(what)?;
     for (number, module) in modules.map(wanted_modules).transpose()?.unwrap_or_default().iter().enumerate() {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
-        let content = fs::read(module).doing(|| format!("read {}", module.display()))?;
-        archive.add(&format!("{MODULES}/{number:03}-{name}"), 0o100_644, &content, (0, 0)).doing(what)?;
+        let content = fs::read(module).with_context(|| format!("read {}", module.display()))?;
+        archive.add(&format!("{MODULES}/{number:03}-{name}"), 0o100_644, &content, (0, 0)).with_context(what)?;
     }
     if let Some(config) = config {
-        let text = serde_json::to_vec_pretty(config).doing(what)?;
-        archive.add(CONFIG, 0o100_600, &text, (0, 0)).doing(what)?;
+        let text = serde_json::to_vec_pretty(config).with_context(what)?;
+        archive.add(CONFIG, 0o100_600, &text, (0, 0)).with_context(what)?;
     }
     for file in files {
         let name = format!("{FILES}{}", file.path.display());
-        archive.add(&name, 0o100_000 | (file.mode & 0o7777), &file.content, (0, 0)).doing(what)?;
+        archive.add(&name, 0o100_000 | (file.mode & 0o7777), &file.content, (0, 0)).with_context(what)?;
     }
-    let mut out = trailer(archive.out).doing(what)?;
-    out.flush().doing(what)?;
-    fs::rename(&partial, path).doing(what)
+    let mut out = trailer(archive.out).with_context(what)?;
+    out.flush().with_context(what)?;
+    fs::rename(&partial, path).with_context(what)
 }
 
 struct Archive {
@@ -81,14 +81,14 @@ impl Archive {
 /// The files of [`WANTED`] and what they depend on, in the order of loading.
 fn wanted_modules(tree: &Path) -> Result<Vec<PathBuf>> {
     let all = tree.join("lib/modules");
-    let kernels = fs::read_dir(&all).doing(|| format!("read {}", all.display()))?;
+    let kernels = fs::read_dir(&all).with_context(|| format!("read {}", all.display()))?;
     let directory = kernels.flatten().map(|entry| entry.path()).find(|path| path.join("modules.dep").is_file());
     let directory = directory.ok_or_else(|| {
         let message = format!("{} has no kernel with a modules.dep", all.display());
         Error::new(ErrorKind::NotFound, message).hint("make the kernel's artifact again: kcl artifacts fetch --verify")
     })?;
     let path = directory.join("modules.dep");
-    let text = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     Ok(in_order(&text, &WANTED).into_iter().map(|module| directory.join(module)).collect())
 }
 

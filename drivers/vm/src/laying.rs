@@ -7,32 +7,31 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlin
 use std::path::Path;
 
 use kcl_driver_api::Result;
+use kcl_driver_local::context::Context as _;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mknod};
 use walkdir::WalkDir;
-
-use crate::doing::Doing;
 
 /// Lays `source` out at `target`, whose files it replaces. Without root, devices are left out and the rest is the user's:
 /// a disk gets its owners later.
 pub(crate) fn lay(source: &Path, target: &Path) -> Result<()> {
     for entry in WalkDir::new(source).sort_by_file_name() {
-        let entry = entry.doing(|| format!("read {}", source.display()))?;
+        let entry = entry.with_context(|| format!("read {}", source.display()))?;
         let from = entry.path();
         let relative = from.strip_prefix(source).unwrap_or(from);
         let to = if relative.as_os_str().is_empty() { target.to_owned() } else { target.join(relative) };
         let what = || format!("lay {} out at {}", from.display(), to.display());
-        let meta = entry.metadata().doing(what)?;
+        let meta = entry.metadata().with_context(what)?;
         if meta.is_dir() {
-            fs::create_dir_all(&to).doing(what)?;
-            keep(from, &to, &meta).doing(what)?;
+            fs::create_dir_all(&to).with_context(what)?;
+            keep(from, &to, &meta).with_context(what)?;
             continue;
         }
         match fs::remove_file(&to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).doing(what),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(what),
             _ => {}
         }
-        file(from, &to, &meta).doing(what)?;
+        file(from, &to, &meta).with_context(what)?;
     }
     Ok(())
 }
@@ -85,13 +84,13 @@ pub(crate) fn make_parents(lower: &Path, upper: &Path, relative: &Path) -> Resul
         match fs::create_dir(&to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            Err(error) => return Err(error).doing(|| format!("make {}", to.display())),
+            Err(error) => return Err(error).with_context(|| format!("make {}", to.display())),
         }
         let kept = match fs::symlink_metadata(&below) {
             Ok(meta) if meta.is_dir() => keep(&below, &to, &meta),
             _ => fs::set_permissions(&to, fs::Permissions::from_mode(0o755)),
         };
-        kept.doing(|| format!("set the attributes of {}", to.display()))?;
+        kept.with_context(|| format!("set the attributes of {}", to.display()))?;
     }
     Ok(())
 }

@@ -5,9 +5,9 @@ use std::io::ErrorKind as Io;
 use std::path::Path;
 
 use kcl_driver_api::{Error, ErrorKind, MachineInfo, MachineSpec, Result, TreeUse};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 
-use crate::document;
-use crate::doing::Doing;
 use crate::handle::power;
 use crate::images::Images;
 use crate::layout::{Layout, MachineNames};
@@ -19,7 +19,7 @@ use crate::layout::{Layout, MachineNames};
 /// `State` for what cannot be made, `NotFound` for a directory that is not there, `Host` where a disk cannot be made.
 pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Result<()> {
     spec.check()?;
-    match document::read::<MachineSpec>(&names.spec_file())? {
+    match storage::read::<MachineSpec>(&names.spec_file())? {
         Some(there) if there == *spec => return Ok(()),
         Some(there) => {
             let is_new = |target: &Path| there.trees.iter().all(|old| old.target != target);
@@ -35,12 +35,12 @@ pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Resu
         }
         None => {
             // Cut off half-way: nobody can tell what is missing.
-            document::remove_tree(&names.dir)?;
-            document::make_private_directory(&names.dir)?;
+            storage::remove_tree(&names.dir)?;
+            storage::make_private_directory(&names.dir)?;
             images.data(spec, &names.data())?;
         }
     }
-    document::write(&names.spec_file(), spec)
+    storage::write(&names.spec_file(), spec)
 }
 
 /// What the machine is to be; read each time, as another kcl may have changed it.
@@ -52,7 +52,7 @@ pub fn read_spec(names: &MachineNames) -> Result<MachineSpec> {
         let message = format!("the creation or deletion of machine {} was cut off", names.name);
         Error::new(ErrorKind::State, message).hint("delete it")
     };
-    document::read(&names.spec_file())?.ok_or_else(broken)
+    storage::read(&names.spec_file())?.ok_or_else(broken)
 }
 
 /// Removes the machine's files. It does not run. What is left if this is cut off is seen as broken.
@@ -60,10 +60,10 @@ pub fn read_spec(names: &MachineNames) -> Result<MachineSpec> {
 /// # Errors
 /// `Host` where something cannot be removed.
 pub fn remove(names: &MachineNames) -> Result<()> {
-    document::remove_file(&names.spec_file())?;
-    document::remove_tree(&names.run)?;
-    document::remove_tree(&names.dir)?;
-    document::remove_if_empty(&names.cluster.run)
+    storage::remove_file(&names.spec_file())?;
+    storage::remove_tree(&names.run)?;
+    storage::remove_tree(&names.dir)?;
+    storage::remove_if_empty(&names.cluster.run)
 }
 
 /// The names of all machines of a cluster or of all clusters that have a directory, in their order.
@@ -91,7 +91,7 @@ pub fn info(names: &MachineNames, runs: bool) -> Option<MachineInfo> {
         return None;
     }
     // A specification that cannot be read is as good as none: the machine can only be deleted.
-    let spec: Option<MachineSpec> = document::read(&names.spec_file()).unwrap_or_default();
+    let spec: Option<MachineSpec> = storage::read(&names.spec_file()).unwrap_or_default();
     Some(MachineInfo {
         cluster: names.cluster.name.clone(),
         name: names.name.clone(),
@@ -110,7 +110,7 @@ pub fn console(names: &MachineNames) -> Result<Vec<u8>> {
     match fs::read(&path) {
         // Never powered on.
         Err(error) if error.kind() == Io::NotFound => Ok(Vec::new()),
-        result => result.doing(|| format!("read {}", path.display())),
+        result => result.with_context(|| format!("read {}", path.display())),
     }
 }
 
@@ -122,7 +122,7 @@ pub fn directories(path: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == Io::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).doing(|| format!("read {}", path.display())),
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
     let mut names: Vec<String> = entries
         .flatten()

@@ -11,10 +11,10 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, Result};
+use kcl_driver_local::storage;
 use kcl_driver_local::subnet;
 use kcl_node_spec::guest::{GuestInterface, GuestRoute};
 
-use crate::document;
 use crate::guest::Interfaces;
 use crate::layout::{ClusterNames, Layout, MachineNames};
 use crate::machine::directories;
@@ -151,7 +151,7 @@ pub fn tap(names: &MachineNames) -> String {
 /// # Errors
 /// `Conflict` where there is none.
 pub fn propose(layout: &Layout, cluster: &str) -> Result<Ipv4Net> {
-    if let Some(spec) = document::read::<NetworkSpec>(&layout.cluster(cluster)?.network_file())? {
+    if let Some(spec) = storage::read::<NetworkSpec>(&layout.cluster(cluster)?.network_file())? {
         return Ok(spec.subnet);
     }
     let taken = taken(layout, cluster)?;
@@ -174,7 +174,7 @@ fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
         // Of this driver and of others.
         let files = fs::read_dir(&names.dir).into_iter().flatten().flatten().map(|entry| entry.path());
         for file in files.filter(|path| path.to_string_lossy().ends_with("network.json")) {
-            taken.extend(document::read::<NetworkSpec>(&file).unwrap_or_default().map(|spec| spec.subnet));
+            taken.extend(storage::read::<NetworkSpec>(&file).unwrap_or_default().map(|spec| spec.subnet));
         }
     }
     Ok(taken)
@@ -185,7 +185,7 @@ fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
 /// # Errors
 /// `State` where there is none.
 pub fn segment(names: &ClusterNames) -> Result<Segment> {
-    let spec = document::read::<NetworkSpec>(&names.network_file())?
+    let spec = storage::read::<NetworkSpec>(&names.network_file())?
         .ok_or_else(|| Error::new(ErrorKind::State, format!("cluster {} has no network yet", names.name)))?;
     Segment::new(names, &spec)
 }
@@ -198,9 +198,9 @@ pub fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
     let names = layout.cluster(&spec.cluster)?;
     let segment = Segment::new(&names, spec)?;
     let document = NetworkSpec { subnet: segment.subnet, ..spec.clone() };
-    document::make_private_directory(&names.dir)?;
-    if document::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
-        document::write(&names.network_file(), &document)?;
+    storage::make_private_directory(&names.dir)?;
+    if storage::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
+        storage::write(&names.network_file(), &document)?;
     }
     // Without a bridge, the initrd sets the way out.
     let gateway = segment.bridge.as_ref().map(|_| segment.host);
@@ -227,10 +227,10 @@ pub fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
 /// `Host` where something cannot be removed.
 pub fn delete(layout: &Layout, cluster: &str) -> Result<()> {
     let names = layout.cluster(cluster)?;
-    document::remove_file(&names.network_file())?;
-    document::remove_if_empty(&names.run)?;
-    document::remove_if_empty(&names.machines())?;
-    document::remove_if_empty(&names.dir)
+    storage::remove_file(&names.network_file())?;
+    storage::remove_if_empty(&names.run)?;
+    storage::remove_if_empty(&names.machines())?;
+    storage::remove_if_empty(&names.dir)
 }
 
 #[cfg(test)]

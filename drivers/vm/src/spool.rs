@@ -6,10 +6,10 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use kcl_driver_api::{Error, ErrorKind, File, Result};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 use walkdir::WalkDir;
 
-use crate::document;
-use crate::doing::Doing;
 use crate::layout::MachineNames;
 
 /// A file for the next boot.
@@ -47,15 +47,20 @@ pub fn put(names: &MachineNames, files: &[File]) -> Result<()> {
         let path = at(names, &file.path);
         let what = || format!("write {}", path.display());
         let parent = path.parent().unwrap_or(&path);
-        document::make_private_directory(parent)?;
+        storage::make_private_directory(parent)?;
         // Beside the spool, where no file of the machine is.
         let temporary = names.dir.join("spool.new");
-        let mut out =
-            fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary).doing(what)?;
-        out.write_all(&file.content).doing(what)?;
-        out.set_permissions(fs::Permissions::from_mode(file.mode)).doing(what)?;
-        out.sync_all().doing(what)?;
-        fs::rename(&temporary, &path).doing(what)?;
+        let mut out = fs::File::options()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)
+            .with_context(what)?;
+        out.write_all(&file.content).with_context(what)?;
+        out.set_permissions(fs::Permissions::from_mode(file.mode)).with_context(what)?;
+        out.sync_all().with_context(what)?;
+        fs::rename(&temporary, &path).with_context(what)?;
     }
     Ok(())
 }
@@ -69,7 +74,7 @@ pub fn get(names: &MachineNames, path: &Path) -> Result<Option<Vec<u8>>> {
     if !path.is_file() {
         return Ok(None);
     }
-    fs::read(&path).map(Some).doing(|| format!("read {}", path.display()))
+    fs::read(&path).map(Some).with_context(|| format!("read {}", path.display()))
 }
 
 /// All that waits for the next boot.
@@ -84,11 +89,11 @@ pub fn spooled(names: &MachineNames) -> Result<Vec<Spooled>> {
     }
     for entry in WalkDir::new(&root).sort_by_file_name() {
         let what = || format!("read {}", root.display());
-        let entry = entry.doing(what)?;
-        let meta = entry.metadata().doing(what)?;
+        let entry = entry.with_context(what)?;
+        let meta = entry.metadata().with_context(what)?;
         if meta.is_file() {
             let path = Path::new("/").join(entry.path().strip_prefix(&root).unwrap_or(entry.path()));
-            let content = fs::read(entry.path()).doing(|| format!("read {}", entry.path().display()))?;
+            let content = fs::read(entry.path()).with_context(|| format!("read {}", entry.path().display()))?;
             found.push(Spooled { path, mode: meta.permissions().mode() & 0o7777, content });
         }
     }
@@ -101,9 +106,9 @@ pub fn spooled(names: &MachineNames) -> Result<Vec<Spooled>> {
 /// `Host` where they cannot be removed.
 pub fn forget(names: &MachineNames, files: Option<&[File]>) -> Result<()> {
     match files {
-        None => document::remove_tree(&names.spool()),
+        None => storage::remove_tree(&names.spool()),
         Some(files) if names.spool().exists() => {
-            files.iter().try_for_each(|file| document::remove_file(&at(names, &file.path)))
+            files.iter().try_for_each(|file| storage::remove_file(&at(names, &file.path)))
         }
         Some(_) => Ok(()),
     }

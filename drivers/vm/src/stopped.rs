@@ -5,8 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use ext4_view::{Ext4, Ext4Error, FileType};
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
+use kcl_driver_local::context::Context as _;
 
-use crate::doing::Doing;
 use crate::images::{backing, inside};
 use crate::layout::MachineNames;
 use crate::spool;
@@ -136,7 +136,7 @@ fn on_host(path: &Path) -> Result<Found> {
     Ok(if meta.is_dir() {
         Found::Directory
     } else if meta.is_symlink() {
-        Found::Link(fs::read_link(path).doing(|| format!("read {}", path.display()))?)
+        Found::Link(fs::read_link(path).with_context(|| format!("read {}", path.display()))?)
     } else if meta.is_file() {
         Found::File(Layer::Host(path.to_owned()))
     } else {
@@ -146,7 +146,7 @@ fn on_host(path: &Path) -> Result<Found> {
 
 fn read(disk: &Ext4, spec: &MachineSpec, at: &Path, layer: Layer) -> Result<Vec<u8>> {
     match layer {
-        Layer::Host(path) => fs::read(&path).doing(|| format!("read {}", path.display())),
+        Layer::Host(path) => fs::read(&path).with_context(|| format!("read {}", path.display())),
         Layer::Disk => {
             let place = backing(spec, at);
             disk.read(format!("/{}", place.display()).as_str()).map_err(|error| trouble(&place, &error))

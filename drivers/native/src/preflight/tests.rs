@@ -1,7 +1,7 @@
 //! Each finding, from facts alone.
 
 use super::*;
-use crate::netlink::Taken;
+use kcl_driver_oci::netlink::Taken;
 
 fn facts() -> Facts {
     Facts {

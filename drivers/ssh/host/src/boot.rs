@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kcl_driver_api::{Error, Result};
-use kcl_driver_oci::doing::Doing;
+use kcl_driver_local::context::Context as _;
 use kcl_driver_oci::layout::MachineNames;
 use kcl_driver_oci::process::Process;
 use nix::errno::Errno;
@@ -30,8 +30,8 @@ pub(crate) fn requests_to_end() -> Result<SignalFd> {
     let what = || "listen for signals";
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
-    signals.thread_block().doing(what)?;
-    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).doing(what)
+    signals.thread_block().with_context(what)?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).with_context(what)
 }
 
 /// Waits for either.
@@ -41,7 +41,7 @@ pub(crate) fn ended_or_asked_to(process: &Process, requests: &SignalFd) -> Resul
             [PollFd::new(process.fd().as_fd(), PollFlags::POLLIN), PollFd::new(requests.as_fd(), PollFlags::POLLIN)];
         match poll(&mut watched, PollTimeout::NONE) {
             Err(Errno::EINTR) => {}
-            Err(error) => return Err(error).doing(|| "wait for the machine's first process"),
+            Err(error) => return Err(error).with_context(|| "wait for the machine's first process"),
             Ok(_) if watched[1].any().unwrap_or(false) => return Ok(Which::Asked),
             Ok(_) => return Ok(Which::Ended),
         }
@@ -68,7 +68,7 @@ pub(crate) fn keep(names: &MachineNames) -> Result<()> {
         return detached(&program, names);
     }
     let path = unit_file(names);
-    fs::write(&path, service(&program, names)).doing(|| format!("write {}", path.display()))?;
+    fs::write(&path, service(&program, names)).with_context(|| format!("write {}", path.display()))?;
     systemctl(&["enable", "--quiet", &path.to_string_lossy()])?;
     systemctl(&["start", "--no-block", &unit(names)])
 }
@@ -82,7 +82,7 @@ pub(crate) fn forget(names: &MachineNames) -> Result<()> {
     // Stopped before it is forgotten; one that ended with its machine need not be known any more.
     systemctl(&["stop", &unit(names)]).or_else(|error| if is_loaded(names)? { Err(error) } else { Ok(()) })?;
     systemctl(&["disable", "--quiet", &unit(names)])?;
-    fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
+    fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
     systemctl(&["daemon-reload"])?;
     // One that is not known any more is no failure.
     let _ = systemctl(&["reset-failed", &unit(names)]);
@@ -91,7 +91,7 @@ pub(crate) fn forget(names: &MachineNames) -> Result<()> {
 
 /// Ourselves, where we stay.
 fn program() -> Result<PathBuf> {
-    fs::read_link("/proc/self/exe").doing(|| "find the program that runs")
+    fs::read_link("/proc/self/exe").with_context(|| "find the program that runs")
 }
 
 fn service(program: &Path, names: &MachineNames) -> String {
@@ -117,13 +117,13 @@ fn service(program: &Path, names: &MachineNames) -> String {
 
 fn is_loaded(names: &MachineNames) -> Result<bool> {
     let output = Command::new("systemctl").args(["show", "--property=LoadState", "--value", &unit(names)]).output();
-    let output = output.doing(|| "run systemctl")?;
+    let output = output.with_context(|| "run systemctl")?;
     Ok(String::from_utf8_lossy(&output.stdout).trim() == "loaded")
 }
 
 fn systemctl(arguments: &[&str]) -> Result<()> {
     let output = Command::new("systemctl").args(arguments).stdin(Stdio::null()).output();
-    let output = output.doing(|| "run systemctl")?;
+    let output = output.with_context(|| "run systemctl")?;
     if output.status.success() {
         return Ok(());
     }
@@ -138,7 +138,7 @@ fn detached(program: &Path, names: &MachineNames) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.env("PATH", kcl_driver_oci::config::PATH);
     apart(&mut command);
-    command.spawn().map(|_| ()).doing(|| format!("run {}", program.display()))
+    command.spawn().map(|_| ()).with_context(|| format!("run {}", program.display()))
 }
 
 #[allow(unsafe_code)]

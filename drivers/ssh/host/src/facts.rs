@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::Result;
-use kcl_driver_oci::doing::Doing;
+use kcl_driver_local::context::Context as _;
 use kcl_driver_oci::measures::{Usage, controllers, inotify, meminfo};
 use kcl_driver_oci::netlink::Netlink;
 use kcl_driver_oci::{cgroup, host, list, try_out};
@@ -28,8 +28,9 @@ pub(crate) fn gather(at: &Host, thorough: bool) -> Result<Facts> {
     let memory = read("/proc/meminfo");
     let mountinfo = cgroup::mountinfo()?;
     let existing = at.layout.home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    let space = statvfs(existing).doing(|| format!("look for free space in {}", existing.display()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "start a runtime")?;
+    let space = statvfs(existing).with_context(|| format!("look for free space in {}", existing.display()))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().with_context(|| "start a runtime")?;
     let unused = thorough && list::directories(&at.layout.clusters())?.is_empty();
     let (interfaces, default, networks) = runtime.block_on(network(unused))?;
     let overlay = if thorough { try_out::overlay(&at.layout.home) } else { None };

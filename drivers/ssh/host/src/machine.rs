@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result};
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 use kcl_driver_oci::config::Attachment;
-use kcl_driver_oci::doing::Doing;
 use kcl_driver_oci::layout::MachineNames;
 use kcl_driver_oci::process::Process;
-use kcl_driver_oci::{access, cgroup, create, delete, disk, run};
+use kcl_driver_oci::{access, cgroup, create, delete, run};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{self, Name};
@@ -48,17 +49,17 @@ impl Host {
 
 /// One change of this host at a time: several kcls may have nodes here, and a command whose kcl is gone goes on.
 pub(crate) fn lock() -> Result<File> {
-    disk::make_private_directory(Path::new(protocol::RUN))?;
+    storage::make_private_directory(Path::new(protocol::RUN))?;
     let path = Path::new(protocol::RUN).join("host.lock");
     let what = || format!("lock {}", path.display());
-    let file = File::create(&path).doing(what)?;
-    file.lock().doing(what)?;
+    let file = File::create(&path).with_context(what)?;
+    file.lock().with_context(what)?;
     Ok(file)
 }
 
 /// What a machine is run with, where it was made whole.
 pub(crate) fn engine(names: &MachineNames) -> Result<Option<Engine>> {
-    disk::read(&names.dir.join("engine.json"))
+    storage::read(&names.dir.join("engine.json"))
 }
 
 /// There while the machine is to run.
@@ -75,7 +76,7 @@ pub(crate) fn create(host: &Host, spec: &MachineSpec, runc: &Path) -> Result<()>
     }
     create::create(&names, spec)?;
     let engine = Engine { runc: runc.to_owned(), rootfs: spec.rootfs.clone() };
-    disk::write(&names.dir.join("engine.json"), &engine)
+    storage::write(&names.dir.join("engine.json"), &engine)
 }
 
 pub(crate) fn on(host: &Host, name: &Name) -> Result<()> {
@@ -83,7 +84,7 @@ pub(crate) fn on(host: &Host, name: &Name) -> Result<()> {
     {
         let _lock = lock()?;
         start(&names)?;
-        fs::write(wanted(&names), "").doing(|| format!("write {}", wanted(&names).display()))?;
+        fs::write(wanted(&names), "").with_context(|| format!("write {}", wanted(&names).display()))?;
     }
     boot::keep(&names)
 }
@@ -118,7 +119,7 @@ pub(crate) fn off(host: &Host, name: &Name, grace: Duration) -> Result<()> {
 }
 
 fn end(names: &MachineNames, grace: Duration) -> Result<()> {
-    disk::remove_file(&wanted(names))?;
+    storage::remove_file(&wanted(names))?;
     run::ask_to_end(names, grace)?;
     clear(names)
 }
@@ -127,7 +128,7 @@ fn end(names: &MachineNames, grace: Duration) -> Result<()> {
 fn gone(names: &MachineNames) -> Result<()> {
     if names.dir.is_dir() {
         let keeper = keeper(names)?;
-        keeper.lock().doing(|| format!("wait for who keeps machine {} running", names.name))?;
+        keeper.lock().with_context(|| format!("wait for who keeps machine {} running", names.name))?;
     }
     Ok(())
 }
@@ -135,7 +136,7 @@ fn gone(names: &MachineNames) -> Result<()> {
 /// Locked by who keeps the machine running.
 fn keeper(names: &MachineNames) -> Result<File> {
     let path = names.dir.join("keeper.lock");
-    File::create(&path).doing(|| format!("open {}", path.display()))
+    File::create(&path).with_context(|| format!("open {}", path.display()))
 }
 
 /// Kills what runs of the machine, and puts back what it changed of the host.
@@ -166,14 +167,14 @@ fn remove(names: &MachineNames) -> Result<()> {
     delete::begin(names)?;
     clear(names)?;
     delete::end(names)?;
-    disk::remove_if_empty(&names.cluster.nodes())?;
+    storage::remove_if_empty(&names.cluster.nodes())?;
     remove_run(names)
 }
 
 /// runc's directories on the tmpfs.
 fn remove_run(names: &MachineNames) -> Result<()> {
-    disk::remove_if_empty(&names.cluster.runc_root())?;
-    disk::remove_if_empty(&names.cluster.run)
+    storage::remove_if_empty(&names.cluster.runc_root())?;
+    storage::remove_if_empty(&names.cluster.run)
 }
 
 /// The cluster has no machines here any more; with the last cluster all of kcl goes.
@@ -184,15 +185,15 @@ pub(crate) fn leave(host: &Host, cluster: &str) -> Result<()> {
         return Ok(());
     }
     host.trees.unclaim(cluster)?;
-    disk::remove_tree(&names.dir)?;
-    disk::remove_if_empty(&host.layout.clusters())?;
+    storage::remove_tree(&names.dir)?;
+    storage::remove_if_empty(&host.layout.clusters())?;
     if !host.layout.clusters().exists() {
-        disk::remove_tree(&host.layout.home.join("trees"))?;
-        disk::remove_tree(&host.layout.home.join("bin"))?;
+        storage::remove_tree(&host.layout.home.join("trees"))?;
+        storage::remove_tree(&host.layout.home.join("bin"))?;
         // Somebody else's files may be there.
-        disk::remove_if_empty(&host.layout.home)?;
-        disk::remove_file(&host.layout.run.join("host.lock"))?;
-        disk::remove_if_empty(&host.layout.run)?;
+        storage::remove_if_empty(&host.layout.home)?;
+        storage::remove_file(&host.layout.run.join("host.lock"))?;
+        storage::remove_if_empty(&host.layout.run)?;
     }
     Ok(())
 }

@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kcl_driver_api::Result;
-use kcl_driver_oci::doing::Doing;
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 use kcl_driver_oci::layout::MachineNames;
 use kcl_driver_oci::netlink::Netlink;
-use kcl_driver_oci::{access, disk, nft};
+use kcl_driver_oci::{access, nft};
 use kcl_node_spec::NodeSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,12 +78,12 @@ pub(crate) fn record(names: &MachineNames, rootfs: &Path) -> Result<()> {
         tables: tables(rootfs)?,
         links: links.into_iter().map(|link| link.name).collect(),
     };
-    disk::write(&file(names), &before)
+    storage::write(&file(names), &before)
 }
 
 /// Puts everything back.
 pub(crate) fn restore(names: &MachineNames) -> Result<()> {
-    let Some(before) = disk::read::<Before>(&file(names))? else { return Ok(()) };
+    let Some(before) = storage::read::<Before>(&file(names))? else { return Ok(()) };
     if before.rootfs.is_dir() {
         remove_tables(&before)?;
     }
@@ -96,14 +97,15 @@ pub(crate) fn restore(names: &MachineNames) -> Result<()> {
             // Of a link that is gone, or a module.
             Err(_) => {}
             Ok(found) if found.trim() == value => {}
-            Ok(_) => fs::write(&path, value).doing(|| format!("put {} back to {value}", path.display()))?,
+            Ok(_) => fs::write(&path, value).with_context(|| format!("put {} back to {value}", path.display()))?,
         }
     }
-    disk::remove_file(&file(names))
+    storage::remove_file(&file(names))
 }
 
 fn with_netlink<T>(work: impl AsyncFnOnce(Netlink) -> Result<T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "start a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().with_context(|| "start a runtime")?;
     runtime.block_on(async { work(Netlink::connect()?).await })
 }
 
@@ -148,7 +150,7 @@ fn tables(rootfs: &Path) -> Result<Vec<(String, String)>> {
 /// The objects of a kind that nft tells of: libnftables-json(5).
 fn objects(rootfs: &Path, arguments: &[&str], kind: &str) -> Result<Vec<Value>> {
     let written = nft::output(Some(rootfs), &[&["-j"], arguments].concat(), "")?;
-    let all: Value = serde_json::from_slice(&written).doing(|| "understand nft")?;
+    let all: Value = serde_json::from_slice(&written).with_context(|| "understand nft")?;
     let list = all["nftables"].as_array().cloned().unwrap_or_default();
     Ok(list.into_iter().filter_map(|mut object| object.get_mut(kind).map(Value::take)).collect())
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kcl_driver_api::{Error, ErrorKind, Result};
-use kcl_driver_oci::disk;
-use kcl_driver_oci::doing::Doing;
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 use sha2::{Digest, Sha256};
@@ -31,8 +31,8 @@ pub(crate) fn receive(
             missing.insert(key.clone(), prepare(trees, key, entries)?);
         }
     }
-    answer(output, Ok(&Missing { files: missing.clone() })).doing(|| "answer")?;
-    let mut stream = zstd::stream::read::Decoder::new(input).doing(|| "read what is sent")?;
+    answer(output, Ok(&Missing { files: missing.clone() })).with_context(|| "answer")?;
+    let mut stream = zstd::stream::read::Decoder::new(input).with_context(|| "read what is sent")?;
     for (key, files) in &missing {
         let entries = &wanted[key];
         for index in files {
@@ -47,7 +47,7 @@ pub(crate) fn receive(
 /// Makes the directories of a tree, and takes from other trees what they have of it. Returns which files are missing.
 fn prepare(trees: &Trees, key: &str, entries: &[Entry]) -> Result<Vec<usize>> {
     let root = trees.root(key);
-    disk::make_private_directory(&root)?;
+    storage::make_private_directory(&root)?;
     let known = trees.known()?;
     let mut missing = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
@@ -55,7 +55,7 @@ fn prepare(trees: &Trees, key: &str, entries: &[Entry]) -> Result<Vec<usize>> {
         let what = || format!("make {}", path.display());
         match &entry.kind {
             Kind::Directory => match fs::create_dir(&path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).doing(what),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).with_context(what),
                 _ => {}
             },
             Kind::File { digest, .. } => {
@@ -65,21 +65,21 @@ fn prepare(trees: &Trees, key: &str, entries: &[Entry]) -> Result<Vec<usize>> {
                 match known.get(digest) {
                     Some((source, there)) if same_attributes(there, entry) => {
                         remove(&path)?;
-                        fs::hard_link(source, &path).doing(what)?;
+                        fs::hard_link(source, &path).with_context(what)?;
                     }
                     _ => missing.push(index),
                 }
             }
             Kind::Link { target } => {
                 remove(&path)?;
-                symlink(target, &path).doing(what)?;
-                attributes(&path, entry).doing(what)?;
+                symlink(target, &path).with_context(what)?;
+                attributes(&path, entry).with_context(what)?;
             }
             Kind::Device { bits, number } => {
                 remove(&path)?;
                 mknod(&path, SFlag::from_bits_truncate(*bits), Mode::from_bits_truncate(entry.mode), *number)
-                    .doing(what)?;
-                attributes(&path, entry).doing(what)?;
+                    .with_context(what)?;
+                attributes(&path, entry).with_context(what)?;
             }
         }
     }
@@ -142,8 +142,8 @@ fn write(path: &Path, entry: &Entry, stream: &mut impl Read) -> Result<()> {
         let message = format!("{} did not arrive as it was sent: its digest is {found}, not {digest}", path.display());
         return Err(Error::engine(message));
     }
-    attributes(&temporary, entry).doing(what)?;
-    fs::rename(&temporary, path).doing(what)
+    attributes(&temporary, entry).with_context(what)?;
+    fs::rename(&temporary, path).with_context(what)
 }
 
 /// Owner, mode, extended attributes and time, in the order in which none undoes another.
@@ -167,15 +167,15 @@ fn finish(trees: &Trees, key: &str, entries: &[Entry]) -> Result<()> {
     let root = trees.root(key);
     for entry in entries.iter().rev().filter(|entry| entry.kind == Kind::Directory) {
         let path = inside(&root, entry)?;
-        attributes(&path, entry).doing(|| format!("set the attributes of {}", path.display()))?;
+        attributes(&path, entry).with_context(|| format!("set the attributes of {}", path.display()))?;
     }
-    disk::write(&trees.whole(key), &Whole { boot: boot()?, entries: entries.to_vec() })
+    storage::write(&trees.whole(key), &Whole { boot: boot()?, entries: entries.to_vec() })
 }
 
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).doing(|| format!("remove {}", path.display()))
+            Err(error).with_context(|| format!("remove {}", path.display()))
         }
         _ => Ok(()),
     }

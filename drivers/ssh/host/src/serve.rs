@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kcl_driver_api::{Error, ErrorKind, Exec, File, MachineInfo, Result, Stdin, Stdout};
-use kcl_driver_oci::doing::Doing;
+use kcl_driver_local::context::Context as _;
 use kcl_driver_oci::layout::Layout;
 use kcl_driver_oci::{access, exec, list};
 
@@ -124,7 +124,7 @@ fn info(host: &Host, name: &Name) -> Result<Machine> {
 
 fn put(host: &Host, name: &Name, files: Vec<FileText>) -> Result<()> {
     let decode = |file: FileText| {
-        let content = STANDARD.decode(&file.content).doing(|| format!("read {}", file.path.display()))?;
+        let content = STANDARD.decode(&file.content).with_context(|| format!("read {}", file.path.display()))?;
         Ok(File { path: file.path, mode: file.mode, content })
     };
     let files: Vec<File> = files.into_iter().map(decode).collect::<Result<_>>()?;
@@ -135,7 +135,8 @@ fn put(host: &Host, name: &Name, files: Vec<FileText>) -> Result<()> {
 fn run(host: &Host, name: &Name, request: Exec, mark: &str) -> ExitCode {
     let output = host.machine(name).and_then(|names| {
         let runc: Option<PathBuf> = machine::engine(&names)?.map(|engine| engine.runc);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "start a runtime")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().with_context(|| "start a runtime")?;
         runtime.block_on(exec::exec(runc.as_deref(), &names, request))
     });
     match output {

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kcl_driver_api::{Error, ErrorKind, Result};
-use kcl_driver_oci::disk;
-use kcl_driver_oci::doing::Doing;
+use kcl_driver_local::context::Context as _;
+use kcl_driver_local::storage;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
@@ -73,9 +73,9 @@ pub enum Kind {
 pub fn list(source: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for found in WalkDir::new(source).sort_by_file_name() {
-        let found = found.doing(|| format!("read {}", source.display()))?;
+        let found = found.with_context(|| format!("read {}", source.display()))?;
         let what = || format!("read {}", found.path().display());
-        let meta = found.metadata().doing(what)?;
+        let meta = found.metadata().with_context(what)?;
         let kind = meta.file_type();
         if kind.is_socket() {
             continue;
@@ -85,7 +85,7 @@ pub fn list(source: &Path) -> Result<Vec<Entry>> {
         } else if kind.is_file() {
             Kind::File { size: meta.len(), digest: String::new() }
         } else if kind.is_symlink() {
-            Kind::Link { target: fs::read_link(found.path()).doing(what)? }
+            Kind::Link { target: fs::read_link(found.path()).with_context(what)? }
         } else {
             Kind::Device { bits: meta.mode() & 0o170_000, number: meta.rdev() }
         };
@@ -95,7 +95,7 @@ pub fn list(source: &Path) -> Result<Vec<Entry>> {
             mode: meta.mode() & 0o7777,
             owner: (meta.uid(), meta.gid()),
             modified: (meta.mtime(), meta.mtime_nsec()),
-            attributes: attributes(found.path()).doing(what)?,
+            attributes: attributes(found.path()).with_context(what)?,
         });
     }
     Ok(entries)
@@ -130,7 +130,7 @@ pub fn look_into(source: &Path, entries: &mut [Entry]) -> Result<()> {
     for entry in entries {
         if let Kind::File { digest, .. } = &mut entry.kind {
             let path = source.join(&entry.path);
-            *digest = digest_of(&path).doing(|| format!("read {}", path.display()))?;
+            *digest = digest_of(&path).with_context(|| format!("read {}", path.display()))?;
         }
     }
     Ok(())
@@ -196,14 +196,14 @@ impl Trees {
             }
         }
         let path = self.claims(cluster);
-        disk::make_private_directory(path.parent().unwrap_or(&self.home))?;
-        disk::write(&path, &keys)?;
+        storage::make_private_directory(path.parent().unwrap_or(&self.home))?;
+        storage::write(&path, &keys)?;
         self.sweep()
     }
 
     /// The cluster keeps no trees any more.
     pub(crate) fn unclaim(&self, cluster: &str) -> Result<()> {
-        disk::remove_file(&self.claims(cluster))?;
+        storage::remove_file(&self.claims(cluster))?;
         self.sweep()
     }
 
@@ -211,13 +211,13 @@ impl Trees {
     fn sweep(&self) -> Result<()> {
         let mut kept = BTreeSet::new();
         for cluster in kcl_driver_oci::list::directories(&self.home.join("clusters"))? {
-            kept.extend(disk::read::<Vec<String>>(&self.claims(&cluster))?.unwrap_or_default());
+            kept.extend(storage::read::<Vec<String>>(&self.claims(&cluster))?.unwrap_or_default());
         }
         for key in kcl_driver_oci::list::directories(&self.all())? {
             if !kept.contains(&key) {
                 // First: what is half removed must not be taken for whole.
-                disk::remove_file(&self.whole(&key))?;
-                disk::remove_tree(&self.all().join(&key))?;
+                storage::remove_file(&self.whole(&key))?;
+                storage::remove_tree(&self.all().join(&key))?;
             }
         }
         Ok(())
@@ -231,7 +231,7 @@ impl Trees {
 
     /// Whether a tree is there and whole. One that was written before the last boot is read once.
     pub(crate) fn is_whole(&self, key: &str) -> Result<bool> {
-        let Some(whole) = disk::read::<Whole>(&self.whole(key))? else { return Ok(false) };
+        let Some(whole) = storage::read::<Whole>(&self.whole(key))? else { return Ok(false) };
         let boot = boot()?;
         if whole.boot == boot {
             return Ok(true);
@@ -242,10 +242,10 @@ impl Trees {
             _ => root.join(&entry.path).symlink_metadata().is_ok(),
         };
         if whole.entries.iter().all(good) {
-            disk::write(&self.whole(key), &Whole { boot, entries: whole.entries })?;
+            storage::write(&self.whole(key), &Whole { boot, entries: whole.entries })?;
             return Ok(true);
         }
-        disk::remove_file(&self.whole(key))?;
+        storage::remove_file(&self.whole(key))?;
         Ok(false)
     }
 
@@ -254,7 +254,7 @@ impl Trees {
         let mut known = HashMap::new();
         for key in self.there()? {
             let root = self.root(&key);
-            for entry in disk::read::<Whole>(&self.whole(&key))?.map(|whole| whole.entries).unwrap_or_default() {
+            for entry in storage::read::<Whole>(&self.whole(&key))?.map(|whole| whole.entries).unwrap_or_default() {
                 if let Kind::File { digest, .. } = &entry.kind {
                     known.insert(digest.clone(), (root.join(&entry.path), entry));
                 }
@@ -267,7 +267,7 @@ impl Trees {
 /// What tells this boot from others.
 pub(crate) fn boot() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    Ok(fs::read_to_string(path).doing(|| format!("read {path}"))?.trim().to_owned())
+    Ok(fs::read_to_string(path).with_context(|| format!("read {path}"))?.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -9,21 +9,21 @@ use kcl_driver_api::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::doing::Doing;
+use crate::context::Context as _;
 
 /// Writes a document: temporary file, fsync, rename. The temporary file has a fixed name, so that one left by a kcl
 /// that was killed is used again, and [`remove_file`] finds it. Nobody else writes: kcl locks the cluster.
 pub fn write(path: &Path, document: &impl Serialize) -> Result<()> {
     let what = || format!("write {}", path.display());
     let temporary = temporary(path);
-    let mut text = serde_json::to_vec_pretty(document).doing(what)?;
+    let mut text = serde_json::to_vec_pretty(document).with_context(what)?;
     text.push(b'\n');
-    let mut file = fs::File::create(&temporary).doing(what)?;
-    file.write_all(&text).doing(what)?;
-    file.sync_all().doing(what)?;
-    fs::rename(&temporary, path).doing(what)?;
+    let mut file = fs::File::create(&temporary).with_context(what)?;
+    file.write_all(&text).with_context(what)?;
+    file.sync_all().with_context(what)?;
+    fs::rename(&temporary, path).with_context(what)?;
     let parent = path.parent().unwrap_or(Path::new("/"));
-    fs::File::open(parent).and_then(|directory| directory.sync_all()).doing(what)
+    fs::File::open(parent).and_then(|directory| directory.sync_all()).with_context(what)
 }
 
 fn temporary(path: &Path) -> PathBuf {
@@ -37,7 +37,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(error) => return Err(error).doing(|| format!("read {}", path.display())),
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
     match serde_json::from_slice(&text) {
         Ok(document) => Ok(Some(document)),
@@ -51,7 +51,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// Makes a directory and its parents, for their owner only.
 pub fn make_private_directory(path: &Path) -> Result<()> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.doing(|| format!("make the directory {}", path.display()))
+    made.with_context(|| format!("make the directory {}", path.display()))
 }
 
 /// Removes a document, also one half written; one that is not there is no error.
@@ -59,7 +59,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
     for path in [path, &temporary(path)] {
         match fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).doing(|| format!("remove {}", path.display()));
+                return Err(error).with_context(|| format!("remove {}", path.display()));
             }
             _ => {}
         }
@@ -70,7 +70,9 @@ pub fn remove_file(path: &Path) -> Result<()> {
 /// Removes a directory with all in it; one that is not there is no error.
 pub fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).doing(|| format!("remove {}", path.display())),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -84,7 +86,7 @@ pub fn remove_if_empty(path: &Path) -> Result<()> {
                 ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy
             ) =>
         {
-            Err(error).doing(|| format!("remove {}", path.display()))
+            Err(error).with_context(|| format!("remove {}", path.display()))
         }
         _ => Ok(()),
     }
