@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::addons::{self, Selected};
+use crate::addons::{Available, Selected};
 use crate::bootstrap;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
@@ -40,10 +40,9 @@ impl App {
         })
     }
 
-    /// Returns the addons that a cluster is to have.
+    /// Returns the addons that a cluster has; sources of the user's own addons are not read again.
     pub fn addons(&self, spec: &ClusterSpec) -> Result<Vec<Selected>> {
-        let known = addons::known(&self.addon_copies(&spec.name), &spec.addons)?;
-        addons::select(&known, &spec.addons, &spec.kubernetes_version)
+        Available::with_copies(&self.addon_copies(&spec.name))?.select(&spec.addons, &spec.kubernetes_version)
     }
 
     /// Returns the directory that holds copies of the user's own addons.

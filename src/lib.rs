@@ -18,4 +18,5 @@ pub mod plan;
 pub mod progress;
 pub mod state;
 pub mod testing;
+pub mod text;
 pub mod urls;

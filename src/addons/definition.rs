@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use semver::{Version, VersionReq};
 use serde::Deserialize;
 
-use super::registry;
+use super::files::{CHART, DESCRIPTION, Files};
 use super::values::ValueSchema;
 use crate::artifacts::oci;
+use crate::config::oci_reference;
 use crate::error::{Error, Family, Result};
 
-/// The file that describes an addon.
-pub const DESCRIPTION: &str = "addon.toml";
-
-/// The folder of its Helm chart.
-pub const CHART: &str = "chart/";
+/// The label of everything that an addon made: its name.
+pub const LABEL: &str = "kcl.dev/addon";
 
 /// An addon.
 #[derive(Clone, Debug)]
@@ -132,7 +130,7 @@ impl Addon {
     ///
     /// # Errors
     /// `Usage` for what is no addon: the message names the file and the key.
-    pub fn parse(name: &str, origin: &str, files: BTreeMap<String, String>) -> Result<Addon> {
+    pub fn parse(name: &str, origin: &str, files: Files) -> Result<Addon> {
         let place = format!("the addon {name} ({origin})");
         let wrong = |what: String| Error::new(Family::Usage, format!("{place}: {what}"));
         let mut templates = files;
@@ -161,7 +159,7 @@ impl Addon {
             )));
         }
         if let Some(source) = description.chart.as_ref().and_then(|chart| chart.source.as_deref()) {
-            registry::name(source).map_err(|error| wrong(format!("{DESCRIPTION}: chart.source: {}", error.message)))?;
+            oci_reference(source).map_err(|error| wrong(format!("{DESCRIPTION}: chart.source: {}", error.message)))?;
         }
         templates.retain(|file, _| file.ends_with(".yaml"));
         if templates.is_empty() && description.artifact_manifests.is_empty() && description.chart.is_none() {

@@ -1,33 +1,17 @@
 //! Bringing the addons of a running cluster to what is wanted.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use futures::future::try_join_all;
 use kube::Client;
 use kube::api::DynamicObject;
 
 use super::apply::apply;
-use super::record::{State, records};
+use super::material::Material;
+use super::record::{Record, State, records};
 use super::render::{Facts, objects};
 use super::selection::Selected;
 use super::{ready, remove};
-use crate::artifacts::ImageArchive;
 use crate::error::{Error, Family, Result};
 use crate::progress::Progress;
-
-/// What addons are made from besides their own files.
-#[derive(Clone, Debug, Default)]
-pub struct Material {
-    /// Images that nodes do not have from the start.
-    pub images: Vec<ImageArchive>,
-    /// Manifests that come with artifacts, by addon.
-    pub manifests: BTreeMap<String, Vec<PathBuf>>,
-    /// Helm, where an addon has a chart.
-    pub helm: Option<PathBuf>,
-    /// Archives of charts that registries have, by addon.
-    pub charts: BTreeMap<String, PathBuf>,
-}
 
 /// What enabling works with.
 pub struct Enabling<'a> {
@@ -83,7 +67,7 @@ impl Enabling<'_> {
         Ok(())
     }
 
-    async fn apply(&self, selected: &Selected, before: Option<&super::Record>, always: bool) -> Result<()> {
+    async fn apply(&self, selected: &Selected, before: Option<&Record>, always: bool) -> Result<()> {
         apply(self.client, selected, &self.objects(selected)?, before, always).await
     }
 

@@ -8,7 +8,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 
-use super::definition::{Addon, Ready, ReadyKind};
+use super::definition::{Addon, LABEL, Ready, ReadyKind};
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::{self, Resources};
 
@@ -130,7 +130,7 @@ fn look(kind: ReadyKind, object: &DynamicObject) -> (bool, String) {
 /// Ends when a pod of the addon will never be ready by itself.
 async fn hopeless(client: &Client, addon: &Addon) -> Error {
     let pods: Api<Pod> = Api::all(client.clone());
-    let config = watcher::Config::default().labels(&format!("{}={}", super::LABEL, addon.name));
+    let config = watcher::Config::default().labels(&format!("{}={}", LABEL, addon.name));
     let mut changes = std::pin::pin!(watcher(pods, config).default_backoff().applied_objects());
     loop {
         match changes.try_next().await {
@@ -148,7 +148,7 @@ async fn hopeless(client: &Client, addon: &Addon) -> Error {
 /// Why an addon is not ready, as far as its pods tell.
 pub async fn why(client: &Client, addon: &Addon) -> Error {
     let pods: Api<Pod> = Api::all(client.clone());
-    let label = format!("{}={}", super::LABEL, addon.name);
+    let label = format!("{}={}", LABEL, addon.name);
     let list = pods.list(&ListParams::default().labels(&label)).await.map(|list| list.items).unwrap_or_default();
     let troubles: Vec<_> =
         list.into_iter().filter_map(|pod| trouble(&pod).map(|(trouble, _)| (pod, trouble))).collect();

@@ -12,7 +12,10 @@ use serde_json::json;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::FIELD_MANAGER;
 
-/// Where the records are.
+/// An annotation, `"true"`, of users' data, which is kept when the addon is disabled unless the user says otherwise.
+const KEEP: &str = "kcl.dev/keep";
+
+/// The namespace of the records.
 pub(super) const NAMESPACE: &str = "kube-system";
 
 /// An object, by its name.
@@ -72,7 +75,7 @@ impl ObjectName {
             kind: types.kind,
             namespace: object.namespace(),
             name: object.name_any(),
-            keep: object.annotations().get(super::KEEP).is_some_and(|keep| keep == "true"),
+            keep: object.annotations().get(KEEP).is_some_and(|keep| keep == "true"),
         }
     }
 }

@@ -1,11 +1,8 @@
 //! Addons, and charts of addons, out of registries. An addon is an artifact of OCI whose layers are archives of an addon's
-//! folder, or its files, as `oras push` makes them. What was pulled is remembered for this run; the cluster keeps a copy as
-//! of any addon of the user's own.
+//! folder, or its files, as `oras push` makes them.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use oci_client::annotations::ORG_OPENCONTAINERS_IMAGE_TITLE as TITLE;
@@ -14,14 +11,10 @@ use oci_client::manifest::{OciDescriptor, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
-use super::definition::DESCRIPTION;
-use super::selection::AddonConfig;
-use super::source::{Files, unpack, wanted};
+use super::files::{DESCRIPTION, Files, belongs, unpack};
 use crate::artifacts::digest;
+use crate::config::oci_reference;
 use crate::error::{Error, Family, Result};
-
-/// What references begin with.
-pub const SCHEME: &str = "oci://";
 
 /// The media type of a chart's layer (<https://helm.sh/docs/topics/registries/>).
 const HELM_CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
@@ -31,51 +24,11 @@ const LARGEST: i64 = 16 << 20;
 /// How long a registry may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What was pulled, by reference.
-static PULLED: Mutex<BTreeMap<PathBuf, Files>> = Mutex::new(BTreeMap::new());
-
-/// Whether the place of an addon is a registry.
-pub(super) fn is_reference(source: &Path) -> bool {
-    source.to_string_lossy().starts_with(SCHEME)
-}
-
-/// What an addon is called that a registry has: the last word of its repository.
-pub(super) fn name(word: &str) -> Result<String> {
-    let reference = reference(word)?;
-    Ok(reference.repository().rsplit('/').next().unwrap_or_default().to_owned())
-}
-
-fn reference(word: &str) -> Result<Reference> {
-    let bare = word.strip_prefix(SCHEME).unwrap_or("");
-    bare.parse().map_err(|error| {
-        Error::new(Family::Usage, format!("{word} is not the reference of an addon: {error}"))
-            .hint("write it as oci://HOST/NAME:TAG")
-    })
-}
-
-/// The files of an addon that [`pull`] brought.
-pub(super) fn pulled(source: &Path) -> Result<Files> {
-    let pulled = PULLED.lock().unwrap_or_else(PoisonError::into_inner);
-    let files = pulled.get(source).cloned();
-    files.ok_or_else(|| Error::new(Family::Internal, format!("{} was not pulled", source.display())))
-}
-
-/// Pulls the addons that registries have, each once in a run.
+/// Pulls the files of an addon.
 ///
 /// # Errors
-/// `Artifact` where one cannot be had, or is none.
-pub async fn pull(said: &BTreeMap<String, AddonConfig>) -> Result<()> {
-    for source in said.values().filter_map(|config| config.source.as_ref()).filter(|source| is_reference(source)) {
-        if PULLED.lock().unwrap_or_else(PoisonError::into_inner).contains_key(source) {
-            continue;
-        }
-        let files = files(&source.to_string_lossy()).await?;
-        PULLED.lock().unwrap_or_else(PoisonError::into_inner).insert(source.clone(), files);
-    }
-    Ok(())
-}
-
-async fn files(word: &str) -> Result<Files> {
+/// `Artifact` if it cannot be pulled, or is not an addon.
+pub(super) async fn pull(word: &str) -> Result<Files> {
     let failed = |why: &dyn std::fmt::Display| {
         failed(word, why)
             .hint("an addon is pushed with: oras push HOST/NAME:TAG FOLDER; only public ones can be pulled")
@@ -90,7 +43,7 @@ async fn files(word: &str) -> Result<Files> {
         let content = artifact.layer(layer).await.map_err(|why| failed(&why))?;
         let title = layer.annotations.as_ref().and_then(|annotations| annotations.get(TITLE));
         let file = title.and_then(|title| Path::new(title).file_name()).map(|name| name.to_string_lossy().into_owned());
-        match file.filter(|name| wanted(name)) {
+        match file.filter(|name| belongs(name)) {
             Some(name) => drop(files.insert(name, String::from_utf8(content).map_err(|error| failed(&error))?)),
             None => unpack(&*content, &mut files).map_err(|error| failed(&error))?,
         }
@@ -147,7 +100,7 @@ struct Artifact {
 
 impl Artifact {
     async fn find(word: &str) -> std::result::Result<Self, String> {
-        let reference = reference(word).map_err(|error| error.message)?;
+        let reference = oci_reference(word).map_err(|error| error.message)?;
         let protocol = match is_loopback(reference.registry()) {
             true => ClientProtocol::Http,
             false => ClientProtocol::Https,
@@ -175,6 +128,7 @@ fn is_loopback(registry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
 
@@ -230,33 +184,23 @@ mod tests {
         address
     }
 
-    fn said(word: &str) -> BTreeMap<String, AddonConfig> {
-        let mut said = BTreeMap::new();
-        assert_eq!(super::super::want(&mut said, word).unwrap(), "greet");
-        said
-    }
-
     #[tokio::test]
     async fn an_addon_is_pulled_and_checked_by_its_digests() {
         // Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let word = format!("oci://{}/mine/greet:1", registry(16, false));
-        let said_of_it = said(&word);
-        pull(&said_of_it).await.unwrap();
-        let files = pulled(Path::new(&word)).unwrap();
+        let files = pull(&word).await.unwrap();
         assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), ["addon.toml", "one.yaml"]);
         let other = format!("oci://{}/mine/greet:1", registry(16, true));
-        let error = pull(&said(&other)).await.unwrap_err();
+        let error = pull(&other).await.unwrap_err();
         assert!(error.message.contains(&other) && error.message.contains("digest"), "{error}");
         let gone = word.replace("greet:1", "greet:2");
-        let error = pull(&said(&gone)).await.unwrap_err();
+        let error = pull(&gone).await.unwrap_err();
         assert!(error.message.contains(&gone) && !error.hints.is_empty(), "{error}");
     }
 
     #[test]
-    fn references_are_told_from_names() {
-        assert_eq!(name("oci://ghcr.io/me/addons/greet:1.0").unwrap(), "greet");
-        assert!(name("oci://Not A Reference").unwrap_err().hints[0].contains("oci://HOST/NAME:TAG"));
+    fn registries_on_this_host_need_no_certificate() {
         assert!(is_loopback("localhost:5000") && is_loopback("127.0.0.1") && !is_loopback("ghcr.io"));
     }
 }

@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::chart;
-use super::definition::Addon;
-use super::enable::Material;
+use super::definition::{Addon, LABEL};
+use super::material::Material;
 use super::selection::Selected;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
@@ -129,12 +129,11 @@ fn mark(object: &mut DynamicObject, addon: &Addon) {
         if metadata.get("labels").is_none_or(Value::is_null) {
             metadata["labels"] = json!({});
         }
-        metadata["labels"][super::LABEL] = addon.name.clone().into();
+        metadata["labels"][LABEL] = addon.name.clone().into();
     }
 }
 
 /// The labels of what belongs to an addon.
 pub(super) fn marks(addon: &Addon) -> BTreeMap<String, String> {
-    [(super::LABEL.to_owned(), addon.name.clone()), ("app.kubernetes.io/managed-by".to_owned(), "kcl".to_owned())]
-        .into()
+    [(LABEL.to_owned(), addon.name.clone()), ("app.kubernetes.io/managed-by".to_owned(), "kcl".to_owned())].into()
 }

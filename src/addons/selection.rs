@@ -1,30 +1,12 @@
 //! Which addons a cluster is to have, with which values: what the user said, and defaults.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 
 use super::definition::Addon;
-use super::source::own;
 use super::values::Value;
-use crate::config::nearest;
+use crate::config::AddonConfig;
 use crate::error::{Error, Family, Result};
-
-/// What the user said of an addon.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub struct AddonConfig {
-    /// Whether the cluster is to have it; none: as the addon's default is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
-    /// Where a user's own is. Of this run only: the cluster keeps a copy.
-    #[serde(skip)]
-    pub source: Option<PathBuf>,
-    /// Values that differ from the defaults.
-    #[serde(flatten)]
-    pub values: BTreeMap<String, Value>,
-}
+use crate::text::suggestion;
 
 /// An addon that a cluster is to have.
 #[derive(Clone, Debug)]
@@ -37,27 +19,12 @@ pub struct Selected {
     pub asked: bool,
 }
 
-/// Notes that the user wants an addon: by its name, or one of his own by a folder or archive. Returns its name.
-///
-/// # Errors
-/// As [`own`].
-pub fn want(said: &mut BTreeMap<String, AddonConfig>, word: &str) -> Result<String> {
-    let (name, source) = match own(word, Path::new(""))? {
-        Some((name, source)) => (name, Some(source)),
-        None => (word.to_owned(), None),
-    };
-    let config = said.entry(name.clone()).or_default();
-    config.enabled = Some(true);
-    config.source = source;
-    Ok(name)
-}
-
 /// The addons that a cluster is to have, each after those that it needs.
 ///
 /// # Errors
 /// `Usage` for an addon or a value that there is not, a value of another type, and a version of Kubernetes that an
 /// addon does not work with.
-pub fn select(
+pub(super) fn select(
     known: &BTreeMap<String, Addon>,
     said: &BTreeMap<String, AddonConfig>,
     kubernetes: &str,
@@ -119,13 +86,9 @@ fn add(
 }
 
 /// An addon by its name; `Usage` with the nearest where there is none.
-pub fn find<'a>(known: &'a BTreeMap<String, Addon>, name: &str) -> Result<&'a Addon> {
+pub(super) fn find<'a>(known: &'a BTreeMap<String, Addon>, name: &str) -> Result<&'a Addon> {
     known.get(name).ok_or_else(|| {
-        let names: Vec<&str> = known.keys().map(String::as_str).collect();
-        let right = match nearest(name, names.iter().copied()) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("known are {}", names.join(", ")),
-        };
+        let right = suggestion(name, known.keys().map(String::as_str), "known are");
         Error::new(Family::Usage, format!("\"{name}\" is not an addon: {right}"))
             .hint("one of your own is a folder or an archive: kcl addons enable ./my-addon")
     })
@@ -136,13 +99,11 @@ fn check(addon: &Addon, config: &AddonConfig) -> Result<()> {
     let schemas = &addon.description.values;
     for (name, value) in &config.values {
         let Some(schema) = schemas.get(name) else {
-            let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
-            let right = match (nearest(name, names.iter().copied()), names.as_slice()) {
-                (Some(meant), _) => format!("did you mean \"{meant}\"?"),
-                (None, []) => "it has none".to_owned(),
-                (None, names) => format!("it has {}", names.join(", ")),
+            let right = match schemas.is_empty() {
+                true => "it has none".to_owned(),
+                false => suggestion(name, schemas.keys().map(String::as_str), "it has"),
             };
-            return Err(wrong(format!("\"{name}\" is none of its values: {right}")));
+            return Err(wrong(format!("\"{name}\" is not one of its values: {right}")));
         };
         schema.check(value).map_err(|problem| wrong(format!("{name}: {problem}")))?;
     }

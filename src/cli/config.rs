@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::output::{self, Output};
 use crate::app::App;
-use crate::config::{self, ClusterSpec, Overrides};
+use crate::config::{Overrides, Source};
 use crate::error::Result;
 
 /// What is done with settings.
@@ -27,8 +27,9 @@ pub fn run(app: &App, profile: Option<String>, verb: &Verb) -> Result<ExitCode> 
     let Verb::View { config, output } = verb;
     // The file may name the cluster too.
     let overrides = Overrides { profile, config: config.clone(), ..Overrides::default() };
-    let existing = app.store.load(&config::profile_name(&overrides)?)?.map(|state| state.spec);
-    let spec: ClusterSpec = config::resolve(&overrides, existing.as_ref())?;
+    let source = Source::read(&overrides)?;
+    let existing = app.store.load(source.profile_name())?.map(|state| state.spec);
+    let spec = source.resolve(existing.as_ref())?;
     match output {
         Output::Json => output::json(&spec)?,
         Output::Text => output::line(spec.to_toml()?.trim_end()),

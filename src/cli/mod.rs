@@ -37,7 +37,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::App;
 use crate::cluster;
-use crate::config::{Overrides, profile_name};
+use crate::config::{Overrides, Source};
 use crate::error::{Error, Family, Result};
 use crate::progress;
 use crate::state::{Paths, Store};
@@ -158,7 +158,8 @@ impl Verb {
 
     /// Runs it on the cluster that was `given`, or is meant without.
     async fn run(&self, app: &App, given: Option<String>) -> Result<ExitCode> {
-        let profile = &profile_name(&Overrides { profile: given.clone(), ..Overrides::default() })?;
+        let source = Source::read(&Overrides { profile: given.clone(), ..Overrides::default() })?;
+        let profile = source.profile_name();
         match self {
             // For these a cluster file may name the cluster too.
             Verb::Start(args) => start::run(app, given, args).await,

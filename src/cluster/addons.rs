@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +16,12 @@ use super::drivers;
 use super::interrupt::interruptible;
 use super::service::{ServiceRow, service};
 use crate::addons::{
-    self, Addon, BUILT_IN, Certificates, Enabling, Facts, Material, Pair, Record, Selected, Value, ValueSchema,
+    self, Addon, Available, BUILT_IN, Certificates, Enabling, Facts, Material, Pair, Record, Selected, Value,
+    ValueSchema,
 };
 use crate::app::App;
 use crate::artifacts::{self, Artifacts, Way};
-use crate::config::ClusterSpec;
+use crate::config::{ClusterSpec, enable_addon};
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
 use crate::plan::addresses;
@@ -74,15 +74,26 @@ pub struct AddonInfo {
     pub images: Vec<String>,
 }
 
-/// Copies the user's own addons that this run names, and returns all that the cluster is to have.
-pub(super) fn taken(app: &App, spec: &mut ClusterSpec) -> Result<Vec<Selected>> {
-    let copies = app.addon_copies(&spec.name);
-    for (name, config) in &mut spec.addons {
-        if let Some(source) = config.source.take() {
-            addons::take(&copies, name, &source)?;
-        }
+/// The addons that a cluster is to have, chosen once for a start or a change.
+pub(super) struct Choice {
+    available: Available,
+    /// The addons, each after those that it needs.
+    pub selected: Vec<Selected>,
+}
+
+impl Choice {
+    /// Reads the user's own addons that `spec` names, pulls those in registries, and checks what the user said of addons.
+    /// Changes nothing.
+    pub(super) async fn make(app: &App, spec: &ClusterSpec) -> Result<Choice> {
+        let available = Available::with_sources(&app.addon_copies(&spec.name), &spec.addons).await?;
+        let selected = available.select(&spec.addons, &spec.kubernetes_version)?;
+        Ok(Choice { available, selected })
     }
-    app.addons(spec)
+
+    /// Copies the user's own addons that this run named to the cluster.
+    pub(super) fn keep(&self, app: &App, cluster: &str) -> Result<()> {
+        self.available.keep(&app.addon_copies(cluster))
+    }
 }
 
 /// Gets what addons are made from: images that nodes do not have from the start, and manifests of artifacts.
@@ -126,12 +137,12 @@ pub(super) async fn material(
 
 /// The images of the catalog that addons of kcl are made from, by name; "all" stands for all addons.
 pub fn addon_images(names: &[String]) -> Result<Vec<String>> {
-    let known = addons::known(Path::new(""), &BTreeMap::new())?;
+    let available = Available::built_in()?;
     let mut images = Vec::new();
     for name in names {
         let these: Vec<&Addon> = match name.as_str() {
-            "all" => known.values().collect(),
-            name => vec![addons::find(&known, name)?],
+            "all" => available.iter().collect(),
+            name => vec![available.find(name)?],
         };
         for addon in these {
             images.extend(addon.catalog_images()?.into_iter().map(|image| image.name));
@@ -172,30 +183,31 @@ pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) 
 /// All addons, as they are for a cluster; it need not be there.
 pub fn addons(app: &App, cluster: &str) -> Result<Vec<AddonRow>> {
     let state = app.store.load(cluster)?;
-    let known = addons::known(&app.addon_copies(cluster), &BTreeMap::new())?;
+    let available = Available::with_copies(&app.addon_copies(cluster))?;
     let enabled = match state {
-        Some(ClusterState { spec, .. }) => addons::select(&known, &spec.addons, &spec.kubernetes_version)?,
+        Some(ClusterState { spec, .. }) => available.select(&spec.addons, &spec.kubernetes_version)?,
         None => Vec::new(),
     };
-    let row = |addon: Addon| AddonRow {
+    let row = |addon: &Addon| AddonRow {
         profile: cluster.to_owned(),
         status: if enabled.iter().any(|one| one.addon.name == addon.name) { ENABLED } else { "disabled" },
-        version: addon.description.version,
-        title: addon.description.title,
-        needs: addon.description.needs,
-        origin: addon.origin,
-        name: addon.name,
+        version: addon.description.version.clone(),
+        title: addon.description.title.clone(),
+        needs: addon.description.needs.clone(),
+        origin: addon.origin.clone(),
+        name: addon.name.clone(),
     };
-    Ok(known.into_values().map(row).collect())
+    Ok(available.iter().map(row).collect())
 }
 
 /// What is known of one addon.
 pub fn info(app: &App, cluster: &str, name: &str) -> Result<AddonInfo> {
     let state = app.store.load(cluster)?;
     let spec = state.map_or_else(|| ClusterSpec::with_defaults(cluster), |state| state.spec);
-    let known = addons::known(&app.addon_copies(cluster), &BTreeMap::new())?;
-    let addon = addons::find(&known, name)?.clone();
-    let enabled = app.addons(&spec)?.iter().any(|one| one.addon.name == name);
+    let available = Available::with_copies(&app.addon_copies(cluster))?;
+    let addon = available.find(name)?.clone();
+    let selected = available.select(&spec.addons, &spec.kubernetes_version)?;
+    let enabled = selected.iter().any(|one| one.addon.name == name);
     let said = spec.addons.get(name).map(|config| config.values.clone()).unwrap_or_default();
     let value = |(name, schema): (&String, &ValueSchema)| {
         let value = said.get(name).unwrap_or(&schema.default).clone();
@@ -230,10 +242,9 @@ pub async fn enable(app: &App, cluster: &str, words: &[String], options: &AddonO
     let _lock = app.lock(cluster).await?;
     let mut state = app.existing(cluster)?;
     let names: Vec<String> =
-        words.iter().map(|word| addons::want(&mut state.spec.addons, word)).collect::<Result<_>>()?;
-    addons::pull(&state.spec.addons).await?;
-    app.addons(&state.spec)?;
-    change(app, &mut state, &names, options).await
+        words.iter().map(|word| enable_addon(&mut state.spec.addons, word)).collect::<Result<_>>()?;
+    let choice = Choice::make(app, &state.spec).await?;
+    change(app, &state, &choice, &names, options).await
 }
 
 /// Changes values of an addon, `none` for the default; what is enabled takes them over.
@@ -253,14 +264,22 @@ pub async fn configure(
             None => config.values.remove(&key),
         };
     }
-    let enabled = app.addons(&state.spec)?.iter().any(|one| one.addon.name == name);
+    let choice = Choice::make(app, &state.spec).await?;
+    let enabled = choice.selected.iter().any(|one| one.addon.name == name);
     let names = if enabled { vec![name.to_owned()] } else { Vec::new() };
-    change(app, &mut state, &names, options).await
+    change(app, &state, &choice, &names, options).await
 }
 
 /// Keeps what is wanted, and carries it out where the cluster runs: the addons called `names` and those that they need.
-async fn change(app: &App, state: &mut ClusterState, names: &[String], options: &AddonOptions) -> Result<bool> {
-    let wanted = taken(app, &mut state.spec)?;
+async fn change(
+    app: &App,
+    state: &ClusterState,
+    choice: &Choice,
+    names: &[String],
+    options: &AddonOptions,
+) -> Result<bool> {
+    let wanted = &choice.selected;
+    choice.keep(app, &state.spec.name)?;
     app.store.save(state)?;
     let driver = drivers::driver_of(app, state)?;
     let machines = running(driver.as_ref(), state).await?;
@@ -283,20 +302,15 @@ async fn change(app: &App, state: &mut ClusterState, names: &[String], options: 
         }
         let client = kubernetes::connect(&app.access(state)?)?;
         let facts = facts(app, state, driver.as_ref()).await?;
-        let enabling = Enabling {
-            client: &client,
-            selected: &wanted,
-            facts: &facts,
-            material: &material,
-            progress: &app.progress,
-        };
+        let enabling =
+            Enabling { client: &client, selected: wanted, facts: &facts, material: &material, progress: &app.progress };
         match tokio::time::timeout(options.wait_timeout, enabling.enable(&these)).await {
             Ok(result) => result,
             Err(_) => Err(enabling.timed_out(&these, options.wait_timeout.as_secs()).await),
         }
     };
     interruptible(work).await?;
-    loopback::follow(app, state, driver.as_ref()).await?;
+    loopback::follow(app, state, driver.as_ref(), wanted).await?;
     Ok(true)
 }
 
@@ -306,13 +320,14 @@ pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, opt
     let _lock = app.lock(cluster).await?;
     let mut state = app.existing(cluster)?;
     let copies = app.addon_copies(cluster);
-    let known = addons::known(&copies, &BTreeMap::new())?;
-    let before = app.addons(&state.spec)?;
+    let available = Available::with_copies(&copies)?;
+    let before = available.select(&state.spec.addons, &state.spec.kubernetes_version)?;
+    let mut own = Vec::new();
     for name in names {
-        addons::find(&known, name)?;
+        own.extend(Some(available.find(name)?).filter(|addon| addon.origin != BUILT_IN));
         state.spec.addons.entry(name.clone()).or_default().enabled = Some(false);
     }
-    app.addons(&state.spec)?;
+    let after = available.select(&state.spec.addons, &state.spec.kubernetes_version)?;
     let driver = drivers::driver_of(app, &state)?;
     let runs = !running(driver.as_ref(), &state).await?.is_empty();
     if data && !runs {
@@ -340,9 +355,9 @@ pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, opt
             Ok(())
         };
         interruptible(work).await?;
-        loopback::follow(app, &state, driver.as_ref()).await?;
+        loopback::follow(app, &state, driver.as_ref(), &after).await?;
     }
-    for addon in names.iter().filter_map(|name| known.get(name)).filter(|addon| addon.origin != BUILT_IN) {
+    for addon in own {
         state.spec.addons.remove(&addon.name);
         app.store.save(&state)?;
         addons::forget(&copies, &addon.name)?;

@@ -115,7 +115,7 @@ pub fn fresh_name(prefix: &str) -> String {
 
 /// What a cluster of any name would be.
 fn wanted(overrides: &Overrides) -> Result<ClusterSpec> {
-    let mut spec = config::resolve(overrides, None)?;
+    let mut spec = config::Source::read(overrides)?.resolve(None)?;
     spec.kubernetes_version = CATALOG.kubernetes_version(&spec.kubernetes_version)?;
     Ok(spec)
 }

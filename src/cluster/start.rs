@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Reach, Severity};
 
+use super::addons::Choice;
 use super::background::{guard, loopback};
 use super::interrupt::interruptible;
 use super::kubectl::kubeconfig_entry;
@@ -69,6 +70,7 @@ pub struct Outcome {
 /// What is wanted, what is there, and what follows.
 struct Prepared {
     spec: ClusterSpec,
+    addons: Choice,
     driver: Box<dyn Driver>,
     observed: Observed,
     plan: Plan,
@@ -76,15 +78,16 @@ struct Prepared {
 
 /// Makes a cluster, or what is missing of it.
 pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
-    let name = config::profile_name(&options.overrides)?;
+    let source = config::Source::read(&options.overrides)?;
+    let name = source.profile_name().to_owned();
     if options.dry_run {
         // Only a look: it waits for nobody and leaves nothing behind.
-        let plan = prepare(app, options, &name).await?.plan;
+        let plan = prepare(app, options, &source).await?.plan;
         return Ok(Outcome { plan, state: None });
     }
     lifetime::sweep(app).await;
     let mut lock = app.lock(&name).await?;
-    let Prepared { spec, driver, observed, mut plan } = prepare(app, options, &name).await?;
+    let Prepared { spec, addons, driver, observed, mut plan } = prepare(app, options, &source).await?;
     let before_mounts = observed.state.as_ref().filter(|_| !plan.new).map(|state| state.spec.mounts.clone());
     let other_mounts = before_mounts.as_ref().is_some_and(|before| *before != spec.mounts);
     mount::able(driver.as_ref(), &spec, other_mounts).await?;
@@ -101,10 +104,10 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     let mut state = planned_state(&plan, spec, before.as_ref());
     state.lifetime = options.lifetime.clone().unwrap_or(state.lifetime);
     state.spare = options.spare;
-    match interruptible(carry_out(app, options, &mut plan, &mut state, &journal)).await {
+    match interruptible(carry_out(app, options, &addons, &mut plan, &mut state, &journal)).await {
         Ok(access) => {
             // The cluster is whole: what is missing then is no reason to take it back.
-            if let Err(error) = loopback::follow(app, &state, driver.as_ref()).await {
+            if let Err(error) = loopback::follow(app, &state, driver.as_ref(), &addons.selected).await {
                 app.progress.warn(error.to_string());
             }
             tell_kubectl(&name, &access, options.context)?;
@@ -117,11 +120,11 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
 }
 
 /// Looks and plans. Changes nothing.
-async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepared> {
-    let existing = app.store.load(name)?.filter(|state| state.phase != Phase::Deleting);
+async fn prepare(app: &App, options: &StartOptions, source: &config::Source) -> Result<Prepared> {
+    let existing = app.store.load(source.profile_name())?.filter(|state| state.phase != Phase::Deleting);
     // A subnet that was found free is the cluster's own from then on.
     let existing = existing.map(|state| ClusterSpec { subnet: Some(state.subnet), ..state.spec });
-    let mut spec = config::resolve(&options.overrides, existing.as_ref().or(options.base.as_ref()))?;
+    let mut spec = source.resolve(existing.as_ref().or(options.base.as_ref()))?;
     spec.kubernetes_version = artifacts::catalog::CATALOG.kubernetes_version(&spec.kubernetes_version)?;
     if spec.nodes.iter().any(|node| node.driver.is_none()) && spec.driver.is_none() {
         spec.driver = Some(match drivers::choose(app).await {
@@ -132,13 +135,12 @@ async fn prepare(app: &App, options: &StartOptions, name: &str) -> Result<Prepar
             choice => choice?,
         });
     }
-    crate::addons::pull(&spec.addons).await?;
-    app.addons(&spec)?;
+    let addons = Choice::make(app, &spec).await?;
     let cached = drivers::cached(app, &spec)?;
     let driver = drivers::driver(&spec, app.store.paths(), cached.as_ref())?;
     let observed = observe(app, driver.as_ref(), &spec).await?;
     let plan = plan(&spec, &observed)?;
-    Ok(Prepared { spec, driver, observed, plan })
+    Ok(Prepared { spec, addons, driver, observed, plan })
 }
 
 /// Looks up what exists of a cluster.
@@ -253,6 +255,7 @@ fn planned_state(plan: &Plan, spec: ClusterSpec, existing: Option<&ClusterState>
 async fn carry_out(
     app: &App,
     options: &StartOptions,
+    choice: &Choice,
     plan: &mut Plan,
     state: &mut ClusterState,
     journal: &Journal,
@@ -263,8 +266,8 @@ async fn carry_out(
     remember(app, state)?;
     // Before the first machine: whoever kills this kcl leaves nothing.
     guard::follow(app, state).await?;
-    let addons = addons::taken(app, &mut state.spec)?;
-    let material = addons::material(app, &plan.cluster, &options.artifacts, &options.way, &addons).await?;
+    choice.keep(app, &plan.cluster)?;
+    let material = addons::material(app, &plan.cluster, &options.artifacts, &options.way, &choice.selected).await?;
     let pki = app.pki(&plan.cluster)?;
     let driver = drivers::driver(&state.spec, app.store.paths(), Some(&artifacts))?;
     let network = network(app, driver.as_ref(), plan, state, journal).await?;
@@ -277,7 +280,7 @@ async fn carry_out(
     }
     let facts = addons::facts(app, state, driver.as_ref()).await?;
     let bootstrap = Bootstrap {
-        addons: &addons,
+        addons: &choice.selected,
         material: &material,
         facts: &facts,
         driver: driver.as_ref(),

@@ -12,10 +12,9 @@ use kcl_node_spec::Role;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::addons::{self, AddonConfig};
-use crate::config::suggest::{nearest, unknown_word};
-use crate::config::{ClusterSpec, units, words};
+use crate::config::{AddonConfig, ClusterSpec, addon, units, words};
 use crate::error::{Error, Family, Result};
+use crate::text::{suggestion, unknown_word};
 
 /// A cluster file. What it leaves out stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -145,7 +144,7 @@ impl ClusterFile {
         }
         for (name, config) in file.addons.iter_mut().flat_map(|Addons(table)| table) {
             if let Some(source) = &config.source {
-                let (found, place) = addons::own(&format!("{}/", source.display()), base)?.unwrap_or_default();
+                let (found, place) = addon::locate(&format!("{}/", source.display()), base)?.unwrap_or_default();
                 if found != *name {
                     let problem = format!("the source of the addon \"{name}\" is one called \"{found}\"");
                     return Err(Error::new(Family::Usage, format!("{}: addons: {problem}", path.display())));
@@ -257,10 +256,7 @@ fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
     // Machines in memory are for kcl's own tests.
     let known: Vec<_> = known.into_iter().filter(|word| *word != DriverKind::Fake.name()).collect();
     let kind = if key { "is not a key here" } else { "is not a value for this key" };
-    let right = match nearest(found, known.iter().copied()) {
-        Some(meant) => format!("did you mean \"{meant}\"?"),
-        None => format!("known are {}", known.join(", ")),
-    };
+    let right = suggestion(found, known, "known are");
     Error::new(Family::Usage, format!("{place}: \"{found}\" {kind}: {right}"))
 }
 

@@ -1,20 +1,20 @@
 //! What the user wants: defaults, cluster file, environment and flags become one validated [`ClusterSpec`].
 
+mod addon;
 mod cluster_file;
 mod limits;
 mod nodes;
 mod resolve;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod units;
 mod words;
 
+pub use addon::{AddonConfig, enable_addon, is_reference, oci_reference, unreadable_addon};
 pub use limits::check_mounts;
-pub use resolve::{Overrides, profile_name, resolve};
-pub use suggest::nearest;
+pub use resolve::{Overrides, Source};
 pub use units::{format_lifetime, format_memory, parse_lifetime, parse_memory};
-pub use words::{check_name, is_dns_label, mount as parse_mount};
+pub use words::{check_name, mount as parse_mount};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,7 +27,6 @@ use kcl_driver_ssh::Target;
 use kcl_node_spec::Role;
 use serde::{Deserialize, Serialize};
 
-use crate::addons::AddonConfig;
 use crate::error::{Error, Family, Result};
 
 /// The name of a cluster that was given none.

@@ -8,12 +8,11 @@ use kcl_driver_ssh::Place;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use crate::addons;
 use crate::config::cluster_file::{Addons, ApiServerTable, ClusterFile, Memory, NetworkTable, Nodes};
-use crate::config::suggest::{nearest, unknown_word};
 use crate::config::words::Checked;
-use crate::config::{ClusterSpec, DEFAULT_NAME, limits, nodes, units, words};
+use crate::config::{ClusterSpec, DEFAULT_NAME, addon, limits, nodes, units, words};
 use crate::error::{Error, Family, Result};
+use crate::text::{suggestion, unknown_word};
 
 /// What the flags of a command line say; texts as they were typed.
 #[derive(Clone, Debug, Default)]
@@ -73,63 +72,75 @@ pub struct Overrides {
 /// Reads a variable of the environment.
 type Var<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The cluster that the user wants, out of everything that says something about it: the flags, the environment
-/// (`KCL_PROFILE`, `KCL_DRIVER`), the cluster file, what `existing` is and the defaults.
-///
-/// Lists and tables that are said replace those that are there, but `--extra-config` and `--feature-gates` add to them.
-/// Errors are of [`Family::Usage`] and name the flag, variable, or file and key, what was found and what is right.
-pub fn resolve(overrides: &Overrides, existing: Option<&ClusterSpec>) -> Result<ClusterSpec> {
-    resolve_with(overrides, existing, &env_var)
+/// The wishes of the user for a cluster: the flags, the environment (`KCL_PROFILE`, `KCL_DRIVER`) and the cluster file,
+/// each read once.
+pub struct Source {
+    overrides: Overrides,
+    file: Option<ClusterFile>,
+    name: Option<String>,
+    /// The value of `KCL_DRIVER`.
+    driver: Option<String>,
 }
 
-/// The name of the cluster that `overrides` are about, as [`resolve`] finds it, to look for an existing one.
-pub fn profile_name(overrides: &Overrides) -> Result<String> {
-    let file = overrides.config.as_deref().map(ClusterFile::read).transpose()?;
-    Ok(name(overrides, file.as_ref(), &env_var)?.unwrap_or_else(|| DEFAULT_NAME.to_owned()))
-}
+impl Source {
+    /// Reads the cluster file and the environment.
+    ///
+    /// # Errors
+    /// `Usage` for a file that cannot be read, and a name that is not one for a cluster.
+    pub fn read(overrides: &Overrides) -> Result<Source> {
+        Source::read_with(overrides, &|name| std::env::var(name).ok())
+    }
 
-fn env_var(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
+    pub(super) fn read_with(overrides: &Overrides, var: Var<'_>) -> Result<Source> {
+        let file = overrides.config.as_deref().map(ClusterFile::read).transpose()?;
+        let var = |name: &str| var(name).filter(|value| !value.is_empty());
+        let name = match (&overrides.profile, var("KCL_PROFILE")) {
+            (Some(name), _) => Some(words::cluster_name(name).map_err(said_by("--profile"))?),
+            (None, Some(name)) => Some(words::cluster_name(&name).map_err(said_by("the variable KCL_PROFILE"))?),
+            (None, None) => file.as_ref().and_then(|file| file.name.clone()),
+        };
+        Ok(Source { overrides: overrides.clone(), file, name, driver: var("KCL_DRIVER") })
+    }
 
-pub(super) fn resolve_with(overrides: &Overrides, existing: Option<&ClusterSpec>, var: Var<'_>) -> Result<ClusterSpec> {
-    let file = overrides.config.as_deref().map(ClusterFile::read).transpose()?;
-    let name = name(overrides, file.as_ref(), var)?;
-    let mut spec = match (existing, name) {
-        (Some(existing), _) => existing.clone(),
-        (None, name) => ClusterSpec::with_defaults(name.as_deref().unwrap_or(DEFAULT_NAME)),
-    };
-    if let (Some(file), Some(path)) = (&file, &overrides.config) {
-        apply_file(&mut spec, file)
-            .map_err(|problem| Error::new(Family::Usage, format!("{}: {problem}", path.display())))?;
+    /// Returns the name of the cluster.
+    pub fn profile_name(&self) -> &str {
+        self.name.as_deref().unwrap_or(DEFAULT_NAME)
     }
-    if let Some(value) = var("KCL_DRIVER").filter(|value| !value.is_empty()) {
-        spec.driver = Some(driver(&value).map_err(said_by("the variable KCL_DRIVER"))?);
-    }
-    apply_flags(&mut spec, overrides)?;
-    if spec.driver.is_none() && spec.nodes.iter().all(|node| node.host.is_some()) {
-        spec.driver = Some(DriverKind::Ssh);
-    }
-    // A host that exists already is reached in one way only.
-    for node in spec.nodes.iter_mut().filter(|node| node.host.is_some() && node.driver.is_none()) {
-        node.driver = Some(DriverKind::Ssh).filter(|kind| spec.driver != Some(*kind));
-    }
-    limits::check(&spec)?;
-    if let Some(existing) = existing {
-        limits::check_change(existing, &spec)?;
-    }
-    Ok(spec)
-}
 
-/// The name that is said, if any is.
-fn name(overrides: &Overrides, file: Option<&ClusterFile>, var: Var<'_>) -> Result<Option<String>> {
-    if let Some(name) = &overrides.profile {
-        return words::cluster_name(name).map(Some).map_err(said_by("--profile"));
+    /// Returns the cluster that the user wants. Flags win over the environment, that over the cluster file, and that over
+    /// the existing cluster or the defaults.
+    ///
+    /// Lists and tables replace those that exist, but `--extra-config` and `--feature-gates` add to them. Addons are
+    /// checked by `addons`, which knows them.
+    ///
+    /// # Errors
+    /// [`Family::Usage`]; the message names the flag, the variable, or the file and its key, and says what is right.
+    pub fn resolve(&self, existing: Option<&ClusterSpec>) -> Result<ClusterSpec> {
+        let mut spec = match existing {
+            Some(existing) => existing.clone(),
+            None => ClusterSpec::with_defaults(self.profile_name()),
+        };
+        if let (Some(file), Some(path)) = (&self.file, &self.overrides.config) {
+            apply_file(&mut spec, file)
+                .map_err(|problem| Error::new(Family::Usage, format!("{}: {problem}", path.display())))?;
+        }
+        if let Some(value) = &self.driver {
+            spec.driver = Some(driver(value).map_err(said_by("the variable KCL_DRIVER"))?);
+        }
+        apply_flags(&mut spec, &self.overrides)?;
+        if spec.driver.is_none() && spec.nodes.iter().all(|node| node.host.is_some()) {
+            spec.driver = Some(DriverKind::Ssh);
+        }
+        // A host that exists already is reached in one way only.
+        for node in spec.nodes.iter_mut().filter(|node| node.host.is_some() && node.driver.is_none()) {
+            node.driver = Some(DriverKind::Ssh).filter(|kind| spec.driver != Some(*kind));
+        }
+        limits::check(&spec)?;
+        if let Some(existing) = existing {
+            limits::check_change(existing, &spec)?;
+        }
+        Ok(spec)
     }
-    if let Some(name) = var("KCL_PROFILE").filter(|name| !name.is_empty()) {
-        return words::cluster_name(&name).map(Some).map_err(said_by("the variable KCL_PROFILE"));
-    }
-    Ok(file.and_then(|file| file.name.clone()))
 }
 
 /// Makes an error of a rule that `who` broke.
@@ -212,7 +223,7 @@ fn apply_flags(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
         spec.mounts = flags.mounts.iter().map(read).collect::<Result<_>>()?;
     }
     for word in flags.addons.iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty()) {
-        addons::want(&mut spec.addons, word)?;
+        addon::enable_addon(&mut spec.addons, word)?;
     }
     if !flags.manifests.is_empty() {
         spec.manifests = flags
@@ -286,10 +297,7 @@ fn driver(text: &str) -> Checked<DriverKind> {
             .into_iter()
             .filter(|word| *word != DriverKind::Fake.name())
             .collect();
-        match nearest(text, known.iter().copied()) {
-            Some(meant) => format!("\"{text}\" is not a driver: did you mean \"{meant}\"?"),
-            None => format!("\"{text}\" is not a driver: known are {}", known.join(", ")),
-        }
+        format!("\"{text}\" is not a driver: {}", suggestion(text, known, "known are"))
     })
 }
 

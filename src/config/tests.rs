@@ -4,12 +4,19 @@ use std::path::PathBuf;
 
 use kcl_node_spec::Role;
 
-use super::resolve::resolve_with;
 use super::*;
 use crate::error::{Error, Family, Result};
 
 fn no_var(_: &str) -> Option<String> {
     None
+}
+
+fn resolve_with(
+    overrides: &Overrides,
+    existing: Option<&ClusterSpec>,
+    var: &dyn Fn(&str) -> Option<String>,
+) -> Result<ClusterSpec> {
+    Source::read_with(overrides, var)?.resolve(existing)
 }
 
 /// Resolves flags without an environment.
@@ -362,6 +369,6 @@ fn wrong_flags_are_named() {
 #[test]
 fn the_profile_is_known_before_the_cluster_is() {
     let overrides = Overrides { profile: some("dev"), ..Overrides::default() };
-    assert_eq!(profile_name(&overrides).unwrap(), "dev");
-    assert!(profile_name(&Overrides { profile: some("../x"), ..Overrides::default() }).is_err());
+    assert_eq!(Source::read(&overrides).unwrap().profile_name(), "dev");
+    assert!(Source::read(&Overrides { profile: some("../x"), ..Overrides::default() }).is_err());
 }

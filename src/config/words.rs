@@ -9,8 +9,8 @@ use kcl_driver_api::{HostMount, Protocol, PublishedPort};
 use kcl_node_spec::paths;
 
 use crate::config::EXTRA_CONFIG_COMPONENTS;
-use crate::config::suggest::nearest;
 use crate::error::{Error, Family, Result};
+use crate::text::{is_dns_label, nearest};
 
 /// The longest name of a cluster, so that node names and link names made of it fit.
 const MAX_NAME: usize = 40;
@@ -241,12 +241,6 @@ fn is_label_word(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
         && edge(text.chars().next())
         && edge(text.chars().next_back())
-}
-
-/// A label as of RFC 1123.
-pub fn is_dns_label(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::addons::Selected;
 use crate::app::App;
 use crate::cluster::drivers;
 use crate::error::{Error, Family, Result};
@@ -44,9 +45,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The process that does it cannot be started.
-pub async fn follow(app: &App, state: &ClusterState, driver: &dyn Driver) -> Result<()> {
+pub async fn follow(app: &App, state: &ClusterState, driver: &dyn Driver, addons: &[Selected]) -> Result<()> {
     let cluster = &state.spec.name;
-    if !is_wanted(app, state, driver).await? {
+    if !is_wanted(state, driver, addons).await? {
         end(app, cluster).await;
         return Ok(());
     }
@@ -71,8 +72,8 @@ pub async fn end(app: &App, cluster: &str) {
 }
 
 /// Whether this host reaches no node by its address, or an addon has Services that ask for ports.
-async fn is_wanted(app: &App, state: &ClusterState, driver: &dyn Driver) -> Result<bool> {
-    let asked = app.addons(&state.spec)?.iter().any(|one| one.addon.description.loopback);
+async fn is_wanted(state: &ClusterState, driver: &dyn Driver, addons: &[Selected]) -> Result<bool> {
+    let asked = addons.iter().any(|one| one.addon.description.loopback);
     Ok(asked || !urls::host(state, driver).await?.is_near())
 }
 

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use super::background::loopback;
 use super::{drivers, machine};
 use crate::app::App;
-use crate::config::nearest;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
+use crate::text::nearest;
 use crate::urls::{self, Host, Url, ways};
 
 /// How long a Service may take to be on loopback: what leads it there sees it at once.
@@ -105,7 +105,7 @@ async fn open(app: &App, cluster: &str) -> Result<(kube::Client, Host)> {
     machine(app, cluster, None).await?;
     let driver = drivers::driver_of(app, &state)?;
     // It may have been killed.
-    if let Err(error) = loopback::follow(app, &state, driver.as_ref()).await {
+    if let Err(error) = loopback::follow(app, &state, driver.as_ref(), &app.addons(&state.spec)?).await {
         app.progress.warn(error.to_string());
     }
     let client = kubernetes::connect(&app.access(&state)?)?;

@@ -1,6 +1,12 @@
-//! The word that the user may have meant.
+//! Rules for names, and suggestions for misspelled ones.
 
-/// The word of `known` that is nearest to `found`, where one is near.
+/// Returns true for a DNS label as RFC 1123 defines it.
+pub fn is_dns_label(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// Returns the word of `known` that is most like `found`, if one is similar enough to be meant.
 pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |word: &str| word.to_ascii_lowercase().replace('_', "-");
     let found = plain(found);
@@ -16,9 +22,22 @@ pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, word)| word)
 }
 
-/// The unknown word and the known ones of serde's messages ``unknown field `a`, expected one of `b`, `c` `` and
-/// ``unknown variant `a`, expected `b` ``.
-pub(super) fn unknown_word(message: &str) -> Option<(&str, Vec<&str>)> {
+/// Says which of `known` may be meant by `found`: "did you mean …?", or the whole list after `otherwise`.
+pub fn suggestion<'a>(
+    found: &str,
+    known: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
+    otherwise: &str,
+) -> String {
+    let known = known.into_iter();
+    match nearest(found, known.clone()) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("{otherwise} {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Takes serde's messages ``unknown field `a`, expected one of `b`, `c` `` and ``unknown variant `a`, expected `b` ``
+/// apart: the unknown word and the known ones.
+pub fn unknown_word(message: &str) -> Option<(&str, Vec<&str>)> {
     let rest = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
     let (found, rest) = rest.split_once('`')?;
     Some((found, rest.split('`').skip(1).step_by(2).collect()))

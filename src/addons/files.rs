@@ -1,0 +1,85 @@
+//! The files of an addon: a folder or an archive of one, read into memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Component, Path};
+
+use flate2::read::GzDecoder;
+use walkdir::WalkDir;
+
+use crate::config::unreadable_addon;
+use crate::error::Result;
+
+/// The texts of an addon, by the names of their files.
+pub(super) type Files = BTreeMap<String, String>;
+
+/// The file that describes an addon.
+pub(super) const DESCRIPTION: &str = "addon.toml";
+
+/// The folder of an addon's Helm chart.
+pub(super) const CHART: &str = "chart/";
+
+/// The file of a cluster's copy that says where the addon is from.
+pub(super) const ORIGIN: &str = "origin";
+
+/// Reads the texts of a folder or an archive.
+pub(super) fn read(source: &Path) -> Result<Files> {
+    if source.is_dir() {
+        return folder(source);
+    }
+    let mut files = Files::new();
+    let failed = |error: std::io::Error| unreadable_addon(source, &error);
+    unpack(fs::File::open(source).map_err(failed)?, &mut files).map_err(failed)?;
+    Ok(files)
+}
+
+/// Reads the texts of a folder's own files and of its chart's.
+pub(super) fn folder(path: &Path) -> Result<Files> {
+    let mut files = Files::new();
+    for entry in WalkDir::new(path.join(CHART)).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
+        let text = fs::read_to_string(entry.path()).map_err(|error| unreadable_addon(entry.path(), &error))?;
+        let name = entry.path().strip_prefix(path).expect("it is below").to_string_lossy().into_owned();
+        files.insert(name, text);
+    }
+    for entry in fs::read_dir(path).map_err(|error| unreadable_addon(path, &error))? {
+        let entry = entry.map_err(|error| unreadable_addon(path, &error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_file() && belongs(&name) {
+            let text = fs::read_to_string(entry.path()).map_err(|error| unreadable_addon(&entry.path(), &error))?;
+            files.insert(name, text);
+        }
+    }
+    Ok(files)
+}
+
+/// Adds the texts of an archive, compressed by gzip or not, of an addon's folder or its files.
+pub(super) fn unpack(archive: impl Read, files: &mut Files) -> std::io::Result<()> {
+    let mut archive = BufReader::new(archive);
+    let compressed = archive.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    let reader: Box<dyn Read> = if compressed { Box::new(GzDecoder::new(archive)) } else { Box::new(archive) };
+    for entry in tar::Archive::new(reader).entries()? {
+        let mut entry = entry?;
+        let inner = entry.path()?.into_owned();
+        if !inner.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(std::io::Error::other(format!("{} leads out of the archive", inner.display())));
+        }
+        let text = inner.to_string_lossy();
+        let own = inner.file_name().unwrap_or_default().to_string_lossy();
+        // With or without a ./ and the folder's name before it.
+        let chart = text.starts_with(CHART).then_some(0).or_else(|| text.find(&format!("/{CHART}")).map(|at| at + 1));
+        let name = chart.map_or_else(|| own.into_owned(), |at| text[at..].to_owned());
+        let is_file = entry.header().entry_type().is_file();
+        if is_file && (chart.is_some() || inner.components().count() <= 3 && belongs(&name)) {
+            let mut text = String::new();
+            entry.read_to_string(&mut text)?;
+            files.insert(name, text);
+        }
+    }
+    Ok(())
+}
+
+/// Returns true if a file belongs to an addon by its name.
+pub(super) fn belongs(name: &str) -> bool {
+    name == DESCRIPTION || name == ORIGIN || (name.ends_with(".yaml") && !name.starts_with('.'))
+}

@@ -1,0 +1,19 @@
+//! What addons are made from besides their own files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::artifacts::ImageArchive;
+
+/// Artifacts that addons are made from.
+#[derive(Clone, Debug, Default)]
+pub struct Material {
+    /// Images that nodes do not have from the start.
+    pub images: Vec<ImageArchive>,
+    /// Manifests that come with artifacts, by addon.
+    pub manifests: BTreeMap<String, Vec<PathBuf>>,
+    /// Helm, if an addon has a chart.
+    pub helm: Option<PathBuf>,
+    /// Archives of charts in registries, by addon.
+    pub charts: BTreeMap<String, PathBuf>,
+}
