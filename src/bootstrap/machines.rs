@@ -98,7 +98,7 @@ async fn brief(bootstrap: &Bootstrap<'_>, state: &ClusterState, resolvers: &Reso
         let issued = bootstrap.pki.node_files(&identity, &cluster, Timestamp::now())?;
         renewed.extend(issued.renewed);
         let mut files = issued.files;
-        let bounded = bootstrap.driver.capabilities(&record.name).await?.limits_from_outside;
+        let bounded = bootstrap.driver.capabilities(&spec.name, &record.name).await?.limits_from_outside;
         let spec = node::node_spec(state, record, bootstrap.network, resolvers, bounded);
         let alone = node::spec_file(&node::without_others(spec.clone()))?;
         let own = node::digest(files.iter().chain([&alone]));
@@ -127,7 +127,7 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Br
     let driver = bootstrap.driver;
     if briefing.plan.action == Action::Keep && briefing.news != News::Own {
         let machine = driver.machine(cluster, name).await?;
-        if driver.capabilities(name).await?.mounts == Mounts::Live {
+        if driver.capabilities(cluster, name).await?.mounts == Mounts::Live {
             machine.set_mounts(&state.spec.mounts).await?;
         }
         if briefing.news == News::Others {

@@ -84,7 +84,7 @@ pub(super) async fn apply(driver: &dyn Driver, state: &ClusterState, before: &[H
 /// Refuses what machines cannot: mounts at all, or, where they are there already, others than they were made with.
 pub(super) async fn able(driver: &dyn Driver, spec: &ClusterSpec, there: bool) -> Result<()> {
     for node in &spec.nodes {
-        let able = driver.capabilities(&node.name).await?.mounts;
+        let able = driver.capabilities(&spec.name, &node.name).await?.mounts;
         let kind = spec.driver_of(node)?;
         let problem = match able {
             Mounts::Never if !spec.mounts.is_empty() => {

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kcl_driver_api::{Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Reach, Severity};
+use kcl_driver_api::{
+    ClusterRange, Driver, ErrorKind, Finding, Network, NetworkSpec, PreflightRequest, Reach, Severity,
+};
 
 use super::addons::Choice;
 use super::background::{guard, loopback};
@@ -184,7 +186,7 @@ async fn preflight(app: &App, driver: &dyn Driver, plan: &Plan, spec: &ClusterSp
         inotify_instances: bootstrap::inotify_instances(starting.map(|node| node.role)),
         // One that was found free is no demand: another is found where it is taken by now.
         subnet: (!plan.new || spec.subnet.is_some()).then_some(plan.subnet),
-        ranges: vec![("--pod-cidr", spec.pod_cidr), ("--service-cidr", spec.service_cidr)],
+        ranges: [("--pod-cidr", spec.pod_cidr), ("--service-cidr", spec.service_cidr)].map(range).to_vec(),
         cpus: spec.nodes.iter().filter_map(|node| node.cpus).max(),
         memory: spec.nodes.iter().filter_map(|node| node.memory).max(),
     };
@@ -215,6 +217,11 @@ async fn preflight(app: &App, driver: &dyn Driver, plan: &Plan, spec: &ClusterSp
         message.push_str(&told(error));
     }
     Err(Error::new(Family::Host, message))
+}
+
+/// Returns a network of the cluster with the flag that sets it.
+fn range((flag, net): (&str, ipnet::Ipv4Net)) -> ClusterRange {
+    ClusterRange { net, fix: format!("kcl start {flag} RANGE, with one that no host has") }
 }
 
 fn told(finding: &Finding) -> String {
@@ -302,7 +309,9 @@ async fn carry_out(
 /// Where the API is to be reached, if not by the address of its control plane: a port that is free now.
 async fn api_endpoint(driver: &dyn Driver, plan: &Plan) -> Result<Option<ApiEndpoint>> {
     let Some(control_plane) = plan.control_planes().next() else { return Ok(None) };
-    let Reach::Published { bind, at } = driver.capabilities(&control_plane.name).await?.reach else { return Ok(None) };
+    let Reach::Published { bind, at } = driver.capabilities(&plan.cluster, &control_plane.name).await?.reach else {
+        return Ok(None);
+    };
     // On another machine it may be taken all the same; the engine says so.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let port = free.map_err(|error| {

@@ -34,17 +34,18 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
             ));
         }
     }
-    if let Some(node) =
-        spec.nodes.iter().find(|node| kind_of(spec, node) == Some(DriverKind::Ssh) && node.host.is_none())
-    {
+    let on_host = |node: &NodeConfig| kind_of(spec, node).is_some_and(DriverKind::uses_hosts);
+    if let Some(node) = spec.nodes.iter().find(|node| on_host(node) && node.host.is_none()) {
         return Err(Error::new(Family::Usage, format!("no host is named for the node {}", node.name)).hint(
             "name one for each node: --host USER@ADDRESS, or host = \"USER@ADDRESS\" in its entry of [[nodes]]",
         ));
     }
-    if let Some(node) =
-        spec.nodes.iter().find(|node| kind_of(spec, node) != Some(DriverKind::Ssh) && node.host.is_some())
-    {
-        return wrong(format!("the node {} has a host, so its driver is ssh: leave its driver out", node.name));
+    if let Some(node) = spec.nodes.iter().find(|node| !on_host(node) && node.host.is_some()) {
+        return wrong(format!(
+            "the node {} has a host, so its driver is {}: leave its driver out",
+            node.name,
+            DriverKind::FOR_HOSTS
+        ));
     }
     if !(MIN_LIFETIME..=MAX_LIFETIME).contains(&spec.cert_expiration) {
         return wrong(format!(

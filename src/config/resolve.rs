@@ -129,11 +129,11 @@ impl Source {
         }
         apply_flags(&mut spec, &self.overrides)?;
         if spec.driver.is_none() && spec.nodes.iter().all(|node| node.host.is_some()) {
-            spec.driver = Some(DriverKind::Ssh);
+            spec.driver = Some(DriverKind::FOR_HOSTS);
         }
         // A host that exists already is reached in one way only.
         for node in spec.nodes.iter_mut().filter(|node| node.host.is_some() && node.driver.is_none()) {
-            node.driver = Some(DriverKind::Ssh).filter(|kind| spec.driver != Some(*kind));
+            node.driver = Some(DriverKind::FOR_HOSTS).filter(|kind| spec.driver != Some(*kind));
         }
         limits::check(&spec)?;
         if let Some(existing) = existing {

@@ -359,7 +359,7 @@ pub async fn host_mounts(driver: &dyn Driver, fixture: &Fixture) {
         std::fs::write(source.join("file"), name).expect("a file here");
         HostMount { source, target: format!("/mnt/kcl-{name}").into(), read_only }
     };
-    let able = driver.capabilities(&spec.name).await.expect("capabilities").mounts;
+    let able = driver.capabilities(&spec.cluster, &spec.name).await.expect("capabilities").mounts;
     let (one, two) = (mount("one", false), mount("two", true));
     if able != Mounts::Never {
         spec.mounts = vec![one.clone()];

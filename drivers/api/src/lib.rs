@@ -16,7 +16,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use exec::{Exec, ExecOutput, Stdin, Stdout};
 pub use machine::{File, HostMount, Machine, MachineInfo, MachineSpec, Power, Protocol, PublishedPort, Tree, TreeUse};
 pub use network::{Link, Network, NetworkSpec};
-pub use preflight::{Finding, Health, PreflightRequest, Severity};
+pub use preflight::{ClusterRange, Finding, Health, PreflightRequest, Severity};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -43,6 +43,9 @@ pub enum DriverKind {
 }
 
 impl DriverKind {
+    /// The driver of machines whose host the user names.
+    pub const FOR_HOSTS: DriverKind = DriverKind::Ssh;
+
     /// The name that a user types.
     pub fn name(self) -> &'static str {
         match self {
@@ -53,6 +56,16 @@ impl DriverKind {
             DriverKind::Ssh => "ssh",
             DriverKind::Fake => "fake",
         }
+    }
+
+    /// Returns true if machines are computers with a kernel of their own, which kcl has to bring along.
+    pub fn needs_kernel(self) -> bool {
+        matches!(self, DriverKind::Qemu | DriverKind::Libvirt)
+    }
+
+    /// Returns true if machines run on hosts that the user names, one for each machine.
+    pub fn uses_hosts(self) -> bool {
+        self == Self::FOR_HOSTS
     }
 }
 
@@ -108,8 +121,9 @@ pub enum Reach {
 /// Every method is idempotent: making what is there and deleting what is not there both succeed.
 #[async_trait]
 pub trait Driver: Send + Sync {
-    /// What it can do with the machine of that name, there or not.
-    async fn capabilities(&self, machine: &str) -> Result<Capabilities>;
+    /// Returns what the driver can do with a machine of the cluster, whether it exists or not. Once
+    /// [`Driver::ensure_network`] has returned, every driver of the same home gives the same answer.
+    async fn capabilities(&self, cluster: &str, machine: &str) -> Result<Capabilities>;
 
     /// Whether machines could be made here at all, quickly and without a change: what `kcl drivers` shows, and what the
     /// choice among drivers goes by.

@@ -15,13 +15,21 @@ pub struct PreflightRequest {
     pub inotify_instances: u64,
     /// The subnet, where one was asked for or is kept.
     pub subnet: Option<Ipv4Net>,
-    /// The networks that only the cluster has, by the flags that say them: those of pods and of Services. A driver whose
-    /// machines share the network of a host looks whether that has them too.
-    pub ranges: Vec<(&'static str, Ipv4Net)>,
+    /// The networks that only the cluster uses. A driver whose machines share the network of a host looks for them there.
+    pub ranges: Vec<ClusterRange>,
     /// Whole CPUs for each machine.
     pub cpus: Option<u32>,
     /// Bytes of memory for each machine.
     pub memory: Option<u64>,
+}
+
+/// A network that only a cluster uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterRange {
+    /// Its addresses.
+    pub net: Ipv4Net,
+    /// The command by which a user chooses another network.
+    pub fix: String,
 }
 
 /// Whether a finding stops the start.

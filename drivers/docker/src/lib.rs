@@ -84,7 +84,7 @@ impl DockerDriver {
 
 #[async_trait]
 impl Driver for DockerDriver {
-    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
+    async fn capabilities(&self, _: &str, _: &str) -> Result<Capabilities> {
         let engine = self.context.engine().await?;
         // A path means this host's files only to an engine of this host.
         let mounts = if engine.endpoint.address.is_here() { Mounts::AtCreation } else { Mounts::Never };

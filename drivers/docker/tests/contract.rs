@@ -156,7 +156,7 @@ fn port(address: Ipv4Addr, port: u16) -> kcl_driver_api::PublishedPort {
 fn homes_do_not_meet_and_networks_do_not_collide() {
     run(async |bench| {
         let (mine, other) = (bench.driver(), bench.driver_of("other-home"));
-        assert_eq!(mine.capabilities("kcl").await.unwrap().reach, Reach::Address);
+        assert_eq!(mine.capabilities("kcl", "kcl").await.unwrap().reach, Reach::Address);
         let of = |address| spec("kcl", "kcl", address, &bench.rootfs);
         let ours = one(&mine, "kcl", of).await;
         assert_eq!(other.list(None).await.unwrap(), []);

@@ -63,7 +63,7 @@ async fn far_away() {
     let over_ssh = std::env::var("DOCKER_HOST").unwrap().starts_with("ssh://");
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let reach = if over_ssh { Reach::Published { bind: loopback, at: loopback } } else { Reach::Address };
-    assert_eq!(driver.capabilities("kd-far").await.unwrap().reach, reach);
+    assert_eq!(driver.capabilities("kd-far", "kd-far").await.unwrap().reach, reach);
     let fixture = Fixture::new("kd-far", &rootfs);
     contract::commands(&driver, &fixture).await;
     contract::files(&driver, &fixture).await;

@@ -113,7 +113,7 @@ fn world(world: &Mutex<World>) -> MutexGuard<'_, World> {
 
 #[async_trait]
 impl Driver for FakeDriver {
-    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
+    async fn capabilities(&self, _: &str, _: &str) -> Result<Capabilities> {
         Ok(Capabilities {
             reach: Reach::Address,
             shares_host_kernel: true,

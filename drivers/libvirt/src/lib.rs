@@ -14,10 +14,8 @@ mod network;
 mod preflight;
 mod xml;
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
@@ -56,8 +54,6 @@ pub struct LibvirtConfig {
 /// Makes machines as domains of libvirt.
 pub struct LibvirtDriver {
     context: Arc<Context>,
-    /// The network that was ensured last is another driver's bridge.
-    bridged: AtomicBool,
 }
 
 impl LibvirtDriver {
@@ -77,7 +73,7 @@ impl LibvirtDriver {
             directories: [config.home.join("clusters"), config.images],
             files: config.files,
         };
-        Ok(LibvirtDriver { context: Arc::new(context), bridged: AtomicBool::new(false) })
+        Ok(LibvirtDriver { context: Arc::new(context) })
     }
 
     /// Runs blocking work with the context.
@@ -89,11 +85,13 @@ impl LibvirtDriver {
 
 #[async_trait]
 impl Driver for LibvirtDriver {
-    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
-        let loopback = Ipv4Addr::LOCALHOST.into();
-        let reach = match self.context.uri.scope == Scope::System || self.bridged.load(Ordering::Relaxed) {
-            true => Reach::Address,
-            false => Reach::Published { bind: loopback, at: loopback },
+    async fn capabilities(&self, cluster: &str, _: &str) -> Result<Capabilities> {
+        let reach = match self.context.uri.scope {
+            Scope::System => Reach::Address,
+            Scope::Session => {
+                let cluster = cluster.to_owned();
+                self.with(move |context| segment::reach(&context.layout, &cluster)).await?
+            }
         };
         Ok(Capabilities { reach, shares_host_kernel: false, limits_from_outside: false, mounts: Mounts::Never })
     }
@@ -113,7 +111,6 @@ impl Driver for LibvirtDriver {
     }
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
-        self.bridged.store(spec.bridge.is_some(), Ordering::Relaxed);
         let mut spec = spec.clone();
         self.with(move |context| {
             let names = context.layout.cluster(&spec.cluster)?;

@@ -110,7 +110,7 @@ fn machines_are_reached_and_come_back_after_a_power_cut() {
         let cluster = "kv-reach";
         let subnet = driver.propose_subnet(cluster).await.unwrap();
         let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap();
-        assert_eq!(driver.capabilities(cluster).await.unwrap().reach, Reach::Address);
+        assert_eq!(driver.capabilities(cluster, cluster).await.unwrap().reach, Reach::Address);
         let (host, gateway) = (network.host.unwrap(), network.link.gateway.unwrap());
         let names = [cluster.to_owned(), format!("{cluster}-m02"), format!("{cluster}-m03")];
         let address = |index: usize| subnet.hosts().nth(9 + index).unwrap();
@@ -300,7 +300,7 @@ async fn in_a_session(base: &Path) {
     let subnet = driver.propose_subnet(cluster).await.unwrap();
     let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap();
     assert_eq!((network.bridge, network.link.gateway), (None, None));
-    assert!(matches!(driver.capabilities(cluster).await.unwrap().reach, Reach::Published { .. }));
+    assert!(matches!(driver.capabilities(cluster, cluster).await.unwrap().reach, Reach::Published { .. }));
     let spec = spec(cluster, cluster, subnet.hosts().nth(9).unwrap(), &base.join("rootfs"));
     let machine = driver.create(&spec).await.unwrap();
     machine.power_on().await.unwrap();

@@ -63,7 +63,7 @@ impl NativeDriver {
 
 #[async_trait]
 impl Driver for NativeDriver {
-    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
+    async fn capabilities(&self, _: &str, _: &str) -> Result<Capabilities> {
         Ok(Capabilities {
             reach: Reach::Address,
             shares_host_kernel: true,

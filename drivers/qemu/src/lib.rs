@@ -11,16 +11,14 @@ mod process;
 mod qmp;
 mod tap;
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
-    PreflightRequest, Reach, Result,
+    PreflightRequest, Result,
 };
 use kcl_driver_local::task::{blocking, run_exclusively};
 pub use kcl_driver_vm::GuestFiles;
@@ -48,15 +46,12 @@ pub struct QemuConfig {
 /// Makes machines as processes of QEMU.
 pub struct QemuDriver {
     context: Arc<Context>,
-    /// The network that was ensured last is a bridge: machines are reached by their addresses.
-    bridged: AtomicBool,
 }
 
 impl QemuDriver {
     /// A driver for the machines below `config.home`. Touches nothing.
     pub fn new(config: QemuConfig) -> Self {
         QemuDriver {
-            bridged: AtomicBool::new(false),
             context: Arc::new(Context {
                 layout: Layout::new(&config.home, &config.run, KIND),
                 run: config.run,
@@ -70,12 +65,9 @@ impl QemuDriver {
 
 #[async_trait]
 impl Driver for QemuDriver {
-    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
-        let loopback = Ipv4Addr::LOCALHOST.into();
-        let reach = match self.bridged.load(Ordering::Relaxed) {
-            true => Reach::Address,
-            false => Reach::Published { bind: loopback, at: loopback },
-        };
+    async fn capabilities(&self, cluster: &str, _: &str) -> Result<Capabilities> {
+        let (context, cluster) = (self.context.clone(), cluster.to_owned());
+        let reach = blocking(move || network::reach(&context.layout, &cluster)).await?;
         Ok(Capabilities { reach, shares_host_kernel: false, limits_from_outside: false, mounts: Mounts::Never })
     }
 
@@ -95,7 +87,6 @@ impl Driver for QemuDriver {
     }
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
-        self.bridged.store(spec.bridge.is_some(), Ordering::Relaxed);
         let (context, spec) = (self.context.clone(), spec.clone());
         blocking(move || network::ensure(&context.layout, &spec)).await
     }

@@ -139,7 +139,7 @@ fn unfinished(error: Error, cluster: &str) -> Error {
 
 #[async_trait]
 impl Driver for SshDriver {
-    async fn capabilities(&self, _: &str) -> Result<Capabilities> {
+    async fn capabilities(&self, _: &str, _: &str) -> Result<Capabilities> {
         Ok(Capabilities {
             reach: Reach::Address,
             shares_host_kernel: false,

@@ -169,12 +169,13 @@ fn judge(name: &str, facts: &Facts, request: &PreflightRequest, clock: u64) -> V
         );
         found.push(error("clock", message, Some("set it there, with: timedatectl set-ntp true".into())));
     }
-    for (flag, range) in &request.ranges {
-        if let Some((net, by)) = facts.networks.iter().find(|(net, _)| range.contains(net)) {
+    for range in &request.ranges {
+        if let Some((net, by)) = facts.networks.iter().find(|(net, _)| range.net.contains(net)) {
             let message = format!(
-                "host {name} has {net} ({by}), which is within {range}: a node takes all of that for its cluster"
+                "host {name} has {net} ({by}), which is within {}: a node takes all of that for its cluster",
+                range.net
             );
-            found.push(error("range", message, Some(format!("kcl start {flag} RANGE, with one that no host has"))));
+            found.push(error("range", message, Some(range.fix.clone())));
         }
     }
     space(name, facts, request, &mut found);
@@ -229,6 +230,8 @@ fn mib(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kcl_driver_api::ClusterRange;
+
     use super::*;
 
     fn good() -> Facts {
@@ -256,8 +259,8 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_told_at_once_and_names_the_host() {
-        let ranges =
-            vec![("--pod-cidr", "10.244.0.0/16".parse().unwrap()), ("--service-cidr", "10.96.0.0/16".parse().unwrap())];
+        let range = |net: &str, fix: &str| ClusterRange { net: net.parse().unwrap(), fix: fix.into() };
+        let ranges = vec![range("10.244.0.0/16", "change pods"), range("10.96.0.0/16", "change Services")];
         let request = PreflightRequest { cpus: Some(4), memory: Some(8 << 30), ranges, ..Default::default() };
         assert!(judge("a", &good(), &PreflightRequest::default(), 1_000_500).is_empty());
         let bad = Facts {
@@ -295,6 +298,6 @@ mod tests {
         assert!(found.iter().all(|finding| finding.message.contains("host a")), "{found:#?}");
         assert!(found[6].message.contains("90 s behind"), "{}", found[6].message);
         assert!(found[7].message.contains("10.96.3.0/24 (interface eth1)"), "{}", found[7].message);
-        assert!(found[7].fix.as_ref().is_some_and(|fix| fix.contains("--service-cidr")), "{:?}", found[7].fix);
+        assert_eq!(found[7].fix.as_deref(), Some("change Services"));
     }
 }

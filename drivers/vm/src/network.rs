@@ -10,7 +10,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, Result};
+use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, Reach, Result};
 use kcl_driver_local::storage;
 use kcl_driver_local::subnet;
 use kcl_node_spec::guest::{GuestInterface, GuestRoute};
@@ -180,6 +180,20 @@ fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
     Ok(taken)
 }
 
+/// Tells how the host reaches the machines of a cluster: by their addresses if they are on a bridge, else by published
+/// ports.
+///
+/// # Errors
+/// `State` if the cluster's record of its network cannot be read.
+pub fn reach(layout: &Layout, cluster: &str) -> Result<Reach> {
+    let spec = storage::read::<NetworkSpec>(&layout.cluster(cluster)?.network_file())?;
+    let loopback = Ipv4Addr::LOCALHOST.into();
+    Ok(match spec.and_then(|spec| spec.bridge) {
+        Some(_) => Reach::Address,
+        None => Reach::Published { bind: loopback, at: loopback },
+    })
+}
+
 /// The network that was asked for last.
 ///
 /// # Errors
@@ -236,6 +250,21 @@ pub fn delete(layout: &Layout, cluster: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn machines_on_a_bridge_are_reached_by_address_whoever_asks() {
+        let home = tempfile::tempdir().unwrap();
+        // A layout for each question, as every verb has a driver of its own.
+        let layout = || Layout::new(home.path(), std::path::Path::new("/run/kcl"), "vm");
+        let mut spec = NetworkSpec::new("a", "10.89.0.0/24".parse().unwrap());
+        assert!(matches!(reach(&layout(), "a").unwrap(), Reach::Published { .. }));
+        ensure(&layout(), &spec).unwrap();
+        assert!(matches!(reach(&layout(), "a").unwrap(), Reach::Published { .. }));
+        spec.bridge = Some("lo".into());
+        ensure(&layout(), &spec).unwrap();
+        assert_eq!(reach(&layout(), "a").unwrap(), Reach::Address);
+        assert!(matches!(reach(&layout(), "b").unwrap(), Reach::Published { .. }));
+    }
 
     #[test]
     fn clusters_have_segments_of_their_own() {

@@ -46,8 +46,8 @@ impl Mixed {
 
 #[async_trait]
 impl Driver for Mixed {
-    async fn capabilities(&self, machine: &str) -> Result<Capabilities> {
-        self.of(machine)?.capabilities(machine).await
+    async fn capabilities(&self, cluster: &str, machine: &str) -> Result<Capabilities> {
+        self.of(machine)?.capabilities(cluster, machine).await
     }
 
     async fn health(&self) -> Result<Health> {

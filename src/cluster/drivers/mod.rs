@@ -33,8 +33,7 @@ const RUN: &str = "/run/kcl";
 
 /// Whether machines of the cluster need a kernel of their own.
 pub fn wants_kernel(spec: &ClusterSpec) -> bool {
-    let virtual_machines = [Some(DriverKind::Qemu), Some(DriverKind::Libvirt)];
-    spec.nodes.iter().any(|node| virtual_machines.contains(&node.driver.or(spec.driver)))
+    spec.nodes.iter().filter_map(|node| node.driver.or(spec.driver)).any(DriverKind::needs_kernel)
 }
 
 /// The driver of a cluster: that of all its nodes, or one that goes by theirs. Without artifacts it can still look, and
