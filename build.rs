@@ -29,7 +29,7 @@ const OUTER: [&str; 6] =
 fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     // Those of the programs, and the directories that the crate embeds, which the compiler does not watch.
-    let code = ["images/node", "drivers/api", "drivers/oci", "drivers/ssh/host"];
+    let code = ["images/node", "drivers/api", "drivers/files", "drivers/local", "drivers/oci", "drivers/ssh/host"];
     let data = ["addons", "images/components", "images/oci", "Cargo.lock", "Cargo.toml", "build.rs"];
     for input in code.iter().chain(&data) {
         println!("cargo::rerun-if-changed={}", root.join(input).display());

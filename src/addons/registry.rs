@@ -1,7 +1,6 @@
 //! Addons, and charts of addons, out of registries. An addon is an artifact of OCI whose layers are archives of an addon's
 //! folder, or its files, as `oras push` makes them.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,20 +70,14 @@ pub async fn kept_chart(cluster: &Path, word: &str) -> Result<PathBuf> {
     let layer = artifact.manifest.layers.iter().find(|layer| layer.media_type == HELM_CHART);
     let layer = layer.filter(|layer| layer.size <= LARGEST).ok_or_else(|| failed(&"it is no Helm chart"))?;
     let content = artifact.layer(layer).await.map_err(|why| failed(&why))?;
-    write_new(&path, &content).map_err(|error| {
+    let keep = || {
+        std::fs::create_dir_all(cluster.join("charts"))?;
+        kcl_files::write(&path, &content, 0o600)
+    };
+    keep().map_err(|error| {
         Error::new(Family::State, format!("{} cannot be written: {error}", path.display())).source(error)
     })?;
     Ok(path)
-}
-
-/// Writes a file, whole or not at all.
-fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let directory = path.parent().expect("a file is in a directory");
-    std::fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 fn failed(word: &str, why: &dyn std::fmt::Display) -> Error {

@@ -9,6 +9,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path};
 
+use kcl_files::NewFile;
 use serde::{Deserialize, Serialize};
 
 use super::cache::{Entry, Manifest, Slot, trouble};
@@ -36,12 +37,7 @@ pub struct Index {
 /// Writes a bundle of entries. Until it is whole it has another name. Returns its size in bytes.
 pub fn write(path: &Path, kubernetes: &str, entries: &[(Artifact, Entry)]) -> Result<u64> {
     let failed = |error| trouble("write", path, error);
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".kcl-bundle-")
-        .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(parent)
-        .map_err(failed)?;
+    let file = NewFile::create(path).map_err(failed)?;
     let index = Index {
         format: FORMAT,
         kcl: env!("CARGO_PKG_VERSION").into(),
@@ -49,8 +45,8 @@ pub fn write(path: &Path, kubernetes: &str, entries: &[(Artifact, Entry)]) -> Re
         arch: entries.first().map(|(artifact, _)| artifact.arch.to_owned()).unwrap_or_default(),
         entries: entries.iter().map(|(_, entry)| (entry.name().to_owned(), entry.manifest.clone())).collect(),
     };
-    let mut write = || -> io::Result<()> {
-        let compressed = zstd::Encoder::new(BufWriter::with_capacity(1 << 20, temporary.as_file_mut()), 0)?;
+    let write = || -> io::Result<()> {
+        let compressed = zstd::Encoder::new(BufWriter::with_capacity(1 << 20, file.file()), 0)?;
         let mut tar = tar::Builder::new(compressed);
         append(&mut tar, INDEX, 0o644, &mut serde_json::to_vec_pretty(&index)?.as_slice(), None)?;
         for (_, entry) in entries {
@@ -62,9 +58,8 @@ pub fn write(path: &Path, kubernetes: &str, entries: &[(Artifact, Entry)]) -> Re
         tar.into_inner()?.finish()?.flush()
     };
     write().map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    let size = temporary.as_file().metadata().map_err(failed)?.len();
-    temporary.persist(path).map_err(|error| failed(error.error))?;
+    let size = file.file().metadata().map_err(failed)?.len();
+    file.commit(0o644).map_err(failed)?;
     Ok(size)
 }
 

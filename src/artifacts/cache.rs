@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -302,7 +302,8 @@ impl Slot {
         self.put_aside()?;
         let path = self.path();
         fs::rename(&partial, &path).map_err(|error| trouble("make", &path, error))?;
-        sync_directory(path.parent().expect("a kind's directory"))?;
+        let kind = path.parent().expect("a kind's directory");
+        kcl_files::sync_dir(kind).map_err(|error| trouble("sync", kind, error))?;
         Ok(Entry { path, manifest })
     }
 
@@ -392,19 +393,8 @@ fn mtime(metadata: &fs::Metadata) -> i64 {
 
 fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<()> {
     let path = directory.join(MANIFEST);
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        serde_json::to_writer_pretty(&mut file, manifest)?;
-        file.flush()?;
-        file.as_file().sync_all()?;
-        file.persist(&path)?;
-        Ok(())
-    };
-    write().map_err(|error: std::io::Error| trouble("write", &path, error))
-}
-
-fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| trouble("sync", path, error))
+    let write = || kcl_files::write(&path, &serde_json::to_vec_pretty(manifest)?, 0o600);
+    write().map_err(|error| trouble("write", &path, error))
 }
 
 /// Removes a directory with all in it, if it is there.

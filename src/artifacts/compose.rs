@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use kcl_files::Lock;
+
 use super::cache::{Cache, Entry, Found, Kind, Manifest, Slot, trouble};
 use super::catalog::{Artifact, CATALOG, Use};
-use super::lock::Lock;
 use super::oci::{self, Image};
 use super::{NodeArtifacts, Want, digest, embedded, store};
 use crate::error::Result;

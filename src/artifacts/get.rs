@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use kcl_files::Lock;
+
 use super::cache::{Entry, Found, Kind, Manifest, Slot, trouble};
 use super::catalog::{Artifact, CATALOG};
 use super::compose::{self, Plan};
 use super::http::{Failure, Http};
 use super::job::{Job, blocking};
-use super::lock::{self, Lock};
 use super::oci::{self, Image};
 use super::{Artifacts, NodeArtifacts, Way, build, bundle, release, store, tree};
 use crate::error::{Error, Family, Result};
@@ -96,10 +97,9 @@ impl Run<'_> {
     }
 
     async fn lock(&self, slot: &Slot, title: &str) -> Result<Lock> {
-        lock::exclusive(&slot.lock_path(), |holder| {
-            self.step.message(format!("waiting for {holder}, which is getting {title}"));
-        })
-        .await
+        let path = slot.lock_path();
+        let waiting = |holder: &str| self.step.message(format!("waiting for {holder}, which is getting {title}"));
+        Lock::exclusive(&path, waiting).await.map_err(|error| trouble("lock", &path, error))
     }
 
     /// Gets the first of `rest`, the artifacts that are missing of `total`.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use kcl_files::Lock;
 use serde::Serialize;
 
 use super::cache::{Entry, Found, Kind, Slot, remove, trouble};
 use super::catalog::{Artifact, CATALOG};
-use super::{Artifacts, Want, compose, lock, oci, release};
+use super::{Artifacts, Want, compose, oci, release};
 use crate::error::{Error, Family, Result};
 
 /// An artifact of the catalog, or an entry of the cache, for a table or as JSON.
@@ -94,7 +95,8 @@ impl Artifacts {
             for slot in self.cache.slots(kind)? {
                 if let Found::Corrupt(why) = slot.open(true)? {
                     // Bits that rot change no time: the quick look of `ensure` would not see it.
-                    if let Ok(_lock) = lock::try_exclusive(&slot.lock_path())? {
+                    let lock = slot.lock_path();
+                    if let Ok(_lock) = Lock::try_exclusive(&lock).map_err(|error| trouble("lock", &lock, error))? {
                         slot.put_aside()?;
                     }
                     damaged.push((slot.part(), why));
@@ -109,7 +111,8 @@ impl Artifacts {
     /// # Errors
     /// `Artifact` while another kcl uses the cache.
     pub fn clean(&self, what: Clean, in_use: &[String]) -> Result<Cleaned> {
-        let _lease = match lock::try_exclusive(&self.lease_path())? {
+        let path = self.lease_path();
+        let _lease = match Lock::try_exclusive(&path).map_err(|error| trouble("lock", &path, error))? {
             Ok(lease) => lease,
             Err(holder) => {
                 return Err(Error::new(Family::Artifact, format!("the cache is in use by {holder}"))
@@ -286,7 +289,7 @@ mod tests {
     async fn nothing_is_cleaned_while_somebody_uses_the_cache() {
         let directory = tempfile::tempdir().expect("a directory");
         let (artifacts, _) = cache(directory.path());
-        let lease = lock::shared(&artifacts.lease_path(), |_| ()).await.expect("lease");
+        let lease = Lock::shared(&artifacts.lease_path(), |_| ()).await.expect("lease");
         let error = artifacts.clean(Clean::All, &[]).expect_err("it is in use");
         assert!(error.message.contains("in use"), "{error}");
         drop(lease);

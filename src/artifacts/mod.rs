@@ -12,7 +12,6 @@ mod get;
 mod http;
 pub mod image_config;
 mod job;
-mod lock;
 pub mod manage;
 pub mod oci;
 pub mod process;
@@ -25,7 +24,7 @@ use std::sync::{Arc, Mutex};
 
 use cache::Cache;
 pub use embedded::AGENT;
-use lock::Lock;
+use kcl_files::Lock;
 pub use manage::{Clean, Cleaned, Row};
 
 use crate::error::{Error, Family, Result};
@@ -141,7 +140,7 @@ impl Artifacts {
 
     /// What is wanted, if all of it is in the cache. Nothing is fetched or made.
     pub fn cached(&self, want: &Want) -> Option<NodeArtifacts> {
-        let lease = match lock::try_shared(&self.lease_path()) {
+        let lease = match Lock::try_shared(&self.lease_path()) {
             Ok(Ok(lease)) => lease,
             Ok(Err(_)) | Err(_) => return None,
         };
@@ -227,7 +226,9 @@ impl Artifacts {
     }
 
     async fn lease(&self, step: &Step) -> Result<Lock> {
-        lock::shared(&self.lease_path(), |holder| step.message(format!("waiting for {holder}, which cleans up"))).await
+        let path = self.lease_path();
+        let waiting = |holder: &str| step.message(format!("waiting for {holder}, which cleans up"));
+        Lock::shared(&path, waiting).await.map_err(|error| cache::trouble("lock", &path, error))
     }
 
     /// Shared by those who use the cache, exclusive for who cleans it.

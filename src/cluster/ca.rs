@@ -9,7 +9,6 @@ use std::process::Command;
 use crate::app::App;
 use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
-use crate::state::files::write_atomic;
 
 /// Where a system keeps CAs that its administrator trusts, and the command that takes notice of one more or one less.
 struct TrustStore {
@@ -60,7 +59,7 @@ pub fn trust(app: &App, cluster: &str) -> Result<Trust> {
         return Ok(Trust::Unchanged(file));
     }
     let command = format!("kcl ca -p {cluster} | sudo tee {} && sudo {}", file.display(), store.more);
-    write_atomic(&file, pem.as_bytes(), 0o644).map_err(|error| trouble("written", &file, error, &command))?;
+    kcl_files::write(&file, pem.as_bytes(), 0o644).map_err(|error| trouble("written", &file, error, &command))?;
     if let Err(error) = update(store.more) {
         // Else the next attempt would take it for done.
         let _ = std::fs::remove_file(&file);

@@ -47,8 +47,8 @@ pub async fn dashboard(app: &App, cluster: &str, options: DashboardOptions) -> R
         Some(_) => place.end().await?,
         None => {}
     }
-    // Who was waited for may have deleted the cluster.
-    app.existing(cluster)?;
+    // The holder of the lock may have deleted the cluster, and the lock with it.
+    app.existing(cluster).inspect_err(|_| background::dashboard::forget(app, cluster))?;
     place.start(app, cluster, lock, options.port).await?;
     match place.ask(&request).await? {
         Some(Reply::Link(url)) => Ok(url),

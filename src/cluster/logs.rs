@@ -13,7 +13,6 @@ use super::nodes::machine;
 use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::state::ClusterState;
-use crate::state::files::write_atomic;
 
 /// What has a log of its own, besides the agent.
 const COMPONENTS: [&str; 7] =
@@ -104,7 +103,7 @@ pub async fn archive(app: &App, cluster: &str, path: &Path) -> Result<()> {
     step.message("events");
     ask(app, cluster, &mut pack).await;
     let content = pack.finish().map_err(|error| Error::new(Family::Internal, format!("packing failed: {error}")))?;
-    write_atomic(path, &content, 0o600)
+    kcl_files::write(path, &content, 0o600)
         .map_err(|error| Error::new(Family::Usage, format!("{} cannot be written: {error}", path.display())))?;
     step.finish(format!("\"{cluster}\" is packed"));
     Ok(())

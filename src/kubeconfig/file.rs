@@ -1,20 +1,20 @@
 //! One kubeconfig file: changed under its lock, whole or not at all.
 
-use std::fs::Permissions;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use kcl_files::NewFile;
 
 use crate::error::Result;
 use crate::kubeconfig::document::Document;
 use crate::kubeconfig::error;
 use crate::kubeconfig::lock::Lock;
-use crate::state::files;
 
 /// Changes the file at `path` by `change`; returns whether anything had to be written.
 pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Document) -> Result<()>) -> Result<bool> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        files::private_dir(parent)
+        kcl_files::private_dir(parent)
             .map_err(|cause| error(path, format!("its directory cannot be made: {cause}")).source(cause))?;
     }
     let _lock = Lock::take(path)?;
@@ -38,7 +38,12 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => (0o600, None),
         Err(cause) => return Err(cause),
     };
-    files::write_atomic_as(&target, content, Permissions::from_mode(mode), owner)
+    let mut file = NewFile::create(&target)?;
+    file.write_all(content)?;
+    if let Some((user, group)) = owner {
+        file.give_to(user, group)?;
+    }
+    file.commit(mode)
 }
 
 /// Where a chain of symbolic links ends, be there a file or not.

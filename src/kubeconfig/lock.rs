@@ -2,7 +2,7 @@
 //! `tools/clientcmd/loader.go`). A lock that client-go left when it was killed stands in everybody's way until someone
 //! removes it. Ours is held by an OS lock besides, so another kcl sees that its holder is gone and takes it over.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::kubeconfig::error;
-use crate::state::files;
 
 /// How long another program may hold it: kubectl does for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,7 +23,7 @@ const OURS: u32 = 0o600;
 pub(super) struct Lock {
     path: PathBuf,
     // Held for its OS lock, which ends with the process.
-    _file: File,
+    _held: kcl_files::Lock,
 }
 
 impl Lock {
@@ -44,7 +43,7 @@ impl Lock {
                 error(file, format!("its lock {} cannot be made: {cause}", path.display())).source(cause)
             })?;
             match taken {
-                Some(held) => return Ok(Lock { path, _file: held }),
+                Some(held) => return Ok(Lock { path, _held: held }),
                 None if begun.elapsed() < patience => std::thread::sleep(INTERVAL),
                 None => {
                     return Err(error(file, format!("another program holds its lock {}", path.display()))
@@ -66,7 +65,7 @@ impl Drop for Lock {
 }
 
 /// Takes the lock at `path`: a new one, or one that a kcl left. None where another program has it.
-fn attempt(path: &Path) -> io::Result<Option<File>> {
+fn attempt(path: &Path) -> io::Result<Option<kcl_files::Lock>> {
     let mut options = OpenOptions::new();
     options.write(true).mode(OURS);
     let file = match options.clone().create_new(true).open(path) {
@@ -78,10 +77,6 @@ fn attempt(path: &Path) -> io::Result<Option<File>> {
         },
         Err(error) => return Err(error),
     };
-    match file.try_lock() {
-        // Another kcl may have taken and removed the file between the two steps.
-        Ok(()) => Ok(files::is_named(&file, path)?.then_some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+    // None too if another kcl has taken and removed the file between the two steps.
+    kcl_files::Lock::try_file(file, path)
 }

@@ -13,7 +13,6 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use crate::pki::leaf::Leaf;
-use crate::state::files::private_dir;
 
 /// The life of a CA: ten years, as in kubeadm.
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -125,7 +124,7 @@ impl KeyedCertificate {
     pub(super) fn write(&self, dir: &Path, name: &str) -> io::Result<()> {
         for (ending, content) in [("key", &self.key_pem), ("crt", &self.cert_pem)] {
             let path = dir.join(format!("{name}.{ending}"));
-            private_dir(path.parent().unwrap_or(dir))?;
+            kcl_files::private_dir(path.parent().unwrap_or(dir))?;
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
             file.write_all(content.as_bytes())?;
         }

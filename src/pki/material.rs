@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use kcl_files::{TEMPORARY, private_dir, sync_dir, write};
 use rcgen::KeyPair;
 
 use crate::pki::authority::{Authority, random, self_signed};
 use crate::pki::documents;
-use crate::state::files::{TEMPORARY, private_dir, sync_dir, write_atomic};
 
 const SA_KEY: &str = "sa.key";
 const SA_PUB: &str = "sa.pub";
@@ -35,7 +35,7 @@ pub(super) fn create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> io::Res
     private_dir(parent)?;
     let private = Permissions::from_mode(0o700);
     let staging = tempfile::Builder::new().prefix(TEMPORARY).permissions(private).tempdir_in(parent)?;
-    let put = |name: &str, content: &str| write_atomic(&staging.path().join(name), content.as_bytes(), 0o600);
+    let put = |name: &str, content: &str| write(&staging.path().join(name), content.as_bytes(), 0o600);
     for (name, subject) in [CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA] {
         let ca = self_signed(&format!("{cluster}-{subject}"), now).map_err(io::Error::other)?;
         put(&format!("{name}.key"), &ca.key_pem)?;

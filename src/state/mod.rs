@@ -1,6 +1,5 @@
 //! What cannot be observed of a cluster: its spec, its addresses, how far it is. Atomic, locked, schema-versioned.
 
-pub(crate) mod files;
 mod lifetime;
 mod lock;
 mod paths;

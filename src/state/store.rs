@@ -3,9 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use kcl_files::{private_dir, sync_dir, write};
+
 use crate::config;
 use crate::error::{Error, Family, Result};
-use crate::state::files::{private_dir, sync_dir, write_atomic};
 use crate::state::{ClusterLock, ClusterState, Paths, SCHEMA};
 
 /// The state of all clusters of this user.
@@ -62,13 +63,13 @@ impl Store {
         self.load(&state.spec.name)?;
         let path = self.file(&state.spec.name);
         let dir = self.paths.cluster(&state.spec.name);
-        let write = || {
+        let save = || {
             private_dir(&dir)?;
             let mut content = serde_json::to_vec_pretty(state)?;
             content.push(b'\n');
-            write_atomic(&path, &content, 0o600)
+            write(&path, &content, 0o600)
         };
-        write().map_err(|error| {
+        save().map_err(|error| {
             Error::new(Family::State, format!("{}: cannot be written: {error}", path.display())).source(error)
         })
     }

@@ -27,7 +27,7 @@ fn three_nodes() {
     });
     let said = output.fails();
     assert!(said.contains("the connection was cut") && said.contains("kcl start -p ssh"), "{output}");
-    let sent = "find /var/lib/kcl/trees -type f ! -name '*.kcl-new' | wc -l";
+    let sent = "find /var/lib/kcl/trees -type f ! -name '.kcl-*' | wc -l";
     assert_ne!(bed.runtime.block_on(first.shell(0, sent)), "0", "{output}");
 
     home.step("the next start goes on");

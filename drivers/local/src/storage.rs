@@ -1,9 +1,8 @@
 //! Documents on disk: whole or not there.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
 use kcl_driver_api::{Error, Result};
 use serde::Serialize;
@@ -11,25 +10,13 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context as _;
 
-/// Writes a document: temporary file, fsync, rename. The temporary file has a fixed name, so that one left by a kcl
-/// that was killed is used again, and [`remove_file`] finds it. Nobody else writes: kcl locks the cluster.
+/// Writes a document, whole or not at all. No other process writes it: kcl locks the cluster. So what a killed kcl left
+/// of it has a fixed name, by which [`remove_file`] finds it.
 pub fn write(path: &Path, document: &impl Serialize) -> Result<()> {
     let what = || format!("write {}", path.display());
-    let temporary = temporary(path);
     let mut text = serde_json::to_vec_pretty(document).with_context(what)?;
     text.push(b'\n');
-    let mut file = fs::File::create(&temporary).with_context(what)?;
-    file.write_all(&text).with_context(what)?;
-    file.sync_all().with_context(what)?;
-    fs::rename(&temporary, path).with_context(what)?;
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    fs::File::open(parent).and_then(|directory| directory.sync_all()).with_context(what)
-}
-
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
+    kcl_files::write_sole(path, &text, 0o600).with_context(what)
 }
 
 /// Reads a document; none where there is no file.
@@ -50,21 +37,13 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 
 /// Makes a directory and its parents, for their owner only.
 pub fn make_private_directory(path: &Path) -> Result<()> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("make the directory {}", path.display()))
+    kcl_files::private_dir(path).with_context(|| format!("make the directory {}", path.display()))
 }
 
 /// Removes a document, also one half written; one that is not there is no error.
 pub fn remove_file(path: &Path) -> Result<()> {
-    for path in [path, &temporary(path)] {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("remove {}", path.display()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    let temporary = kcl_files::sole_temporary(path);
+    [path, &temporary].into_iter().try_for_each(kcl_files::remove).with_context(|| format!("remove {}", path.display()))
 }
 
 /// Removes a directory with all in it; one that is not there is no error.

@@ -121,7 +121,7 @@ fn what_stands_in_the_way_is_told_of_all_hosts_and_nothing_is_changed() {
 /// Whole files of trees on a host, each with its inode.
 async fn sent(bench: &Bench) -> std::collections::BTreeSet<String> {
     let found =
-        bench.hosts.shell(0, "cd /var/lib/kcl/trees && find . -type f ! -name '*.kcl-new' -printf '%i %p\\n'").await;
+        bench.hosts.shell(0, "cd /var/lib/kcl/trees && find . -type f ! -name '.kcl-*' -printf '%i %p\\n'").await;
     found.lines().map(str::to_owned).collect()
 }
 

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use kcl_driver_api::{Error, ErrorKind, File, Result};
 use kcl_driver_local::context::Context as _;
 use kcl_driver_local::storage;
+use kcl_files::NewFile;
 use walkdir::WalkDir;
 
 use crate::layout::MachineNames;
@@ -49,18 +50,9 @@ pub fn put(names: &MachineNames, files: &[File]) -> Result<()> {
         let parent = path.parent().unwrap_or(&path);
         storage::make_private_directory(parent)?;
         // Beside the spool, where no file of the machine is.
-        let temporary = names.dir.join("spool.new");
-        let mut out = fs::File::options()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .with_context(what)?;
-        out.write_all(&file.content).with_context(what)?;
-        out.set_permissions(fs::Permissions::from_mode(file.mode)).with_context(what)?;
-        out.sync_all().with_context(what)?;
-        fs::rename(&temporary, &path).with_context(what)?;
+        let mut new = NewFile::create_at(&names.dir.join("spool.new"), &path).with_context(what)?;
+        new.write_all(&file.content).with_context(what)?;
+        new.commit(file.mode).with_context(what)?;
     }
     Ok(())
 }

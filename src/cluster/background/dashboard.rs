@@ -4,13 +4,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use kcl_console::{Reply, Request, Running};
 use kcl_driver_local::process;
+use kcl_files::Lock;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sha2::{Digest as _, Sha256};
 
@@ -78,15 +79,9 @@ impl Place {
     }
 
     /// The right to start it. Waits while another kcl does.
-    pub async fn lock(&self) -> Result<File> {
+    pub async fn lock(&self) -> Result<Lock> {
         let failed = |error: io::Error| self.failed(&format!("lock {} cannot be taken", self.lock.display()), &error);
-        let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-        let path = self.lock.clone();
-        let locked = tokio::task::spawn_blocking(move || {
-            let file = options.open(path)?;
-            file.lock().map(|()| file)
-        });
-        locked.await.map_err(io::Error::other).flatten().map_err(failed)
+        Lock::exclusive(&self.lock, |_| {}).await.map_err(failed)
     }
 
     /// Asks the console; none where there is none.
@@ -105,14 +100,14 @@ impl Place {
     }
 
     /// Starts it, and returns once it listens.
-    pub async fn start(&self, app: &App, cluster: &str, lock: File, port: Option<u16>) -> Result<()> {
+    pub async fn start(&self, app: &App, cluster: &str, lock: Lock, port: Option<u16>) -> Result<()> {
         let failed = |error: io::Error| self.failed("process cannot be started", &error);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.run).map_err(failed)?;
+        kcl_files::private_dir(&self.run).map_err(failed)?;
         let log =
             File::options().write(true).create(true).truncate(true).mode(0o600).open(self.log()).map_err(failed)?;
         let mut command = super::command(app, ["-p", cluster, "dashboard", "--serve"]).map_err(failed)?;
         command.args(port.map(|port| format!("--port={port}")));
-        let mut child = command.stdin(lock).stdout(Stdio::piped()).stderr(log).spawn().map_err(failed)?;
+        let mut child = command.stdin(lock.into_file()).stdout(Stdio::piped()).stderr(log).spawn().map_err(failed)?;
         let stdout = child.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
         // Another thread than the runtime's, which would wait for it when it ends.
         let (said, says) = tokio::sync::oneshot::channel();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use futures::future::try_join_all;
 use kcl_driver_api::Exec;
+use kcl_files::NewFile;
 use kcl_node_spec::paths;
 
 use super::{LoadedImage, connect, distribute, machines, scratch, unknown};
@@ -73,13 +74,11 @@ pub async fn save_images(
         };
         let shown = path.display().to_string();
         let failed = |error: std::io::Error| Error::new(Family::Host, format!("{shown} cannot be written: {error}"));
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-        let mut out = tokio::fs::File::from_std(file.reopen().map_err(failed)?);
+        let file = NewFile::create(path).map_err(failed)?;
+        let mut out = tokio::fs::File::from_std(file.file().try_clone().map_err(failed)?);
         save::write(&images, &mut out, &shown, &meter).await?;
         out.sync_all().await.map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        file.commit(0o600).map_err(failed)
     };
     interruptible(write).await?;
     let bytes = images.iter().map(Image::size).sum();

@@ -1,7 +1,7 @@
 //! Taking trees from the driver: what is there already is kept, the rest is written as it comes, file by file.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use kcl_driver_api::{Error, ErrorKind, Result};
 use kcl_driver_local::context::Context as _;
 use kcl_driver_local::storage;
+use kcl_files::NewFile;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 use sha2::{Digest, Sha256};
@@ -104,12 +105,9 @@ fn same_attributes(a: &Entry, b: &Entry) -> bool {
 /// One file out of the stream: it has its name once its content is right.
 fn write(path: &Path, entry: &Entry, stream: &mut impl Read) -> Result<()> {
     let Kind::File { size, digest } = &entry.kind else { return Err(Error::engine("only files are sent")) };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".kcl-new");
-    let temporary = PathBuf::from(name);
     let what = || format!("write {}", path.display());
     let copied = (|| {
-        let mut file = File::create(&temporary)?;
+        let mut file = NewFile::create_at(&kcl_files::sole_temporary(path), path)?;
         let mut sha = Sha256::new();
         let mut buffer = vec![0; 128 << 10];
         let mut left = *size;
@@ -123,13 +121,9 @@ fn write(path: &Path, entry: &Entry, stream: &mut impl Read) -> Result<()> {
             file.write_all(&buffer[..read])?;
             left -= read as u64;
         }
-        Ok(hex(&sha.finalize()))
+        Ok((file, hex(&sha.finalize())))
     })();
-    let found = copied.inspect_err(|_| {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-    });
-    let found = found.map_err(|error: io::Error| match error.raw_os_error() {
+    let (file, found) = copied.map_err(|error: io::Error| match error.raw_os_error() {
         Some(no) if no == nix::errno::Errno::ENOSPC as i32 => {
             Error::new(ErrorKind::Host, format!("the disk is full: could not write {}", path.display()))
                 .hint("free some space there")
@@ -138,12 +132,12 @@ fn write(path: &Path, entry: &Entry, stream: &mut impl Read) -> Result<()> {
         _ => Error::new(ErrorKind::Host, format!("could not write {}: {error}", path.display())).source(error),
     })?;
     if found != *digest {
-        let _ = fs::remove_file(&temporary);
         let message = format!("{} did not arrive as it was sent: its digest is {found}, not {digest}", path.display());
         return Err(Error::engine(message));
     }
-    attributes(&temporary, entry).with_context(what)?;
-    fs::rename(&temporary, path).with_context(what)
+    attributes(file.temporary(), entry).with_context(what)?;
+    // Not flushed: after a reboot each file of a tree is read again.
+    file.place().with_context(what)
 }
 
 /// Owner, mode, extended attributes and time, in the order in which none undoes another.
@@ -173,12 +167,7 @@ fn finish(trees: &Trees, key: &str, entries: &[Entry]) -> Result<()> {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    kcl_files::remove(path).with_context(|| format!("remove {}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,33 +1,27 @@
 //! Writing files so that nobody ever reads half of one.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use kcl_files::NewFile;
+
 use crate::error::{Doing, Result};
 
-/// Writes `content` to `path` by way of a temporary file beside it. Not forced to the disk: what the agent writes, it
-/// writes anew at each start.
+/// Replaces `path` with a file of this content. It is not flushed to the disk, as the agent writes it at each start.
 ///
-/// A path that is a mount point cannot be renamed over (engines bind-mount `/etc/hosts` and its like), so there it is
-/// written in place.
+/// A mount point cannot be replaced (engines bind-mount `/etc/hosts` and the like), so such a file is written in place.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     if fs::read(path).is_ok_and(|found| found == content) {
         return Ok(());
     }
     let attempt = || -> io::Result<()> {
-        let temporary = path.with_extension("kcl-new");
-        {
-            let mut file = File::create(&temporary)?;
-            file.set_permissions(Permissions::from_mode(mode))?;
-            file.write_all(content)?;
-        }
-        match fs::rename(&temporary, path) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                fs::remove_file(&temporary)?;
-                fs::write(path, content)
-            }
+        let mut file = NewFile::create_at(&kcl_files::sole_temporary(path), path)?;
+        file.set_mode(mode)?;
+        file.write_all(content)?;
+        match file.place() {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => fs::write(path, content),
             other => other,
         }
     };

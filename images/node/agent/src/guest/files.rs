@@ -1,8 +1,8 @@
 //! Files of the machine, for its host.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use kcl_node_spec::guest::Reason;
@@ -12,26 +12,11 @@ use crate::files;
 
 /// Writes a file: whole or not at all, and on the disk when it returns.
 pub fn put(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
-    let what = || format!("write {}", path.display());
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+    let (Some(parent), Some(_)) = (path.parent(), path.file_name()) else {
         return Err(Error::Invalid(format!("{} is no path of a file", path.display())));
     };
     files::create_dir(parent)?;
-    let temporary = parent.join(format!(".kcl-{}", name.to_string_lossy()));
-    let write = || {
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(content)?;
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(parent)?.sync_all()
-    };
-    write()
-        .inspect_err(|_| {
-            // The first error is the one to tell.
-            let _ = fs::remove_file(&temporary);
-        })
-        .doing(what)
+    kcl_files::write_sole(path, content, mode).doing(|| format!("write {}", path.display()))
 }
 
 /// Reads a file, or says why it cannot be.

@@ -1,0 +1,112 @@
+//! Files that are written whole or not at all, and locks between processes.
+
+mod lock;
+mod new_file;
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+pub use lock::Lock;
+pub use new_file::NewFile;
+
+/// The prefix of the names of temporary files.
+pub const TEMPORARY: &str = ".kcl-";
+
+/// Replaces `path` with a file of this content and mode. The file holds the old content or the new at any moment, even
+/// after a power cut.
+pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = NewFile::create(path)?;
+    file.write_all(content)?;
+    file.commit(mode)
+}
+
+/// Replaces `path` as [`write`] does, by way of [`sole_temporary`]. The caller is its only writer, as under a lock.
+pub fn write_sole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = NewFile::create_at(&sole_temporary(path), path)?;
+    file.write_all(content)?;
+    file.commit(mode)
+}
+
+/// Returns the one temporary name for a file that has a single writer: what a killed writer left is found there.
+pub fn sole_temporary(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(TEMPORARY);
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
+}
+
+/// Removes a file; succeeds if it does not exist.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Creates a directory and its parents with access for their owner only. Those that exist are not changed.
+pub fn private_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Flushes the entries of a directory to the disk.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Returns the directory that `path` is in.
+fn parent(path: &Path) -> io::Result<&Path> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Ok(Path::new(".")),
+        Some(parent) => Ok(parent),
+        None => Err(ErrorKind::InvalidInput.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_is_left() {
+        for write in [write, write_sole] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("a");
+            write(&path, b"one", 0o600).unwrap();
+            write(&path, b"two", 0o644).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"two");
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+            assert_eq!(names(dir.path()), ["a"]);
+        }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::create_dir(&path).unwrap();
+        assert!(write(&path, b"x", 0o600).is_err());
+        assert!(write_sole(&path, b"x", 0o600).is_err());
+        drop(NewFile::create(&path).unwrap());
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_temporary_file_of_a_killed_process_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(sole_temporary(&path), "half a file, and longer").unwrap();
+        std::fs::write(dir.path().join(format!("{TEMPORARY}{}-0", std::process::id())), "half").unwrap();
+        write_sole(&path, b"whole", 0o600).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+        assert_eq!(names(dir.path()).len(), 2);
+        write(&path, b"new", 0o600).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+}
