@@ -1,32 +1,31 @@
 //! Running a command in a machine.
 
-use std::fs::File;
-use std::io::Read;
+use std::fmt::Display;
 use std::pin::Pin;
 
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{EventMessageTypeEnum, ExecConfig};
-use bollard::query_parameters::EventsOptionsBuilder;
+use bollard::query_parameters::{EventsOptionsBuilder, ResizeExecOptionsBuilder};
 use futures::{Stream, TryStreamExt};
-use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
+use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin};
+use kcl_driver_local::streams::{Input, Output, Streams};
+use kcl_driver_local::terminal::{Terminal, WindowSize};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
 
 use crate::engine::{Engine, EngineContext as _, status};
 use crate::names::MachineNames;
 use crate::power;
-use crate::terminal::Terminal;
 
 /// What a shell says where a program is not there, and where it cannot be run.
 const NOT_FOUND: i32 = 127;
 const NOT_RUNNABLE: i32 = 126;
 
-/// How much of what kcl's own process reads is taken at once, in bytes.
+/// The bytes of a command's input that are sent at a time.
 const PIECE: usize = 32 << 10;
 
-/// What the engine gives of a command.
-type Output = Pin<Box<dyn Stream<Item = std::result::Result<LogOutput, bollard::errors::Error>> + Send>>;
+/// The stream of what a command writes.
+type Written = Pin<Box<dyn Stream<Item = std::result::Result<LogOutput, bollard::errors::Error>> + Send>>;
 
 /// Runs a command and waits for its end.
 pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -> Result<ExecOutput> {
@@ -62,14 +61,15 @@ pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -
         // Newer engines refuse what older ones start and let end.
         Err(error) => return not_started(error).map_or_else(|error| Err(error).with_context(what), Ok),
     };
-    let terminal = if request.tty { Some(Terminal::join(engine, &made.id)?) } else { None };
-    let (stdin, stdout) = (request.stdin, request.stdout);
-    let fed = tokio::spawn(feed(input, stdin));
-    let collected = collect(output, stdout).await.with_context(what);
-    fed.abort();
-    drop(terminal);
-    let mut collected = collected?;
-    collected.code = code(engine, &made.id).await?;
+    let Streams { input: own, output: mut to, terminal } =
+        Streams::open(request.stdin, &request.stdout, request.tty, PIECE)?;
+    let size = request.tty.then(WindowSize::current).flatten();
+    tokio::select! {
+        passed = pass_on(output, &mut to, what) => passed?,
+        () = feed(input, own) => {}
+        () = follow_size(engine, &made.id, size, terminal) => {}
+    }
+    let mut collected = to.end(code(engine, &made.id).await?);
     if matches!(collected.code, NOT_FOUND | NOT_RUNNABLE) {
         collected.code = not_runnable(&collected);
     }
@@ -103,75 +103,38 @@ fn not_runnable(output: &ExecOutput) -> i32 {
     if output.code == NOT_RUNNABLE && by_runtime && is_missing(&said) { NOT_FOUND } else { output.code }
 }
 
-/// Gives the command what it is to read, then the end.
-async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>, stdin: Stdin) {
+/// Sends the command its input, then the end of it. Never returns, as the command may still write.
+async fn feed(mut to: Pin<Box<dyn AsyncWrite + Send>>, mut input: Input) {
     // A command may end before it has read all.
-    match stdin {
-        Stdin::Null => {}
-        Stdin::Bytes(bytes) => {
-            let _ = input.write_all(&bytes).await;
-        }
-        stdin @ (Stdin::Inherit | Stdin::From(_)) => {
-            let mut pieces = match stdin {
-                Stdin::From(fd) => pieces_of(move || fd.try_clone().map(File::from)),
-                _ => pieces_of(|| Ok(std::io::stdin().lock())),
-            };
-            while let Some(piece) = pieces.recv().await {
-                if input.write_all(&piece).await.is_err() || input.flush().await.is_err() {
-                    return;
-                }
-            }
+    while let Some(piece) = input.next().await {
+        if to.write_all(&piece).await.is_err() || to.flush().await.is_err() {
+            return std::future::pending().await;
         }
     }
-    let _ = input.shutdown().await;
+    let _ = to.shutdown().await;
+    std::future::pending().await
 }
 
-/// What is read from kcl's own input, or a file, by a thread that nobody waits for: a read from a terminal cannot be
-/// called off.
-fn pieces_of<R: Read>(open: impl FnOnce() -> std::io::Result<R> + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel(1);
-    std::thread::spawn(move || {
-        let Ok(mut input) = open() else { return };
-        let mut buffer = vec![0; PIECE];
-        while let Ok(read @ 1..) = input.read(&mut buffer) {
-            if sender.blocking_send(buffer[..read].to_vec()).is_err() {
-                return;
-            }
+/// Tells the engine the size of the terminal, at first and when it changes. Never returns.
+async fn follow_size(engine: &Engine, exec: &str, mut size: Option<WindowSize>, mut terminal: Terminal) {
+    loop {
+        if let Some(WindowSize { columns, rows }) = size {
+            let options = ResizeExecOptionsBuilder::default().w(columns.into()).h(rows.into()).build();
+            // A command that has ended needs no size.
+            let _ = engine.docker.resize_exec(exec, options).await;
         }
-    });
-    receiver
+        size = Some(terminal.resized().await);
+    }
 }
 
-async fn collect(mut output: Output, to: Stdout) -> std::result::Result<ExecOutput, bollard::errors::Error> {
-    let mut collected = ExecOutput::default();
-    let (mut own_out, mut own_err) = (tokio::io::stdout(), tokio::io::stderr());
-    let mut file = match &to {
-        Stdout::To(fd) => Some(tokio::fs::File::from_std(File::from(fd.try_clone()?))),
-        _ => None,
-    };
-    while let Some(piece) = output.try_next().await? {
-        let complaint = matches!(piece, LogOutput::StdErr { .. });
-        let bytes = piece.into_bytes();
-        match (&to, complaint) {
-            (Stdout::To(_), false) => {
-                if let Some(file) = &mut file {
-                    file.write_all(&bytes).await?;
-                    file.flush().await?;
-                }
-            }
-            (Stdout::Capture, false) => collected.stdout.extend_from_slice(&bytes),
-            (Stdout::Capture | Stdout::To(_), true) => collected.stderr.extend_from_slice(&bytes),
-            (Stdout::Inherit, false) => {
-                own_out.write_all(&bytes).await?;
-                own_out.flush().await?;
-            }
-            (Stdout::Inherit, true) => {
-                own_err.write_all(&bytes).await?;
-                own_err.flush().await?;
-            }
+async fn pass_on<D: Display>(mut from: Written, to: &mut Output, what: impl Fn() -> D) -> Result<()> {
+    while let Some(piece) = from.try_next().await.with_context(&what)? {
+        match piece {
+            LogOutput::StdErr { message } => to.stderr(&message).await?,
+            piece => to.stdout(&piece.into_bytes()).await?,
         }
     }
-    Ok(collected)
+    Ok(())
 }
 
 /// The exit code of a command whose streams have ended. It may take the engine a moment to know of its end.

@@ -24,7 +24,6 @@ mod power;
 mod preflight;
 mod ssh;
 mod subnet;
-mod terminal;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,10 +5,9 @@ use std::fs;
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions};
-use futures::TryStreamExt;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, Network, NetworkSpec, Result};
-use rtnetlink::packet_route::link::LinkAttribute;
+use kcl_driver_local::link;
 
 use crate::Context;
 use crate::container::INTERFACE;
@@ -104,7 +103,7 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
                 return Err(Error::new(ErrorKind::Conflict, message).hint("name another with --subnet"));
             }
             remove(engine, &name).await?;
-            let mtu = mtu(engine, spec.bridge.as_deref()).await;
+            let mtu = mtu(engine, spec.bridge.as_deref());
             let request = NetworkCreateRequest {
                 name: name.clone(),
                 driver: Some("bridge".to_owned()),
@@ -157,26 +156,15 @@ fn explained(mut error: Error) -> Error {
 }
 
 /// As large as what leaves by this host's default route, or by the bridge that is joined.
-async fn mtu(engine: &Engine, bridge: Option<&str>) -> u32 {
+fn mtu(engine: &Engine, bridge: Option<&str>) -> u32 {
     if !engine.facts.local {
         return DEFAULT_MTU;
     }
     let table = route_table();
     match bridge.or_else(|| subnet::default_interface(&table)) {
-        Some(interface) => mtu_of(interface).await.unwrap_or(DEFAULT_MTU),
+        Some(interface) => link::mtu(interface).unwrap_or(DEFAULT_MTU),
         None => DEFAULT_MTU,
     }
-}
-
-async fn mtu_of(interface: &str) -> Option<u32> {
-    let (connection, handle, _) = rtnetlink::new_connection().ok()?;
-    let connection = tokio::spawn(connection);
-    let found = handle.link().get().match_name(interface.to_owned()).execute().try_next().await;
-    connection.abort();
-    found.ok()??.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Mtu(mtu) => Some(*mtu),
-        _ => None,
-    })
 }
 
 /// Removes the network, and images that nobody needs any more.

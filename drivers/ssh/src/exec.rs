@@ -1,55 +1,46 @@
-//! Running a command in a machine of a host, with its streams.
+//! Runs a command in a machine of a host, with its streams.
 
-use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
-use std::os::fd::AsFd;
-
-use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
-use kcl_ssh_host::protocol::{Failure, Request};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result};
+use kcl_driver_local::streams::{Output, Streams};
+use kcl_driver_local::terminal::WindowSize;
+use kcl_ssh_host::protocol::{Failure, Name, Request};
 use russh::ChannelMsg;
-use tokio::io::AsyncWriteExt;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
-use crate::host::{Terminal, lost};
-use crate::machine::SshMachine;
+use crate::host::{Host, Pty, With, lost};
 
-/// What a shell says where a program is not there.
+/// The bytes of a command's input that are sent at a time.
+const PIECE: usize = 32 << 10;
+
+/// The exit code that a shell gives for a program that cannot be run.
 const NOT_RUNNABLE: i32 = 126;
 
 /// Runs a command and waits for its end.
-pub(crate) async fn exec(machine: &SshMachine, request: Exec) -> Result<ExecOutput> {
+pub(crate) async fn exec(host: &Host, with: &With, name: &Name, request: Exec) -> Result<ExecOutput> {
     if request.argv.is_empty() {
         return Err(Error::new(ErrorKind::State, "there is no command to run"));
     }
-    // What no command writes by chance.
-    let mark = format!("kcl-{:x}{:x}:", std::process::id(), rand());
+    // A mark that no command writes by chance.
+    let random = getrandom::u64().map_err(|error| Error::engine(format!("could not get random bytes: {error}")))?;
+    let mark = format!("kcl-{random:x}:");
     let wanted = Request::Exec {
-        name: machine.name.clone(),
+        name: name.clone(),
         argv: request.argv.clone(),
         env: request.env.clone(),
         tty: request.tty,
         mark: mark.clone(),
     };
-    let terminal = request.tty.then(|| Terminal {
-        kind: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
-        size: size().unwrap_or((80, 24)),
+    let pty = request.tty.then(|| Pty {
+        terminal: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
+        size: WindowSize::current().unwrap_or_default(),
     });
-    let raw = if request.tty { Raw::set() } else { None };
-    let channel = machine.host.begin(&machine.context.with, &wanted, terminal).await?;
+    let channel = host.begin(with, &wanted, pty).await?;
+    let Streams { mut input, output, mut terminal } =
+        Streams::open(request.stdin, &request.stdout, request.tty, PIECE)?;
     let (mut reader, writer) = channel.split();
-    let file = match &request.stdout {
-        Stdout::To(fd) => Some(tokio::fs::File::from_std(File::from(fd.try_clone()?))),
-        _ => None,
-    };
-    let inherit = matches!(request.stdout, Stdout::Inherit);
-    let mut output = Output { inherit, file, mark, ..Output::default() };
-    let mut input = input(&request.stdin)?;
-    let mut resized = signal(SignalKind::window_change())?;
+    let mut output = MarkedOutput { output, mark, failure: Vec::new() };
     let feed = async {
         // A command may end before it has read all.
-        while let Some(piece) = input.recv().await {
+        while let Some(piece) = input.next().await {
             if writer.data_bytes(piece).await.is_err() {
                 break;
             }
@@ -58,19 +49,17 @@ pub(crate) async fn exec(machine: &SshMachine, request: Exec) -> Result<ExecOutp
         std::future::pending::<()>().await
     };
     let resize = async {
-        while resized.recv().await.is_some() {
-            if let Some((columns, rows)) = size().filter(|_| request.tty) {
-                let _ = writer.window_change(columns, rows, 0, 0).await;
-            }
+        loop {
+            let WindowSize { columns, rows } = terminal.resized().await;
+            let _ = writer.window_change(columns.into(), rows.into(), 0, 0).await;
         }
-        std::future::pending::<()>().await
     };
     let read = async {
         let mut code = None;
         while let Some(message) = reader.wait().await {
             match message {
                 ChannelMsg::Data { data } => output.stdout(&data).await,
-                ChannelMsg::ExtendedData { data, .. } => output.stderr(&data),
+                ChannelMsg::ExtendedData { data, .. } => output.stderr(&data).await,
                 ChannelMsg::ExitStatus { exit_status } => code = i32::try_from(exit_status).ok(),
                 ChannelMsg::ExitSignal { .. } => code = code.or(Some(NOT_RUNNABLE)),
                 _ => {}
@@ -83,91 +72,33 @@ pub(crate) async fn exec(machine: &SshMachine, request: Exec) -> Result<ExecOutp
         () = feed => None,
         () = resize => None,
     };
-    drop(raw);
-    output.end(code).map_err(|error| machine.host.at(error))
+    output.end(code).map_err(|error| host.at(error))
 }
 
-fn rand() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
-/// What the command reads, in pieces.
-fn input(stdin: &Stdin) -> Result<mpsc::Receiver<Vec<u8>>> {
-    let (sender, receiver) = mpsc::channel(4);
-    match stdin {
-        Stdin::Null => {}
-        Stdin::Bytes(bytes) => {
-            let bytes = bytes.clone();
-            tokio::spawn(async move {
-                for piece in bytes.chunks(64 << 10) {
-                    if sender.send(piece.to_vec()).await.is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        Stdin::Inherit => read_pieces(std::io::stdin(), sender),
-        Stdin::From(fd) => read_pieces(File::from(fd.try_clone()?), sender),
-    }
-    Ok(receiver)
-}
-
-/// In a thread of its own, which nobody waits for: a read of a terminal cannot be given up.
-fn read_pieces(mut from: impl Read + Send + 'static, sender: mpsc::Sender<Vec<u8>>) {
-    std::thread::spawn(move || {
-        let mut buffer = [0; 32 << 10];
-        while let Ok(read) = from.read(&mut buffer) {
-            if read == 0 || sender.blocking_send(buffer[..read].to_vec()).is_err() {
-                break;
-            }
-        }
-    });
-}
-
-/// What the command writes.
-#[derive(Default)]
-struct Output {
-    inherit: bool,
-    file: Option<tokio::fs::File>,
+/// The output of a command, or an error of kcl's own part on the host, which begins with the mark.
+struct MarkedOutput {
+    output: Output,
     mark: String,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-    /// An error of ours, from its mark on.
+    /// The error, from its mark on.
     failure: Vec<u8>,
 }
 
-impl Output {
+impl MarkedOutput {
+    // The reader of the output may close it early; the command still runs to its end.
     async fn stdout(&mut self, data: &[u8]) {
-        if self.failed(data) {
-            return;
-        }
-        if let Some(file) = &mut self.file {
-            // Who reads may have enough.
-            if file.write_all(data).await.is_ok() {
-                let _ = file.flush().await;
-            }
-        } else if self.inherit {
-            let mut out = std::io::stdout().lock();
-            let _ = out.write_all(data).and_then(|()| out.flush());
-        } else {
-            self.stdout.extend_from_slice(data);
+        if !self.is_failure(data) {
+            let _ = self.output.stdout(data).await;
         }
     }
 
-    fn stderr(&mut self, data: &[u8]) {
-        if self.failed(data) {
-            return;
-        }
-        if self.inherit {
-            let _ = std::io::stderr().lock().write_all(data);
-        } else {
-            self.stderr.extend_from_slice(data);
+    async fn stderr(&mut self, data: &[u8]) {
+        if !self.is_failure(data) {
+            let _ = self.output.stderr(data).await;
         }
     }
 
-    /// Whether this is an error of ours: nothing else comes before it.
-    fn failed(&mut self, data: &[u8]) -> bool {
+    /// Keeps the bytes of an error of kcl's own: nothing else comes before its mark.
+    fn is_failure(&mut self, data: &[u8]) -> bool {
         let ours = !self.failure.is_empty() || data.starts_with(self.mark.as_bytes());
         if ours {
             self.failure.extend_from_slice(data);
@@ -182,36 +113,6 @@ impl Output {
             let failure: std::result::Result<Failure, _> = serde_json::from_str(json.trim());
             return Err(failure.map_or_else(|_| Error::engine(text.clone()), Error::from));
         }
-        let code = code.ok_or_else(|| lost(&russh::Error::Disconnect))?;
-        Ok(ExecOutput { code, stdout: self.stdout, stderr: self.stderr })
-    }
-}
-
-/// Columns and rows of our terminal.
-fn size() -> Option<(u32, u32)> {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
-    Some((size.ws_col.into(), size.ws_row.into()))
-}
-
-/// Our terminal hands on every key as it is, as long as this is there.
-struct Raw(Termios);
-
-impl Raw {
-    fn set() -> Option<Raw> {
-        let stdin = std::io::stdin();
-        if !stdin.is_terminal() {
-            return None;
-        }
-        let before = tcgetattr(stdin.as_fd()).ok()?;
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &raw).ok()?;
-        Some(Raw(before))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        let _ = tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, &self.0);
+        code.map(|code| self.output.end(code)).ok_or_else(|| lost(&russh::Error::Disconnect))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_driver_local::terminal::WindowSize;
 use kcl_ssh_host::protocol::{self, HOME, Request, frame};
 use russh::client::{Handle, Msg};
 use russh::{Channel, ChannelMsg};
@@ -241,18 +242,12 @@ impl Host {
     }
 
     /// A command of ours that goes on: its channel, with the request written.
-    pub(crate) async fn begin(
-        &self,
-        with: &With,
-        request: &Request,
-        terminal: Option<Terminal>,
-    ) -> Result<Channel<Msg>> {
+    pub(crate) async fn begin(&self, with: &With, request: &Request, pty: Option<Pty>) -> Result<Channel<Msg>> {
         let connection = self.connection(&with.identity).await?;
         let begin = async {
             let channel = connection.handle.channel_open_session().await?;
-            if let Some(terminal) = terminal {
-                let (columns, rows) = terminal.size;
-                channel.request_pty(true, &terminal.kind, columns, rows, 0, 0, RAW).await?;
+            if let Some(Pty { terminal, size }) = pty {
+                channel.request_pty(true, &terminal, size.columns.into(), size.rows.into(), 0, 0, RAW).await?;
             }
             channel.exec(true, connection.sudo.command(&with.program.run())).await?;
             channel.data_bytes([connection.sudo.input(), frame(request)].concat()).await?;
@@ -271,12 +266,12 @@ const RAW: &[(russh::Pty, u32)] = &[
     (russh::Pty::OPOST, 0),
 ];
 
-/// The terminal of who runs kcl.
-pub(crate) struct Terminal {
-    /// `TERM`.
-    pub kind: String,
-    /// Columns and rows.
-    pub size: (u32, u32),
+/// A terminal that is asked for on the host.
+pub(crate) struct Pty {
+    /// The kind of the user's terminal, from `TERM`.
+    pub terminal: String,
+    /// The size of the user's terminal.
+    pub size: WindowSize,
 }
 
 /// What all hosts are talked to with.

@@ -60,7 +60,7 @@ impl Machine for SshMachine {
     }
 
     async fn exec(&self, request: Exec) -> Result<ExecOutput> {
-        exec::exec(self, request).await
+        exec::exec(&self.host, &self.context.with, &self.name, request).await
     }
 
     async fn put(&self, files: &[File]) -> Result<()> {

@@ -4,25 +4,24 @@
 //! talk takes the lock of one that is free.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result, Stdin, Stdout};
+use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, Result};
 use kcl_driver_local::context::Context as _;
+use kcl_driver_local::streams::{Input, Streams};
 use kcl_driver_local::task::blocking;
-use kcl_node_spec::guest::{CHUNK, Reason, Reply, Request, WINDOW};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use kcl_driver_local::terminal::{Terminal, WindowSize};
+use kcl_node_spec::guest::{CHUNK, Reason, Reply, Request, TerminalSize, WINDOW};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use crate::layout::MachineNames;
-use crate::terminal;
 
 /// How many serial ports a guest has for its host.
 pub const PORTS: usize = 16;
@@ -140,120 +139,56 @@ pub async fn exec(names: &MachineNames, request: Exec) -> Result<ExecOutput> {
         return Err(Error::new(ErrorKind::State, "there is no command to run"));
     }
     let mut session = Session::open(names).await?;
-    let _raw = tty.then(terminal::Raw::enter);
-    session.send(&Request::Exec { argv, env, terminal: tty.then(terminal::size) }).await?;
+    let Streams { mut input, mut output, mut terminal } = Streams::open(stdin, &stdout, tty, CHUNK)?;
+    let size = tty.then(|| size(WindowSize::current().unwrap_or_default()));
+    session.send(&Request::Exec { argv, env, terminal: size }).await?;
     let Session { id, machine, mut reader, writer, _lock } = session;
     let window = Semaphore::new(WINDOW);
     let mut writer = Writer { id: &id, machine: &machine, half: writer };
-    let mut output = ExecOutput::default();
-    let inherit = matches!(stdout, Stdout::Inherit);
-    let mut file = match &stdout {
-        Stdout::To(fd) => Some(own_file(fd)?),
-        _ => None,
-    };
     let listen = async {
         loop {
             match receive(&mut reader, &id, &machine).await? {
-                Reply::Output(text) => match &mut file {
-                    Some(file) => write(file, &decode(&text)?).await?,
-                    None => take(inherit, decode(&text)?, &mut output.stdout, std::io::stdout())?,
-                },
-                Reply::Complaint(text) => take(inherit, decode(&text)?, &mut output.stderr, std::io::stderr())?,
+                Reply::Output(text) => output.stdout(&decode(&text)?).await?,
+                Reply::Complaint(text) => output.stderr(&decode(&text)?).await?,
                 Reply::Taken => window.add_permits(1),
-                Reply::Exit(code) => {
-                    output.code = code;
-                    return Ok(());
-                }
+                Reply::Exit(code) => return Ok(code),
                 other => return Err(unexpected(&machine, other)),
             }
         }
     };
-    // Ends with the command, however much of its input there still is.
-    tokio::select! {
-        result = listen => result?,
-        error = talk(&mut writer, stdin, tty, &window) => return Err(error),
-    }
-    Ok(output)
-}
-
-/// Sends a command its input. Returns only where that cannot be done.
-async fn talk(writer: &mut Writer<'_>, stdin: Stdin, tty: bool, window: &Semaphore) -> Error {
-    let result = match stdin {
-        Stdin::Null => writer.send(&Request::InputEnd).await,
-        Stdin::Bytes(bytes) => feed(writer, &bytes, window).await,
-        Stdin::Inherit => forward(writer, tokio::io::stdin(), tty, window).await,
-        Stdin::From(fd) => match own_file(&fd) {
-            Ok(file) => forward(writer, file, tty, window).await,
-            Err(error) => Err(error),
-        },
+    // Ends with the command, however much of its input is left.
+    let code = tokio::select! {
+        code = listen => code?,
+        error = talk(&mut writer, &mut input, &mut terminal, &window) => return Err(error),
     };
-    match result {
-        Ok(()) => std::future::pending().await,
-        Err(error) => error,
-    }
+    Ok(output.end(code))
 }
 
-async fn feed(writer: &mut Writer<'_>, bytes: &[u8], window: &Semaphore) -> Result<()> {
-    for chunk in bytes.chunks(CHUNK) {
-        window.acquire().await.expect("it is never closed").forget();
-        writer.send(&Request::Input(BASE64.encode(chunk))).await?;
-    }
-    writer.send(&Request::InputEnd).await
-}
-
-/// What kcl itself or a file gives to read, and the changes of kcl's terminal's size.
-async fn forward(
-    writer: &mut Writer<'_>,
-    input: impl AsyncRead + Send + Unpin + 'static,
-    tty: bool,
-    window: &Semaphore,
-) -> Result<()> {
-    let mut sizes = signal(SignalKind::window_change()).with_context(|| "listen for SIGWINCH")?;
-    let mut input = read_pieces(input);
+/// Sends a command its input, and the changes of the terminal's size. Returns only if that fails.
+async fn talk(writer: &mut Writer<'_>, input: &mut Input, terminal: &mut Terminal, window: &Semaphore) -> Error {
+    let mut ended = false;
     loop {
-        tokio::select! {
-            _ = sizes.recv(), if tty => writer.send(&Request::Resize(terminal::size())).await?,
-            bytes = input.recv() => match bytes {
-                Some(bytes) => {
+        let sent = tokio::select! {
+            changed = terminal.resized() => writer.send(&Request::Resize(size(changed))).await,
+            piece = input.next(), if !ended => match piece {
+                Some(piece) => {
                     window.acquire().await.expect("it is never closed").forget();
-                    writer.send(&Request::Input(BASE64.encode(bytes))).await?;
+                    writer.send(&Request::Input(BASE64.encode(piece))).await
                 }
-                None => return writer.send(&Request::InputEnd).await,
+                None => {
+                    ended = true;
+                    writer.send(&Request::InputEnd).await
+                }
             },
+        };
+        if let Err(error) = sent {
+            return error;
         }
     }
 }
 
-/// In a task of its own, as a read of the terminal cannot be given up.
-fn read_pieces(mut input: impl AsyncRead + Send + Unpin + 'static) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut buffer = vec![0; CHUNK];
-        while let Ok(count @ 1..) = input.read(&mut buffer).await {
-            if sender.send(buffer[..count].to_vec()).await.is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-fn own_file(fd: &OwnedFd) -> Result<tokio::fs::File> {
-    let fd = fd.try_clone().with_context(|| "duplicate a file descriptor")?;
-    Ok(tokio::fs::File::from_std(std::fs::File::from(fd)))
-}
-
-async fn write(file: &mut tokio::fs::File, bytes: &[u8]) -> Result<()> {
-    file.write_all(bytes).await.with_context(|| "hand on what a command writes")?;
-    file.flush().await.with_context(|| "hand on what a command writes")
-}
-
-fn take(inherit: bool, bytes: Vec<u8>, captured: &mut Vec<u8>, mut own: impl std::io::Write) -> Result<()> {
-    if inherit {
-        return own.write_all(&bytes).and_then(|()| own.flush()).with_context(|| "write to kcl's own output");
-    }
-    captured.extend(bytes);
-    Ok(())
+fn size(size: WindowSize) -> TerminalSize {
+    TerminalSize { rows: size.rows, columns: size.columns }
 }
 
 struct Writer<'a> {

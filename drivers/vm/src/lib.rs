@@ -19,7 +19,6 @@ pub mod network;
 pub mod preflight;
 pub mod spool;
 mod stopped;
-mod terminal;
 
 pub use guest::{Disk, Guest, GuestFiles, Interfaces};
 pub use handle::{VirtualMachine, power};

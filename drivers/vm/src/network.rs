@@ -12,14 +12,12 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, Reach, Result};
 use kcl_driver_local::storage;
-use kcl_driver_local::subnet;
+use kcl_driver_local::{link, subnet};
 use kcl_node_spec::guest::{GuestInterface, GuestRoute};
 
 use crate::guest::Interfaces;
 use crate::layout::{ClusterNames, Layout, MachineNames};
 use crate::machine::directories;
-
-mod mtu;
 
 /// The largest packet, in bytes: Ethernet's.
 const MTU: u32 = 1500;
@@ -132,9 +130,7 @@ impl Segment {
     /// `State` where the bridge is not there.
     pub fn mtu(&self) -> Result<u32> {
         let Some(bridge) = &self.bridge else { return Ok(MTU) };
-        // Of the network namespace that this runs in, which `/sys` need not show.
-        let found = mtu::of(bridge);
-        found.ok_or_else(|| {
+        link::mtu(bridge).ok_or_else(|| {
             Error::new(ErrorKind::State, format!("the bridge {bridge} of the cluster's network is not there"))
                 .hint("mend the network with: kcl start")
         })
