@@ -8,10 +8,10 @@ mod ready;
 mod resolvers;
 mod system;
 
+pub use kcl_node_spec::resolv_conf::Resolvers;
 pub use machines::labels;
 pub use node::node_spec;
 pub use ready::Wait;
-pub use resolvers::Resolvers;
 pub use system::HOST_NAME;
 
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl Bootstrap<'_> {
     /// Makes machines and a cluster of them, or what is missing of it. `state` is told what each node was told.
     pub async fn run(&self, state: &mut ClusterState) -> Result<Access> {
         let begun = Timestamp::now();
-        let resolvers = Resolvers::for_cluster(&state.spec);
+        let resolvers = resolvers::for_cluster(&state.spec);
         let started = machines::start(self, state, &resolvers).await?;
         let access = self.access(state)?;
         let client = kubernetes::connect(&access)?;

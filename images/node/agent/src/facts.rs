@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use kcl_node_spec::NodeSpec;
+use kcl_node_spec::resolv_conf::{FILES, Resolvers};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use crate::paths::rendered;
@@ -40,7 +41,7 @@ pub struct Facts {
     pub cap_sys_resource: bool,
     /// A process may be made less likely to be killed when memory runs out.
     pub oom_adjustable: bool,
-    /// The resolver file that pods inherit: one without a resolver on loopback, which pods could not reach.
+    /// The resolver file that pods inherit: one with a resolver that pods can reach.
     pub resolv_conf: PathBuf,
 }
 
@@ -88,16 +89,7 @@ fn resolv_conf(spec: &NodeSpec) -> PathBuf {
     if !spec.network.nameservers.is_empty() {
         return rendered("resolv.conf");
     }
-    let own = PathBuf::from("/etc/resolv.conf");
-    // What systemd-resolved learned, where the first file points to its stub on loopback.
-    let upstream = PathBuf::from("/run/systemd/resolve/resolv.conf");
-    let stub = fs::read_to_string(&own).is_ok_and(|text| only_loopback(&text));
-    if stub && upstream.exists() { upstream } else { own }
-}
-
-fn only_loopback(resolv_conf: &str) -> bool {
-    let mut servers = resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver")).peekable();
-    servers.peek().is_some() && servers.all(|server| server.trim().starts_with("127.") || server.trim() == "::1")
+    Resolvers::find().map_or(FILES[0], |(file, _)| file).into()
 }
 
 #[cfg(test)]
@@ -108,12 +100,5 @@ mod tests {
     fn reads_the_bounding_set() {
         assert_eq!(bounding_set("Name:\tx\nCapBnd:\t000001fffeffffff\n") & (1 << CAP_SYS_RESOURCE), 0);
         assert_ne!(bounding_set("CapBnd:\t000001ffffffffff\n") & (1 << CAP_SYS_RESOURCE), 0);
-    }
-
-    #[test]
-    fn a_stub_resolver_is_told_from_a_real_one() {
-        assert!(only_loopback("nameserver 127.0.0.53\noptions edns0\n"));
-        assert!(!only_loopback("nameserver 127.0.0.53\nnameserver 9.9.9.9\n"));
-        assert!(!only_loopback("search example.org\n"));
     }
 }

@@ -5,6 +5,8 @@
 mod addresses;
 pub mod guest;
 pub mod paths;
+pub mod ports;
+pub mod resolv_conf;
 mod status;
 
 pub use addresses::{Addresses, NoIpv4, ParseError, PerFamily, Subnets};
@@ -159,7 +161,7 @@ pub struct Peer {
 pub struct KubernetesSpec {
     /// The version, with its `v`.
     pub version: String,
-    /// All API servers. The agent balances connections to [`paths::API_PORT`] on loopback over them.
+    /// All API servers. The agent balances connections to [`ports::API_SERVER`] on loopback over them.
     pub api_servers: Vec<SocketAddr>,
     /// Members of etcd, by name; of more than one only with several control planes.
     pub etcd_members: Vec<EtcdMember>,
@@ -182,6 +184,6 @@ pub struct KubernetesSpec {
 pub struct EtcdMember {
     /// The member's name: the node's.
     pub name: String,
-    /// Its address; the peer port is 2380, the client port 2379.
+    /// Its address; the ports are [`ports::ETCD_PEER`] and [`ports::ETCD_CLIENT`].
     pub address: Ipv4Addr,
 }
