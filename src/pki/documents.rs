@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kcl_node_spec::paths;
+use kcl_node_spec::ports;
 use serde_json::{Value, json};
 
 use crate::pki::authority::KeyedCertificate;
@@ -16,7 +16,7 @@ pub(super) fn kubeconfig(cluster: &str, user: &str, ca_pem: &str, pair: &KeyedCe
         "clusters": [{
             "name": cluster,
             "cluster": {
-                "server": format!("https://127.0.0.1:{}", paths::API_PORT),
+                "server": format!("https://127.0.0.1:{}", ports::API_SERVER),
                 "certificate-authority-data": STANDARD.encode(ca_pem),
             },
         }],

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Protocol, PublishedPort};
 use kcl_node_spec::Role;
-use kcl_node_spec::paths::API_PORT;
+use kcl_node_spec::ports;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClusterSpec;
@@ -90,7 +90,12 @@ pub struct ApiEndpoint {
 impl ApiEndpoint {
     /// The port that the control plane's machine publishes.
     pub fn port(&self) -> PublishedPort {
-        PublishedPort { address: self.bind, port: self.address.port(), machine_port: API_PORT, protocol: Protocol::Tcp }
+        PublishedPort {
+            address: self.bind,
+            port: self.address.port(),
+            machine_port: ports::API_SERVER,
+            protocol: Protocol::Tcp,
+        }
     }
 }
 
@@ -113,7 +118,7 @@ pub struct NodeRecord {
 impl NodeRecord {
     /// Returns the address at which the API server of this node listens.
     pub fn api_server(&self) -> SocketAddr {
-        SocketAddr::from((self.address, API_PORT))
+        SocketAddr::from((self.address, ports::API_SERVER))
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kcl_node_spec::ports;
+
 use crate::allocate::Problem;
 use crate::objects::{Key, ServicePort};
 
@@ -10,10 +12,10 @@ use crate::objects::{Key, ServicePort};
 /// to a pod instead.
 const RESERVED: &[(&str, u16, &str)] = &[
     ("TCP", 22, "the node's sshd"),
-    ("TCP", 2379, "etcd"),
-    ("TCP", 2380, "etcd"),
-    ("TCP", 6443, "the API server"),
-    ("TCP", 10250, "the kubelet"),
+    ("TCP", ports::ETCD_CLIENT, "etcd"),
+    ("TCP", ports::ETCD_PEER, "etcd"),
+    ("TCP", ports::API_SERVER, "the API server"),
+    ("TCP", ports::KUBELET, "the kubelet"),
     ("UDP", 4789, "the nodes' VXLAN"),
 ];
 

@@ -10,14 +10,13 @@ use kcl_driver_local::context::Context as _;
 use kcl_driver_oci::measures::{Usage, controllers, inotify, meminfo};
 use kcl_driver_oci::netlink::Netlink;
 use kcl_driver_oci::{cgroup, host, list, try_out};
+use kcl_node_spec::ports;
 use nix::sys::statvfs::statvfs;
 
 use crate::boot;
 use crate::protocol::{Facts, Interface};
 use crate::serve::Host;
 
-/// TCP ports that a node listens on, on the address of the host or on loopback.
-const PORTS: &[u16] = &[2379, 2380, 6443, 10248, 10249, 10250, 10256, 10257, 10259];
 /// Programs that manage the same things as a node.
 const RIVALS: &[&str] = &["kubelet", "k3s", "k3s-server", "k3s-agent", "k0s", "rke2", "kubelite", "kube-proxy"];
 /// The state of a listening socket in `/proc/net/tcp`: `TCP_LISTEN`.
@@ -94,7 +93,7 @@ fn ports() -> Vec<(u16, String)> {
     let mut taken: Vec<(u16, String)> = Vec::new();
     for line in (read("/proc/net/tcp") + &read("/proc/net/tcp6")).lines() {
         if let Some((port, inode)) = listening(line)
-            && PORTS.contains(&port)
+            && ports::ALL.contains(&port)
             && taken.iter().all(|(known, _)| *known != port)
         {
             taken.push((port, owner(&inode).unwrap_or_else(|| "another program".to_owned())));

@@ -20,10 +20,6 @@ pub const RENDERED: &str = "/run/kcl/config";
 pub const VOLUMES: &[&str] =
     &["/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/kcl", "/var/log"];
 
-/// The port on loopback of every node where the agent balances connections to the API servers. Only the address
-/// 127.0.0.1 is used, as the API server itself is bound to the node's address with the same port.
-pub const API_PORT: u16 = 6443;
-
 /// Certificates and keys.
 pub const PKI: &str = "/etc/kubernetes/pki";
 /// Kubeconfig of the controller manager.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kcl_node_spec::NodeSpec;
+use kcl_node_spec::{NodeSpec, ports};
 
 use super::flags::Flags;
 use super::{After, Process, Readiness, leader_elect};
@@ -14,7 +14,7 @@ pub fn process(spec: &NodeSpec) -> Process {
         name: "kube-controller-manager",
         args: flags(spec).args(),
         files: Vec::new(),
-        readiness: Readiness::Https(10257),
+        readiness: Readiness::Https(ports::CONTROLLER_MANAGER),
         after: &[After::ApiServing],
         grace: Duration::from_secs(3),
         bounded_view: false,

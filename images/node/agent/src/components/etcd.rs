@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kcl_node_spec::NodeSpec;
+use kcl_node_spec::ports::{ETCD_CLIENT, ETCD_PEER};
 
 use super::flags::Flags;
 use super::{Process, Readiness};
@@ -26,15 +27,15 @@ fn flags(spec: &NodeSpec) -> Flags {
     let address = spec.address;
     let members = &spec.kubernetes.etcd_members;
     let cluster: Vec<String> =
-        members.iter().map(|member| format!("{}=https://{}:2380", member.name, member.address)).collect();
+        members.iter().map(|member| format!("{}=https://{}:{ETCD_PEER}", member.name, member.address)).collect();
     let mut flags = Flags::default();
     flags
         .set("name", spec.name.as_str())
         .set("data-dir", "/var/lib/etcd")
-        .set("listen-client-urls", format!("https://127.0.0.1:2379,https://{address}:2379"))
-        .set("advertise-client-urls", format!("https://{address}:2379"))
-        .set("listen-peer-urls", format!("https://{address}:2380"))
-        .set("initial-advertise-peer-urls", format!("https://{address}:2380"))
+        .set("listen-client-urls", format!("https://127.0.0.1:{ETCD_CLIENT},https://{address}:{ETCD_CLIENT}"))
+        .set("advertise-client-urls", format!("https://{address}:{ETCD_CLIENT}"))
+        .set("listen-peer-urls", format!("https://{address}:{ETCD_PEER}"))
+        .set("initial-advertise-peer-urls", format!("https://{address}:{ETCD_PEER}"))
         .set("initial-cluster", cluster.join(","))
         .set("initial-cluster-state", if spec.kubernetes.etcd_join { "existing" } else { "new" })
         .set("initial-cluster-token", spec.cluster.as_str())

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use kcl_node_spec::NodeSpec;
+use kcl_node_spec::{NodeSpec, ports};
 use serde_json::json;
 
 use super::flags::{Flags, extra};
 use super::{After, Process, Readiness};
-use crate::paths::{self, API_PORT, ENCRYPTION_CONF, pki, pki_file};
+use crate::paths::{self, ENCRYPTION_CONF, pki, pki_file};
 
 const AUTHENTICATION: &str = "apiserver-authentication.json";
 
@@ -34,14 +34,14 @@ fn flags(spec: &NodeSpec) -> Flags {
     flags
         .set("advertise-address", address.as_str())
         .set("bind-address", address.as_str())
-        .set("secure-port", API_PORT.to_string())
+        .set("secure-port", ports::API_SERVER.to_string())
         .set("allow-privileged", "true")
         .set("authentication-config", paths::rendered(AUTHENTICATION).to_string_lossy())
         .set("authorization-mode", "Node,RBAC")
         .set("client-ca-file", pki_file(pki::CA_CERT))
         .set("enable-admission-plugins", "NodeRestriction")
         .set("encryption-provider-config", ENCRYPTION_CONF)
-        .set("etcd-servers", "https://127.0.0.1:2379")
+        .set("etcd-servers", format!("https://127.0.0.1:{}", ports::ETCD_CLIENT))
         .set("etcd-cafile", pki_file(pki::ETCD_CA_CERT))
         .set("etcd-certfile", pki_file(pki::ETCD_CLIENT_CERT))
         .set("etcd-keyfile", pki_file(pki::ETCD_CLIENT_KEY))

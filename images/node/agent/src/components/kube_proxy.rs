@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kcl_node_spec::NodeSpec;
+use kcl_node_spec::{NodeSpec, ports};
 use serde_json::{Map, Value, json};
 
 use super::flags::extra;
@@ -18,7 +18,7 @@ pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
         name: "kube-proxy",
         args: vec![format!("--config={}", paths::rendered(CONFIG).display())],
         files: vec![(CONFIG, format!("{:#}\n", config(spec, facts)))],
-        readiness: Readiness::Http(10256),
+        readiness: Readiness::Http(ports::KUBE_PROXY_HEALTH),
         after: &[After::Ready("containerd")],
         grace: Duration::from_secs(2),
         bounded_view: false,
@@ -42,8 +42,8 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
             "tcpCloseWaitTimeout": "0s",
         },
         "featureGates": spec.kubernetes.feature_gates,
-        "healthzBindAddress": "127.0.0.1:10256",
-        "metricsBindAddress": "127.0.0.1:10249",
+        "healthzBindAddress": format!("127.0.0.1:{}", ports::KUBE_PROXY_HEALTH),
+        "metricsBindAddress": format!("127.0.0.1:{}", ports::KUBE_PROXY_METRICS),
         "hostnameOverride": spec.name,
         "mode": "nftables",
         // How long changes are gathered before they are applied: services work at once, and a burst is one change.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kcl_node_spec::NodeSpec;
+use kcl_node_spec::{NodeSpec, ports};
 use serde_json::{Value, json};
 
 use super::flags::Flags;
@@ -97,7 +97,7 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
         "failSwapOn": false,
         "featureGates": gates,
         "healthzBindAddress": "127.0.0.1",
-        "healthzPort": 10248,
+        "healthzPort": ports::KUBELET_HEALTH,
         "makeIPTablesUtilChains": false,
         "maxParallelImagePulls": 4,
         "serializeImagePulls": false,

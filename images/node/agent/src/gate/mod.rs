@@ -17,12 +17,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use kcl_node_spec::{NodeSpec, Role};
+use kcl_node_spec::{NodeSpec, Role, ports};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::error::{Doing, Result};
-use crate::paths::API_PORT;
 use crate::state::State;
 use upstream::Upstream;
 
@@ -39,7 +38,7 @@ pub struct Gate {
 impl Gate {
     /// Opens the gate's port and begins to look for API servers.
     pub async fn open(spec: &NodeSpec, client: Client, state: Rc<State>) -> Result<Rc<Gate>> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::API_SERVER));
         let listener = TcpListener::bind(address).await.doing(|| format!("listen on {address}"))?;
         let gate = Rc::new(Gate {
             client: Arc::new(client),
