@@ -46,8 +46,7 @@ fn main() {
         // Not watched: it is younger than the beginning of this run, so the next one would build all again.
         println!("cargo::rustc-env={name}={}", path.display());
         let digest = Sha256::digest(fs::read(&path).expect("what was built can be read"));
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        println!("cargo::rustc-env={name}_SHA256={digest}");
+        println!("cargo::rustc-env={name}_SHA256={}", base16ct::lower::encode_string(&digest));
     }
 }
 

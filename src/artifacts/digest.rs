@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use base16ct::lower::encode_string;
 use sha2::{Digest, Sha256};
 
 /// Of several parts in a row. Each is preceded by its length, so that no two lists of parts are alike.
@@ -13,12 +14,12 @@ pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    hex(&hash.finalize())
+    encode_string(&hash.finalize())
 }
 
 /// Of bytes.
 pub fn of_bytes(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    encode_string(&Sha256::digest(bytes))
 }
 
 /// Of a file.
@@ -26,11 +27,6 @@ pub fn of_file(path: &Path) -> io::Result<String> {
     let mut writer = Writer::new(io::sink());
     io::copy(&mut File::open(path)?, &mut writer)?;
     Ok(writer.finish().1)
-}
-
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Hashes what is written through it.
@@ -48,7 +44,7 @@ impl<W: Write> Writer<W> {
 
     /// The inner writer, the digest and the number of bytes.
     pub fn finish(self) -> (W, String, u64) {
-        (self.inner, hex(&self.hash.finalize()), self.written)
+        (self.inner, encode_string(&self.hash.finalize()), self.written)
     }
 }
 
@@ -79,7 +75,7 @@ impl<R: Read> Reader<R> {
 
     /// The digest of all that was read.
     pub fn finish(self) -> String {
-        hex(&self.hash.finalize())
+        encode_string(&self.hash.finalize())
     }
 }
 

@@ -32,7 +32,7 @@ pub fn fingerprint(root: &Path) -> io::Result<String> {
             add(fs::read_link(item.path())?.as_os_str().as_bytes());
         }
     }
-    Ok(super::digest::hex(&hash.finalize()))
+    Ok(base16ct::lower::encode_string(&hash.finalize()))
 }
 
 /// Unpacks a zstd-compressed tar. Owners are kept where we may; devices are left out, as every driver brings its own.

@@ -92,7 +92,7 @@ pub fn digest<'a>(files: impl IntoIterator<Item = &'a File>) -> String {
         hash.update((file.content.len() as u64).to_le_bytes());
         hash.update(&file.content);
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&hash.finalize()[..16])
 }
 
 fn hosts(state: &ClusterState, network: &Network, own: &str) -> Vec<HostEntry> {

@@ -57,5 +57,5 @@ fn append<W: std::io::Write>(archive: &mut tar::Builder<W>, path: &str, bytes: &
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
 }

@@ -80,7 +80,7 @@ fn hash(home: &Path, parts: &[&str]) -> String {
         sha.update([0]);
         sha.update(part);
     }
-    sha.finalize()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&sha.finalize()[..4])
 }
 
 fn node_name(profile: &str, index: usize) -> String {

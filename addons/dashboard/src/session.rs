@@ -71,7 +71,7 @@ impl Sessions {
 pub(crate) fn secret() -> String {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the kernel has random bytes");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&bytes)
 }
 
 fn digest(secret: &str) -> Digest {

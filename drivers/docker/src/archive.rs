@@ -5,13 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use bytes::Bytes;
 use futures::Stream;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use walkdir::WalkDir;
-
-use crate::names::hex;
 
 /// How tar names an extended attribute of a file, in a pax header.
 const XATTR: &str = "SCHILY.xattr.";
@@ -171,7 +170,7 @@ impl Layer {
     pub(crate) fn measure(&self) -> io::Result<Measured> {
         let mut digester = Digester::default();
         self.write(&mut digester)?;
-        Ok(Measured { size: digester.size, digest: format!("sha256:{}", hex(&digester.sha.finalize())) })
+        Ok(Measured { size: digester.size, digest: format!("sha256:{}", encode_string(&digester.sha.finalize())) })
     }
 }
 

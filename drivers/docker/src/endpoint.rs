@@ -3,11 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use kcl_driver_api::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-
-use crate::names::hex;
 
 /// Where sockets are looked for where nothing is said: Docker's, and that of Podman's service.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
@@ -142,7 +141,7 @@ fn client_config(path: &Path) -> Result<ClientConfig> {
 }
 
 fn of_context(config: &Path, name: &str, exists: &dyn Fn(&Path) -> bool) -> Result<Endpoint> {
-    let id = hex(&Sha256::digest(name));
+    let id = encode_string(&Sha256::digest(name));
     let path = config.join("contexts/meta").join(&id).join("meta.json");
     let text = std::fs::read(&path).map_err(|error| {
         Error::new(ErrorKind::Host, format!("the docker context \"{name}\" is not there: {}: {error}", path.display()))
@@ -254,7 +253,7 @@ mod tests {
     #[test]
     fn contexts() {
         let config = tempfile::tempdir().unwrap();
-        let id = hex(&Sha256::digest("far"));
+        let id = encode_string(&Sha256::digest("far"));
         let meta = config.path().join("contexts/meta").join(&id);
         std::fs::create_dir_all(&meta).unwrap();
         let text = r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"ssh://far","SkipTLSVerify":false}}}"#;

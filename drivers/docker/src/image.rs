@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use bollard::models::{ContainerConfig, ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder,
@@ -22,7 +23,7 @@ use crate::Context;
 use crate::archive::{self, Layer, Measured};
 use crate::capabilities::Bounds;
 use crate::engine::{Engine, EngineContext as _, status};
-use crate::names::{HOME, hex, labelled};
+use crate::names::{HOME, labelled};
 
 /// What images are called: of no registry.
 const REPOSITORY: &str = "kcl.local/node";
@@ -102,7 +103,7 @@ fn tag(layers: &[Layer]) -> String {
             sha.update([0]);
         }
     }
-    hex(&sha.finalize()[..8])
+    encode_string(&sha.finalize()[..8])
 }
 
 /// Streams the image to the engine as an archive of `docker save`, which all engines read.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use base16ct::lower::encode_string;
 use kcl_driver_api::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 
@@ -86,7 +87,7 @@ impl Names {
             sha.update([0]);
             sha.update(cluster);
         }
-        hex(&sha.finalize()[..4])
+        encode_string(&sha.finalize()[..4])
     }
 }
 
@@ -159,11 +160,6 @@ fn check_name(what: &str, name: &str) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Bytes in hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use kcl_driver_api::{MachineSpec, Result};
 use kcl_driver_local::names;
 use sha2::{Digest, Sha256};
@@ -66,7 +67,7 @@ impl Layout {
     /// The names of a cluster; an error where its own cannot be a part of them.
     pub fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
         names::check("cluster", cluster)?;
-        let hash = hex(&self.digest(&[cluster])[..4]);
+        let hash = encode_string(&self.digest(&[cluster])[..4]);
         Ok(ClusterNames {
             dir: self.clusters().join(cluster),
             bridge: format!("kcl-{hash}"),
@@ -81,7 +82,7 @@ impl Layout {
         names::check("machine", name)?;
         let names = self.cluster(cluster)?;
         let digest = self.digest(&[cluster, name]);
-        let hash = hex(&digest[..4]);
+        let hash = encode_string(&digest[..4]);
         Ok(MachineNames {
             dir: names.nodes().join(name),
             cluster: names,
@@ -180,10 +181,6 @@ impl MachineNames {
             None => self.upper().join(target.strip_prefix("/").unwrap_or(target)),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A locally administered unicast address.

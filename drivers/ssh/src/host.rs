@@ -71,7 +71,7 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn new(content: Vec<u8>) -> Self {
-        let digest: String = Sha256::digest(&content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = base16ct::lower::encode_string(&Sha256::digest(&content)[..8]);
         Program { content: Arc::new(content), path: format!("{HOME}/bin/kcl-node-{digest}") }
     }
 

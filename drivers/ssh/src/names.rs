@@ -21,8 +21,7 @@ impl Names {
         sha.update(kcl_driver_local::names::canonical(home).into_os_string().into_encoded_bytes());
         sha.update([0]);
         sha.update(computer);
-        let hash = sha.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Names { hash }
+        Names { hash: base16ct::lower::encode_string(&sha.finalize()[..4]) }
     }
 
     /// What a cluster is called on hosts.

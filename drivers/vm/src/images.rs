@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base16ct::lower::encode_string;
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, Tree, TreeUse};
 use kcl_driver_local::context::Context as _;
 use kcl_driver_local::storage;
@@ -19,7 +20,6 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::laying;
-use crate::layout::hex;
 
 /// Changes with how disks are made, so that old ones are not used.
 const RECIPE: &str = "2";
@@ -93,7 +93,7 @@ impl Images {
             add(tree.target.as_os_str().as_bytes());
             add(Content::of(&tree.source)?.digest.as_bytes());
         }
-        let key = hex(&sha.finalize()[..8]);
+        let key = encode_string(&sha.finalize()[..8]);
         let path = self.cache.join(format!("data-{RECIPE}-{key}.ext4"));
         self.once(&path, |partial| {
             let staging = self.cache.join(format!("staging-{key}"));
@@ -216,7 +216,7 @@ impl Content {
                 add(fs::read_link(entry.path()).with_context(what)?.as_os_str().as_bytes());
             }
         }
-        content.digest = hex(&sha.finalize());
+        content.digest = encode_string(&sha.finalize());
         Ok(content)
     }
 }

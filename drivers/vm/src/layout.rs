@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use kcl_driver_api::Result;
 use kcl_driver_local::names;
 use sha2::{Digest, Sha256};
@@ -73,7 +74,7 @@ impl Layout {
     /// `State` for what is no name.
     pub fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
         names::check("cluster", cluster)?;
-        let hash = hex(&self.digest(&[cluster])[..4]);
+        let hash = encode_string(&self.digest(&[cluster])[..4]);
         let (dir, run) = (self.clusters().join(cluster), self.run.join(&hash));
         Ok(ClusterNames { name: cluster.to_owned(), hash, dir, run, kind: self.kind })
     }
@@ -86,7 +87,7 @@ impl Layout {
         names::check("machine", name)?;
         let cluster = self.cluster(cluster)?;
         let digest = self.digest(&[&cluster.name, name]);
-        let hash = hex(&digest[..4]);
+        let hash = encode_string(&digest[..4]);
         Ok(MachineNames {
             dir: cluster.machines().join(name),
             run: cluster.run.join(&hash),
@@ -167,11 +168,6 @@ impl MachineNames {
         mac[5] = mac[5].wrapping_add(number);
         mac.map(|byte| format!("{byte:02x}")).join(":")
     }
-}
-
-/// As text.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Place {
         sha.update(paths.home.as_os_str().as_encoded_bytes());
         sha.update([0]);
         sha.update(cluster);
-        let hash: String = sha.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = base16ct::lower::encode_string(&sha.finalize()[..8]);
         Place {
             run: drivers::user_run(paths).join(format!("console-{hash}")),
             lock: paths.locks().join(format!("{cluster}.console")),

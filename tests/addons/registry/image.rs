@@ -71,6 +71,6 @@ fn descriptor(kind: &str, blob: &[u8]) -> Value {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = base16ct::lower::encode_string(&Sha256::digest(bytes));
     format!("sha256:{hex}")
 }

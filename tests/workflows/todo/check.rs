@@ -65,7 +65,7 @@ struct Base {
 impl Base {
     fn of(place: &Path) -> Self {
         let recipe = std::fs::read(place.join("Makefile")).expect("the Makefile");
-        let digest: String = Sha256::digest(recipe)[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = base16ct::lower::encode_string(&Sha256::digest(recipe)[..6]);
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("todo-base-{digest}.tar"));
         Base { here: place.join("base.tar"), kept }
     }

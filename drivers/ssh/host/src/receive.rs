@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kcl_driver_api::{Error, ErrorKind, Result};
@@ -17,7 +18,7 @@ use nix::sys::time::TimeSpec;
 use sha2::{Digest, Sha256};
 
 use crate::protocol::{Done, Missing, answer};
-use crate::trees::{Entry, Kind, Trees, Whole, boot, digest_of, hex};
+use crate::trees::{Entry, Kind, Trees, Whole, boot, digest_of};
 
 /// Answers what is missing, and writes it as it comes.
 pub(crate) fn receive(
@@ -121,7 +122,7 @@ fn write(path: &Path, entry: &Entry, stream: &mut impl Read) -> Result<()> {
             file.write_all(&buffer[..read])?;
             left -= read as u64;
         }
-        Ok((file, hex(&sha.finalize())))
+        Ok((file, encode_string(&sha.finalize())))
     })();
     let (file, found) = copied.map_err(|error: io::Error| match error.raw_os_error() {
         Some(no) if no == nix::errno::Errno::ENOSPC as i32 => {

@@ -13,6 +13,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kcl_driver_api::{Error, ErrorKind, Result};
@@ -122,7 +123,7 @@ pub fn key(entries: &[Entry]) -> String {
     for entry in entries {
         sha.update(serde_json::to_vec(entry).unwrap_or_default());
     }
-    hex(&sha.finalize()[..16])
+    encode_string(&sha.finalize()[..16])
 }
 
 /// Fills the digests in.
@@ -143,14 +144,10 @@ pub(crate) fn digest_of(path: &Path) -> io::Result<String> {
     let mut buffer = vec![0; 128 << 10];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hex(&sha.finalize())),
+            0 => return Ok(encode_string(&sha.finalize())),
             read => sha.update(&buffer[..read]),
         }
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The trees of a host.
