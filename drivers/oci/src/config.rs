@@ -3,8 +3,16 @@
 //! A pure function of the machine and of what the host lends. A machine is a whole computer to what runs in it:
 //! all namespaces but the user's, all devices, nothing masked, all capabilities that we have ourselves.
 
+use std::collections::HashMap;
+use std::path::Path;
+
 use kcl_driver_api::MachineSpec;
-use serde_json::{Map, Value, json};
+use oci_spec::runtime::{
+    Capabilities, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxCpuBuilder,
+    LinuxDeviceBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxMemoryBuilder, LinuxNamespaceBuilder,
+    LinuxNamespaceType, LinuxNetDeviceBuilder, LinuxResources, LinuxResourcesBuilder, Mount, MountBuilder,
+    PosixRlimitBuilder, PosixRlimitType, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+};
 
 use crate::host::{Cgroups, Lends};
 use crate::layout::MachineNames;
@@ -17,10 +25,16 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 pub const NETWORK: &str = "KCL_NETWORK";
 
 /// The period of the CPU quota in µs: the kernel's default.
-const CPU_PERIOD: u64 = 100_000;
+const CPU_PERIOD: i64 = 100_000;
 
 /// Namespaces of every machine. Not the user's: root in a machine is root.
-const NAMESPACES: [&str; 5] = ["pid", "mount", "uts", "ipc", "cgroup"];
+const NAMESPACES: [LinuxNamespaceType; 5] = [
+    LinuxNamespaceType::Pid,
+    LinuxNamespaceType::Mount,
+    LinuxNamespaceType::Uts,
+    LinuxNamespaceType::Ipc,
+    LinuxNamespaceType::Cgroup,
+];
 
 /// How a machine is attached to a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,61 +50,92 @@ pub enum Attachment<'a> {
     Host,
 }
 
-/// The configuration of a machine.
-pub fn config(names: &MachineNames, spec: &MachineSpec, lends: &Lends, attachment: Attachment<'_>) -> Value {
-    let capabilities = lends.capability_names();
+/// Returns the configuration of a machine.
+///
+/// # Errors
+/// A field that the specification asks for and that is missing here.
+pub fn config(
+    names: &MachineNames,
+    spec: &MachineSpec,
+    lends: &Lends,
+    attachment: Attachment<'_>,
+) -> oci_spec::Result<Spec> {
     let mut env = vec![format!("PATH={PATH}"), "HOME=/root".to_owned(), "container=kcl".to_owned()];
-    let mut namespaces = NAMESPACES.to_vec();
-    // A link moves in with its address and comes up, so that nobody needs to enter the namespace.
-    let devices = match attachment {
-        Attachment::Link { host, interface } => {
-            namespaces.push("network");
-            json!({ host: { "name": interface } })
-        }
-        Attachment::Host => {
-            env.push(format!("{NETWORK}=host"));
-            json!({})
-        }
-    };
-    json!({
-        "ociVersion": "1.3.0",
-        "process": {
-            "terminal": false,
-            "user": { "uid": 0, "gid": 0, "umask": 0o022 },
-            "args": spec.init,
-            "env": env,
-            "cwd": "/",
-            "capabilities": {
-                "bounding": capabilities,
-                "effective": capabilities,
-                "permitted": capabilities,
-            },
-            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": lends.open_files, "soft": lends.open_files }],
-            "noNewPrivileges": false,
-        },
-        "root": { "path": names.rootfs(), "readonly": false },
-        "hostname": spec.name,
-        "mounts": mounts(names, spec, lends),
-        "annotations": spec.labels,
-        "linux": {
-            "namespaces": namespaces.iter().map(|kind| json!({ "type": kind })).collect::<Vec<_>>(),
-            "netDevices": devices,
-            "devices": lends.devices.iter().map(|device| json!({
-                "path": device.path,
-                "type": "c",
-                "major": device.major,
-                "minor": device.minor,
-                "fileMode": device.mode,
-                "uid": 0,
-                "gid": 0,
-            })).collect::<Vec<_>>(),
-            "cgroupsPath": cgroups_path(names, lends.cgroups),
-            "resources": resources(spec, lends),
-            "rootfsPropagation": "rshared",
-            "maskedPaths": [],
-            "readonlyPaths": [],
-        },
-    })
+    if attachment == Attachment::Host {
+        env.push(format!("{NETWORK}=host"));
+    }
+    let limit = PosixRlimitBuilder::default()
+        .typ(PosixRlimitType::RlimitNofile)
+        .hard(lends.open_files)
+        .soft(lends.open_files)
+        .build()?;
+    let process = ProcessBuilder::default()
+        .terminal(false)
+        .user(UserBuilder::default().uid(0u32).gid(0u32).umask(0o022u32).build()?)
+        .args(spec.init.clone())
+        .env(env)
+        .cwd("/")
+        .capabilities(capabilities(lends)?)
+        .rlimits(vec![limit])
+        .no_new_privileges(false)
+        .build()?;
+    SpecBuilder::default()
+        .version("1.3.0")
+        .process(process)
+        .root(RootBuilder::default().path(names.rootfs()).readonly(false).build()?)
+        .hostname(spec.name.clone())
+        .mounts(mounts(names, spec, lends)?)
+        .annotations(spec.labels.clone().into_iter().collect::<HashMap<_, _>>())
+        .linux(linux(names, spec, lends, attachment)?)
+        .build()
+}
+
+fn capabilities(lends: &Lends) -> oci_spec::Result<LinuxCapabilities> {
+    let all = lends.capabilities();
+    LinuxCapabilitiesBuilder::default()
+        .bounding(all.clone())
+        .effective(all.clone())
+        .permitted(all)
+        .inheritable(Capabilities::new())
+        .ambient(Capabilities::new())
+        .build()
+}
+
+fn linux(
+    names: &MachineNames,
+    spec: &MachineSpec,
+    lends: &Lends,
+    attachment: Attachment<'_>,
+) -> oci_spec::Result<Linux> {
+    let mut kinds = NAMESPACES.to_vec();
+    let mut links = HashMap::new();
+    // A link moves in with its address and comes up, so that nothing needs to enter the namespace.
+    if let Attachment::Link { host, interface } = attachment {
+        kinds.push(LinuxNamespaceType::Network);
+        links.insert(host.to_owned(), LinuxNetDeviceBuilder::default().name(interface).build()?);
+    }
+    let namespaces = kinds.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build());
+    let devices = lends.devices.iter().map(|device| {
+        LinuxDeviceBuilder::default()
+            .path(device.path)
+            .typ(LinuxDeviceType::C)
+            .major(device.major)
+            .minor(device.minor)
+            .file_mode(device.mode)
+            .uid(0u32)
+            .gid(0u32)
+            .build()
+    });
+    LinuxBuilder::default()
+        .namespaces(namespaces.collect::<oci_spec::Result<Vec<_>>>()?)
+        .net_devices(links)
+        .devices(devices.collect::<oci_spec::Result<Vec<_>>>()?)
+        .cgroups_path(cgroups_path(names, lends.cgroups))
+        .resources(resources(spec, lends)?)
+        .rootfs_propagation("rshared")
+        .masked_paths(Vec::new())
+        .readonly_paths(Vec::new())
+        .build()
 }
 
 fn cgroups_path(names: &MachineNames, cgroups: Cgroups) -> String {
@@ -101,53 +146,62 @@ fn cgroups_path(names: &MachineNames, cgroups: Cgroups) -> String {
     }
 }
 
-fn mounts(names: &MachineNames, spec: &MachineSpec, lends: &Lends) -> Vec<Value> {
-    let mount = |target: &str, kind: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": kind, "options": options });
+fn mounts(names: &MachineNames, spec: &MachineSpec, lends: &Lends) -> oci_spec::Result<Vec<Mount>> {
+    let mount = |target: &Path, kind: &str, source: &Path, options: &[&str]| {
+        MountBuilder::default()
+            .destination(target)
+            .typ(kind)
+            .source(source)
+            .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+            .build()
+    };
+    let own = |target: &str, kind: &str, options: &[&str]| mount(target.as_ref(), kind, kind.as_ref(), options);
     let mut mounts = vec![
-        mount("/proc", "proc", &["nosuid", "nodev", "noexec"]),
-        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-        mount("/dev/shm", "tmpfs", &["nosuid", "nodev", "noexec", "mode=1777"]),
-        mount("/dev/mqueue", "mqueue", &["nosuid", "nodev", "noexec"]),
-        mount("/sys", "sysfs", &["nosuid", "nodev", "noexec", "rw"]),
-        mount("/sys/fs/cgroup", "cgroup", &["nosuid", "nodev", "noexec", "relatime", "rw"]),
-        mount("/run", "tmpfs", &["nosuid", "nodev", "mode=755"]),
-        mount("/tmp", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
+        own("/proc", "proc", &["nosuid", "nodev", "noexec"])?,
+        own("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        own("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,
+        own("/dev/shm", "tmpfs", &["nosuid", "nodev", "noexec", "mode=1777"])?,
+        own("/dev/mqueue", "mqueue", &["nosuid", "nodev", "noexec"])?,
+        own("/sys", "sysfs", &["nosuid", "nodev", "noexec", "rw"])?,
+        own("/sys/fs/cgroup", "cgroup", &["nosuid", "nodev", "noexec", "relatime", "rw"])?,
+        own("/run", "tmpfs", &["nosuid", "nodev", "mode=755"])?,
+        own("/tmp", "tmpfs", &["nosuid", "nodev", "mode=1777"])?,
     ];
-    mounts.extend(binds(names, spec).into_iter().map(|bind| {
+    for bind in binds(names, spec) {
         // Mounts that the kubelet and containerd make in a volume must reach the containers of the machine.
         let options: &[&str] = if bind.read_only { &["rbind", "rprivate", "ro"] } else { &["rbind", "rshared"] };
-        json!({ "destination": bind.target, "type": "bind", "source": bind.source, "options": options })
-    }));
-    mounts.extend(spec.mounts.iter().map(|host| {
+        mounts.push(mount(&bind.target, "bind", &bind.source, options)?);
+    }
+    for host in &spec.mounts {
         let options: &[&str] = match host.read_only {
             false => &["rbind", "rshared"],
-            // With all that is mounted below it, where the kernel can.
+            // With everything that is mounted below it, if the kernel can.
             true if lends.read_only_trees => &["rbind", "rshared", "rro"],
             true => &["rbind", "rshared", "ro"],
         };
-        json!({ "destination": host.target, "type": "bind", "source": host.source, "options": options })
-    }));
-    mounts
+        mounts.push(mount(&host.target, "bind", &host.source, options)?);
+    }
+    Ok(mounts)
 }
 
-fn resources(spec: &MachineSpec, lends: &Lends) -> Value {
-    let mut resources = Map::new();
-    resources.insert("devices".into(), json!([{ "allow": true, "access": "rwm" }]));
+fn resources(spec: &MachineSpec, lends: &Lends) -> oci_spec::Result<LinuxResources> {
+    let devices = LinuxDeviceCgroupBuilder::default().allow(true).access("rwm").build()?;
     // Shares are the terms of cgroup v1, 1024 is usual; runc makes a weight of them on v2.
-    let mut cpu = json!({ "shares": u64::from(spec.cpu_weight) * 1024 / 100 });
+    let mut cpu = LinuxCpuBuilder::default().shares(u64::from(spec.cpu_weight) * 1024 / 100);
     if let Some(cpus) = spec.cpus {
-        cpu["quota"] = json!(u64::from(cpus) * CPU_PERIOD);
-        cpu["period"] = json!(CPU_PERIOD);
+        cpu = cpu.quota(i64::from(cpus) * CPU_PERIOD).period(CPU_PERIOD.unsigned_abs());
     }
-    resources.insert("cpu".into(), cpu);
+    let mut resources = LinuxResourcesBuilder::default().devices(vec![devices]).cpu(cpu.build()?);
     if let Some(bytes) = spec.memory {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let mut memory = LinuxMemoryBuilder::default().limit(bytes);
         // The limit of memory and swap together: no swap.
-        let memory =
-            if lends.swap_limit { json!({ "limit": bytes, "swap": bytes }) } else { json!({ "limit": bytes }) };
-        resources.insert("memory".into(), memory);
+        if lends.swap_limit {
+            memory = memory.swap(bytes);
+        }
+        resources = resources.memory(memory.build()?);
     }
-    Value::Object(resources)
+    resources.build()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use kcl_driver_api::Result;
 use kcl_driver_local::context::Context as _;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use oci_spec::runtime::Capabilities;
 
 /// Where control groups are mounted.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
@@ -133,10 +134,10 @@ impl Lends {
         })
     }
 
-    /// The names of the capabilities, as in the OCI runtime specification.
-    pub fn capability_names(&self) -> Vec<String> {
-        let lent = |bit: &usize| self.capabilities & (1 << bit) != 0;
-        (0..CAPABILITIES.len()).filter(lent).map(|bit| format!("CAP_{}", CAPABILITIES[bit])).collect()
+    /// Returns the capabilities in the terms of the OCI runtime specification.
+    pub fn capabilities(&self) -> Capabilities {
+        let lent = CAPABILITIES.iter().enumerate().filter(|(bit, _)| self.capabilities & (1 << bit) != 0);
+        lent.filter_map(|(_, name)| name.parse().ok()).collect()
     }
 }
 

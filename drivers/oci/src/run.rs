@@ -57,9 +57,10 @@ pub fn clear(runc: Option<&Path>, names: &MachineNames) -> Result<()> {
 pub fn run(runc: &Path, names: &MachineNames, spec: &MachineSpec, attachment: Attachment<'_>) -> Result<()> {
     let lends = Lends::gather()?;
     let config = names.dir.join("config.json");
-    // Written anew for each boot, so it need not survive one.
-    let content = config::config(names, spec, &lends, attachment).to_string();
-    fs::write(&config, content).with_context(|| format!("write {}", config.display()))?;
+    let what = || format!("write {}", config.display());
+    let content = config::config(names, spec, &lends, attachment).with_context(what)?;
+    // Written again for each boot, so it need not survive one.
+    fs::write(&config, serde_json::to_vec(&content).with_context(what)?).with_context(what)?;
     if lends.cgroups != Cgroups::V2Systemd {
         cgroup::reserve(names)?;
     }
