@@ -8,9 +8,9 @@ use bollard::query_parameters::{
 use kcl_driver_api::{Error, ErrorKind, File, MachineSpec, Result, Tree, TreeUse};
 use kcl_driver_local::task::blocking;
 
-use crate::Context;
 use crate::archive::{self, Which};
 use crate::container;
+use crate::context::Context;
 use crate::delete;
 use crate::engine::{Engine, EngineContext as _};
 use crate::files;

@@ -3,7 +3,7 @@
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder};
 use kcl_driver_api::Result;
 
-use crate::Context;
+use crate::context::Context;
 use crate::engine::{EngineContext as _, status};
 use crate::list;
 use crate::names::{MachineNames, labelled};

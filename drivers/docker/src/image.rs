@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use crate::Context;
 use crate::archive::{self, Layer, Measured};
 use crate::capabilities::Bounds;
+use crate::context::Context;
 use crate::engine::{Engine, EngineContext as _, status};
 use crate::names::{HOME, labelled};
 

@@ -8,6 +8,7 @@ mod archive;
 mod capabilities;
 mod console;
 mod container;
+mod context;
 mod create;
 mod delete;
 mod endpoint;
@@ -35,11 +36,9 @@ use kcl_driver_api::{
     PreflightRequest, Result,
 };
 use kcl_driver_local::task::run_exclusively;
-use tokio::sync::OnceCell;
 
-use crate::engine::Engine;
+use crate::context::Context;
 pub use crate::library::{Found, Library};
-use crate::names::Names;
 
 /// What the driver is given.
 #[derive(Clone, Debug)]
@@ -56,28 +55,10 @@ pub struct DockerDriver {
     context: Arc<Context>,
 }
 
-/// What every part of the driver needs to know.
-struct Context {
-    config: DockerConfig,
-    engine: OnceCell<Engine>,
-}
-
-impl Context {
-    /// The engine, which is asked for once.
-    async fn engine(&self) -> Result<&Engine> {
-        self.engine.get_or_try_init(|| Engine::connect(self.config.host.as_deref())).await
-    }
-
-    /// What things are called on the engine.
-    async fn names(&self) -> Result<Names> {
-        Ok(Names::new(&self.config.home, self.engine().await?.facts.local))
-    }
-}
-
 impl DockerDriver {
     /// A driver for the clusters of a home. Touches nothing.
     pub fn new(config: DockerConfig) -> Self {
-        DockerDriver { context: Arc::new(Context { config, engine: OnceCell::new() }) }
+        DockerDriver { context: Arc::new(Context::new(config.home, config.host)) }
     }
 }
 

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use kcl_driver_api::{MachineInfo, MachineSpec, Power, Result};
 
-use crate::Context;
+use crate::context::Context;
 use crate::engine::{Engine, EngineContext as _, status};
 use crate::names::{CLUSTER, HALF_MADE, HOME, MACHINE, MachineNames, SPEC, labelled};
 

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, File, Machine, MachineInfo, Result};
 use kcl_driver_local::task::run_exclusively;
 
-use crate::Context;
 use crate::console;
+use crate::context::Context;
 use crate::exec;
 use crate::files;
 use crate::list;

@@ -9,8 +9,8 @@ use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, Network, NetworkSpec, Result};
 use kcl_driver_local::link;
 
-use crate::Context;
 use crate::container::INTERFACE;
+use crate::context::Context;
 use crate::engine::{Engine, EngineContext as _, status};
 use crate::image;
 use crate::names::ClusterNames;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kcl_driver_api::{Finding, Health, PreflightRequest, Result, Severity};
 
-use crate::Context;
+use crate::context::Context;
 use crate::engine::{Engine, Facts, OLDEST_API};
 use crate::network;
 use crate::subnet::{self, Taken};

@@ -10,39 +10,30 @@
 //! assert_eq!(fake.calls(), [] as [&str; 0]);
 //! ```
 
+mod exec;
 mod machine;
 mod world;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
-    Capabilities, Driver, Error, ErrorKind, Exec, ExecOutput, Finding, Health, Link, Machine, MachineInfo, MachineSpec,
+    Capabilities, Driver, Error, ErrorKind, ExecOutput, Finding, Health, Link, Machine, MachineInfo, MachineSpec,
     Mounts, Network, NetworkSpec, PreflightRequest, Reach, Result,
 };
 
+pub use crate::exec::FakeExec;
 use crate::machine::FakeMachine;
-use crate::world::World;
+use crate::world::{World, world};
 
 /// A driver whose machines are in memory. Clones share them.
 #[derive(Clone, Default)]
 pub struct FakeDriver {
     world: Arc<Mutex<World>>,
-}
-
-/// A command in a fake machine, for [`FakeDriver::on_exec`].
-#[derive(Debug)]
-pub struct FakeExec<'a> {
-    /// The machine's cluster.
-    pub cluster: &'a str,
-    /// The machine.
-    pub machine: &'a str,
-    /// The command.
-    pub exec: &'a Exec,
 }
 
 impl FakeDriver {
@@ -104,11 +95,6 @@ impl FakeDriver {
     fn world(&self) -> MutexGuard<'_, World> {
         world(&self.world)
     }
-}
-
-/// The world, also after a test panicked in the middle of a call.
-fn world(world: &Mutex<World>) -> MutexGuard<'_, World> {
-    world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

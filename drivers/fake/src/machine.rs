@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, File, Machine, MachineInfo, Result};
 
-use crate::world::{Key, World};
-use crate::{FakeExec, world};
+use crate::exec::FakeExec;
+use crate::world::{Key, World, world};
 
 pub(crate) struct FakeMachine {
     pub world: Arc<Mutex<World>>,

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, ExecOutput, File, Finding, MachineInfo, MachineSpec, Power, Result};
 
-use crate::FakeExec;
+use crate::exec::FakeExec;
 
 /// A machine's cluster and name.
 pub(crate) type Key = (String, String);
@@ -35,6 +35,11 @@ pub(crate) struct FakeMachineState {
     pub running: bool,
     pub files: BTreeMap<PathBuf, File>,
     pub console: Vec<u8>,
+}
+
+/// Locks the world, even if a test panicked in the middle of a call.
+pub(crate) fn world(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {

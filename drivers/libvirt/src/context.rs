@@ -10,8 +10,9 @@ use kcl_driver_local::storage;
 use kcl_driver_local::task::blocking;
 use kcl_driver_vm::accelerator::{self, Accelerator};
 use kcl_driver_vm::images::Images;
+use kcl_driver_vm::list::power;
 use kcl_driver_vm::preflight::Host;
-use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames, channel, network, power};
+use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames, channel, network};
 use virt::domain::Domain;
 use virt::sys;
 
@@ -79,7 +80,7 @@ impl Context {
 
     /// All machines that libvirt or the disk knows of, of a cluster or of all, in the order of their names.
     pub(crate) fn all(&self, connection: &Connection, cluster: Option<&str>) -> Result<Vec<MachineNames>> {
-        let mut found: BTreeSet<(String, String)> = kcl_driver_vm::all(&self.layout, cluster)?
+        let mut found: BTreeSet<(String, String)> = kcl_driver_vm::list::all(&self.layout, cluster)?
             .into_iter()
             .map(|names| (names.cluster.name.clone(), names.name))
             .collect();

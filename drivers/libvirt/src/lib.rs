@@ -142,7 +142,7 @@ impl Driver for LibvirtDriver {
         let names = self.context.layout.machine(&spec.cluster, &spec.name)?;
         let (context, of_machine, wanted) = (self.context.clone(), names.clone(), spec.clone());
         let make = move || {
-            kcl_driver_vm::create(&of_machine, &context.images, &wanted)?;
+            kcl_driver_vm::create::create(&of_machine, &context.images, &wanted)?;
             context.define(&context.connect()?, &of_machine, &wanted).map(drop)
         };
         run_exclusively(names.dir.display(), blocking(make)).await?;
@@ -175,7 +175,7 @@ impl Driver for LibvirtDriver {
             clear(&*context, &of_machine).await?;
             blocking(move || {
                 context.undefine(&of_machine)?;
-                kcl_driver_vm::remove(&of_machine)
+                kcl_driver_vm::delete::remove(&of_machine)
             })
             .await
         };

@@ -14,7 +14,7 @@ use kcl_driver_oci::netlink::Taken;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
-use crate::Context;
+use crate::context::Context;
 use crate::network;
 use crate::probe::{self, Problem};
 

@@ -3,6 +3,9 @@
 //! What a machine is, and how it runs, is the matter of [`kcl_driver_oci`]; here is what a host with many of them needs:
 //! a network of their own, and a look at what stands in the way.
 
+mod context;
+mod create;
+mod delete;
 mod facts;
 mod firewall;
 mod machine;
@@ -21,10 +24,11 @@ use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
     PreflightRequest, Reach, Result,
 };
-use kcl_driver_local::storage;
-use kcl_driver_local::task::{blocking, run_exclusively};
+use kcl_driver_local::task::blocking;
 use kcl_driver_oci::layout::Layout;
-use kcl_driver_oci::{create, delete, host, layout, list};
+use kcl_driver_oci::{host, list};
+
+use crate::context::Context;
 
 /// What the driver is given.
 #[derive(Clone, Debug)]
@@ -44,13 +48,6 @@ pub struct NativeConfig {
 /// Makes machines as containers of runc.
 pub struct NativeDriver {
     context: Arc<Context>,
-}
-
-/// What every part of the driver needs to know.
-struct Context {
-    layout: Layout,
-    runc: Option<PathBuf>,
-    rootfs: Option<PathBuf>,
 }
 
 impl NativeDriver {
@@ -96,28 +93,7 @@ impl Driver for NativeDriver {
     }
 
     async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
-        let names = self.context.layout.machine(&spec.cluster, &spec.name)?;
-        spec.check()?;
-        let (context, of_machine, wanted) = (self.context.clone(), names.clone(), spec.clone());
-        let make = async move {
-            if create::is_half_made(&of_machine) {
-                remove(&context, &of_machine).await?;
-            }
-            blocking(move || {
-                let there = storage::read::<MachineSpec>(&of_machine.spec_file())?;
-                if there.is_none() {
-                    network::free(&wanted.ports)?;
-                }
-                create::create(&of_machine, &wanted)?;
-                Ok(there.map(|there| there.ports).unwrap_or_default())
-            })
-            .await
-        };
-        let published = run_exclusively(names.dir.display(), make).await?;
-        // Those that were there are led to it with its network.
-        if published != spec.ports {
-            network::publish(&self.context, &spec.cluster).await?;
-        }
+        create::create(&self.context, spec).await?;
         self.machine(&spec.cluster, &spec.name).await
     }
 
@@ -131,16 +107,6 @@ impl Driver for NativeDriver {
     }
 
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
-        let names = self.context.layout.machine(cluster, name)?;
-        let (context, of_machine) = (self.context.clone(), names.clone());
-        run_exclusively(names.dir.display(), async move { remove(&context, &of_machine).await }).await
+        delete::delete(&self.context, cluster, name).await
     }
-}
-
-/// Kills the machine and removes all that belongs to it.
-async fn remove(context: &Arc<Context>, names: &layout::MachineNames) -> Result<()> {
-    delete::begin(names)?;
-    power::clear(context, names).await?;
-    let names = names.clone();
-    blocking(move || delete::end(&names)).await
 }

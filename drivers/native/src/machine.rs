@@ -13,7 +13,7 @@ use kcl_driver_oci::host_mounts;
 use kcl_driver_oci::layout::MachineNames;
 use kcl_driver_oci::list;
 
-use crate::Context;
+use crate::context::Context;
 use crate::power;
 
 /// A machine whose directory exists.

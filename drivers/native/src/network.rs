@@ -10,13 +10,13 @@ use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, PublishedPort, Result};
 use kcl_driver_local::context::Context as _;
 use kcl_driver_local::storage;
+use kcl_driver_local::storage::directories;
 use kcl_driver_local::task::blocking;
 use kcl_driver_oci::cgroup;
 use kcl_driver_oci::layout::Layout;
-use kcl_driver_oci::list::directories;
 use kcl_driver_oci::netlink::{Netlink, Taken};
 
-use crate::Context;
+use crate::context::Context;
 use crate::firewall::{self, Published};
 use crate::subnet;
 

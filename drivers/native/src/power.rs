@@ -12,7 +12,7 @@ use kcl_driver_oci::netlink::{self, Netlink};
 use kcl_driver_oci::process::Process;
 use kcl_driver_oci::run;
 
-use crate::Context;
+use crate::context::Context;
 use crate::network::INTERFACE;
 
 /// Starts the machine and returns when its first process runs.

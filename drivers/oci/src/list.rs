@@ -1,11 +1,7 @@
 //! What machines there are, from their directories and from the kernel.
 
-use std::fs;
-use std::path::Path;
-
 use kcl_driver_api::{MachineInfo, MachineSpec, Power, Result};
-use kcl_driver_local::context::Context as _;
-use kcl_driver_local::storage;
+use kcl_driver_local::storage::{self, directories};
 
 use crate::layout::{Layout, MachineNames};
 use crate::process::Process;
@@ -45,20 +41,4 @@ pub fn info(names: &MachineNames) -> MachineInfo {
         address: spec.as_ref().map(|spec| spec.address),
         labels: spec.map(|spec| spec.labels).unwrap_or_default(),
     }
-}
-
-/// The names of the directories in one, sorted; none where it is not there.
-pub fn directories(path: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-    };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    Ok(names)
 }

@@ -12,9 +12,10 @@ use kcl_driver_local::storage;
 use kcl_driver_local::task::blocking;
 use kcl_driver_vm::accelerator::{self, Accelerator, QEMU};
 use kcl_driver_vm::images::Images;
+use kcl_driver_vm::list::info;
 use kcl_driver_vm::network::{self, Segment};
 use kcl_driver_vm::preflight::Host;
-use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames, info};
+use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames};
 
 use crate::process::Process;
 use crate::{command, qmp, tap};

@@ -99,14 +99,14 @@ impl Driver for QemuDriver {
     async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
         let names = self.context.layout.machine(&spec.cluster, &spec.name)?;
         let (context, of_machine, wanted) = (self.context.clone(), names.clone(), spec.clone());
-        let make = move || kcl_driver_vm::create(&of_machine, &context.images, &wanted);
+        let make = move || kcl_driver_vm::create::create(&of_machine, &context.images, &wanted);
         run_exclusively(names.dir.display(), blocking(make)).await?;
         self.machine(&spec.cluster, &spec.name).await
     }
 
     async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
         let (context, cluster) = (self.context.clone(), cluster.map(str::to_owned));
-        let all = blocking(move || kcl_driver_vm::all(&context.layout, cluster.as_deref())).await?;
+        let all = blocking(move || kcl_driver_vm::list::all(&context.layout, cluster.as_deref())).await?;
         let mut machines = Vec::new();
         for names in all {
             machines.extend(self.context.info(&names).await?);
@@ -127,7 +127,7 @@ impl Driver for QemuDriver {
             // First, so that what is left if this is cut off is seen as broken and not as a machine.
             blocking(move || kcl_driver_local::storage::remove_file(&names.spec_file())).await?;
             clear(&*context, &of_machine).await?;
-            blocking(move || kcl_driver_vm::remove(&of_machine)).await
+            blocking(move || kcl_driver_vm::delete::remove(&of_machine)).await
         };
         run_exclusively(names.dir.display(), delete).await
     }

@@ -5,9 +5,13 @@
 //! host's network, with the host's own address.
 
 mod connect;
+mod context;
+mod create;
+mod delete;
 mod exec;
 mod host;
 mod known_hosts;
+mod list;
 mod machine;
 mod names;
 mod network;
@@ -37,7 +41,8 @@ use kcl_driver_api::{
 use kcl_ssh_host::protocol::{self, Done, Name, Request};
 
 use crate::connect::Identity;
-use crate::host::{Absent, Host, Program, With};
+use crate::context::Context;
+use crate::host::{Host, Program, With};
 use crate::known_hosts::KnownHosts;
 use crate::names::Names;
 
@@ -69,15 +74,6 @@ pub struct SshDriver {
     context: Arc<Context>,
 }
 
-/// What every part of the driver needs to know.
-struct Context {
-    home: PathBuf,
-    names: Names,
-    hosts: Hosts,
-    runc: Option<PathBuf>,
-    with: With,
-}
-
 impl SshDriver {
     /// A driver for these hosts. Touches nothing.
     pub fn new(config: SshConfig) -> Self {
@@ -96,45 +92,6 @@ impl SshDriver {
             context: Arc::new(Context { home: config.home, names, hosts: config.hosts, runc: config.runc, with }),
         }
     }
-}
-
-impl Context {
-    /// The hosts of a cluster: those that were named, and those that it was made on before.
-    fn hosts_of(&self, cluster: &str) -> Result<Hosts> {
-        let mut hosts = record::read(&self.home, cluster)?;
-        hosts.extend(self.hosts.clone());
-        Ok(hosts)
-    }
-
-    /// The host of a machine.
-    fn host(&self, cluster: &str, machine: &str) -> Result<Option<Arc<Host>>> {
-        Ok(self.hosts_of(cluster)?.get(machine).map(Host::of))
-    }
-
-    fn no_host(machine: &str) -> Error {
-        Error::new(ErrorKind::NotFound, format!("no host was named for the machine {machine}")).hint(
-            "name one with --host USER@ADDRESS for each node, or as host = \"…\" in its entry of the cluster file",
-        )
-    }
-
-    /// The machines of a cluster on its hosts.
-    async fn list(&self, cluster: &str) -> Result<Vec<MachineInfo>> {
-        let hosts = self.hosts_of(cluster)?;
-        let ask = hosts.iter().map(async |(machine, target)| {
-            let request = Request::List { cluster: Some(self.names.there(cluster)) };
-            let there: Option<Vec<protocol::Machine>> = Host::of(target).ask_if_there(&self.with, &request).await?;
-            let own = there.into_iter().flatten().filter(|one| one.name == *machine).map(machine::info);
-            Ok::<_, Error>(own.collect::<Vec<_>>())
-        });
-        Ok(try_join_all(ask).await?.into_iter().flatten().collect())
-    }
-}
-
-/// What was sent before this went wrong is kept.
-fn unfinished(error: Error, cluster: &str) -> Error {
-    let first = error.hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
-    let hint = format!("{first}what was sent is kept; go on with: kcl start -p {cluster}");
-    Error { kind: ErrorKind::Unfinished, hint: Some(hint), ..error }
 }
 
 #[async_trait]
@@ -181,24 +138,12 @@ impl Driver for SshDriver {
     }
 
     async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
-        let host = self.context.host(&spec.cluster, &spec.name)?.ok_or_else(|| Context::no_host(&spec.name))?;
-        let no_runc = || Error::new(ErrorKind::Host, "the ssh driver was given no runc");
-        let runc = self.context.runc.as_ref().ok_or_else(no_runc)?;
-        record::add(&self.context.home, &spec.cluster, &spec.name, &host.target)?;
-        let there = MachineSpec { cluster: self.context.names.there(&spec.cluster), ..spec.clone() };
-        let sent = send::send(&host, &self.context.with, there, runc).await;
-        let (there, runc) = sent.map_err(|error| unfinished(error, &spec.cluster))?;
-        let request = Request::Create { spec: Box::new(there), runc };
-        host.ask::<Done>(&self.context.with, &request, Absent::Install).await?;
+        create::create(&self.context, spec).await?;
         self.machine(&spec.cluster, &spec.name).await
     }
 
     async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
-        let clusters = match cluster {
-            Some(cluster) => vec![cluster.to_owned()],
-            None => record::clusters(&self.context.home)?,
-        };
-        Ok(try_join_all(clusters.iter().map(|cluster| self.context.list(cluster))).await?.concat())
+        list::list(&self.context, cluster).await
     }
 
     async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
@@ -212,8 +157,6 @@ impl Driver for SshDriver {
     }
 
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
-        let Some(host) = self.context.host(cluster, name)? else { return Ok(()) };
-        let name = Name { cluster: self.context.names.there(cluster), machine: name.to_owned() };
-        host.ask_if_there::<Done>(&self.context.with, &Request::Delete(name)).await.map(|_| ())
+        delete::delete(&self.context, cluster, name).await
     }
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use kcl_driver_api::{Error, Exec, ExecOutput, File, Machine, MachineInfo, Result};
 use kcl_ssh_host::protocol::{self, Done, FileText, Name, Request};
 
-use crate::Context;
+use crate::context::Context;
 use crate::exec;
 use crate::host::{Absent, Host};
 use crate::names;

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, Network, NetworkSpec, Result};
 use kcl_ssh_host::protocol::{Facts, Interface, Request};
 
-use crate::Context;
+use crate::context::Context;
 use crate::host::{Absent, Connection, Host};
 
 /// The on-link network of the first host.

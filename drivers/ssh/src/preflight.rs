@@ -7,7 +7,7 @@ use kcl_driver_api::{Finding, PreflightRequest, Result, Severity};
 use kcl_driver_oci::host::has;
 use kcl_ssh_host::protocol::{Facts, Request};
 
-use crate::Context;
+use crate::context::Context;
 use crate::host::{Absent, Host};
 
 /// What the bundled programs are made for.

@@ -46,6 +46,6 @@ pub(crate) fn remove(home: &Path, cluster: &str) -> Result<()> {
 
 /// The clusters that have a record.
 pub(crate) fn clusters(home: &Path) -> Result<Vec<String>> {
-    let all = kcl_driver_oci::list::directories(&home.join("clusters"))?;
+    let all = kcl_driver_local::storage::directories(&home.join("clusters"))?;
     Ok(all.into_iter().filter(|cluster| file(home, cluster).exists()).collect())
 }

@@ -6,7 +6,7 @@ use kcl_driver_api::{Error, ErrorKind, Result};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use tokio::sync::OnceCell;
 
-/// The variable that holds the password of sudo where nobody can be asked ([`crate::SshConfig::sudo_password`]).
+/// The environment variable with the password of sudo, for when nobody can be asked.
 pub const VARIABLE: &str = "KCL_SUDO_PASSWORD";
 
 /// Asked for once, for all hosts.

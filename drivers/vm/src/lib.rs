@@ -7,13 +7,15 @@
 
 pub mod accelerator;
 pub mod channel;
+pub mod create;
+pub mod delete;
 mod guest;
-mod handle;
 mod hypervisor;
 pub mod images;
 mod initrd;
 mod laying;
 mod layout;
+pub mod list;
 mod machine;
 pub mod network;
 pub mod preflight;
@@ -21,7 +23,6 @@ pub mod spool;
 mod stopped;
 
 pub use guest::{Disk, Guest, GuestFiles, Interfaces};
-pub use handle::{VirtualMachine, power};
 pub use hypervisor::{Hypervisor, clear};
 pub use layout::{ClusterNames, Layout, MachineNames};
-pub use machine::{all, create, directories, info, remove};
+pub use machine::VirtualMachine;

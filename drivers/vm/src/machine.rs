@@ -1,134 +1,112 @@
-//! A machine as files: made, read, removed.
+//! A handle to a machine, whoever runs it.
 
 use std::fs;
 use std::io::ErrorKind as Io;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use kcl_driver_api::{Error, ErrorKind, MachineInfo, MachineSpec, Result, TreeUse};
+use async_trait::async_trait;
+use kcl_driver_api::{Error, ErrorKind, Exec, ExecOutput, File, Machine, MachineInfo, MachineSpec, Result};
 use kcl_driver_local::context::Context as _;
-use kcl_driver_local::storage;
+use kcl_driver_local::task::{blocking, run_exclusively};
 
-use crate::handle::power;
-use crate::images::Images;
-use crate::layout::{Layout, MachineNames};
+use crate::create::read_spec;
+use crate::hypervisor::{self, Hypervisor};
+use crate::layout::MachineNames;
+use crate::{channel, spool, stopped};
 
-/// Makes the machine's files, or takes over changes to the specification of one that is there: they hold from its next
-/// boot.
-///
-/// # Errors
-/// `State` for what cannot be made, `NotFound` for a directory that is not there, `Host` where a disk cannot be made.
-pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Result<()> {
-    spec.check()?;
-    match storage::read::<MachineSpec>(&names.spec_file())? {
-        Some(there) if there == *spec => return Ok(()),
-        Some(there) => {
-            let is_new = |target: &Path| there.trees.iter().all(|old| old.target != target);
-            let seed = spec.trees.iter().find(|tree| tree.usage != TreeUse::ReadOnly && is_new(&tree.target));
-            if let Some(tree) = seed {
-                let message = format!(
-                    "the machine {} is there; nothing can be laid down in it at {}",
-                    spec.name,
-                    tree.target.display()
-                );
-                return Err(Error::new(ErrorKind::State, message).hint("delete it first"));
+/// A machine that somebody runs.
+pub struct VirtualMachine<H> {
+    hypervisor: Arc<H>,
+    names: MachineNames,
+}
+
+impl<H: Hypervisor> VirtualMachine<H> {
+    /// A handle to a machine that exists, whole or broken.
+    ///
+    /// # Errors
+    /// `NotFound` where there is nothing of it.
+    pub async fn open(hypervisor: Arc<H>, names: MachineNames) -> Result<Self> {
+        if hypervisor.info(&names).await?.is_some() {
+            return Ok(VirtualMachine { hypervisor, names });
+        }
+        let message = format!("there is no machine {} in cluster {}", names.name, names.cluster.name);
+        Err(Error::new(ErrorKind::NotFound, message))
+    }
+
+    async fn spec(&self) -> Result<MachineSpec> {
+        let names = self.names.clone();
+        blocking(move || read_spec(&names)).await
+    }
+}
+
+#[async_trait]
+impl<H: Hypervisor> Machine for VirtualMachine<H> {
+    fn name(&self) -> &str {
+        &self.names.name
+    }
+
+    async fn info(&self) -> Result<MachineInfo> {
+        let deleted = || Error::new(ErrorKind::NotFound, format!("machine {} was deleted", self.names.name));
+        self.hypervisor.info(&self.names).await?.ok_or_else(deleted)
+    }
+
+    async fn power_on(&self) -> Result<()> {
+        let (hypervisor, names, spec) = (self.hypervisor.clone(), self.names.clone(), self.spec().await?);
+        let on = async move { hypervisor::on(&*hypervisor, &names, &spec).await };
+        run_exclusively(self.names.dir.display(), on).await
+    }
+
+    async fn power_off(&self, grace: Duration) -> Result<()> {
+        let (hypervisor, names) = (self.hypervisor.clone(), self.names.clone());
+        let off = async move { hypervisor::off(&*hypervisor, &names, grace).await };
+        run_exclusively(self.names.dir.display(), off).await
+    }
+
+    async fn exec(&self, request: Exec) -> Result<ExecOutput> {
+        if !self.hypervisor.runs(&self.names).await? {
+            return Err(Error::new(ErrorKind::State, format!("machine {} does not run", self.names.name)));
+        }
+        channel::exec(&self.names, request).await
+    }
+
+    async fn put(&self, files: &[File]) -> Result<()> {
+        self.spec().await?;
+        let (hypervisor, names, files) = (self.hypervisor.clone(), self.names.clone(), files.to_vec());
+        let put = async move {
+            if !hypervisor.runs(&names).await? {
+                return blocking(move || spool::put(&names, &files)).await;
             }
+            for file in &files {
+                channel::put(&names, file).await?;
+            }
+            // Older ones, of a boot whose kcl was killed.
+            blocking(move || spool::forget(&names, Some(&files))).await
+        };
+        run_exclusively(self.names.dir.display(), put).await
+    }
+
+    async fn get(&self, path: &Path) -> Result<Vec<u8>> {
+        let (spec, names, path) = (self.spec().await?, self.names.clone(), path.to_owned());
+        if self.hypervisor.runs(&names).await? {
+            return channel::get(&names, &path).await;
         }
-        None => {
-            // Cut off half-way: nobody can tell what is missing.
-            storage::remove_tree(&names.dir)?;
-            storage::make_private_directory(&names.dir)?;
-            images.data(spec, &names.data())?;
-        }
+        blocking(move || stopped::get(&names, &spec, &path)).await
     }
-    storage::write(&names.spec_file(), spec)
-}
 
-/// What the machine is to be; read each time, as another kcl may have changed it.
-///
-/// # Errors
-/// `State` where it is broken.
-pub fn read_spec(names: &MachineNames) -> Result<MachineSpec> {
-    let broken = || {
-        let message = format!("the creation or deletion of machine {} was cut off", names.name);
-        Error::new(ErrorKind::State, message).hint("delete it")
-    };
-    storage::read(&names.spec_file())?.ok_or_else(broken)
-}
-
-/// Removes the machine's files. It does not run. What is left if this is cut off is seen as broken.
-///
-/// # Errors
-/// `Host` where something cannot be removed.
-pub fn remove(names: &MachineNames) -> Result<()> {
-    storage::remove_file(&names.spec_file())?;
-    storage::remove_tree(&names.run)?;
-    storage::remove_tree(&names.dir)?;
-    storage::remove_if_empty(&names.cluster.run)
-}
-
-/// The names of all machines of a cluster or of all clusters that have a directory, in their order.
-///
-/// # Errors
-/// `Host` where a directory cannot be read.
-pub fn all(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineNames>> {
-    let clusters = match cluster {
-        Some(cluster) => vec![cluster.to_owned()],
-        None => directories(&layout.clusters())?,
-    };
-    let mut machines = Vec::new();
-    for cluster in clusters {
-        // What is no name of a cluster is no directory of ours.
-        let Ok(names) = layout.cluster(&cluster) else { continue };
-        let found = directories(&names.machines())?;
-        machines.extend(found.iter().filter_map(|name| layout.machine(&cluster, name).ok()));
+    async fn console(&self) -> Result<Vec<u8>> {
+        let names = self.names.clone();
+        blocking(move || read_console(&names)).await
     }
-    Ok(machines)
 }
 
-/// What the files of a machine tell of it; none where it has no directory.
-pub fn info(names: &MachineNames, runs: bool) -> Option<MachineInfo> {
-    if !names.dir.is_dir() {
-        return None;
-    }
-    // A specification that cannot be read is as good as none: the machine can only be deleted.
-    let spec: Option<MachineSpec> = storage::read(&names.spec_file()).unwrap_or_default();
-    Some(MachineInfo {
-        cluster: names.cluster.name.clone(),
-        name: names.name.clone(),
-        power: power(names, spec.is_some(), runs),
-        address: spec.as_ref().map(|spec| spec.address),
-        labels: spec.map(|spec| spec.labels).unwrap_or_default(),
-    })
-}
-
-/// What the first process wrote on its console since the machine was last powered on.
-///
-/// # Errors
-/// `Host` where it cannot be read.
-pub fn console(names: &MachineNames) -> Result<Vec<u8>> {
+/// Reads what the first process wrote on its console since the machine was last powered on.
+fn read_console(names: &MachineNames) -> Result<Vec<u8>> {
     let path = names.console();
     match fs::read(&path) {
-        // Never powered on.
+        // The machine was never powered on.
         Err(error) if error.kind() == Io::NotFound => Ok(Vec::new()),
         result => result.with_context(|| format!("read {}", path.display())),
     }
-}
-
-/// The names of the directories in one, sorted; none where it is not there.
-///
-/// # Errors
-/// `Host` where it cannot be read.
-pub fn directories(path: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == Io::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-    };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    Ok(names)
 }

@@ -11,13 +11,12 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, Reach, Result};
-use kcl_driver_local::storage;
+use kcl_driver_local::storage::{self, directories};
 use kcl_driver_local::{link, subnet};
 use kcl_node_spec::guest::{GuestInterface, GuestRoute};
 
 use crate::guest::Interfaces;
 use crate::layout::{ClusterNames, Layout, MachineNames};
-use crate::machine::directories;
 
 /// The largest packet, in bytes: Ethernet's.
 const MTU: u32 = 1500;

@@ -9,13 +9,13 @@ use kcl_driver_api::Result;
 use kcl_driver_local::context::Context as _;
 use kcl_driver_oci::measures::{Usage, controllers, inotify, meminfo};
 use kcl_driver_oci::netlink::Netlink;
-use kcl_driver_oci::{cgroup, host, list, try_out};
+use kcl_driver_oci::{cgroup, host, try_out};
 use kcl_node_spec::ports;
 use nix::sys::statvfs::statvfs;
 
 use crate::boot;
+use crate::host::Host;
 use crate::protocol::{Facts, Interface};
-use crate::serve::Host;
 
 /// Programs that manage the same things as a node.
 const RIVALS: &[&str] = &["kubelet", "k3s", "k3s-server", "k3s-agent", "k0s", "rke2", "kubelite", "kube-proxy"];
@@ -30,7 +30,7 @@ pub(crate) fn gather(at: &Host, thorough: bool) -> Result<Facts> {
     let space = statvfs(existing).with_context(|| format!("look for free space in {}", existing.display()))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().with_context(|| "start a runtime")?;
-    let unused = thorough && list::directories(&at.layout.clusters())?.is_empty();
+    let unused = thorough && kcl_driver_local::storage::directories(&at.layout.clusters())?.is_empty();
     let (interfaces, default, networks) = runtime.block_on(network(unused))?;
     let overlay = if thorough { try_out::overlay(&at.layout.home) } else { None };
     let instances = thorough.then(|| Usage {

@@ -7,6 +7,7 @@
 
 mod boot;
 mod facts;
+mod host;
 mod machine;
 mod network;
 pub mod protocol;

@@ -13,8 +13,8 @@ use kcl_driver_oci::process::Process;
 use kcl_driver_oci::{access, cgroup, create, delete, run};
 use serde::{Deserialize, Serialize};
 
+use crate::host::Host;
 use crate::protocol::{self, Name};
-use crate::serve::Host;
 use crate::{boot, network};
 
 /// How long a node may take to end when its host is shut down, as for a stop by kcl.
@@ -29,22 +29,6 @@ pub(crate) struct Engine {
     pub runc: PathBuf,
     /// The root file system, for its tools.
     pub rootfs: PathBuf,
-}
-
-impl Host {
-    /// The names of a machine that is there.
-    pub(crate) fn machine(&self, name: &Name) -> Result<MachineNames> {
-        let names = self.names(name)?;
-        if names.dir.is_dir() {
-            return Ok(names);
-        }
-        let message = format!("there is no machine {} in cluster {}", name.machine, name.cluster);
-        Err(Error::new(ErrorKind::NotFound, message))
-    }
-
-    fn names(&self, name: &Name) -> Result<MachineNames> {
-        self.layout.machine(&name.cluster, &name.machine)
-    }
 }
 
 /// One change of this host at a time: several kcls may have nodes here, and a command whose kcl is gone goes on.
@@ -181,7 +165,7 @@ fn remove_run(names: &MachineNames) -> Result<()> {
 pub(crate) fn leave(host: &Host, cluster: &str) -> Result<()> {
     let _lock = lock()?;
     let names = host.layout.cluster(cluster)?;
-    if !kcl_driver_oci::list::directories(&names.nodes())?.is_empty() {
+    if !kcl_driver_local::storage::directories(&names.nodes())?.is_empty() {
         return Ok(());
     }
     host.trees.unclaim(cluster)?;

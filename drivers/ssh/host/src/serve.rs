@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,27 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kcl_driver_api::{Error, ErrorKind, Exec, File, MachineInfo, Result, Stdin, Stdout};
 use kcl_driver_local::context::Context as _;
-use kcl_driver_oci::layout::Layout;
 use kcl_driver_oci::{access, exec, list};
 
-use crate::protocol::{self, Done, Failure, FileText, Machine, Name, Request, answer, read_request};
-use crate::trees::Trees;
+use crate::host::Host;
+use crate::protocol::{Done, Failure, FileText, Machine, Name, Request, answer, read_request};
 use crate::{facts, machine, receive};
-
-/// A host, and where kcl lies on it.
-pub(crate) struct Host {
-    /// What is called how.
-    pub layout: Layout,
-    /// The directories that machines are made of.
-    pub trees: Trees,
-}
-
-impl Host {
-    fn new() -> Self {
-        let home = Path::new(protocol::HOME);
-        Host { layout: Layout::new(home, Path::new(protocol::RUN)), trees: Trees::new(home) }
-    }
-}
 
 /// `kcl-node host`: answers the request on its standard input. `kcl-node host keep CLUSTER MACHINE` is one without.
 pub fn main(arguments: &[&str]) -> ExitCode {

@@ -207,10 +207,10 @@ impl Trees {
     /// Removes trees that are in nobody's list.
     fn sweep(&self) -> Result<()> {
         let mut kept = BTreeSet::new();
-        for cluster in kcl_driver_oci::list::directories(&self.home.join("clusters"))? {
+        for cluster in kcl_driver_local::storage::directories(&self.home.join("clusters"))? {
             kept.extend(storage::read::<Vec<String>>(&self.claims(&cluster))?.unwrap_or_default());
         }
-        for key in kcl_driver_oci::list::directories(&self.all())? {
+        for key in kcl_driver_local::storage::directories(&self.all())? {
             if !kept.contains(&key) {
                 // First: what is half removed must not be taken for whole.
                 storage::remove_file(&self.whole(&key))?;
@@ -222,7 +222,7 @@ impl Trees {
 
     /// The keys of all whole trees.
     pub(crate) fn there(&self) -> Result<Vec<String>> {
-        let all = kcl_driver_oci::list::directories(&self.all())?;
+        let all = kcl_driver_local::storage::directories(&self.all())?;
         Ok(all.into_iter().filter(|key| self.whole(key).exists()).collect())
     }
 

@@ -1,0 +1,51 @@
+//! Finds machines by their files.
+
+use kcl_driver_api::{MachineInfo, MachineSpec, Power, Result};
+use kcl_driver_local::storage::{self, directories};
+
+use crate::layout::{Layout, MachineNames};
+
+/// The names of all machines of a cluster or of all clusters that have a directory, in their order.
+///
+/// # Errors
+/// `Host` where a directory cannot be read.
+pub fn all(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineNames>> {
+    let clusters = match cluster {
+        Some(cluster) => vec![cluster.to_owned()],
+        None => directories(&layout.clusters())?,
+    };
+    let mut machines = Vec::new();
+    for cluster in clusters {
+        // What is no name of a cluster is no directory of ours.
+        let Ok(names) = layout.cluster(&cluster) else { continue };
+        let found = directories(&names.machines())?;
+        machines.extend(found.iter().filter_map(|name| layout.machine(&cluster, name).ok()));
+    }
+    Ok(machines)
+}
+
+/// What the files of a machine tell of it; none where it has no directory.
+pub fn info(names: &MachineNames, runs: bool) -> Option<MachineInfo> {
+    if !names.dir.is_dir() {
+        return None;
+    }
+    // A specification that cannot be read is as good as none: the machine can only be deleted.
+    let spec: Option<MachineSpec> = storage::read(&names.spec_file()).unwrap_or_default();
+    Some(MachineInfo {
+        cluster: names.cluster.name.clone(),
+        name: names.name.clone(),
+        power: power(names, spec.is_some(), runs),
+        address: spec.as_ref().map(|spec| spec.address),
+        labels: spec.map(|spec| spec.labels).unwrap_or_default(),
+    })
+}
+
+/// How a machine does, from whether it is whole and whether it runs.
+pub fn power(names: &MachineNames, whole: bool, runs: bool) -> Power {
+    match (whole, runs) {
+        (false, _) => Power::Broken,
+        (true, true) if names.stopping().exists() => Power::Stopping,
+        (true, true) => Power::Running,
+        (true, false) => Power::Stopped,
+    }
+}
