@@ -119,7 +119,7 @@ impl Context {
     }
 
     /// Removes the machine's domain, running or not.
-    pub(crate) fn undefine(&self, names: &MachineNames) -> Result<()> {
+    fn undefine(&self, names: &MachineNames) -> Result<()> {
         let connection = self.connect()?;
         let Some(domain) = connection.domain(&names::domain(names))? else { return Ok(()) };
         destroy(&domain, names)?;
@@ -208,5 +208,10 @@ impl Hypervisor for Context {
             None => Ok(()),
         })
         .await
+    }
+
+    async fn forget(&self, names: &MachineNames) -> Result<()> {
+        let (context, names) = (self.clone(), names.clone());
+        blocking(move || context.undefine(&names)).await
     }
 }

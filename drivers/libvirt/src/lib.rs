@@ -23,12 +23,11 @@ use kcl_driver_api::{
     Capabilities, Driver, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network,
     NetworkSpec, PreflightRequest, Reach, Result,
 };
-use kcl_driver_local::storage;
 use kcl_driver_local::task::{blocking, run_exclusively};
 pub use kcl_driver_vm::GuestFiles;
 use kcl_driver_vm::images::Images;
 use kcl_driver_vm::network as segment;
-use kcl_driver_vm::{Layout, VirtualMachine, clear};
+use kcl_driver_vm::{Layout, VirtualMachine};
 
 use connection::{Scope, Uri};
 use context::Context;
@@ -167,18 +166,6 @@ impl Driver for LibvirtDriver {
 
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
         let names = self.context.layout.machine(cluster, name)?;
-        let (context, of_machine) = (self.context.clone(), names.clone());
-        let delete = async move {
-            let names = of_machine.clone();
-            // First, so that what is left if this is cut off is seen as broken and not as a machine.
-            blocking(move || storage::remove_file(&names.spec_file())).await?;
-            clear(&*context, &of_machine).await?;
-            blocking(move || {
-                context.undefine(&of_machine)?;
-                kcl_driver_vm::delete::remove(&of_machine)
-            })
-            .await
-        };
-        run_exclusively(names.dir.display(), delete).await
+        kcl_driver_vm::delete::delete(self.context.clone(), names).await
     }
 }

@@ -23,7 +23,7 @@ use kcl_driver_api::{
 use kcl_driver_local::task::{blocking, run_exclusively};
 pub use kcl_driver_vm::GuestFiles;
 use kcl_driver_vm::images::Images;
-use kcl_driver_vm::{Hypervisor, Layout, VirtualMachine, clear, network, preflight};
+use kcl_driver_vm::{Hypervisor, Layout, VirtualMachine, network, preflight};
 
 use context::Context;
 
@@ -121,14 +121,6 @@ impl Driver for QemuDriver {
 
     async fn delete(&self, cluster: &str, name: &str) -> Result<()> {
         let names = self.context.layout.machine(cluster, name)?;
-        let (context, of_machine) = (self.context.clone(), names.clone());
-        let delete = async move {
-            let names = of_machine.clone();
-            // First, so that what is left if this is cut off is seen as broken and not as a machine.
-            blocking(move || kcl_driver_local::storage::remove_file(&names.spec_file())).await?;
-            clear(&*context, &of_machine).await?;
-            blocking(move || kcl_driver_vm::delete::remove(&of_machine)).await
-        };
-        run_exclusively(names.dir.display(), delete).await
+        kcl_driver_vm::delete::delete(self.context.clone(), names).await
     }
 }

@@ -5,14 +5,15 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 use kcl_driver_local::terminal::WindowSize;
+use kcl_ssh_client::Handle;
 use kcl_ssh_host::protocol::{self, HOME, Request, frame};
-use russh::client::{Handle, Msg};
+use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::connect::{Client, Identity, connect};
+use crate::connect::{Identity, connect};
 use crate::route::{Hop, UserConfig};
 use crate::sudo::{self, Sudo};
 use crate::target::Target;
@@ -34,7 +35,7 @@ pub(crate) struct Host {
 
 /// A connection that is logged in.
 pub(crate) struct Connection {
-    handle: Handle<Client>,
+    handle: Handle,
     /// It leads through other hosts.
     pub jumped: bool,
     commands: Semaphore,

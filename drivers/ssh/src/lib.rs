@@ -10,7 +10,6 @@ mod create;
 mod delete;
 mod exec;
 mod host;
-mod known_hosts;
 mod list;
 mod machine;
 mod names;
@@ -24,7 +23,7 @@ mod target;
 
 pub use record::Hosts;
 pub use sudo::VARIABLE as SUDO_PASSWORD;
-pub use target::{PORT, Place, Target};
+pub use target::{Place, Target};
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -38,12 +37,12 @@ use kcl_driver_api::{
     Capabilities, Driver, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network,
     NetworkSpec, PreflightRequest, Reach, Result,
 };
+use kcl_ssh_client::{KnownHosts, Unknown};
 use kcl_ssh_host::protocol::{self, Done, Name, Request};
 
 use crate::connect::Identity;
 use crate::context::Context;
 use crate::host::{Host, Program, With};
-use crate::known_hosts::KnownHosts;
 use crate::names::Names;
 
 /// What the driver is given.
@@ -79,12 +78,13 @@ impl SshDriver {
     pub fn new(config: SshConfig) -> Self {
         let ssh = config.user_home.map(|home| home.join(".ssh"));
         let known = ssh.clone().unwrap_or_default().join("known_hosts");
+        let unknown = if config.accept_host_keys { Unknown::Accept } else { Unknown::Ask };
         let identity = Identity {
             ssh,
             agent: config.ssh_agent,
             user: config.user,
             sudo_password: config.sudo_password,
-            known_hosts: KnownHosts { file: known, accept: config.accept_host_keys },
+            known_hosts: KnownHosts { file: known, unknown },
         };
         let with = With { identity, program: Program::new(config.agent) };
         let names = Names::new(&config.home);

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_ssh_client::PORT;
 use serde::{Deserialize, Serialize};
-
-/// The port of SSH.
-pub const PORT: u16 = 22;
 
 /// A host and how it is reached, as the user says it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

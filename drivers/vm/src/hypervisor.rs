@@ -42,6 +42,11 @@ pub trait Hypervisor: Send + Sync + 'static {
 
     /// Ends the machine at once, whatever there is of it. One that does not run is left alone.
     async fn kill(&self, names: &MachineNames) -> Result<()>;
+
+    /// Removes everything that the hypervisor keeps of a machine that does not run.
+    async fn forget(&self, _: &MachineNames) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Starts the machine and returns when its first process runs.
@@ -119,7 +124,7 @@ pub(crate) async fn off(hypervisor: &dyn Hypervisor, names: &MachineNames, grace
 ///
 /// # Errors
 /// `Engine` where it does not end.
-pub async fn clear(hypervisor: &dyn Hypervisor, names: &MachineNames) -> Result<()> {
+pub(crate) async fn clear(hypervisor: &dyn Hypervisor, names: &MachineNames) -> Result<()> {
     hypervisor.kill(names).await?;
     let names = names.clone();
     blocking(move || storage::remove_tree(&names.run)).await

@@ -23,6 +23,6 @@ pub mod spool;
 mod stopped;
 
 pub use guest::{Disk, Guest, GuestFiles, Interfaces};
-pub use hypervisor::{Hypervisor, clear};
+pub use hypervisor::Hypervisor;
 pub use layout::{ClusterNames, Layout, MachineNames};
 pub use machine::VirtualMachine;

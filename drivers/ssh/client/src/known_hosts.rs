@@ -1,4 +1,4 @@
-//! Whether a host is the one that it says it is: `known_hosts` as ssh(1) keeps it, and the question where it is new.
+//! The keys of hosts: `known_hosts` as ssh(1) keeps it, and the question about a new host.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -7,31 +7,42 @@ use kcl_driver_api::{Error, ErrorKind, Result};
 use russh::keys::known_hosts::{check_known_hosts_path, known_host_keys_path, learn_known_hosts_path};
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
-/// The flag by which a key is taken that nobody was asked about.
-pub(crate) const FLAG: &str = "--accept-host-key";
+/// The flag that accepts keys of new hosts without a question.
+const FLAG: &str = "--accept-host-key";
 
 /// One question at a time, as there is one terminal.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Where keys of hosts are known from.
+/// The known keys of hosts, and the treatment of unknown ones.
 #[derive(Clone, Debug)]
-pub(crate) struct KnownHosts {
-    /// `~/.ssh/known_hosts`.
+pub struct KnownHosts {
+    /// The file with the keys, `~/.ssh/known_hosts`.
     pub file: PathBuf,
-    /// Keys of hosts that are new are taken without a question.
-    pub accept: bool,
+    /// The treatment of hosts that are not in it.
+    pub unknown: Unknown,
+}
+
+/// The treatment of a host whose key is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// The user is asked at the terminal; the key is then remembered.
+    Ask,
+    /// The key is remembered without a question.
+    Accept,
+    /// The host is refused.
+    Refuse,
 }
 
 impl KnownHosts {
-    /// Kinds of keys that are known of a host: it is asked for one of those.
+    /// Returns the kinds of keys that are known of a host.
     pub(crate) fn algorithms(&self, address: &str, port: u16) -> Vec<Algorithm> {
         let known = known_host_keys_path(address, port, &self.file).unwrap_or_default();
         known.into_iter().map(|(_, key)| key.algorithm()).collect()
     }
 
-    /// Whether the key is the host's. Asks where it is new, and remembers it.
+    /// Checks that the key is the host's, and treats a new host as configured.
     pub(crate) async fn check(&self, address: &str, port: u16, key: &PublicKey) -> Result<()> {
-        let place = if port == crate::target::PORT { address.to_owned() } else { format!("[{address}]:{port}") };
+        let place = if port == crate::PORT { address.to_owned() } else { format!("[{address}]:{port}") };
         match check_known_hosts_path(address, port, key, &self.file) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
@@ -41,9 +52,17 @@ impl KnownHosts {
                 return Err(Error::new(ErrorKind::Host, message));
             }
         }
-        if !self.accept {
-            let _turn = TURN.lock().await;
-            ask(&place, key).await?;
+        match self.unknown {
+            Unknown::Accept => {}
+            Unknown::Refuse => {
+                let message = format!("the host {place} is not known; its key is {}", fingerprint(key));
+                let hint = format!("compare and keep its key with: ssh -p {port} {address}");
+                return Err(Error::new(ErrorKind::Conflict, message).hint(hint));
+            }
+            Unknown::Ask => {
+                let _turn = TURN.lock().await;
+                ask(&place, key).await?;
+            }
         }
         learn_known_hosts_path(address, port, key, &self.file).map_err(|error| {
             let message = format!("the key of {place} cannot be kept in {}: {error}", self.file.display());
@@ -98,13 +117,13 @@ mod tests {
     #[tokio::test]
     async fn a_new_host_is_asked_about_a_known_one_is_not_and_a_changed_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let mut known = KnownHosts { file: dir.path().join("ssh/known_hosts"), accept: false };
+        let mut known = KnownHosts { file: dir.path().join("ssh/known_hosts"), unknown: Unknown::Ask };
         let (key, other) = (PublicKey::from_openssh(KEY).unwrap(), PublicKey::from_openssh(OTHER).unwrap());
         let new = known.check("10.0.0.5", 2222, &key).await.unwrap_err();
         assert!(new.message.contains("SHA256:") && new.hint.unwrap().contains(FLAG), "{}", new.message);
-        known.accept = true;
+        known.unknown = Unknown::Accept;
         known.check("10.0.0.5", 2222, &key).await.unwrap();
-        known.accept = false;
+        known.unknown = Unknown::Ask;
         known.check("10.0.0.5", 2222, &key).await.unwrap();
         assert_eq!(known.algorithms("10.0.0.5", 2222), [Algorithm::Ed25519]);
         let changed = known.check("10.0.0.5", 2222, &other).await.unwrap_err();
