@@ -48,6 +48,7 @@ fn of_config(config: &Config, image: &str) -> Option<CriAuth> {
         password: password.to_owned(),
         server_address: registry.to_owned(),
         identity_token: entry.identitytoken.clone(),
+        ..CriAuth::default()
     })
 }
 

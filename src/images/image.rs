@@ -11,7 +11,7 @@ use oci_spec::image as spec;
 use tokio::sync::mpsc;
 
 use super::containerd::{Containerd, Descriptor, PIECE};
-use super::source::split::SplitLayer;
+use super::split::SplitLayer;
 use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
 
@@ -110,11 +110,8 @@ impl Blob {
     /// Bytes that are here.
     pub fn of_bytes(media_type: &str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        let descriptor = Descriptor {
-            media_type: media_type.to_owned(),
-            digest: format!("sha256:{}", digest::of_bytes(&bytes)),
-            size: bytes.len() as i64,
-        };
+        let digest = format!("sha256:{}", digest::of_bytes(&bytes));
+        let descriptor = Descriptor::new(media_type, digest, bytes.len() as i64);
         Blob { descriptor, data: Data::Bytes(bytes) }
     }
 

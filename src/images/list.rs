@@ -60,8 +60,8 @@ mod tests {
         let image = |id: &str, tags: &[&str]| CriImage {
             id: id.to_owned(),
             repo_tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-            repo_digests: Vec::new(),
             size: 7,
+            ..CriImage::default()
         };
         let rows = union(vec![
             ("one".to_owned(), vec![image("sha256:b", &[]), image("sha256:a", &["z:1"])]),

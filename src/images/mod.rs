@@ -1,4 +1,4 @@
-//! Images in nodes: by containerd's own API, blob by blob. `source` reads what a user has, `send` brings it into nodes.
+//! Images in nodes, by containerd's own API, blob by blob: `source` reads the user's images, `send` transfers them.
 
 pub mod auth;
 pub mod containerd;
@@ -10,3 +10,4 @@ pub mod reference;
 pub mod save;
 pub mod send;
 pub mod source;
+pub mod split;

@@ -1,5 +1,5 @@
-//! An image into nodes: only the blobs that a node lacks, each read once for all nodes; layers are unpacked while the next
-//! ones are under way. What a cut transfer has left is gone on with, as uploads are known by the digests.
+//! Sends an image to nodes: only the blobs that a node lacks, each read once for all nodes. Layers are unpacked while the
+//! next ones are in flight. An interrupted transfer is resumed, as uploads are identified by digests.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,136 +16,146 @@ use super::image::{Blob, Image};
 use super::meter::Meter;
 use crate::error::{Error, Family, Result};
 
-/// How long, and how often, is asked for what containerd knows soon but tells nobody.
-const SOON: Duration = Duration::from_secs(20);
-const ASKED: Duration = Duration::from_millis(5);
+/// The limit of a wait for a change in containerd that it sends no event for, and the interval between two requests.
+const TIMEOUT: Duration = Duration::from_secs(20);
+const INTERVAL: Duration = Duration::from_millis(5);
 
-/// What was sent to a node.
+/// The result of sending an image to a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Sent {
-    /// The bytes that were sent.
+    /// The number of bytes that were sent.
     pub sent: u64,
-    /// The bytes that it had.
+    /// The number of bytes that the node already had.
     pub present: u64,
 }
 
-/// Sends an image to nodes and gives it its names there. Returns what was sent, by node.
+/// Sends an image to nodes and names it there. Returns the result by node.
 pub async fn send(nodes: &[Containerd], image: &Image, meter: &Meter<'_>) -> Result<BTreeMap<String, Sent>> {
     match attempt(nodes, image, meter).await {
-        // What an earlier transfer left may have been what was wrong; it is gone now.
-        Err(Trouble::Resumed) => attempt(nodes, image, meter).await.map_err(|trouble| trouble.explain(image)),
-        result => result.map_err(|trouble| trouble.explain(image)),
+        // The remains of an earlier transfer may have been wrong; they have been discarded.
+        Err(Failure::Resumed) => attempt(nodes, image, meter).await.map_err(|failure| failure.explain(image)),
+        result => result.map_err(|failure| failure.explain(image)),
     }
 }
 
-/// Why an image could not be sent.
-enum Trouble {
-    /// What a node had of a blob from before does not go with the rest.
+/// The reason why an image could not be sent.
+enum Failure {
+    /// A blob that was resumed does not have its digest, so its first part may have been wrong.
     Resumed,
-    /// The bytes of a blob are not those that its digest names.
+    /// The bytes of a blob do not have its digest.
     Damaged(String),
     Other(Error),
 }
 
-impl Trouble {
+impl Failure {
     fn explain(self, image: &Image) -> Error {
         match self {
-            Trouble::Other(error) => error,
-            Trouble::Resumed => Error::new(Family::Internal, "a transfer that was begun anew was gone on with"),
-            Trouble::Damaged(digest) => {
+            Failure::Other(error) => error,
+            Failure::Resumed => Error::new(Family::Internal, "a new transfer was resumed"),
+            Failure::Damaged(digest) => {
                 let name = image.names.first().map_or("the image", String::as_str);
                 Error::new(Family::Artifact, format!("{name} is damaged: the bytes of {digest} have another digest"))
-                    .hint("make or copy it once more; nothing of it was taken")
+                    .hint("create or copy it again; nothing of it was kept")
             }
         }
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Trouble::Other(error)
+        Failure::Other(error)
     }
 }
 
-/// A blob that has been sent as a whole.
-struct Arrived {
+/// A blob that a node has received; its upload has yet to be committed.
+struct Arrival {
     upload: Option<Upload>,
     blob: usize,
+}
+
+/// A node with a lease, and for each blob of the image whether it is missing there.
+struct Target {
+    node: Containerd,
+    missing: Vec<bool>,
+}
+
+impl Target {
+    /// Returns the total size in bytes of the blobs that are missing, or of those that are not.
+    fn size(&self, image: &Image, missing: bool) -> u64 {
+        let chosen = image.blobs().zip(&self.missing).filter(|(_, is_missing)| **is_missing == missing);
+        chosen.map(|(blob, _)| blob.size()).sum()
+    }
 }
 
 async fn attempt(
     nodes: &[Containerd],
     image: &Image,
     meter: &Meter<'_>,
-) -> std::result::Result<BTreeMap<String, Sent>, Trouble> {
+) -> std::result::Result<BTreeMap<String, Sent>, Failure> {
     let image = Arc::new(image.clone());
-    let blobs: Vec<&Blob> = image.blobs().collect();
     let lease = format!("kcl-{:x}-{:x}", std::process::id(), getrandom::u64().unwrap_or_default());
-    let prepared = try_join_all(nodes.iter().map(|node| prepare(node, &lease, &blobs))).await?;
-    let mut sent: Vec<Sent> = Vec::new();
-    for (_, lacks) in &prepared {
-        let missing = blobs.iter().zip(lacks).filter(|(_, lacks)| **lacks);
-        meter.expect(missing.map(|(blob, _)| blob.size()).sum());
-        let present = blobs.iter().zip(lacks).filter(|(_, lacks)| !**lacks).map(|(blob, _)| blob.size()).sum();
-        sent.push(Sent { sent: 0, present });
-    }
-
+    let targets = try_join_all(nodes.iter().map(|node| prepare(node, &lease, &image))).await?;
     let mut finishing = tokio::task::JoinSet::new();
     let mut channels = Vec::new();
-    for (node, _) in &prepared {
+    for target in &targets {
+        meter.expect(target.size(&image, true));
         let (sender, receiver) = mpsc::channel(2);
         channels.push(sender);
-        finishing.spawn(finish(node.clone(), image.clone(), receiver));
+        finishing.spawn(finish(target.node.clone(), image.clone(), receiver));
     }
-    let sending = async {
-        for (index, blob) in blobs.iter().enumerate() {
-            let wanting: Vec<usize> = (0..prepared.len()).filter(|node| prepared[*node].1[index]).collect();
-            let these: Vec<&Containerd> = wanting.iter().map(|node| &prepared[*node].0).collect();
-            let mut uploads = transfer(&these, blob, labels(&image, index), meter).await?.into_iter();
-            for (number, channel) in channels.iter().enumerate() {
-                let mut arrived = Arrived { upload: None, blob: index };
-                if wanting.contains(&number) {
-                    arrived.upload = uploads.next().flatten();
-                    if let Some(upload) = &arrived.upload {
-                        sent[number].sent += upload.offset - upload.begun;
-                        sent[number].present += upload.begun;
-                    }
-                }
-                // It has ended with an error, which is the one to tell.
-                let _ = channel.send(arrived).await;
-            }
-        }
-        drop(channels);
-        Ok::<_, Trouble>(())
-    };
     let finished = async {
         while let Some(done) = finishing.join_next().await {
             done.map_err(|error| Error::new(Family::Internal, format!("a task died: {error}")))??;
         }
-        Ok::<_, Trouble>(())
+        Ok(())
     };
-    tokio::try_join!(sending, finished)?;
+    let (sent, ()) = tokio::try_join!(send_blobs(&targets, channels, &image, meter), finished)?;
     Ok(nodes.iter().map(|node| node.node.clone()).zip(sent).collect())
 }
 
-/// Which blobs a node lacks; the others are held from now on.
-async fn prepare(node: &Containerd, lease: &str, blobs: &[&Blob]) -> Result<(Containerd, Vec<bool>)> {
-    let what = |status: Status| node.failed("look at the images", &status);
-    let node = node.with_lease(lease).await.map_err(what)?;
-    let mut lacks = Vec::new();
-    for blob in blobs {
+/// Sends each blob to the nodes that miss it, and reports it to the task of every node.
+async fn send_blobs(
+    targets: &[Target],
+    channels: Vec<mpsc::Sender<Arrival>>,
+    image: &Image,
+    meter: &Meter<'_>,
+) -> std::result::Result<Vec<Sent>, Failure> {
+    let mut sent: Vec<Sent> =
+        targets.iter().map(|target| Sent { sent: 0, present: target.size(image, false) }).collect();
+    for (index, blob) in image.blobs().enumerate() {
+        let nodes: Vec<&Containerd> = targets.iter().filter(|one| one.missing[index]).map(|one| &one.node).collect();
+        let mut uploads = transfer(&nodes, blob, labels(image, index), meter).await?.into_iter();
+        for ((target, channel), sent) in targets.iter().zip(&channels).zip(&mut sent) {
+            let upload = if target.missing[index] { uploads.next().flatten() } else { None };
+            if let Some(upload) = &upload {
+                sent.sent += upload.offset - upload.begun;
+                sent.present += upload.begun;
+            }
+            // A node's task that has failed no longer receives; its own error is reported.
+            let _ = channel.send(Arrival { upload, blob: index }).await;
+        }
+    }
+    Ok(sent)
+}
+
+/// Creates a lease on a node, which holds the blobs that it has, and finds those that it lacks.
+async fn prepare(node: &Containerd, lease: &str, image: &Image) -> Result<Target> {
+    let failed = |status: Status| node.failed("look at the images", &status);
+    let node = node.with_lease(lease).await.map_err(failed)?;
+    let mut missing = Vec::new();
+    for blob in image.blobs() {
         let digest = &blob.descriptor.digest;
-        let there = node.blob_size(digest).await.map_err(|status| node.failed("look at the images", &status))?;
-        let held = match there {
+        let size = node.blob_size(digest).await.map_err(failed)?;
+        let held = match size {
             Some(_) => node.hold_blob(digest).await.map_err(|status| node.failed("hold a layer", &status))?,
             None => false,
         };
-        lacks.push(!held);
+        missing.push(!held);
     }
-    Ok((node, lacks))
+    Ok(Target { node, missing })
 }
 
-/// What containerd is told of a blob, so that it keeps what belongs together.
+/// Returns the labels of a blob, by which containerd keeps an image's blobs together.
 fn labels(image: &Image, index: usize) -> HashMap<String, String> {
     let mut labels = HashMap::new();
     let layers = image.layers.len();
@@ -160,8 +170,8 @@ fn labels(image: &Image, index: usize) -> HashMap<String, String> {
     labels
 }
 
-/// Sends a blob to the nodes that want it, reading it once. Returns an upload for each that is to be committed; none
-/// where a node has got it in the meantime.
+/// Sends a blob to `nodes`, reading it once. Returns the upload of each, to be committed, or nothing for a node that has
+/// received the blob by other means in the meantime.
 async fn transfer(
     nodes: &[&Containerd],
     blob: &Blob,
@@ -198,29 +208,29 @@ async fn transfer(
     Ok(uploads)
 }
 
-/// A kcl that was killed leaves an upload that is locked until containerd sees that its connection has ended.
+/// Begins an upload. That of a killed kcl stays locked until containerd notices that its connection has ended.
 async fn begin(node: &Containerd, blob: &Blob, labels: HashMap<String, String>) -> Result<Option<Upload>> {
     let begun = tokio::time::Instant::now();
     loop {
         match node.write_blob(&blob.descriptor, labels.clone()).await {
-            Err(status) if status.code() == Code::Unavailable && begun.elapsed() < SOON => {
+            Err(status) if status.code() == Code::Unavailable && begun.elapsed() < TIMEOUT => {
                 tracing::debug!("{}: {}", node.node, status.message());
-                tokio::time::sleep(ASKED).await;
+                tokio::time::sleep(INTERVAL).await;
             }
             result => return result.map_err(|status| node.failed("write a layer", &status)),
         }
     }
 }
 
-/// Commits what arrives in a node, unpacks layers, and at last gives the image its names.
+/// Commits the blobs that arrive in a node, unpacks layers, and finally names the image.
 async fn finish(
     node: Containerd,
     image: Arc<Image>,
-    mut arrivals: mpsc::Receiver<Arrived>,
-) -> std::result::Result<(), Trouble> {
+    mut arrivals: mpsc::Receiver<Arrival>,
+) -> std::result::Result<(), Failure> {
     let chains = image.chains();
     let mut complete = false;
-    while let Some(Arrived { upload, blob }) = arrivals.recv().await {
+    while let Some(Arrival { upload, blob }) = arrivals.recv().await {
         let what = image.blobs().nth(blob).expect("it is one of the image's");
         if let Some(upload) = upload {
             let resumed = upload.begun > 0;
@@ -231,21 +241,21 @@ async fn finish(
             let applied = node.unpack(&what.descriptor, parent, &chains[blob]).await;
             let applied = applied.map_err(|status| {
                 node.failed(&format!("unpack {}", what.descriptor.digest), &status)
-                    .hint("see whether there is room in the node with: kcl ssh -- df -h /var/lib/containerd")
+                    .hint("check the free space in the node with: kcl ssh -- df -h /var/lib/containerd")
             })?;
             if applied.is_some_and(|applied| applied != image.diff_ids[blob]) {
-                return Err(Trouble::Damaged(image.diff_ids[blob].clone()));
+                return Err(Failure::Damaged(image.diff_ids[blob].clone()));
             }
         }
         complete = blob > image.layers.len();
     }
-    // Who sends has ended with an error, which is told.
+    // The sender has failed, and its error is reported.
     if !complete {
         return Ok(());
     }
     let failed = |status: Status| node.failed("name the image", &status);
     if let Some(top) = chains.last() {
-        // So the snapshots live as long as the image.
+        // The snapshots live as long as the image.
         let key = format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}");
         node.label_blob(image.id(), &key, top).await.map_err(failed)?;
     }
@@ -253,13 +263,13 @@ async fn finish(
         node.name_image(name, &image.manifest.descriptor).await.map_err(failed)?;
     }
     for name in &image.names {
-        seen(&node, name, image.id()).await?;
+        wait_visible(&node, name, image.id()).await?;
     }
     node.end_lease().await.map_err(failed)?;
     Ok(())
 }
 
-async fn commit(node: &Containerd, upload: Upload, digest: &str, resumed: bool) -> std::result::Result<(), Trouble> {
+async fn commit(node: &Containerd, upload: Upload, digest: &str, resumed: bool) -> std::result::Result<(), Failure> {
     let committed: Answer<()> = upload.commit().await;
     match committed {
         Ok(()) => Ok(()),
@@ -267,25 +277,25 @@ async fn commit(node: &Containerd, upload: Upload, digest: &str, resumed: bool) 
         Err(status) if status.code() == Code::FailedPrecondition => {
             tracing::debug!("{}: {}", node.node, status.message());
             let _ = node.abort(digest).await;
-            Err(if resumed { Trouble::Resumed } else { Trouble::Damaged(digest.to_owned()) })
+            Err(if resumed { Failure::Resumed } else { Failure::Damaged(digest.to_owned()) })
         }
-        Err(status) => Err(Trouble::Other(node.failed("write a layer", &status))),
+        Err(status) => Err(Failure::Other(node.failed("write a layer", &status))),
     }
 }
 
-/// Waits until the kubelet sees the image. The part of containerd that it asks follows the image records, within
-/// milliseconds, and tells nobody when it has.
-pub async fn seen(node: &Containerd, name: &str, id: &str) -> Result<()> {
+/// Waits until the kubelet sees the image. The CRI plugin of containerd follows the image records within milliseconds,
+/// and sends no event when it has.
+pub async fn wait_visible(node: &Containerd, name: &str, id: &str) -> Result<()> {
     let begun = tokio::time::Instant::now();
     loop {
         let found = node.cri_image(name).await.map_err(|status| node.failed("look for the image", &status))?;
         if found.is_some_and(|found| found.id == id) {
             return Ok(());
         }
-        if begun.elapsed() > SOON {
-            let message = format!("node {} has {name}, and its kubelet does not see it", node.node);
-            return Err(Error::new(Family::Cluster, message).hint("see why with: kcl logs containerd"));
+        if begun.elapsed() > TIMEOUT {
+            let message = format!("node {} has {name}, but its kubelet does not see it", node.node);
+            return Err(Error::new(Family::Cluster, message).hint("find the cause with: kcl logs containerd"));
         }
-        tokio::time::sleep(ASKED).await;
+        tokio::time::sleep(INTERVAL).await;
     }
 }

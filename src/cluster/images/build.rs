@@ -16,7 +16,7 @@ use crate::cluster::interrupt::interruptible;
 use crate::error::{Error, Family, Result};
 use crate::images::forward::Forward;
 use crate::images::reference::normalize;
-use crate::images::send::seen;
+use crate::images::send::wait_visible;
 
 /// The addon, and the artifact that has its client.
 const ADDON: &str = "buildkit";
@@ -85,7 +85,7 @@ pub async fn build_image(
                 )
             };
             let (node, image) = found.ok_or_else(missing)?;
-            seen(&node, name, image.id()).await?;
+            wait_visible(&node, name, image.id()).await?;
             if index == 0 {
                 built = Some(image);
             }

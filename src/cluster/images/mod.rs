@@ -25,7 +25,7 @@ use crate::images::image::Image;
 use crate::images::list::{ImageRow, union};
 use crate::images::meter::{Meter, size};
 use crate::images::reference::{familiar, is_digest, normalize};
-use crate::images::send::{Sent, seen, send};
+use crate::images::send::{Sent, send, wait_visible};
 use crate::images::source;
 
 /// An image that was brought into nodes.
@@ -162,7 +162,7 @@ pub async fn tag_image(app: &App, cluster: &str, source: &str, target: &str, nod
         let Some(descriptor) = node.image(&from).await.map_err(failed)? else { return Ok::<_, Error>(false) };
         let id = node.cri_image(&from).await.map_err(failed)?.unwrap_or_default().id;
         node.name_image(&to, &descriptor).await.map_err(failed)?;
-        seen(node, &to, &id).await?;
+        wait_visible(node, &to, &id).await?;
         Ok(true)
     };
     let tagged = try_join_all(nodes.iter().map(tag)).await?.into_iter().filter(|tagged| *tagged).count();

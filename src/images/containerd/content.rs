@@ -7,22 +7,26 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
-use super::messages::{
-    ContentInfo, Digest, Empty, FieldMask, InfoResponse, ReadContentRequest, ReadContentResponse, Reference,
-    UpdateContentRequest, WriteAction, WriteContentRequest, WriteContentResponse,
+use super::api::containerd::services::content::v1::content_client::ContentClient;
+use super::api::containerd::services::content::v1::{
+    AbortRequest, Info, InfoRequest, ReadContentRequest, UpdateRequest, WriteAction, WriteContentRequest,
+    WriteContentResponse,
 };
-use super::{Answer, Containerd, Descriptor};
+use super::api::google::protobuf::FieldMask;
+use super::{Answer, Containerd, Descriptor, LARGEST, Scoped};
 
-/// How many pieces may wait to be sent to one node.
+/// The number of pieces that may wait to be sent to one node.
 const AHEAD: usize = 4;
 
 impl Containerd {
-    /// The size of a blob in bytes, where the node has it.
+    fn content(&self) -> ContentClient<Scoped> {
+        ContentClient::new(self.scoped()).max_decoding_message_size(LARGEST)
+    }
+
+    /// Returns the size of a blob in bytes if the node has it.
     pub async fn blob_size(&self, digest: &str) -> Answer<Option<u64>> {
-        let answer: Answer<InfoResponse> =
-            self.call("/containerd.services.content.v1.Content/Info", Digest { digest: digest.to_owned() }).await;
-        match answer {
-            Ok(answer) => Ok(answer.info.map(|info| info.size.unsigned_abs())),
+        match self.content().info(InfoRequest { digest: digest.to_owned() }).await {
+            Ok(answer) => Ok(answer.into_inner().info.map(|info| info.size.unsigned_abs())),
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status),
         }
@@ -31,15 +35,14 @@ impl Containerd {
     /// Sets a label of a blob.
     pub async fn label_blob(&self, digest: &str, key: &str, value: &str) -> Answer<()> {
         let labels = HashMap::from([(key.to_owned(), value.to_owned())]);
-        let request = UpdateContentRequest {
-            info: Some(ContentInfo { digest: digest.to_owned(), size: 0, labels }),
+        let request = UpdateRequest {
+            info: Some(Info { digest: digest.to_owned(), labels, ..Info::default() }),
             update_mask: Some(FieldMask { paths: vec![format!("labels.{key}")] }),
         };
-        let _: InfoResponse = self.call("/containerd.services.content.v1.Content/Update", request).await?;
-        Ok(())
+        self.content().update(request).await.map(drop)
     }
 
-    /// The bytes of a blob from `offset` on.
+    /// Reads a blob from `offset` on.
     pub async fn read_blob(
         &self,
         digest: &str,
@@ -47,12 +50,10 @@ impl Containerd {
     ) -> Answer<impl Stream<Item = Answer<Bytes>> + Send + use<>> {
         let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         let request = ReadContentRequest { digest: digest.to_owned(), offset, size: 0 };
-        let answers: Streaming<ReadContentResponse> =
-            self.stream("/containerd.services.content.v1.Content/Read", stream::iter([request])).await?;
-        Ok(answers.map_ok(|answer| answer.data))
+        Ok(self.content().read(request).await?.into_inner().map_ok(|answer| answer.data))
     }
 
-    /// A small blob as a whole.
+    /// Reads a small blob as a whole.
     pub async fn whole_blob(&self, digest: &str) -> Answer<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut pieces = Box::pin(self.read_blob(digest, 0).await?);
@@ -62,40 +63,35 @@ impl Containerd {
         Ok(bytes)
     }
 
-    /// Begins to write a blob, or goes on where a connection was cut off before. None where the node has it.
+    /// Starts to write a blob, or resumes after a lost connection. Returns nothing if the node has the blob.
     pub async fn write_blob(&self, blob: &Descriptor, labels: HashMap<String, String>) -> Answer<Option<Upload>> {
         let (sender, receiver) = mpsc::channel(AHEAD);
-        let reference = format!("kcl-{}", blob.digest);
-        let question = WriteContentRequest {
+        let request = WriteContentRequest {
             action: WriteAction::Stat.into(),
-            reference: reference.clone(),
+            r#ref: format!("kcl-{}", blob.digest),
             total: blob.size,
             expected: blob.digest.clone(),
             ..WriteContentRequest::default()
         };
-        let _ = sender.send(question.clone()).await;
-        let questions = stream::unfold(receiver, async |mut receiver: mpsc::Receiver<_>| {
-            receiver.recv().await.map(|question| (question, receiver))
+        let _ = sender.send(request.clone()).await;
+        let requests = stream::unfold(receiver, async |mut receiver: mpsc::Receiver<_>| {
+            receiver.recv().await.map(|request| (request, receiver))
         });
-        let answers: Answer<Streaming<WriteContentResponse>> =
-            self.stream("/containerd.services.content.v1.Content/Write", questions).await;
-        let mut answers = match answers {
-            Ok(answers) => answers,
+        let mut answers = match self.content().write(requests).await {
+            Ok(answers) => answers.into_inner(),
             Err(status) => return absent(status),
         };
         let offset = match answers.message().await {
             Ok(Some(answer)) => answer.offset.unsigned_abs(),
-            Ok(None) => return Err(Status::unavailable("it ended the connection")),
+            Ok(None) => return Err(Status::unavailable("containerd closed the connection")),
             Err(status) => return absent(status),
         };
-        Ok(Some(Upload { begun: offset, offset, question, labels, sender, answers }))
+        Ok(Some(Upload { begun: offset, offset, request, labels, sender, answers }))
     }
 
-    /// Forgets what was written of a blob.
+    /// Discards a partly written blob.
     pub async fn abort(&self, digest: &str) -> Answer<()> {
-        let reference = Reference { reference: format!("kcl-{digest}") };
-        let _: Empty = self.call("/containerd.services.content.v1.Content/Abort", reference).await?;
-        Ok(())
+        self.content().abort(AbortRequest { r#ref: format!("kcl-{digest}") }).await.map(drop)
     }
 }
 
@@ -105,11 +101,11 @@ fn absent(status: Status) -> Answer<Option<Upload>> {
 
 /// A blob that is being written.
 pub struct Upload {
-    /// Where it was gone on with, in bytes.
+    /// The offset in bytes at which it was resumed.
     pub begun: u64,
-    /// What it takes next, in bytes.
+    /// The offset in bytes of the next piece.
     pub offset: u64,
-    question: WriteContentRequest,
+    request: WriteContentRequest,
     labels: HashMap<String, String>,
     sender: mpsc::Sender<WriteContentRequest>,
     answers: Streaming<WriteContentResponse>,
@@ -124,13 +120,13 @@ impl Upload {
         // Each message is answered; the answers only have to be read.
         while let Some(answer) = futures::FutureExt::now_or_never(self.answers.message()) {
             if answer?.is_none() {
-                return Err(Status::unavailable("it ended the connection"));
+                return Err(Status::unavailable("containerd closed the connection"));
             }
         }
         Ok(())
     }
 
-    /// Ends it: its digest is checked, and it is there.
+    /// Completes the blob; containerd checks its digest.
     pub async fn commit(mut self) -> Answer<()> {
         let labels = std::mem::take(&mut self.labels);
         self.send(WriteAction::Commit, Bytes::new(), labels).await?;
@@ -139,19 +135,19 @@ impl Upload {
                 return Ok(());
             }
         }
-        Err(Status::unavailable("it ended the connection"))
+        Err(Status::unavailable("containerd closed the connection"))
     }
 
     async fn send(&mut self, action: WriteAction, data: Bytes, labels: HashMap<String, String>) -> Answer<()> {
         let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
-        let question = WriteContentRequest { action: action.into(), offset, data, labels, ..self.question.clone() };
-        if self.sender.send(question).await.is_ok() {
+        let request = WriteContentRequest { action: action.into(), offset, data, labels, ..self.request.clone() };
+        if self.sender.send(request).await.is_ok() {
             return Ok(());
         }
-        // It takes no more: why is its last answer.
+        // The stream is closed; its last answer says why.
         loop {
             if self.answers.message().await?.is_none() {
-                return Err(Status::unavailable("it ended the connection"));
+                return Err(Status::unavailable("containerd closed the connection"));
             }
         }
     }

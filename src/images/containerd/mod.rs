@@ -1,45 +1,45 @@
-//! A node's containerd, by its own API, in the namespace of Kubernetes: gRPC over the machine's exec, so it works the
-//! same with every driver and nothing listens on a network.
+//! A client of a node's containerd, in the namespace of Kubernetes: gRPC over the machine's exec, so it is the same for
+//! every driver and nothing listens on a network.
 
+mod api;
 pub mod content;
-mod messages;
 pub mod records;
 pub mod snapshots;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
 use kcl_driver_api::{Exec, Machine, Stdin, Stdout};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
-use tonic::client::Grpc;
 use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
-use tonic_prost::ProstCodec;
+use tonic::{Request, Status};
 
-pub use messages::{CriAuth, CriImage, Descriptor};
+pub use api::containerd::types::Descriptor;
+pub use api::runtime::v1::{AuthConfig as CriAuth, Image as CriImage};
 
 use crate::error::{Error, Family, Result};
 
-/// Where containerd answers in every node.
+/// The path of containerd's socket in every node.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
 
-/// Kubernetes' images are in it.
+/// The namespace of Kubernetes' images.
 const NAMESPACE: &str = "k8s.io";
 
-/// How much is sent or read at once, in bytes: above HTTP/2's frames, below what containerd takes as a message.
+/// The number of bytes that are sent or read at once: above HTTP/2's frames, below containerd's limit for a message.
 pub const PIECE: usize = 1 << 20;
 
-/// How much may be under way before who reads has to say that he has read it, in bytes.
+/// The number of bytes that may be in flight before the receiver has to acknowledge them.
 const WINDOW: u32 = 8 << 20;
 
-/// The largest answer that is taken, in bytes.
+/// The maximum size of an answer in bytes.
 const LARGEST: usize = 32 << 20;
 
-/// A result of containerd's.
+/// A result of a call of containerd.
 pub type Answer<T> = std::result::Result<T, Status>;
 
 /// A connection to the containerd of a node.
@@ -48,13 +48,40 @@ pub struct Containerd {
     /// The node's name.
     pub node: String,
     channel: Channel,
-    lease: Option<String>,
+    scope: Scope,
     /// Ends the connection's command with the last clone.
     _end: Arc<oneshot::Sender<()>>,
 }
 
+/// Adds the namespace and the lease to each request.
+#[derive(Clone, Default)]
+struct Scope {
+    lease: Option<String>,
+}
+
+/// The channel of a client whose requests have a scope.
+type Scoped = InterceptedService<Channel, Scope>;
+
+impl Interceptor for Scope {
+    fn call(&mut self, mut request: Request<()>) -> Answer<Request<()>> {
+        let metadata = request.metadata_mut();
+        metadata.insert("containerd-namespace", AsciiMetadataValue::from_static(NAMESPACE));
+        if let Some(lease) = self.lease.as_deref().and_then(|lease| lease.parse().ok()) {
+            metadata.insert("containerd-lease", lease);
+        }
+        Ok(request)
+    }
+}
+
+impl Descriptor {
+    /// Returns the descriptor of a blob without annotations.
+    pub fn new(media_type: impl Into<String>, digest: impl Into<String>, size: i64) -> Self {
+        Descriptor { media_type: media_type.into(), digest: digest.into(), size, ..Descriptor::default() }
+    }
+}
+
 impl Containerd {
-    /// Connects to the containerd of a node that runs.
+    /// Connects to the containerd of a running node.
     pub async fn connect(machine: Arc<dyn Machine>) -> Result<Self> {
         let node = machine.name().to_owned();
         let (stream, end) = dial(machine, SOCKET)?;
@@ -68,68 +95,29 @@ impl Containerd {
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW);
         let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
-            Error::new(Family::Cluster, format!("containerd of node {node} cannot be reached: {error}"))
-                .hint("see how the node is with: kcl status")
+            Error::new(Family::Cluster, format!("containerd of node {node} is unreachable: {error}"))
+                .hint("check the node with: kcl status")
                 .source(error)
         })?;
-        Ok(Containerd { node, channel, lease: None, _end: Arc::new(end) })
+        Ok(Containerd { node, channel, scope: Scope::default(), _end: Arc::new(end) })
     }
 
-    /// A method that is asked once and answers once.
-    async fn call<Q, A>(&self, method: &'static str, question: Q) -> Answer<A>
-    where
-        Q: prost::Message + Send + Sync + 'static,
-        A: prost::Message + Default + Send + Sync + 'static,
-    {
-        let mut grpc = self.ready().await?;
-        let path = PathAndQuery::from_static(method);
-        grpc.unary(self.about(question), path, ProstCodec::<Q, A>::default()).await.map(tonic::Response::into_inner)
+    fn scoped(&self) -> Scoped {
+        InterceptedService::new(self.channel.clone(), self.scope.clone())
     }
 
-    /// A method that is asked by a stream of messages, and answers by one.
-    async fn stream<Q, A>(
-        &self,
-        method: &'static str,
-        questions: impl futures::Stream<Item = Q> + Send + 'static,
-    ) -> Answer<Streaming<A>>
-    where
-        Q: prost::Message + Send + Sync + 'static,
-        A: prost::Message + Default + Send + Sync + 'static,
-    {
-        let mut grpc = self.ready().await?;
-        let path = PathAndQuery::from_static(method);
-        let codec = ProstCodec::<Q, A>::default();
-        grpc.streaming(self.about(questions), path, codec).await.map(tonic::Response::into_inner)
-    }
-
-    async fn ready(&self) -> Answer<Grpc<Channel>> {
-        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST);
-        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(grpc)
-    }
-
-    fn about<Q>(&self, question: Q) -> Request<Q> {
-        let mut request = Request::new(question);
-        let metadata = request.metadata_mut();
-        metadata.insert("containerd-namespace", AsciiMetadataValue::from_static(NAMESPACE));
-        if let Some(lease) = self.lease.as_deref().and_then(|lease| lease.parse().ok()) {
-            metadata.insert("containerd-lease", lease);
-        }
-        request
-    }
-
-    /// An error of containerd's as kcl's.
-    pub fn failed(&self, what: &str, status: &Status) -> Error {
-        let message = format!("could not {what} on node {}: {}", self.node, status.message());
+    /// Returns kcl's error for one of containerd's.
+    pub fn failed(&self, action: &str, status: &Status) -> Error {
+        let message = format!("could not {action} on node {}: {}", self.node, status.message());
         Error::new(Family::Cluster, message)
     }
 }
 
-/// Connects to a Unix socket in a node, by a command that joins its own streams with it. Returns our end, and what ends
-/// the command when it is dropped.
+/// Connects to a Unix socket in a node by a command that joins its own streams with it. Returns this end, and a sender
+/// that ends the command when it is dropped.
 pub fn dial(machine: Arc<dyn Machine>, socket: &str) -> Result<(UnixStream, oneshot::Sender<()>)> {
     let failed = |error: std::io::Error| {
-        Error::new(Family::Host, format!("no connection to node {} can be made: {error}", machine.name())).source(error)
+        Error::new(Family::Host, format!("cannot connect to node {}: {error}", machine.name())).source(error)
     };
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
     ours.set_nonblocking(true).map_err(failed)?;

@@ -5,104 +5,108 @@ use std::collections::HashMap;
 use jiff::{Timestamp, ToSpan};
 use tonic::Code;
 
-use super::messages::{
-    AddResourceRequest, CreateLeaseRequest, CriImageStatus, CriImages, CriPullRequest, CriPullResponse, Empty,
-    ImageName, ImageRecord, ImageSpec, ImageSpecRequest, LeaseId, OneImage, Resource,
+use super::api::containerd::services::images::v1::images_client::ImagesClient;
+use super::api::containerd::services::images::v1::{
+    CreateImageRequest, DeleteImageRequest, GetImageRequest, Image, UpdateImageRequest,
 };
-use super::{Answer, Containerd, CriAuth, CriImage, Descriptor};
+use super::api::containerd::services::leases::v1::leases_client::LeasesClient;
+use super::api::containerd::services::leases::v1::{AddResourceRequest, CreateRequest, DeleteRequest, Resource};
+use super::api::runtime::v1::image_service_client::ImageServiceClient;
+use super::api::runtime::v1::{ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest, RemoveImageRequest};
+use super::{Answer, Containerd, CriAuth, CriImage, Descriptor, LARGEST, Scope, Scoped};
 
-/// How long what a cut transfer has left is kept.
+/// The hours after which the blobs of an interrupted transfer may be removed.
 const KEPT: i64 = 24;
 
 impl Containerd {
-    /// With a lease: what is written or named from now on is not collected as long as it holds.
+    fn leases(&self) -> LeasesClient<Scoped> {
+        LeasesClient::new(self.scoped())
+    }
+
+    fn records(&self) -> ImagesClient<Scoped> {
+        ImagesClient::new(self.scoped())
+    }
+
+    fn cri(&self) -> ImageServiceClient<Scoped> {
+        ImageServiceClient::new(self.scoped()).max_decoding_message_size(LARGEST)
+    }
+
+    /// Creates a lease. Blobs that are written and names that are set through the returned connection are not
+    /// garbage-collected while it lasts.
     pub async fn with_lease(&self, id: &str) -> Answer<Self> {
         let until = Timestamp::now().checked_add(KEPT.hours()).unwrap_or(Timestamp::MAX);
         let labels = HashMap::from([("containerd.io/gc.expire".to_owned(), until.strftime("%FT%TZ").to_string())]);
-        let request = CreateLeaseRequest { id: id.to_owned(), labels };
-        let _: Empty = self.call("/containerd.services.leases.v1.Leases/Create", request).await?;
-        Ok(Containerd { lease: Some(id.to_owned()), ..self.clone() })
+        self.leases().create(CreateRequest { id: id.to_owned(), labels }).await?;
+        Ok(Containerd { scope: Scope { lease: Some(id.to_owned()) }, ..self.clone() })
     }
 
-    /// Has the lease hold a blob that is there. Returns whether it still is.
+    /// Adds an existing blob to the lease. Returns false if the blob has been removed.
     pub async fn hold_blob(&self, digest: &str) -> Answer<bool> {
-        let Some(id) = self.lease.clone() else { return Ok(true) };
-        let resource = Resource { id: digest.to_owned(), kind: "content".to_owned() };
-        let request = AddResourceRequest { id, resource: Some(resource) };
-        let _: Empty = self.call("/containerd.services.leases.v1.Leases/AddResource", request).await?;
-        // Collected in between?
+        let Some(id) = self.scope.lease.clone() else { return Ok(true) };
+        let resource = Resource { id: digest.to_owned(), r#type: "content".to_owned() };
+        self.leases().add_resource(AddResourceRequest { id, resource: Some(resource) }).await?;
+        // It may have been collected in between.
         Ok(self.blob_size(digest).await?.is_some())
     }
 
     /// Ends the lease.
     pub async fn end_lease(&self) -> Answer<()> {
-        let Some(id) = self.lease.clone() else { return Ok(()) };
-        let _: Empty = self.call("/containerd.services.leases.v1.Leases/Delete", LeaseId { id }).await?;
-        Ok(())
+        let Some(id) = self.scope.lease.clone() else { return Ok(()) };
+        self.leases().delete(DeleteRequest { id, sync: false }).await.map(drop)
     }
 
-    /// What a name stands for, where there is such an image.
+    /// Returns the target of an image's name, if there is such an image.
     pub async fn image(&self, name: &str) -> Answer<Option<Descriptor>> {
-        let request = ImageName { name: name.to_owned(), sync: false };
-        let answer: Answer<OneImage> = self.call("/containerd.services.images.v1.Images/Get", request).await;
-        match answer {
-            Ok(answer) => Ok(answer.image.and_then(|image| image.target)),
+        match self.records().get(GetImageRequest { name: name.to_owned() }).await {
+            Ok(answer) => Ok(answer.into_inner().image.and_then(|image| image.target)),
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status),
         }
     }
 
-    /// Gives an image a name, which another one may have had.
+    /// Names an image; the name is moved if another image has it.
     pub async fn name_image(&self, name: &str, target: &Descriptor) -> Answer<()> {
-        let image = ImageRecord { name: name.to_owned(), labels: HashMap::new(), target: Some(target.clone()) };
-        let request = OneImage { image: Some(image) };
-        let created: Answer<OneImage> =
-            self.call("/containerd.services.images.v1.Images/Create", request.clone()).await;
-        match created {
+        let image = Some(Image { name: name.to_owned(), target: Some(target.clone()), ..Image::default() });
+        match self.records().create(CreateImageRequest { image: image.clone(), source_date_epoch: None }).await {
             Err(status) if status.code() == Code::AlreadyExists => {
-                let _: OneImage = self.call("/containerd.services.images.v1.Images/Update", request).await?;
-                Ok(())
+                self.records().update(UpdateImageRequest { image, ..UpdateImageRequest::default() }).await.map(drop)
             }
-            answer => answer.map(|_| ()),
+            answer => answer.map(drop),
         }
     }
 
-    /// Takes a name away; what nothing else uses is removed. One that is not there is none to take away.
+    /// Removes a name, and everything that nothing else uses; succeeds if there is no such name.
     pub async fn forget_image(&self, name: &str) -> Answer<()> {
-        let request = ImageName { name: name.to_owned(), sync: true };
-        match self.call::<_, Empty>("/containerd.services.images.v1.Images/Delete", request).await {
+        let request = DeleteImageRequest { name: name.to_owned(), sync: true, target: None };
+        match self.records().delete(request).await {
             Err(status) if status.code() != Code::NotFound => Err(status),
             _ => Ok(()),
         }
     }
 
-    /// The images that the kubelet sees.
+    /// Lists the images that the kubelet sees.
     pub async fn images(&self) -> Answer<Vec<CriImage>> {
-        let answer: CriImages = self.call("/runtime.v1.ImageService/ListImages", Empty {}).await?;
-        Ok(answer.images)
+        Ok(self.cri().list_images(ListImagesRequest::default()).await?.into_inner().images)
     }
 
-    /// The image that the kubelet sees by a name, a digest or an id.
+    /// Returns the image that the kubelet finds by a name, a digest or an id.
     pub async fn cri_image(&self, name: &str) -> Answer<Option<CriImage>> {
-        let answer: CriImageStatus = self.call("/runtime.v1.ImageService/ImageStatus", spec(name)).await?;
-        Ok(answer.image)
+        let request = ImageStatusRequest { image: spec(name), verbose: false };
+        Ok(self.cri().image_status(request).await?.into_inner().image)
     }
 
     /// Removes an image with all its names.
     pub async fn remove_image(&self, name: &str) -> Answer<()> {
-        let _: Empty = self.call("/runtime.v1.ImageService/RemoveImage", spec(name)).await?;
-        Ok(())
+        self.cri().remove_image(RemoveImageRequest { image: spec(name) }).await.map(drop)
     }
 
-    /// Pulls as the kubelet does: by the node's configuration of registries.
+    /// Pulls an image as the kubelet does, by the node's configuration of registries. Returns its id.
     pub async fn pull(&self, name: &str, auth: Option<CriAuth>) -> Answer<String> {
-        let image = Some(ImageSpec { image: name.to_owned() });
-        let answer: CriPullResponse =
-            self.call("/runtime.v1.ImageService/PullImage", CriPullRequest { image, auth }).await?;
-        Ok(answer.image_ref)
+        let request = PullImageRequest { image: spec(name), auth };
+        Ok(self.cri().pull_image(request).await?.into_inner().image_ref)
     }
 }
 
-fn spec(name: &str) -> ImageSpecRequest {
-    ImageSpecRequest { image: Some(ImageSpec { image: name.to_owned() }) }
+fn spec(name: &str) -> Option<ImageSpec> {
+    Some(ImageSpec { image: name.to_owned(), ..ImageSpec::default() })
 }

@@ -80,7 +80,7 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
 pub fn assemble(names: Vec<String>, config: bytes::Bytes, layers: Vec<Blob>) -> Result<Image> {
     let config = Blob::of_bytes(CONFIG, config);
     let described = |blob: &Blob| {
-        let Descriptor { media_type, digest, size } = &blob.descriptor;
+        let Descriptor { media_type, digest, size, .. } = &blob.descriptor;
         json!({ "mediaType": media_type, "size": size, "digest": digest })
     };
     let manifest = json!({
@@ -94,7 +94,7 @@ pub fn assemble(names: Vec<String>, config: bytes::Bytes, layers: Vec<Blob>) -> 
 
 /// A layer that is not compressed has the digest that the config tells of: it need not be read to know it.
 pub fn plain_layer(data: Data, size: u64, diff_id: &str) -> Blob {
-    let descriptor = Descriptor { media_type: LAYER.to_owned(), digest: diff_id.to_owned(), size: size as i64 };
+    let descriptor = Descriptor::new(LAYER, diff_id, size as i64);
     Blob { descriptor, data }
 }
 
@@ -107,8 +107,7 @@ fn layer(files: &Files, path: &str, diff_id: Option<&String>) -> Result<Blob> {
             files.blob(path, blob.descriptor)
         }
         Some(how) => {
-            let descriptor =
-                Descriptor { media_type: format!("{LAYER}.{how}"), digest: String::new(), size: size as i64 };
+            let descriptor = Descriptor::new(format!("{LAYER}.{how}"), String::new(), size as i64);
             let mut blob = files.blob(path, descriptor)?;
             blob.descriptor.digest = blob.digest_here().map_err(|error| {
                 Error::new(Family::Artifact, format!("{path} in {} cannot be read: {error}", files.name))

@@ -2,17 +2,20 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use kcl_driver_docker::Library;
 use tokio::sync::mpsc;
 
+use super::docker;
 use super::files::Files;
-use super::split;
+use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
-use crate::images::image::Image;
+use crate::images::image::{Data, Image};
 use crate::images::reference::normalize;
+use crate::images::split::SplitLayer;
 
 /// The image of a name in the engine.
 pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Vec<Image>> {
@@ -41,7 +44,7 @@ pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Ve
     };
     let names = vec![name.unwrap_or(asked)];
     if let Some(root) = &found.root
-        && let Some(image) = split::image(root, &found.id, names.clone())
+        && let Some(image) = stored(root, &found.id, names.clone())
     {
         return Ok(vec![image]);
     }
@@ -59,6 +62,26 @@ pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Ve
     let mut images = super::images(files, names.first().cloned())?;
     images.truncate(1);
     Ok(images)
+}
+
+/// Returns the image with this id (`sha256:…`) from the engine's data in `root`, or nothing if it uses another storage
+/// driver or this user cannot read it.
+fn stored(root: &Path, id: &str, names: Vec<String>) -> Option<Image> {
+    let store = root.join("image/overlay2");
+    let config = std::fs::read(store.join("imagedb/content").join(id.replacen(':', "/", 1))).ok()?;
+    let read = oci_spec::image::ImageConfiguration::from_reader(&config[..]).ok()?;
+    let mut chain = String::new();
+    let mut layers = Vec::new();
+    for diff in read.rootfs().diff_ids() {
+        chain = match chain.as_str() {
+            "" => diff.clone(),
+            below => format!("sha256:{}", digest::of_bytes(format!("{below} {diff}").as_bytes())),
+        };
+        let layer = SplitLayer::open_in(root, &store.join("layerdb").join(chain.replacen(':', "/", 1))).ok()?;
+        let size = layer.size();
+        layers.push(docker::plain_layer(Data::Split(Arc::new(layer)), size, diff));
+    }
+    docker::assemble(names, config.into(), layers).ok()
 }
 
 /// Reads what another task receives.

@@ -6,7 +6,6 @@ mod files;
 pub mod node;
 mod oci;
 pub mod rootfs;
-pub mod split;
 
 use std::path::Path;
 

@@ -175,7 +175,7 @@ fn checked(files: &Files, named: &str) -> Result<bytes::Bytes> {
 }
 
 fn described(given: &Described) -> Descriptor {
-    Descriptor { media_type: given.media_type.clone(), digest: given.digest.clone(), size: given.size }
+    Descriptor::new(&given.media_type, &given.digest, given.size)
 }
 
 /// Where a blob is in a layout.

@@ -1,7 +1,7 @@
-//! Layers of a Docker engine of this host, from where it keeps them (its storage driver overlay2): the files of a layer,
-//! and what else was in its archive (github.com/vbatts/tar-split). So a layer is read by itself, where the engine's API
-//! only gives whole images, and writes them to a disk first. What is read has the digest that the engine told, or it is
-//! not taken.
+//! Layers of this host's Docker engine, read from its own storage (storage driver overlay2): the files of a layer, and the
+//! rest of its archive (github.com/vbatts/tar-split). So a layer is read by itself, while the engine's API only exports
+//! whole images, and writes them to a disk first. A layer whose bytes do not have the digest that the engine reported is
+//! rejected.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -13,13 +13,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use super::docker;
-use crate::artifacts::digest;
-use crate::images::image::{Data, Image};
-
-/// A layer's archive in pieces.
+/// The archive of a layer in pieces.
 pub struct SplitLayer {
-    /// Where its files are.
+    /// The directory of its files.
     files: PathBuf,
     pieces: Vec<Piece>,
     size: u64,
@@ -40,7 +36,7 @@ impl Piece {
     }
 }
 
-/// A line of the archive's description. Type 1 is a file, type 2 bytes.
+/// A line of the archive's description: type 1 is a file, type 2 bytes.
 #[derive(Deserialize)]
 struct Line {
     r#type: u8,
@@ -54,28 +50,9 @@ struct Line {
     payload: Option<String>,
 }
 
-/// The image with this id (`sha256:…`) of an engine that keeps everything in `root`. None where it is kept in another way,
-/// or cannot be read by this user.
-pub fn image(root: &Path, id: &str, names: Vec<String>) -> Option<Image> {
-    let store = root.join("image/overlay2");
-    let config = fs::read(store.join("imagedb/content").join(id.replacen(':', "/", 1))).ok()?;
-    let read = oci_spec::image::ImageConfiguration::from_reader(&config[..]).ok()?;
-    let mut chain = String::new();
-    let mut layers = Vec::new();
-    for diff in read.rootfs().diff_ids() {
-        chain = match chain.as_str() {
-            "" => diff.clone(),
-            below => format!("sha256:{}", digest::of_bytes(format!("{below} {diff}").as_bytes())),
-        };
-        let layer = SplitLayer::open_in(root, &store.join("layerdb").join(chain.replacen(':', "/", 1))).ok()?;
-        let size = layer.size;
-        layers.push(docker::plain_layer(Data::Split(Arc::new(layer)), size, diff));
-    }
-    docker::assemble(names, config.into(), layers).ok()
-}
-
 impl SplitLayer {
-    fn open_in(root: &Path, described: &Path) -> io::Result<Self> {
+    /// Reads the description of a layer in `described`; its files are below `root`.
+    pub fn open_in(root: &Path, described: &Path) -> io::Result<Self> {
         let id = fs::read_to_string(described.join("cache-id"))?;
         let files = root.join("overlay2").join(id.trim()).join("diff");
         files.metadata()?;
@@ -104,7 +81,12 @@ impl SplitLayer {
         Ok(SplitLayer { files, pieces, size })
     }
 
-    /// Reads the archive from a byte on.
+    /// Returns the size of the layer's archive in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads the layer's archive from `offset` on.
     pub fn open(self: Arc<Self>, offset: u64) -> io::Result<Reader> {
         let mut reader = Reader { layer: self, next: 0, current: Box::new(io::empty()) };
         let mut skip = offset;
@@ -122,7 +104,7 @@ impl SplitLayer {
     }
 }
 
-/// An archive that is put together while it is read.
+/// An archive that is assembled while it is read.
 pub struct Reader {
     layer: Arc<SplitLayer>,
     next: usize,
@@ -130,7 +112,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Goes to the next piece, without its first bytes. Returns whether there is one.
+    /// Advances to the next piece without its first `skip` bytes. Returns false at the end.
     fn advance(&mut self, skip: u64) -> io::Result<bool> {
         let Some(piece) = self.layer.pieces.get(self.next) else { return Ok(false) };
         self.current = match piece {
