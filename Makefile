@@ -11,7 +11,7 @@ test_kcl := $(target)/debug/kcl
 test_host := $(abspath $(target))/test-ssh-host
 test_podman := $(abspath $(target))/test-podman
 
-.PHONY: start build install deps test-deps test test-hosts test-quick bench lint clean
+.PHONY: start build install deps test-deps test test-hosts test-quick bench lint containerd-api clean
 
 ## A cluster of three nodes, all set-up included.
 start: build
@@ -79,6 +79,10 @@ bench: deps
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace $(with_libvirt) --all-targets -- -D warnings
+
+## The clients of containerd's API, generated from the definitions of its version; CI checks that nothing changes.
+containerd-api:
+	$(CARGO) run --quiet --locked --target-dir $(abspath $(target))/containerd-api --manifest-path images/api/Cargo.toml
 
 clean:
 	$(CARGO) clean
