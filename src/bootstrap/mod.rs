@@ -114,12 +114,10 @@ pub fn access(state: &ClusterState, pki: &Pki) -> Result<Access> {
     Ok(Access { server: format!("https://{}", state.endpoint()?), credentials })
 }
 
-/// inotify instances that nodes of these roles open, counted on running clusters, with room for a dozen pods each.
-pub fn inotify_instances(roles: impl Iterator<Item = Role>) -> u64 {
-    roles
-        .map(|role| match role {
-            Role::ControlPlane => 36,
-            Role::Worker => 16,
-        })
-        .sum()
+/// Returns the inotify instances that a node of this role opens, counted on running clusters, with room for a dozen pods.
+pub fn inotify_instances(role: Role) -> u64 {
+    match role {
+        Role::ControlPlane => 36,
+        Role::Worker => 16,
+    }
 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use kcl_driver_local::checks::mib;
+
 use super::output::{self, Output};
 use crate::app::App;
 use crate::artifacts::manage::Clean;
@@ -184,8 +186,4 @@ fn clean(app: &App, what: Clean, output: Output) -> Result<()> {
             Ok(())
         }
     }
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
 }

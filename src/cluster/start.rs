@@ -183,7 +183,7 @@ async fn preflight(app: &App, driver: &dyn Driver, plan: &Plan, spec: &ClusterSp
     let request = PreflightRequest {
         cluster: plan.cluster.clone(),
         machines: starting.clone().map(|node| node.name.clone()).collect(),
-        inotify_instances: bootstrap::inotify_instances(starting.map(|node| node.role)),
+        inotify_instances: starting.map(|node| (node.name.clone(), bootstrap::inotify_instances(node.role))).collect(),
         // One that was found free is no demand: another is found where it is taken by now.
         subnet: (!plan.new || spec.subnet.is_some()).then_some(plan.subnet),
         ranges: [("--pod-cidr", spec.pod_cidr), ("--service-cidr", spec.service_cidr)].map(range).to_vec(),

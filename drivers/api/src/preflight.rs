@@ -1,7 +1,11 @@
 //! What is looked at before anything is changed.
 
+use std::collections::BTreeMap;
+
 use ipnet::Ipv4Net;
 use serde::Serialize;
+
+use crate::Error;
 
 /// What is about to be made.
 #[derive(Clone, Debug, Default)]
@@ -10,9 +14,9 @@ pub struct PreflightRequest {
     pub cluster: String,
     /// The machines that will be made or powered on, by name.
     pub machines: Vec<String>,
-    /// inotify instances that their processes will open in all (`man 7 inotify`, max_user_instances): a driver whose
-    /// machines share the host's kernel looks whether there are as many left.
-    pub inotify_instances: u64,
+    /// The inotify instances that the processes of each machine will open (inotify(7), max_user_instances). A driver
+    /// whose machines share a host's kernel checks that as many are left.
+    pub inotify_instances: BTreeMap<String, u64>,
     /// The subnet, where one was asked for or is kept.
     pub subnet: Option<Ipv4Net>,
     /// The networks that only the cluster uses. A driver whose machines share the network of a host looks for them there.
@@ -21,6 +25,13 @@ pub struct PreflightRequest {
     pub cpus: Option<u32>,
     /// Bytes of memory for each machine.
     pub memory: Option<u64>,
+}
+
+impl PreflightRequest {
+    /// Returns the inotify instances that all machines of this request will open.
+    pub fn inotify_instances(&self) -> u64 {
+        self.machines.iter().filter_map(|machine| self.inotify_instances.get(machine)).sum()
+    }
 }
 
 /// A network that only a cluster uses.
@@ -53,6 +64,29 @@ pub struct Finding {
     pub message: String,
     /// The command that mends it, where there is one.
     pub fix: Option<String>,
+}
+
+impl Finding {
+    /// Creates a finding that stops the start.
+    pub fn error(id: &'static str, message: impl Into<String>) -> Self {
+        Finding { severity: Severity::Error, id, message: message.into(), fix: None }
+    }
+
+    /// Creates a finding that does not stop the start.
+    pub fn warning(id: &'static str, message: impl Into<String>) -> Self {
+        Finding { severity: Severity::Warning, ..Finding::error(id, message) }
+    }
+
+    /// Adds the command that fixes it.
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    /// Creates a finding that stops the start out of an error.
+    pub fn from_error(id: &'static str, error: Error) -> Self {
+        Finding { fix: error.hint, ..Finding::error(id, error.message) }
+    }
 }
 
 /// Whether a driver works here.

@@ -1,9 +1,10 @@
-//! Judging the engine: everything that stands in the way, all at once, each with the command that mends it.
+//! Judging the engine: everything that stands in the way, all at once, each with the command that fixes it.
 
 use std::fs;
 use std::path::Path;
 
 use kcl_driver_api::{Finding, Health, PreflightRequest, Result, Severity};
+use kcl_driver_local::checks::{self, Disk, Usage};
 
 use crate::context::Context;
 use crate::engine::{Engine, Facts, OLDEST_API};
@@ -35,7 +36,7 @@ pub(crate) async fn health(context: &Context) -> Health {
             let findings = engine_findings(&engine.facts, std::env::consts::ARCH);
             Health { engine: Some(format!("{} {}", engine.facts.name, engine.facts.version)), findings }
         }
-        Err(error) => Health { engine: None, findings: vec![unreachable(error)] },
+        Err(error) => Health { engine: None, findings: vec![Finding::from_error("engine", error)] },
     }
 }
 
@@ -43,19 +44,16 @@ pub(crate) async fn health(context: &Context) -> Health {
 pub(crate) async fn preflight(context: &Context, request: &PreflightRequest) -> Result<Vec<Finding>> {
     let engine = match context.engine().await {
         Ok(engine) => engine,
-        Err(error) => return Ok(vec![unreachable(error)]),
+        Err(error) => return Ok(vec![Finding::from_error("engine", error)]),
     };
     let mut findings = engine_findings(&engine.facts, std::env::consts::ARCH);
     if findings.iter().all(|finding| finding.severity != Severity::Error) {
         let names = context.names().await?.cluster(&request.cluster)?;
         let taken = network::taken(engine, &names, None).await?;
-        findings.extend(request_findings(&engine.facts, &host(engine), &taken, request));
+        let look = Look { engine: &engine.facts, host: &host(engine), taken: &taken };
+        findings.extend(request_findings(&look, request));
     }
     Ok(findings)
-}
-
-fn unreachable(error: kcl_driver_api::Error) -> Finding {
-    Finding { severity: Severity::Error, id: "engine", message: error.message, fix: error.hint }
 }
 
 fn host(engine: &Engine) -> Host {
@@ -70,56 +68,62 @@ fn host(engine: &Engine) -> Host {
     }
 }
 
-fn error(id: &'static str, message: String, fix: Option<String>) -> Finding {
-    Finding { severity: Severity::Error, id, message, fix }
-}
-
-fn warning(id: &'static str, message: String, fix: Option<String>) -> Finding {
-    Finding { severity: Severity::Warning, id, message, fix }
-}
-
-/// What of the engine itself stands in the way.
+/// Returns what of the engine itself stands in the way. `arch` is the architecture of the nodes.
 fn engine_findings(facts: &Facts, arch: &str) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let engine = format!("{} {}", facts.name, facts.version);
-    if facts.os != "linux" {
-        let message = format!("{engine} runs containers of {}; nodes are Linux", facts.os);
-        findings.push(error("engine-os", message, Some("switch Docker Desktop to Linux containers".into())));
+    let checks: [fn(&Facts, &str) -> Option<Finding>; 5] = [system, api_version, rootless, architecture, podman];
+    checks.iter().filter_map(|check| check(facts, arch)).collect()
+}
+
+fn engine_name(facts: &Facts) -> String {
+    format!("{} {}", facts.name, facts.version)
+}
+
+fn system(facts: &Facts, _: &str) -> Option<Finding> {
+    let message = format!("{} runs containers of {}; nodes are Linux", engine_name(facts), facts.os);
+    (facts.os != "linux").then(|| Finding::error("engine-os", message).fix("switch Docker Desktop to Linux containers"))
+}
+
+fn api_version(facts: &Facts, _: &str) -> Option<Finding> {
+    let ((major, minor), (least_major, least_minor)) = (facts.api, OLDEST_API);
+    let message = format!(
+        "{} speaks version {major}.{minor} of the API; {least_major}.{least_minor} is needed, which is Docker 20.10",
+        engine_name(facts)
+    );
+    (facts.api < OLDEST_API).then(|| Finding::error("engine-version", message).fix("update Docker to 20.10 or later"))
+}
+
+fn rootless(facts: &Facts, _: &str) -> Option<Finding> {
+    let lacks = if facts.cgroup_v2 {
+        "a node's kubelet and containerd need devices, mounts and kernel parameters that user namespaces withhold"
+    } else {
+        "it cannot even limit what nodes use, as control groups can only be delegated in version 2"
+    };
+    let message = format!("{} runs rootless: {lacks}", engine_name(facts));
+    let fix = "use the system's engine: sudo systemctl start docker, then docker context use default, or \
+               DOCKER_HOST=unix:///var/run/docker.sock";
+    facts.rootless.then(|| Finding::error("rootless", message).fix(fix))
+}
+
+fn architecture(facts: &Facts, arch: &str) -> Option<Finding> {
+    let message = format!("{} runs on {}; this kcl has nodes for {arch}", engine_name(facts), facts.arch);
+    let fix = format!("use kcl on {}, or another engine", facts.arch);
+    (facts.arch != arch).then(|| Finding::error("architecture", message).fix(fix))
+}
+
+fn podman(facts: &Facts, _: &str) -> Option<Finding> {
+    if facts.name != "Podman" {
+        return None;
     }
-    if facts.api < OLDEST_API {
-        let message = format!(
-            "{engine} speaks version {}.{} of the API; {}.{} is needed, which is Docker 20.10",
-            facts.api.0, facts.api.1, OLDEST_API.0, OLDEST_API.1
-        );
-        findings.push(error("engine-version", message, Some("update Docker to 20.10 or later".into())));
-    }
-    if facts.rootless {
-        let lacks = if facts.cgroup_v2 {
-            "a node's kubelet and containerd need devices, mounts and kernel parameters that user namespaces withhold"
-        } else {
-            "it cannot even limit what nodes use, as control groups can only be delegated in version 2"
-        };
-        let message = format!("{engine} runs rootless: {lacks}");
-        let fix = "use the system's engine: sudo systemctl start docker, then docker context use default, or \
-                   DOCKER_HOST=unix:///var/run/docker.sock";
-        findings.push(error("rootless", message, Some(fix.into())));
-    }
-    if facts.arch != arch {
-        let message = format!("{engine} runs on {}; this kcl has nodes for {arch}", facts.arch);
-        findings.push(error("architecture", message, Some(format!("use kcl on {}, or another engine", facts.arch))));
-    }
-    if facts.name == "Podman" && older(&facts.version, PODMAN) {
-        let message = format!(
-            "{engine} cannot change the restart policy of a container, by which a node that was stopped stays so; Podman \
-             {}.{} can",
-            PODMAN.0, PODMAN.1
-        );
-        findings.push(error("podman-version", message, Some("update Podman, or use Docker".into())));
-    } else if facts.name == "Podman" {
+    let (engine, (major, minor)) = (engine_name(facts), PODMAN);
+    if !older(&facts.version, PODMAN) {
         let message = format!("{engine} speaks Docker's API; with it kcl is tested less than with Docker");
-        findings.push(warning("podman", message, None));
+        return Some(Finding::warning("podman", message));
     }
-    findings
+    let message = format!(
+        "{engine} cannot change the restart policy of a container, by which a node that was stopped stays so; Podman \
+         {major}.{minor} can"
+    );
+    Some(Finding::error("podman-version", message).fix("update Podman, or use Docker"))
 }
 
 fn older(version: &str, than: (u32, u32)) -> bool {
@@ -127,68 +131,59 @@ fn older(version: &str, than: (u32, u32)) -> bool {
     numbers.next().is_some_and(|major| (major, numbers.next().unwrap_or(0)) < than)
 }
 
-/// What stands in the way of a request, where the engine itself does not.
-fn request_findings(facts: &Facts, host: &Host, taken: &[Taken], request: &PreflightRequest) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let machines = request.machines.len() as u64;
-    if let Some(subnet) = request.subnet {
-        let found: Vec<String> =
-            subnet::collisions(subnet, taken).map(|other| format!("{} ({})", other.by, other.net)).collect();
-        if !found.is_empty() {
-            let free = subnet::propose(taken).map_or("<a free network>".to_owned(), |free| free.to_string());
-            let message = format!("the subnet {subnet} collides with {}", found.join(", "));
-            findings.push(error("subnet-collision", message, Some(format!("kcl start --subnet {free}"))));
-        }
-    }
-    if let Some(limit) = host.inotify_instances.filter(|limit| *limit < request.inotify_instances) {
-        let needed = request.inotify_instances;
-        let message = format!(
-            "fs.inotify.max_user_instances is {limit}; {machines} machines need about {needed}, or fail with \"too many open files\""
-        );
-        let value = needed.next_power_of_two().max(1024);
-        findings.push(error(
-            "inotify-instances",
-            message,
-            Some(format!("sudo sysctl -w fs.inotify.max_user_instances={value}")),
-        ));
-    }
-    if let Some(wanted) = request.cpus.filter(|wanted| u64::from(*wanted) > facts.cpus) {
-        let message = format!("{wanted} CPUs were asked for each machine; the engine has {}", facts.cpus);
-        findings.push(error("cpus", message, Some(format!("kcl start --cpus {}", facts.cpus))));
-    }
-    if let Some(wanted) = request.memory.filter(|wanted| *wanted > facts.memory) {
-        let message = format!("{} were asked for each machine; the engine has {}", mib(wanted), mib(facts.memory));
-        let fix = format!("kcl start --memory {}", mib(facts.memory / 2).replace(' ', ""));
-        findings.push(error("memory-limit", message, Some(fix)));
-    }
-    for (asked, can, what) in
-        [(request.memory.is_some(), facts.limits.0, "memory"), (request.cpus.is_some(), facts.limits.1, "CPUs")]
-    {
-        if asked && !can {
-            let message =
-                format!("the engine cannot limit the {what} of containers: a control group controller is missing");
-            findings.push(error("limits", message, Some(format!("leave the limit of {what} away"))));
-        }
-    }
-    if let Some(free) = host.disk_free {
-        let needed = DISK * machines + IMAGE;
-        if free < needed {
-            let message = format!(
-                "{} are free in {}; {machines} machines and their image need about {}",
-                mib(free),
-                facts.root,
-                mib(needed)
-            );
-            let fix = Some("free some, such as with: docker system prune".to_owned());
-            let finding = if free < needed / 2 { error } else { warning };
-            findings.push(finding("disk-space", message, fix));
-        }
-    }
-    findings
+/// The facts that a request is judged by.
+struct Look<'a> {
+    engine: &'a Facts,
+    host: &'a Host,
+    taken: &'a [Taken],
 }
 
-fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
+/// Returns what stands in the way of a request, where the engine itself does not.
+fn request_findings(look: &Look<'_>, request: &PreflightRequest) -> Vec<Finding> {
+    let checks: [fn(&Look<'_>, &PreflightRequest) -> Option<Finding>; 7] =
+        [subnet_collision, inotify_instances, cpus, memory_limit, limits_memory, limits_cpus, disk_space];
+    checks.iter().filter_map(|check| check(look, request)).collect()
+}
+
+fn subnet_collision(look: &Look<'_>, request: &PreflightRequest) -> Option<Finding> {
+    let subnet = request.subnet?;
+    let others = subnet::collisions(subnet, look.taken).map(|other| (other.by.as_str(), other.net));
+    checks::subnet_collision(subnet, others, subnet::propose(look.taken))
+}
+
+/// Checks the limit alone: the engine's containers may be of other users, whose use is not known here.
+fn inotify_instances(look: &Look<'_>, request: &PreflightRequest) -> Option<Finding> {
+    let usage = Usage { limit: look.host.inotify_instances?, used: 0 };
+    let found =
+        checks::inotify("the engine's host", "max_user_instances", usage, request.inotify_instances(), request)?;
+    Some(Finding { fix: found.fix.map(|fix| format!("sudo {fix}")), ..found })
+}
+
+fn cpus(look: &Look<'_>, request: &PreflightRequest) -> Option<Finding> {
+    checks::cpus("the engine", look.engine.cpus, request)
+}
+
+fn memory_limit(look: &Look<'_>, request: &PreflightRequest) -> Option<Finding> {
+    checks::memory_limit("the engine", look.engine.memory, request)
+}
+
+fn limits_memory(look: &Look<'_>, request: &PreflightRequest) -> Option<Finding> {
+    limits(request.memory.is_some() && !look.engine.limits.0, "memory")
+}
+
+fn limits_cpus(look: &Look<'_>, request: &PreflightRequest) -> Option<Finding> {
+    limits(request.cpus.is_some() && !look.engine.limits.1, "CPUs")
+}
+
+fn limits(missing: bool, what: &str) -> Option<Finding> {
+    let message = format!("the engine cannot limit the {what} of containers: a control group controller is missing");
+    missing.then(|| Finding::error("limits", message).fix(format!("omit the limit of {what}")))
+}
+
+fn disk_space(look: &Look<'_>, request: &PreflightRequest) -> Option<Finding> {
+    let needed = DISK * request.machines.len() as u64 + IMAGE;
+    Disk { place: &look.engine.root, free: look.host.disk_free?, needed, at_least: needed / 2 }
+        .check("free some, such as with: docker system prune", request)
 }
 
 #[cfg(test)]
@@ -234,7 +229,7 @@ mod tests {
         let request = PreflightRequest {
             cluster: "kcl".into(),
             machines: vec!["kcl".into()],
-            inotify_instances: 200,
+            inotify_instances: [("kcl".to_owned(), 200)].into(),
             subnet: Some("10.89.0.0/24".parse().unwrap()),
             cpus: Some(8),
             memory: Some(16 << 30),
@@ -242,10 +237,13 @@ mod tests {
         };
         let taken = [Taken { net: "10.89.0.0/16".parse().unwrap(), by: "the engine's network x".into() }];
         let host = Host { inotify_instances: Some(128), disk_free: Some(100 << 20) };
-        let found = request_findings(&facts(), &host, &taken, &request);
+        let judge = |host: &Host, request: &PreflightRequest| {
+            request_findings(&Look { engine: &facts(), host, taken: &taken }, request)
+        };
+        let found = judge(&host, &request);
         assert_eq!(ids(&found), ["subnet-collision", "inotify-instances", "cpus", "memory-limit", "disk-space"]);
         assert!(found.iter().all(|finding| finding.severity == Severity::Error && finding.fix.is_some()));
-        let modest = PreflightRequest { inotify_instances: 64, subnet: None, cpus: None, memory: None, ..request };
-        assert_eq!(ids(&request_findings(&facts(), &Host::default(), &taken, &modest)), [""; 0]);
+        let modest = PreflightRequest { subnet: None, cpus: None, memory: None, ..request };
+        assert_eq!(ids(&judge(&Host::default(), &modest)), [""; 0]);
     }
 }

@@ -3,8 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use kcl_driver_api::{Finding, Health, PreflightRequest, Severity};
-use kcl_driver_vm::preflight::{self, finding, install};
+use kcl_driver_api::{Finding, Health, PreflightRequest};
+use kcl_driver_vm::preflight::{self, install};
 
 use crate::connection::{Connection, Scope};
 use crate::context::Context;
@@ -33,8 +33,9 @@ fn libvirt(context: &Context) -> (Option<String>, Vec<Finding>) {
     let connection = match Connection::open(&context.uri) {
         Ok(connection) => connection,
         Err(error) => {
-            let fix = install("libvirt-daemon-system", "libvirt-daemon-driver-qemu libvirt-daemon-driver-network");
-            return (None, finding(Severity::Error, "libvirt", error.message, fix.as_deref()).into_iter().collect());
+            let finding = Finding::error("libvirt", error.message);
+            let fedora = "libvirt-daemon-driver-qemu libvirt-daemon-driver-network";
+            return (None, vec![install(finding, "libvirt-daemon-system", fedora)]);
         }
     };
     let version = connection.get_lib_version().ok();
@@ -52,11 +53,9 @@ fn number(version: u32) -> String {
 }
 
 fn not_root() -> Option<Finding> {
-    if nix::unistd::geteuid().is_root() {
-        return None;
-    }
-    let message = "kcl uses the system's libvirt as root only".to_owned();
-    finding(Severity::Error, "root", message, Some("export KCL_LIBVIRT_URI=qemu:///session, or run kcl with sudo"))
+    let finding = Finding::error("root", "kcl uses the system's libvirt as root only");
+    (!nix::unistd::geteuid().is_root())
+        .then(|| finding.fix("export KCL_LIBVIRT_URI=qemu:///session, or run kcl with sudo"))
 }
 
 /// libvirt takes all capabilities from QEMU, so root's own files are what it can read, and what all can.
@@ -64,8 +63,7 @@ fn closed(context: &Context) -> Option<Finding> {
     let kernel = context.files.iter().map(|files| &files.kernel);
     let path = context.directories.iter().chain(kernel).find_map(|path| closed_to_root(path))?;
     let message = format!("QEMU of the system's libvirt cannot go through {}: it is another user's", path.display());
-    let fix = format!("chmod o+x {}", path.display());
-    finding(Severity::Error, "permissions", message, Some(&fix))
+    Some(Finding::error("permissions", message).fix(format!("chmod o+x {}", path.display())))
 }
 
 /// The first directory on the way that a root without capabilities cannot go through.

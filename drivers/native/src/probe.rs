@@ -9,7 +9,7 @@ use kcl_driver_oci::netlink::Netlink;
 use kcl_driver_oci::nft;
 use nix::sched::{CloneFlags, unshare};
 
-pub(crate) use kcl_driver_oci::try_out::{Problem, overlay, problem};
+pub(crate) use kcl_driver_oci::try_out::{Problem, problem};
 
 /// Makes a bridge with a link in it, and a table that masquerades.
 pub(crate) fn network(rootfs: Option<&Path>) -> (Problem, Problem) {

@@ -229,7 +229,7 @@ fn preflight_finds_a_colliding_subnet_and_changes_nothing() {
         let request = PreflightRequest {
             cluster: "kn-pre".into(),
             machines: vec!["a".to_owned(); 1],
-            inotify_instances: 40,
+            inotify_instances: [("a".to_owned(), 40)].into(),
             subnet: Some(subnet),
             ..Default::default()
         };
@@ -384,7 +384,7 @@ fn durations() {
             let request = PreflightRequest {
                 cluster: "kn-pre".into(),
                 machines: vec!["a".to_owned(); 3],
-                inotify_instances: 120,
+                inotify_instances: [("a".to_owned(), 40)].into(),
                 ..Default::default()
             };
             driver.preflight(&request).await.unwrap();

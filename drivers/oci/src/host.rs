@@ -142,7 +142,7 @@ impl Lends {
 }
 
 /// Whether a kernel of this release, such as `6.1.0-37-amd64`, is as new as a version.
-fn is_since(release: &str, version: (u32, u32)) -> bool {
+pub(crate) fn is_since(release: &str, version: (u32, u32)) -> bool {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse().ok());
     numbers.next().zip(numbers.next()).is_some_and(|found| found >= version)
 }

@@ -4,17 +4,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-/// How much of something there is and how much is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// The limit.
-    pub limit: u64,
-    /// What is used of it.
-    pub used: u64,
-}
-
 /// The controllers of all hierarchies; none where none is mounted.
 pub fn controllers(hierarchies: &[PathBuf], mountinfo: &str) -> Option<Vec<String>> {
     if hierarchies.is_empty() {
@@ -52,22 +41,9 @@ pub fn inotify(proc: &Path) -> (u64, u64) {
     (instances, watches)
 }
 
-/// A field of proc_meminfo(5) in bytes.
-pub fn meminfo(text: &str, field: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    let kib: Option<u64> = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    kib.unwrap_or(0) * 1024
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_in_bytes() {
-        let text = "MemTotal:       24684096 kB\nMemFree:         100 kB\nMemAvailable:       200 kB\n";
-        assert_eq!((meminfo(text, "MemTotal"), meminfo(text, "MemAvailable")), (24_684_096 * 1024, 200 * 1024));
-    }
 
     #[test]
     fn our_own_inotify_instance_is_counted() {

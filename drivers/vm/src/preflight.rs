@@ -1,10 +1,11 @@
-//! Judging the host: everything that stands in the way, all at once, each with the command that mends it.
+//! Judging the host: everything that stands in the way, all at once, each with the command that fixes it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kcl_driver_api::{Finding, Health, PreflightRequest, Severity};
+use kcl_driver_api::{Finding, Health, PreflightRequest};
+use kcl_driver_local::checks::{self, Disk};
 
 use crate::accelerator::{self, Accelerator, QEMU};
 use crate::guest::GuestFiles;
@@ -49,7 +50,7 @@ pub fn findings(host: &Host<'_>, request: &PreflightRequest) -> Vec<Finding> {
 fn architecture() -> Option<Finding> {
     let found = std::env::consts::ARCH;
     let message = format!("this is {found}; kcl makes virtual machines of x86_64 only");
-    if found == "x86_64" { None } else { finding(Severity::Error, "architecture", message, None) }
+    (found != "x86_64").then(|| Finding::error("architecture", message))
 }
 
 fn version() -> Option<String> {
@@ -60,37 +61,25 @@ fn version() -> Option<String> {
     Some(format!("QEMU {number}"))
 }
 
-/// A finding of this name.
-pub fn finding(severity: Severity, id: &'static str, message: String, fix: Option<&str>) -> Option<Finding> {
-    Some(Finding { severity, id, message, fix: fix.map(str::to_owned) })
-}
-
-/// How a package is installed, where that is known.
-pub fn install(debian: &str, fedora: &str) -> Option<String> {
+/// Adds the command that installs a package, if it is known for this system.
+pub fn install(finding: Finding, debian: &str, fedora: &str) -> Finding {
     if Path::new("/usr/bin/apt-get").exists() {
-        Some(format!("sudo apt-get install --no-install-recommends {debian}"))
+        finding.fix(format!("sudo apt-get install --no-install-recommends {debian}"))
     } else if Path::new("/usr/bin/dnf").exists() {
-        Some(format!("sudo dnf install {fedora}"))
+        finding.fix(format!("sudo dnf install {fedora}"))
     } else {
-        None
+        finding
     }
 }
 
 fn qemu(version: Option<&str>) -> Option<Finding> {
     let Some(version) = version else {
-        let message = format!("{QEMU} was not found");
-        return finding(
-            Severity::Error,
-            "qemu",
-            message,
-            install("qemu-system-x86", "qemu-system-x86-core").as_deref(),
-        );
+        let finding = Finding::error("qemu", format!("{QEMU} was not found"));
+        return Some(install(finding, "qemu-system-x86", "qemu-system-x86-core"));
     };
     let major: u32 = version.trim_start_matches("QEMU ").split('.').next()?.parse().ok()?;
-    if major >= VERSION {
-        return None;
-    }
-    finding(Severity::Error, "qemu-version", format!("{version} is too old; {VERSION}.0 or later is needed"), None)
+    let message = format!("{version} is too old; {VERSION}.0 or later is needed");
+    (major < VERSION).then(|| Finding::error("qemu-version", message))
 }
 
 fn tools() -> Option<Finding> {
@@ -99,64 +88,39 @@ fn tools() -> Option<Finding> {
         wanted.push("debugfs");
     }
     let missing: Vec<&str> = wanted.into_iter().filter(|name| !program(name).is_absolute()).collect();
-    if missing.is_empty() {
-        return None;
-    }
     let message = format!("{} makes the disks of machines and was not found", missing.join(" or "));
-    finding(Severity::Error, "e2fsprogs", message, install("e2fsprogs", "e2fsprogs").as_deref())
+    (!missing.is_empty()).then(|| install(Finding::error("e2fsprogs", message), "e2fsprogs", "e2fsprogs"))
 }
 
 fn kvm(known: Option<Accelerator>) -> Option<Finding> {
-    let (why, fix) = match (accelerator::hopeless(), known) {
-        (Some(why), _) => {
-            let not_allowed = Path::new("/dev/kvm").exists();
-            (why, not_allowed.then_some("sudo usermod -aG kvm $USER, and log in anew"))
-        }
-        (None, Some(Accelerator::Emulation)) => ("KVM is there but a guest did not run in it".to_owned(), None),
+    let (why, not_allowed) = match (accelerator::hopeless(), known) {
+        (Some(why), _) => (why, Path::new("/dev/kvm").exists()),
+        (None, Some(Accelerator::Emulation)) => ("KVM is there but a guest did not run in it".to_owned(), false),
         (None, Some(Accelerator::Kvm) | None) => return None,
     };
-    finding(Severity::Warning, "kvm", format!("{why}; machines are emulated, which is several times slower"), fix)
+    let finding = Finding::warning("kvm", format!("{why}; machines are emulated, which is several times slower"));
+    Some(if not_allowed { finding.fix("sudo usermod -aG kvm $USER, and log in again") } else { finding })
 }
 
 fn memory(request: &PreflightRequest) -> Option<Finding> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let available = line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10;
-    let wanted = request.machines.len() as u64 * request.memory.unwrap_or(MEMORY);
-    if wanted <= available {
-        return None;
-    }
-    let message = format!(
-        "{} machines of {} MiB want more memory than the {} MiB that are available",
-        request.machines.len(),
-        request.memory.unwrap_or(MEMORY) >> 20,
-        available >> 20
-    );
-    finding(Severity::Warning, "memory", message, None)
+    let available = checks::meminfo(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable");
+    checks::memory("the host", available, request.memory.unwrap_or(MEMORY), request)
 }
 
 fn disk(host: &Host<'_>, request: &PreflightRequest) -> Option<Finding> {
-    for directory in host.directories {
-        let Some(existing) = directory.ancestors().find(|path| path.exists()) else { continue };
-        let Ok(status) = nix::sys::statvfs::statvfs(existing) else { continue };
+    let needed = request.machines.len() as u64 * DISK;
+    host.directories.iter().find_map(|directory| {
+        let existing = directory.ancestors().find(|path| path.exists())?;
+        let status = nix::sys::statvfs::statvfs(existing).ok()?;
         let free = status.blocks_available() * status.fragment_size();
-        let wanted = request.machines.len() as u64 * DISK;
-        if free < wanted {
-            let message = format!(
-                "{} has {} MiB left; {} machines need {} MiB to begin with",
-                existing.display(),
-                free >> 20,
-                request.machines.len(),
-                wanted >> 20
-            );
-            return finding(Severity::Warning, "disk-space", message, None);
-        }
-    }
-    None
+        Disk { place: existing.display(), free, needed, at_least: 0 }.check("free some there", request)
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use kcl_driver_api::Severity;
+
     use super::*;
 
     #[test]

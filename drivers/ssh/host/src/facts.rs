@@ -7,11 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ipnet::Ipv4Net;
 use kcl_driver_api::Result;
 use kcl_driver_local::context::Context as _;
-use kcl_driver_oci::measures::{Usage, controllers, inotify, meminfo};
+use kcl_driver_oci::facts::HostFacts;
 use kcl_driver_oci::netlink::Netlink;
-use kcl_driver_oci::{cgroup, host, try_out};
 use kcl_node_spec::ports;
-use nix::sys::statvfs::statvfs;
 
 use crate::boot;
 use crate::host::Host;
@@ -22,40 +20,23 @@ const RIVALS: &[&str] = &["kubelet", "k3s", "k3s-server", "k3s-agent", "k0s", "r
 /// The state of a listening socket in `/proc/net/tcp`: `TCP_LISTEN`.
 const LISTEN: &str = "0A";
 
-/// Looks.
+/// Reads the facts about this host; `thorough` adds those that take a moment.
 pub(crate) fn gather(at: &Host, thorough: bool) -> Result<Facts> {
-    let memory = read("/proc/meminfo");
-    let mountinfo = cgroup::mountinfo()?;
-    let existing = at.layout.home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    let space = statvfs(existing).with_context(|| format!("look for free space in {}", existing.display()))?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().with_context(|| "start a runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.with_context(|| "start a runtime")?;
     let unused = thorough && kcl_driver_local::storage::directories(&at.layout.clusters())?.is_empty();
     let (interfaces, default, networks) = runtime.block_on(network(unused))?;
-    let overlay = if thorough { try_out::overlay(&at.layout.home) } else { None };
-    let instances = thorough.then(|| Usage {
-        limit: read("/proc/sys/fs/inotify/max_user_instances").trim().parse().unwrap_or(u64::MAX),
-        used: inotify(Path::new("/proc")).0,
-    });
     Ok(Facts {
         system: pretty_name(&read("/etc/os-release")),
-        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         systemd: boot::systemd(),
-        capabilities: host::bounding_set(&read("/proc/self/status")),
-        controllers: controllers(&cgroup::hierarchies(&mountinfo), &mountinfo),
+        host: HostFacts::gather(&at.layout.home, thorough)?,
         clock: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
-        disk_free: space.blocks_available() * space.fragment_size(),
-        memory_total: meminfo(&memory, "MemTotal"),
-        memory_available: meminfo(&memory, "MemAvailable"),
-        cpus: std::thread::available_parallelism().map_or(1, usize::from),
         interfaces,
         default,
         ports: if thorough { ports() } else { Vec::new() },
         rivals: if thorough { rivals() } else { Vec::new() },
         networks,
         trees: at.trees.there()?,
-        overlay,
-        inotify_instances: instances,
     })
 }
 

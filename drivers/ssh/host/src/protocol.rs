@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Power};
-use kcl_driver_oci::measures::Usage;
+use kcl_driver_oci::facts::HostFacts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -167,24 +167,13 @@ pub struct Done {}
 pub struct Facts {
     /// `PRETTY_NAME` of os-release(5).
     pub system: String,
-    /// The kernel's release.
-    pub kernel: String,
     /// systemd manages it.
     pub systemd: bool,
-    /// Our capability bounding set.
-    pub capabilities: u64,
-    /// Controllers of control groups; none where there are no control groups.
-    pub controllers: Option<Vec<String>>,
+    /// The facts that a machine depends on.
+    #[serde(flatten)]
+    pub host: HostFacts,
     /// The clock in ms since 1970.
     pub clock: u64,
-    /// Bytes free where kcl lies.
-    pub disk_free: u64,
-    /// Bytes of memory.
-    pub memory_total: u64,
-    /// Bytes of memory that can be had.
-    pub memory_available: u64,
-    /// CPUs.
-    pub cpus: usize,
     /// IPv4 addresses, by interface.
     pub interfaces: Vec<Interface>,
     /// The interface of the default route.
@@ -198,10 +187,6 @@ pub struct Facts {
     pub networks: Vec<(Ipv4Net, String)>,
     /// Whole trees that are there already.
     pub trees: Vec<String>,
-    /// Why an overlay cannot be mounted, where that was tried.
-    pub overlay: Option<String>,
-    /// `fs.inotify.max_user_instances` and how many root has.
-    pub inotify_instances: Option<Usage>,
 }
 
 /// An interface with an address.
