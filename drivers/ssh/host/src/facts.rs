@@ -9,14 +9,11 @@ use kcl_driver_api::Result;
 use kcl_driver_local::context::Context as _;
 use kcl_driver_oci::facts::HostFacts;
 use kcl_driver_oci::netlink::Netlink;
-use kcl_node_spec::ports;
 
 use crate::boot;
 use crate::host::Host;
 use crate::protocol::{Facts, Interface};
 
-/// Programs that manage the same things as a node.
-const RIVALS: &[&str] = &["kubelet", "k3s", "k3s-server", "k3s-agent", "k0s", "rke2", "kubelite", "kube-proxy"];
 /// The state of a listening socket in `/proc/net/tcp`: `TCP_LISTEN`.
 const LISTEN: &str = "0A";
 
@@ -33,8 +30,8 @@ pub(crate) fn gather(at: &Host, thorough: bool) -> Result<Facts> {
         clock: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
         interfaces,
         default,
-        ports: if thorough { ports() } else { Vec::new() },
-        rivals: if thorough { rivals() } else { Vec::new() },
+        ports: if thorough { ports(at.footprint.ports) } else { Vec::new() },
+        rivals: if thorough { rivals(at.footprint.rivals) } else { Vec::new() },
         networks,
         trees: at.trees.there()?,
     })
@@ -69,12 +66,12 @@ async fn network(unused: bool) -> Result<(Vec<Interface>, Option<String>, Vec<(I
     Ok((interfaces, netlink.default_link().await?.map(|link| link.name), networks))
 }
 
-/// Who listens on ports that a node needs.
-fn ports() -> Vec<(u16, String)> {
+/// Finds the programs that listen on these ports.
+fn ports(needed: &[u16]) -> Vec<(u16, String)> {
     let mut taken: Vec<(u16, String)> = Vec::new();
     for line in (read("/proc/net/tcp") + &read("/proc/net/tcp6")).lines() {
         if let Some((port, inode)) = listening(line)
-            && ports::ALL.contains(&port)
+            && needed.contains(&port)
             && taken.iter().all(|(known, _)| *known != port)
         {
             taken.push((port, owner(&inode).unwrap_or_else(|| "another program".to_owned())));
@@ -104,9 +101,10 @@ fn owner(inode: &str) -> Option<String> {
         .map(|process| comm(&process))
 }
 
-fn rivals() -> Vec<String> {
+/// Finds the processes with these names.
+fn rivals(names: &[&str]) -> Vec<String> {
     let mut found: Vec<String> =
-        processes().map(|process| comm(&process)).filter(|name| RIVALS.contains(&name.as_str())).collect();
+        processes().map(|process| comm(&process)).filter(|name| names.contains(&name.as_str())).collect();
     found.sort();
     found.dedup();
     found

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 use kcl_driver_oci::layout::{Layout, MachineNames};
+use kcl_node_spec::Footprint;
 
 use crate::protocol::{self, Name};
 use crate::trees::Trees;
@@ -14,13 +15,15 @@ pub(crate) struct Host {
     pub layout: Layout,
     /// The directories that machines are made of.
     pub trees: Trees,
+    /// The marks of a machine on the host's network.
+    pub footprint: &'static Footprint,
 }
 
 impl Host {
     /// Returns the parts at their usual places.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(footprint: &'static Footprint) -> Self {
         let home = Path::new(protocol::HOME);
-        Host { layout: Layout::new(home, Path::new(protocol::RUN)), trees: Trees::new(home) }
+        Host { layout: Layout::new(home, Path::new(protocol::RUN)), trees: Trees::new(home), footprint }
     }
 
     /// The names of a machine that is there.

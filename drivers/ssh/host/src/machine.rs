@@ -56,7 +56,7 @@ pub(crate) fn create(host: &Host, spec: &MachineSpec, runc: &Path) -> Result<()>
     spec.check()?;
     let names = host.layout.machine(&spec.cluster, &spec.name)?;
     if create::is_half_made(&names) {
-        remove(&names)?;
+        remove(host, &names)?;
     }
     create::create(&names, spec)?;
     let engine = Engine { runc: runc.to_owned(), rootfs: spec.rootfs.clone() };
@@ -67,14 +67,14 @@ pub(crate) fn on(host: &Host, name: &Name) -> Result<()> {
     let names = host.machine(name)?;
     {
         let _lock = lock()?;
-        start(&names)?;
+        start(host, &names)?;
         fs::write(wanted(&names), "").with_context(|| format!("write {}", wanted(&names).display()))?;
     }
     boot::keep(&names)
 }
 
 /// Starts a machine that does not run.
-fn start(names: &MachineNames) -> Result<()> {
+fn start(host: &Host, names: &MachineNames) -> Result<()> {
     if Process::init(names).is_some() {
         return Ok(());
     }
@@ -83,12 +83,12 @@ fn start(names: &MachineNames) -> Result<()> {
         Error::new(ErrorKind::State, format!("machine {} was not made whole", names.name)).hint("delete it")
     })?;
     // What a crash, a kill or an end of its own left of the boot before.
-    clear(names)?;
+    clear(host, names)?;
     let runc = run::program(Some(&engine.runc))?;
-    network::record(names, &engine.rootfs)?;
+    network::record(names, &engine.rootfs, host.footprint)?;
     run::run(&runc, names, &spec, Attachment::Host).inspect_err(|_| {
         // The first error is the one to tell.
-        let _ = clear(names);
+        let _ = clear(host, names);
     })
 }
 
@@ -96,16 +96,16 @@ pub(crate) fn off(host: &Host, name: &Name, grace: Duration) -> Result<()> {
     let names = host.machine(name)?;
     {
         let _lock = lock()?;
-        end(&names, grace)?;
+        end(host, &names, grace)?;
     }
     boot::forget(&names)?;
     gone(&names)
 }
 
-fn end(names: &MachineNames, grace: Duration) -> Result<()> {
+fn end(host: &Host, names: &MachineNames, grace: Duration) -> Result<()> {
     storage::remove_file(&wanted(names))?;
     run::ask_to_end(names, grace)?;
-    clear(names)
+    clear(host, names)
 }
 
 /// Waits for the keeper, who ends with the machine.
@@ -124,11 +124,11 @@ fn keeper(names: &MachineNames) -> Result<File> {
 }
 
 /// Kills what runs of the machine, and puts back what it changed of the host.
-fn clear(names: &MachineNames) -> Result<()> {
+fn clear(host: &Host, names: &MachineNames) -> Result<()> {
     let runc = engine(names)?.map(|engine| engine.runc);
     run::clear(runc.as_deref(), names)?;
     cgroup::remove_cluster(&names.cluster)?;
-    network::restore(names)
+    network::restore(names, host.footprint)
 }
 
 pub(crate) fn delete(host: &Host, name: &Name) -> Result<()> {
@@ -139,17 +139,17 @@ pub(crate) fn delete(host: &Host, name: &Name) -> Result<()> {
             return Ok(());
         }
         delete::begin(&names)?;
-        end(&names, Duration::ZERO)?;
+        end(host, &names, Duration::ZERO)?;
     }
     boot::forget(&names)?;
     gone(&names)?;
     let _lock = lock()?;
-    remove(&names)
+    remove(host, &names)
 }
 
-fn remove(names: &MachineNames) -> Result<()> {
+fn remove(host: &Host, names: &MachineNames) -> Result<()> {
     delete::begin(names)?;
-    clear(names)?;
+    clear(host, names)?;
     delete::end(names)?;
     storage::remove_if_empty(&names.cluster.nodes())?;
     remove_run(names)
@@ -201,7 +201,7 @@ pub(crate) fn keep(host: &Host, name: &Name) -> Result<()> {
             if !wanted(&names).exists() {
                 return Ok(());
             }
-            start(&names)?;
+            start(host, &names)?;
             Process::init(&names)
         };
         let begun = Instant::now();
@@ -211,7 +211,7 @@ pub(crate) fn keep(host: &Host, name: &Name) -> Result<()> {
             // Still wanted: the next boot starts it.
             let _lock = lock()?;
             run::ask_to_end(&names, GRACE)?;
-            return clear(&names);
+            return clear(host, &names);
         }
         delay = if begun.elapsed() >= STEADY {
             Duration::ZERO

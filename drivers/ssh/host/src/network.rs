@@ -1,7 +1,7 @@
-//! The network of the host, as it was before a node ran in it, and put back after.
+//! The network of the host: recorded before a machine runs in it, and restored afterwards.
 //!
-//! A node shares the host's network: its agent, kube-proxy, the kubelet and the network plugins set kernel parameters,
-//! packet filter tables, links and routes there. What there was before is written down before the node starts.
+//! A machine shares the host's network, and sets kernel parameters, packet filter tables, links and routes there. The
+//! machine's [`Footprint`] says which.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,42 +12,9 @@ use kcl_driver_local::storage;
 use kcl_driver_oci::layout::MachineNames;
 use kcl_driver_oci::netlink::Netlink;
 use kcl_driver_oci::{access, nft};
-use kcl_node_spec::NodeSpec;
+use kcl_node_spec::{Footprint, Networks};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// Kernel parameters that a node sets, below `/proc/sys`; `*` stands for one name. Those in front change others, so they
-/// are put back first.
-const PARAMETERS: &[&str] = &[
-    "net/ipv4/ip_forward",
-    "net/ipv4/conf/all/forwarding",
-    "net/ipv4/conf/default/forwarding",
-    "net/ipv6/conf/all/forwarding",
-    "net/ipv6/conf/default/forwarding",
-    "net/ipv4/conf/*/forwarding",
-    "net/ipv6/conf/*/forwarding",
-    "net/ipv4/conf/*/accept_redirects",
-    "net/ipv4/conf/*/rp_filter",
-    "net/ipv4/conf/*/route_localnet",
-    "net/ipv4/icmp_ratemask",
-    "net/ipv4/vs/*",
-    "net/bridge/*",
-    "net/netfilter/nf_conntrack_max",
-    "net/netfilter/nf_conntrack_tcp_be_liberal",
-    "net/netfilter/nf_conntrack_tcp_timeout_established",
-    "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "kernel/keys/root_maxkeys",
-    "kernel/keys/root_maxbytes",
-];
-
-/// Tables of the packet filter that only a node makes.
-const TABLES: &[&str] = &["kcl", "kube-proxy", "cni_hostport", "cni-hostport"];
-/// Tables of iptables, which others may have too.
-const SHARED_TABLES: &[&str] = &["filter", "nat", "mangle", "raw"];
 
 /// What there was.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,29 +34,29 @@ fn file(names: &MachineNames) -> PathBuf {
 }
 
 /// Writes down what there is, unless that was done already and not put back.
-pub(crate) fn record(names: &MachineNames, rootfs: &Path) -> Result<()> {
+pub(crate) fn record(names: &MachineNames, rootfs: &Path, footprint: &Footprint) -> Result<()> {
     if file(names).exists() {
         return Ok(());
     }
     let links = with_netlink(async |netlink| netlink.links().await)?;
     let before = Before {
         rootfs: rootfs.to_owned(),
-        parameters: parameters(),
+        parameters: parameters(footprint),
         tables: tables(rootfs)?,
         links: links.into_iter().map(|link| link.name).collect(),
     };
     storage::write(&file(names), &before)
 }
 
-/// Puts everything back.
-pub(crate) fn restore(names: &MachineNames) -> Result<()> {
+/// Restores everything.
+pub(crate) fn restore(names: &MachineNames, footprint: &Footprint) -> Result<()> {
     let Some(before) = storage::read::<Before>(&file(names))? else { return Ok(()) };
     if before.rootfs.is_dir() {
-        remove_tables(&before)?;
+        remove_tables(&before, footprint)?;
     }
-    // A machine without a node spec never ran a node.
-    if let Some(spec) = node_spec(names) {
-        with_netlink(async |netlink| remove_links_and_routes(&netlink, &before, &spec).await)?;
+    // A machine without its document never changed the network.
+    if let Some(networks) = networks(names, footprint) {
+        with_netlink(async |netlink| remove_links_and_routes(&netlink, &before, &networks).await)?;
     }
     for (name, value) in &before.parameters {
         let path = Path::new("/proc/sys").join(name);
@@ -109,17 +76,17 @@ fn with_netlink<T>(work: impl AsyncFnOnce(Netlink) -> Result<T>) -> Result<T> {
     runtime.block_on(async { work(Netlink::connect()?).await })
 }
 
-/// What the machine was told; it need not be readable any more.
-fn node_spec(names: &MachineNames) -> Option<NodeSpec> {
-    let upper = names.upper().join(kcl_node_spec::paths::SPEC.trim_start_matches('/'));
-    let content = fs::read(upper)
-        .or_else(|_| access::get(names, Path::new(kcl_node_spec::paths::SPEC)).map_err(std::io::Error::other));
-    serde_json::from_slice(&content.ok()?).ok()
+/// Reads the networks of a machine out of its document, which may be unreadable by now.
+fn networks(names: &MachineNames, footprint: &Footprint) -> Option<Networks> {
+    let document = Path::new(footprint.document);
+    let upper = names.upper().join(document.strip_prefix("/").unwrap_or(document));
+    let content = fs::read(upper).or_else(|_| access::get(names, document).map_err(std::io::Error::other));
+    (footprint.networks)(&content.ok()?)
 }
 
-fn parameters() -> Vec<(String, String)> {
+fn parameters(footprint: &Footprint) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
-    for pattern in PARAMETERS {
+    for pattern in footprint.parameters {
         for name in expand(pattern) {
             if found.iter().any(|(known, _)| *known == name) {
                 continue;
@@ -159,23 +126,29 @@ fn text(object: &Value, field: &str) -> String {
     object[field].as_str().unwrap_or_default().to_owned()
 }
 
-/// Removes tables of the node; of those that are shared, chains and rules of the kubelet, and the table where nothing
-/// else is in it and it was not there before.
-fn remove_tables(before: &Before) -> Result<()> {
+/// Removes the machine's tables. Of a shared table it removes the machine's chains and rules, or the table itself if it is
+/// new and holds nothing else.
+fn remove_tables(before: &Before, footprint: &Footprint) -> Result<()> {
     let mut script = String::new();
     for (family, name) in tables(&before.rootfs)? {
         let new = !before.tables.contains(&(family.clone(), name.clone()));
-        if TABLES.contains(&name.as_str()) && new {
+        if footprint.tables.contains(&name.as_str()) && new {
             script.push_str(&format!("delete table {family} {name}\n"));
-        } else if SHARED_TABLES.contains(&name.as_str()) {
-            clean_table(before, &family, &name, new, &mut script)?;
+        } else if footprint.shared_tables.contains(&name.as_str()) {
+            clean_table(before, footprint, (&family, &name), new, &mut script)?;
         }
     }
     if script.is_empty() { Ok(()) } else { nft::nft(Some(&before.rootfs), &script) }
 }
 
-fn clean_table(before: &Before, family: &str, table: &str, new: bool, script: &mut String) -> Result<()> {
-    let ours = |name: &str| name.starts_with("KUBE-") || name.starts_with("CNI-");
+fn clean_table(
+    before: &Before,
+    footprint: &Footprint,
+    (family, table): (&str, &str),
+    new: bool,
+    script: &mut String,
+) -> Result<()> {
+    let ours = |name: &str| footprint.chains.iter().any(|prefix| name.starts_with(prefix));
     let list = ["list", "table", family, table];
     let chains: Vec<Value> = objects(&before.rootfs, &list, "chain")?;
     let rules = objects(&before.rootfs, &list, "rule")?;
@@ -203,24 +176,17 @@ fn clean_table(before: &Before, family: &str, table: &str, new: bool, script: &m
     Ok(())
 }
 
-/// Links of pods, tunnels between nodes (they have an address of the pods too), and routes to pods, services and peers.
-async fn remove_links_and_routes(netlink: &Netlink, before: &Before, spec: &NodeSpec) -> Result<()> {
-    let pods = spec.network.cluster_cidr;
-    for link in netlink.links().await? {
-        if before.links.contains(&link.name) {
-            continue;
-        }
-        // The host's end of a pod's link has an address of the pods.
-        let of_pods = netlink.addresses(&link).await?.iter().any(|net| pods.contains(&net.addr()));
-        if of_pods {
+/// Removes the machine's links, which have an address of its networks and are new, and its routes.
+async fn remove_links_and_routes(netlink: &Netlink, before: &Before, networks: &Networks) -> Result<()> {
+    let new = |name: &String| !before.links.contains(name);
+    for link in netlink.links().await?.into_iter().filter(|link| new(&link.name)) {
+        let addresses = netlink.addresses(&link).await?;
+        if addresses.iter().any(|own| networks.links.iter().any(|net| net.contains(&own.addr()))) {
             netlink.delete(&link.name).await?;
         }
     }
-    netlink.delete_routes_within(pods).await?;
-    netlink.delete_routes_within(spec.network.service_cidr).await?;
-    // Ways to networks that peers are on, which the node's spec named.
-    for route in &spec.network.routes {
-        netlink.delete_routes_within(route.to).await?;
+    for net in &networks.routes {
+        netlink.delete_routes_within(*net).await?;
     }
     Ok(())
 }

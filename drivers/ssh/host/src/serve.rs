@@ -12,13 +12,16 @@ use base64::engine::general_purpose::STANDARD;
 use kcl_driver_api::{Error, ErrorKind, Exec, File, MachineInfo, Result, Stdin, Stdout};
 use kcl_driver_local::context::Context as _;
 use kcl_driver_oci::{access, exec, list};
+use kcl_node_spec::Footprint;
 
 use crate::host::Host;
 use crate::protocol::{Done, Failure, FileText, Machine, Name, Request, answer, read_request};
 use crate::{facts, machine, receive};
 
-/// `kcl-node host`: answers the request on its standard input. `kcl-node host keep CLUSTER MACHINE` is one without.
-pub fn main(arguments: &[&str]) -> ExitCode {
+/// Runs `kcl-node host`, which answers the request on its standard input, or `kcl-node host keep CLUSTER MACHINE`, a
+/// request of its own. `footprint` has the marks of the machines that it makes.
+pub fn main(arguments: &[&str], footprint: &'static Footprint) -> ExitCode {
+    let host = Host::new(footprint);
     // Not `Stdin`, which reads ahead: what follows the request may be for a command.
     let mut input = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(input) => fs::File::from(input),
@@ -37,17 +40,17 @@ pub fn main(arguments: &[&str]) -> ExitCode {
     let done = match request {
         Ok(Request::Exec { name, argv, env, tty, mark }) => {
             return run(
-                &Host::new(),
+                &host,
                 &name,
                 Exec { argv, env, tty, stdin: Stdin::Inherit, stdout: Stdout::Inherit },
                 &mark,
             );
         }
-        Ok(Request::Keep(name)) => machine::keep(&Host::new(), &name).map_err(|error| {
+        Ok(Request::Keep(name)) => machine::keep(&host, &name).map_err(|error| {
             eprintln!("kcl-node: {error}");
             io::Error::other(error)
         }),
-        Ok(request) => serve(&Host::new(), request, &mut input),
+        Ok(request) => serve(&host, request, &mut input),
         Err(error) => answer::<Done>(&mut io::stdout(), Err(error)),
     };
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -60,7 +60,7 @@ fn dispatch(arguments: &[&str]) -> Result<ExitCode> {
         ["restart", component] => cli::order(&Request::Restart { component: (*component).to_owned() }),
         ["reload"] => cli::order(&Request::Reload),
         ["stop"] => cli::stop(),
-        ["host", rest @ ..] => Ok(kcl_ssh_host::main(rest)),
+        ["host", rest @ ..] => Ok(kcl_ssh_host::main(rest, &kcl_node_spec::FOOTPRINT)),
         ["version"] => {
             println!("{}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 //! kcl writes it to [`paths::SPEC`] before the agent starts; the agent reads nothing else but the files it names.
 
 mod addresses;
+mod footprint;
 pub mod guest;
 pub mod paths;
 pub mod ports;
@@ -10,6 +11,7 @@ pub mod resolv_conf;
 mod status;
 
 pub use addresses::{Addresses, NoIpv4, ParseError, PerFamily, Subnets};
+pub use footprint::{FOOTPRINT, Footprint, Networks};
 pub use status::{ComponentState, ComponentStatus, NodeStatus, Phase};
 
 use std::collections::BTreeMap;
