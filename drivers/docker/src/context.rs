@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kcl_driver_api::Result;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::engine::Engine;
 use crate::names::Names;
@@ -13,12 +13,14 @@ pub(crate) struct Context {
     home: PathBuf,
     host: Option<String>,
     engine: OnceCell<Engine>,
+    /// Held while an image is loaded.
+    pub loading: Mutex<()>,
 }
 
 impl Context {
     /// Returns a context that has not connected yet.
     pub(crate) fn new(home: PathBuf, host: Option<String>) -> Self {
-        Context { home, host, engine: OnceCell::new() }
+        Context { home, host, engine: OnceCell::new(), loading: Mutex::default() }
     }
 
     /// Returns the engine, which is connected to once.

@@ -17,7 +17,6 @@ use kcl_driver_api::{Error, MachineSpec, Result};
 use kcl_driver_local::task::blocking;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
 
 use crate::archive::{self, Layer, Measured};
 use crate::capabilities::Bounds;
@@ -49,9 +48,6 @@ pub(crate) struct Image {
     pub bounds: Bounds,
 }
 
-/// One image is loaded at a time: machines that are made at once want the same.
-static LOADING: Mutex<()> = Mutex::const_new(());
-
 /// The image of a machine. Loaded where the engine has none.
 pub(crate) async fn ensure(context: &Context, spec: &MachineSpec) -> Result<Image> {
     let engine = context.engine().await?;
@@ -61,7 +57,8 @@ pub(crate) async fn ensure(context: &Context, spec: &MachineSpec) -> Result<Imag
     if let Some(image) = find(engine, &reference).await? {
         return Ok(image);
     }
-    let _turn = LOADING.lock().await;
+    // Machines that are made at once want the same image.
+    let _loading = context.loading.lock().await;
     if let Some(image) = find(engine, &reference).await? {
         return Ok(image);
     }

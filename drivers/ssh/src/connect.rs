@@ -1,9 +1,11 @@
 //! A connection to a host: reached, known, logged in.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 use kcl_ssh_client::{Failure, Handle, KnownHosts, authenticate, usual_keys};
+use tokio::sync::OnceCell;
 
 use crate::route::Hop;
 use crate::target::Place;
@@ -19,6 +21,8 @@ pub(crate) struct Identity {
     pub user: String,
     /// The password of sudo; if none is given, the user is asked at the terminal.
     pub sudo_password: Option<String>,
+    /// The password that the user was asked for.
+    pub asked_password: Arc<OnceCell<String>>,
     /// The keys of hosts.
     pub known_hosts: KnownHosts,
 }

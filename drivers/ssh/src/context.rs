@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 
-use crate::host::{Host, With};
+use crate::host::{Host, Pool, With};
 use crate::names::Names;
 use crate::record::{self, Hosts};
+use crate::send::LocalTrees;
 
 /// The settings that every part of the driver uses.
 pub(crate) struct Context {
@@ -16,6 +17,8 @@ pub(crate) struct Context {
     pub hosts: Hosts,
     pub runc: Option<PathBuf>,
     pub with: With,
+    pub trees: LocalTrees,
+    pub pool: Pool,
 }
 
 impl Context {
@@ -28,7 +31,7 @@ impl Context {
 
     /// The host of a machine.
     pub(crate) fn host(&self, cluster: &str, machine: &str) -> Result<Option<Arc<Host>>> {
-        Ok(self.hosts_of(cluster)?.get(machine).map(Host::of))
+        Ok(self.hosts_of(cluster)?.get(machine).map(|target| self.pool.get(target)))
     }
 
     pub(crate) fn no_host(machine: &str) -> Error {

@@ -1,7 +1,7 @@
 //! A host: a connection that is kept, and requests to what of kcl runs there.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 use kcl_driver_local::terminal::WindowSize;
@@ -23,8 +23,18 @@ const ABSENT: u32 = 97;
 /// sshd lets ten commands run at a time on a connection (`MaxSessions`); one is left for the user's own doing.
 const COMMANDS: usize = 8;
 
-/// Hosts of this process by how they are reached: a driver is made anew for each step of a start, a connection is not.
-static HOSTS: LazyLock<Mutex<HashMap<Target, Arc<Host>>>> = LazyLock::new(Mutex::default);
+/// The hosts of a driver by how they are reached. Their connections last as long as the driver.
+#[derive(Default)]
+pub(crate) struct Pool(Mutex<HashMap<Target, Arc<Host>>>);
+
+impl Pool {
+    /// Returns the host that is reached so.
+    pub(crate) fn get(&self, target: &Target) -> Arc<Host> {
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Host { target: target.clone(), connection: tokio::sync::Mutex::new(None) });
+        hosts.entry(target.clone()).or_insert_with(new).clone()
+    }
+}
 
 /// A host.
 pub(crate) struct Host {
@@ -102,13 +112,6 @@ impl Program {
 }
 
 impl Host {
-    /// The host that is reached so.
-    pub(crate) fn of(target: &Target) -> Arc<Host> {
-        let mut hosts = HOSTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Host { target: target.clone(), connection: tokio::sync::Mutex::new(None) });
-        hosts.entry(target.clone()).or_insert_with(new).clone()
-    }
-
     /// The host's name in messages.
     pub(crate) fn name(&self) -> String {
         self.target.host.to_string()
@@ -176,7 +179,7 @@ impl Host {
     async fn with_password(&self, connection: &Connection, identity: &Identity) -> Result<Sudo> {
         let sudo = Sudo::Password(match &identity.sudo_password {
             Some(password) => password.clone(),
-            None => sudo::ask_for_password(&self.name()).await?,
+            None => sudo::ask_for_password(&identity.asked_password, &self.name()).await?,
         });
         let tried = connection.command(&sudo.command("true"), &sudo.input()).await.map_err(|error| self.at(error))?;
         if tried.code == Some(0) {

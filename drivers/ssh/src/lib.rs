@@ -42,8 +42,9 @@ use kcl_ssh_host::protocol::{self, Done, Name, Request};
 
 use crate::connect::Identity;
 use crate::context::Context;
-use crate::host::{Host, Program, With};
+use crate::host::{Pool, Program, With};
 use crate::names::Names;
+use crate::send::LocalTrees;
 
 /// What the driver is given.
 #[derive(Clone)]
@@ -84,12 +85,21 @@ impl SshDriver {
             agent: config.ssh_agent,
             user: config.user,
             sudo_password: config.sudo_password,
+            asked_password: Arc::default(),
             known_hosts: KnownHosts { file: known, unknown },
         };
         let with = With { identity, program: Program::new(config.agent) };
         let names = Names::new(&config.home);
         SshDriver {
-            context: Arc::new(Context { home: config.home, names, hosts: config.hosts, runc: config.runc, with }),
+            context: Arc::new(Context {
+                home: config.home,
+                names,
+                hosts: config.hosts,
+                runc: config.runc,
+                with,
+                trees: LocalTrees::default(),
+                pool: Pool::default(),
+            }),
         }
     }
 }
@@ -131,7 +141,7 @@ impl Driver for SshDriver {
         let hosts = self.context.hosts_of(cluster)?;
         let leave = hosts.values().map(async |target| {
             let request = Request::Leave { cluster: self.context.names.there(cluster) };
-            Host::of(target).ask_if_there::<Done>(&self.context.with, &request).await
+            self.context.pool.get(target).ask_if_there::<Done>(&self.context.with, &request).await
         });
         try_join_all(leave).await?;
         record::remove(&self.context.home, cluster)

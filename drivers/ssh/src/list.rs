@@ -5,7 +5,6 @@ use kcl_driver_api::{Error, MachineInfo, Result};
 use kcl_ssh_host::protocol::{self, Request};
 
 use crate::context::Context;
-use crate::host::Host;
 use crate::{machine, record};
 
 /// Lists the machines of a cluster, or of all clusters.
@@ -22,7 +21,8 @@ async fn machines(context: &Context, cluster: &str) -> Result<Vec<MachineInfo>> 
     let hosts = context.hosts_of(cluster)?;
     let ask = hosts.iter().map(async |(machine, target)| {
         let request = Request::List { cluster: Some(context.names.there(cluster)) };
-        let there: Option<Vec<protocol::Machine>> = Host::of(target).ask_if_there(&context.with, &request).await?;
+        let there: Option<Vec<protocol::Machine>> =
+            context.pool.get(target).ask_if_there(&context.with, &request).await?;
         let own = there.into_iter().flatten().filter(|one| one.name == *machine).map(machine::info);
         Ok::<_, Error>(own.collect::<Vec<_>>())
     });

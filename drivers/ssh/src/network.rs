@@ -16,14 +16,14 @@ pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Ipv4Net>
     let hosts = context.hosts_of(cluster)?;
     let first = hosts.iter().find(|(name, _)| *name == cluster).or_else(|| hosts.iter().next());
     let (_, target) = first.ok_or_else(|| Context::no_host(cluster))?;
-    let (interface, _) = attached(context, &Host::of(target)).await?;
+    let (interface, _) = attached(context, &context.pool.get(target)).await?;
     Ok(interface.address.trunc())
 }
 
 /// The hosts' own addresses.
 pub(crate) async fn addresses(context: &Context) -> Result<BTreeMap<String, Ipv4Addr>> {
     let all = context.hosts.iter().map(async |(machine, target)| {
-        let (interface, _) = attached(context, &Host::of(target)).await?;
+        let (interface, _) = attached(context, &context.pool.get(target)).await?;
         Ok::<_, Error>((machine.clone(), interface.address.addr()))
     });
     Ok(try_join_all(all).await?.into_iter().collect())
@@ -33,7 +33,7 @@ pub(crate) async fn addresses(context: &Context) -> Result<BTreeMap<String, Ipv4
 pub(crate) async fn network(context: &Context, spec: &NetworkSpec) -> Result<Network> {
     let hosts = context.hosts_of(&spec.cluster)?;
     let all = hosts.iter().map(async |(machine, target)| {
-        let (interface, ours) = attached(context, &Host::of(target)).await?;
+        let (interface, ours) = attached(context, &context.pool.get(target)).await?;
         let Interface { name, address, mtu } = interface;
         let link =
             Link { interface: name, subnet: address.trunc(), gateway: None, mtu, host: None, masquerades: false };

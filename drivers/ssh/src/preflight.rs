@@ -25,7 +25,7 @@ pub(crate) async fn preflight(context: &Context, request: &PreflightRequest) -> 
     let hosts = context.hosts_of(&request.cluster)?;
     for machine in &request.machines {
         match hosts.get(machine) {
-            Some(target) => asked.push((machine, Host::of(target))),
+            Some(target) => asked.push((machine, context.pool.get(target))),
             None => findings.push(Finding::error("host", Context::no_host(machine).message)),
         }
     }

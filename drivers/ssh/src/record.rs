@@ -1,16 +1,13 @@
 //! Which hosts a cluster has, so that it can be listed and deleted without anything else being known of it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use kcl_driver_api::Result;
 use kcl_driver_local::storage;
 
 use crate::target::Target;
-
-/// One change at a time; other processes are kept away by kcl's lock of the cluster.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// The hosts by the names of their machines.
 pub type Hosts = BTreeMap<String, Target>;
@@ -24,16 +21,19 @@ pub fn read(home: &Path, cluster: &str) -> Result<Hosts> {
     Ok(storage::read(&file(home, cluster))?.unwrap_or_default())
 }
 
-/// Adds the host of a machine.
+/// Adds the host of a machine. Machines are added at the same time: a lock (flock(2)) on the directory lasts as long as
+/// one change.
 pub(crate) fn add(home: &Path, cluster: &str, machine: &str, target: &Target) -> Result<()> {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = file(home, cluster);
+    let directory = path.parent().unwrap_or(home);
+    storage::make_private_directory(directory)?;
+    let lock = File::open(directory)?;
+    lock.lock()?;
     let mut hosts = read(home, cluster)?;
     if hosts.get(machine) == Some(target) {
         return Ok(());
     }
     hosts.insert(machine.to_owned(), target.clone());
-    let path = file(home, cluster);
-    storage::make_private_directory(path.parent().unwrap_or(home))?;
     storage::write(&path, &hosts)
 }
 

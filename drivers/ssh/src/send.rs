@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kcl_driver_api::{Error, MachineSpec, Result};
 use kcl_driver_local::task::blocking;
@@ -29,14 +29,15 @@ pub(crate) struct Local {
     digested: OnceCell<Arc<Vec<Entry>>>,
 }
 
-/// Trees by where they are: all hosts of a start get the same.
-static LOCAL: LazyLock<Mutex<HashMap<PathBuf, Once>>> = LazyLock::new(Mutex::default);
+/// Trees by where they are: all hosts of a driver get the same.
+#[derive(Default)]
+pub(crate) struct LocalTrees(Mutex<HashMap<PathBuf, Once>>);
 
 /// A tree that is looked at once, by whoever comes first.
 type Once = Arc<OnceCell<Arc<Local>>>;
 
-async fn local(source: &Path) -> Result<Arc<Local>> {
-    let cell = LOCAL.lock().unwrap_or_else(PoisonError::into_inner).entry(source.to_owned()).or_default().clone();
+async fn local(trees: &LocalTrees, source: &Path) -> Result<Arc<Local>> {
+    let cell = trees.0.lock().unwrap_or_else(PoisonError::into_inner).entry(source.to_owned()).or_default().clone();
     let look = || async {
         let source = source.to_owned();
         let list = move || {
@@ -73,13 +74,14 @@ impl Local {
 pub(crate) async fn send(
     host: &Host,
     with: &With,
+    trees: &LocalTrees,
     mut spec: MachineSpec,
     runc: &Path,
 ) -> Result<(MachineSpec, PathBuf)> {
     let mut all: BTreeMap<String, Arc<Local>> = BTreeMap::new();
     let mut known: Vec<(PathBuf, PathBuf)> = Vec::new();
     for source in std::iter::once(&mut spec.rootfs).chain(spec.trees.iter_mut().map(|tree| &mut tree.source)) {
-        let tree = local(source).await?;
+        let tree = local(trees, source).await?;
         known.push((source.clone(), tree.there()));
         *source = tree.there();
         all.insert(tree.key.clone(), tree);
@@ -90,7 +92,7 @@ pub(crate) async fn send(
         // In none of the trees: with the directory that it lies in.
         None => {
             let directory = runc.parent().unwrap_or(Path::new("/"));
-            let tree = local(directory).await?;
+            let tree = local(trees, directory).await?;
             let there = tree.there().join(runc.strip_prefix(directory).unwrap_or(runc));
             all.insert(tree.key.clone(), tree);
             there

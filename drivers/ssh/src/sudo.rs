@@ -9,9 +9,6 @@ use tokio::sync::OnceCell;
 /// The environment variable with the password of sudo, for when nobody can be asked.
 pub const VARIABLE: &str = "KCL_SUDO_PASSWORD";
 
-/// Asked for once, for all hosts.
-static PASSWORD: OnceCell<String> = OnceCell::const_new();
-
 /// How to become root.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Sudo {
@@ -49,9 +46,9 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The password, from who sits at the terminal.
-pub(crate) async fn ask_for_password(host: &str) -> Result<String> {
-    let asked = PASSWORD.get_or_try_init(|| async {
+/// Asks the user for the password, once for all hosts that share `asked`.
+pub(crate) async fn ask_for_password(asked: &OnceCell<String>, host: &str) -> Result<String> {
+    let asked = asked.get_or_try_init(|| async {
         let question = format!("Password for sudo on {host}, and on all hosts that want one: ");
         let asked = tokio::task::spawn_blocking(move || ask(&question)).await;
         asked.map_err(|error| Error::engine(format!("a task died: {error}")))?.map_err(|error| {

@@ -10,9 +10,6 @@ use russh::keys::{Algorithm, HashAlg, PublicKey};
 /// The flag that accepts keys of new hosts without a question.
 const FLAG: &str = "--accept-host-key";
 
-/// One question at a time, as there is one terminal.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
 /// The known keys of hosts, and the treatment of unknown ones.
 #[derive(Clone, Debug)]
 pub struct KnownHosts {
@@ -59,10 +56,7 @@ impl KnownHosts {
                 let hint = format!("compare and keep its key with: ssh -p {port} {address}");
                 return Err(Error::new(ErrorKind::Conflict, message).hint(hint));
             }
-            Unknown::Ask => {
-                let _turn = TURN.lock().await;
-                ask(&place, key).await?;
-            }
+            Unknown::Ask => ask(&place, key).await?,
         }
         learn_known_hosts_path(address, port, key, &self.file).map_err(|error| {
             let message = format!("the key of {place} cannot be kept in {}: {error}", self.file.display());
@@ -96,8 +90,10 @@ async fn ask(place: &str, key: &PublicKey) -> Result<()> {
     let question = format!("The host {place} is not known. Its key is {shown}.\nIs it right (yes or no)? ");
     let answer = tokio::task::spawn_blocking(move || {
         let mut answer = String::new();
+        // First the lock: there is one terminal for all questions.
+        let mut terminal = std::io::stdin().lock();
         std::io::stderr().write_all(question.as_bytes())?;
-        std::io::stdin().lock().read_line(&mut answer)?;
+        terminal.read_line(&mut answer)?;
         Ok::<_, std::io::Error>(answer)
     });
     let answer = answer.await.map_err(|error| Error::engine(format!("a task died: {error}")))??;

@@ -39,12 +39,7 @@ pub fn main(arguments: &[&str], footprint: &'static Footprint) -> ExitCode {
     };
     let done = match request {
         Ok(Request::Exec { name, argv, env, tty, mark }) => {
-            return run(
-                &host,
-                &name,
-                Exec { argv, env, tty, stdin: Stdin::Inherit, stdout: Stdout::Inherit },
-                &mark,
-            );
+            return run(&host, &name, Exec { argv, env, tty, stdin: Stdin::Inherit, stdout: Stdout::Inherit }, &mark);
         }
         Ok(Request::Keep(name)) => machine::keep(&host, &name).map_err(|error| {
             eprintln!("kcl-node: {error}");
