@@ -11,7 +11,8 @@ use kcl_files::Lock;
 use super::cache::{Cache, Entry, Found, Kind, Manifest, Slot, trouble};
 use super::catalog::{Artifact, CATALOG, Use};
 use super::oci::{self, Image};
-use super::{NodeArtifacts, Want, digest, embedded, store};
+use super::want::{NodeArtifacts, Want};
+use super::{digest, embedded, store};
 use crate::error::Result;
 
 /// The parts of a node and their places in the cache. Names of places follow from what is wanted alone, so it takes no

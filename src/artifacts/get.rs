@@ -9,10 +9,12 @@ use kcl_files::Lock;
 use super::cache::{Entry, Found, Kind, Manifest, Slot, trouble};
 use super::catalog::{Artifact, CATALOG};
 use super::compose::{self, Plan};
+use super::handle::Artifacts;
 use super::http::{Failure, Http};
 use super::job::{Job, blocking};
 use super::oci::{self, Image};
-use super::{Artifacts, NodeArtifacts, Way, build, bundle, release, store, tree};
+use super::want::{NodeArtifacts, Way};
+use super::{build, bundle, release, store, tree};
 use crate::error::{Error, Family, Result};
 use crate::progress::{Progress, Step};
 

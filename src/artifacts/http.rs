@@ -8,8 +8,8 @@ use futures::StreamExt;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode};
 
-use super::Options;
 use super::cache::trouble;
+use super::want::Options;
 use crate::error::{Error, Family, Result};
 
 /// Why something was not downloaded.

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::cache::{Entry, Found, Kind, Slot, remove, trouble};
 use super::catalog::{Artifact, CATALOG};
-use super::{Artifacts, Want, compose, oci, release};
+use super::handle::Artifacts;
+use super::want::{VM_IMAGES, Want};
+use super::{compose, oci, release};
 use crate::error::{Error, Family, Result};
 
 /// An artifact of the catalog, or an entry of the cache, for a table or as JSON.
@@ -150,7 +152,7 @@ impl Artifacts {
         }
         if what != Clean::Unused {
             // Disks that virtual machines share are made again from what they hold.
-            for directory in ["downloads", "logs", super::VM_IMAGES] {
+            for directory in ["downloads", "logs", VM_IMAGES] {
                 let directory = self.cache.root().join(directory);
                 remove(&directory)?;
                 std::fs::create_dir(&directory).map_err(|error| trouble("make", &directory, error))?;
@@ -226,8 +228,8 @@ fn row(slot: &Slot, current: bool) -> Result<Row> {
 mod tests {
     use std::path::Path;
 
-    use super::super::Options;
     use super::super::cache::Manifest;
+    use super::super::want::Options;
     use super::*;
 
     fn entry(artifacts: &Artifacts, part: &str, parts: &[&str]) {

@@ -103,17 +103,8 @@ impl Work<'_> {
 }
 
 fn go(module: &Path, recipe: &GoBuild) -> Command {
-    let mut command = command(module);
+    let mut command = modules::go(module);
     command.env("CGO_ENABLED", if recipe.cgo { "1" } else { "0" });
-    command
-}
-
-/// The go command in a directory.
-pub(super) fn command(directory: &Path) -> Command {
-    let mut command = Command::new("go");
-    command.current_dir(directory);
-    // The cache may lie within somebody's workspace or be cross-compiling by habit.
-    command.env("GOWORK", "off").env("GO111MODULE", "on").env("GOOS", "linux").env_remove("GOARCH");
     command
 }
 

@@ -6,12 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tokio::process::Command;
 
 use super::super::cache::trouble;
 use super::super::catalog::{Artifact, Copies, Patched};
 use super::super::job::{Job, blocking};
 use super::super::{embedded, process};
-use super::go;
 use crate::error::{Error, Family, Result};
 
 /// What `go mod download -json` tells.
@@ -22,13 +22,22 @@ struct Download {
     sum: String,
 }
 
+/// Returns the go command for a directory.
+pub(super) fn go(directory: &Path) -> Command {
+    let mut command = Command::new("go");
+    command.current_dir(directory);
+    // The cache may be inside a workspace, and the user's environment may cross-compile.
+    command.env("GOWORK", "off").env("GO111MODULE", "on").env("GOOS", "linux").env_remove("GOARCH");
+    command
+}
+
 /// Lays the patched modules into the main module, each in a directory of its path.
 pub(super) async fn patch(artifact: &Artifact, all: &[Patched], main: &Path, job: &Job<'_>) -> Result<()> {
     for patched in all {
         let name = format!("{}@{}", patched.module, artifact.fill(&patched.version));
         job.say(&format!("downloading module {name}"), None);
         // Outside of the module, where the copy stands for it; and without the public list of digests, as we have it.
-        let mut command = go::command(Path::new("/"));
+        let mut command = go(Path::new("/"));
         command.args(["mod", "download", "-json", &name]).env("GONOSUMDB", &patched.module).env("GOFLAGS", "");
         let text = process::output(command).await?;
         let download: Download = serde_json::from_str(&text)
@@ -73,7 +82,7 @@ fn lay(patched: &Patched, from: &Path, to: &Path) -> Result<()> {
 /// Copies files of modules into `partial`. `main` is the main module, whose `go.mod` says which version.
 pub(super) async fn copy(all: &[Copies], main: &Path, partial: &Path) -> Result<()> {
     for copies in all {
-        let mut command = go::command(main);
+        let mut command = go(main);
         command.args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", &copies.module]);
         let module = PathBuf::from(process::output(command).await?.trim());
         let directory = partial.join(&copies.to);

@@ -59,7 +59,7 @@ pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Ve
     });
     let stream = Stream { receiver, piece: Bytes::new() };
     let files = Files::of_stream(stream, &format!("what {} gave of {word}", library.name()), scratch).await?;
-    let mut images = super::images(files, names.first().cloned())?;
+    let mut images = super::layout::images(files, names.first().cloned())?;
     images.truncate(1);
     Ok(images)
 }

@@ -3,6 +3,7 @@
 mod docker;
 mod engine;
 mod files;
+mod layout;
 pub mod node;
 mod oci;
 pub mod rootfs;
@@ -23,14 +24,14 @@ pub async fn find(word: &str, name: Option<&str>, scratch: &Path) -> Result<Vec<
     let name = name.map(normalize).transpose()?;
     if word == STDIN {
         let files = files::Files::of_stream(std::io::stdin(), "standard input", scratch).await?;
-        return images(files, name);
+        return layout::images(files, name);
     }
     let path = Path::new(word);
     if path.is_dir() && (looks_like_path(word) || path.join("oci-layout").exists()) {
-        return images(files::Files::of_directory(path), name);
+        return layout::images(files::Files::of_directory(path), name);
     }
     if path.is_file() {
-        return images(files::Files::of_archive(path, scratch).await?, name);
+        return layout::images(files::Files::of_archive(path, scratch).await?, name);
     }
     if looks_like_path(word) {
         return Err(Error::new(Family::Usage, format!("there is no file {word}")).hint(
@@ -42,31 +43,11 @@ pub async fn find(word: &str, name: Option<&str>, scratch: &Path) -> Result<Vec<
 
 /// The images of an archive that is not compressed.
 pub async fn of_archive(path: &Path) -> Result<Vec<Image>> {
-    images(files::Files::of_archive(path, &std::env::temp_dir()).await?, None)
+    layout::images(files::Files::of_archive(path, &std::env::temp_dir()).await?, None)
 }
 
 /// Whether a word can only be a path.
 fn looks_like_path(word: &str) -> bool {
     let archive = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".oci"].iter().any(|ending| word.ends_with(ending));
     word.starts_with(['/', '.', '~']) || archive
-}
-
-/// The images in files, whatever layout these have.
-fn images(files: files::Files, name: Option<String>) -> Result<Vec<Image>> {
-    let images = if files.has("index.json") {
-        oci::images(&files, name.as_deref())?
-    } else if files.has("manifest.json") {
-        docker::images(&files, name.as_deref())?
-    } else {
-        return Err(Error::new(Family::Artifact, format!("{} has no image: {}", files.name, files.what()))
-            .hint("an archive is made with: docker save app:1 -o app.tar")
-            .hint("a root file system becomes an image with: kcl image import"));
-    };
-    for image in &images {
-        if image.names.is_empty() {
-            return Err(Error::new(Family::Usage, format!("the image in {} has no name", files.name))
-                .hint("name it with: --name app:1"));
-        }
-    }
-    Ok(images)
 }

@@ -1,0 +1,100 @@
+//! The operations that put artifacts into the cache and return them.
+
+use std::path::{Path, PathBuf};
+
+use kcl_files::Lock;
+
+use super::handle::Artifacts;
+use super::want::{ImageArchive, NodeArtifacts, Want, Way};
+use super::{bundle, cache, catalog, compose, get, job, oci};
+use crate::error::Result;
+use crate::progress::Progress;
+
+impl Artifacts {
+    /// What is wanted, if all of it is in the cache. Nothing is fetched or made.
+    pub fn cached(&self, want: &Want) -> Option<NodeArtifacts> {
+        let lease = match Lock::try_shared(&self.lease_path()) {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(_)) | Err(_) => return None,
+        };
+        compose::Plan::new(&self.cache, want).and_then(|plan| plan.cached(lease)).ok().flatten()
+    }
+
+    /// What is wanted: from the cache, and got where it is not there.
+    ///
+    /// # Errors
+    /// `Usage` for a version or image that there is not; `Host` for what the host lacks to build; `Artifact` for what
+    /// cannot be had. Dropped before it is done, it leaves no process and no half entry.
+    pub async fn ensure(&self, want: &Want, progress: &Progress) -> Result<NodeArtifacts> {
+        let plan = compose::Plan::new(&self.cache, want)?;
+        let step = progress.step("artifacts", format!("Kubernetes {} and what it needs", plan.kubernetes));
+        let lease = self.lease(&step).await?;
+        let run = get::Run { artifacts: self, way: &want.way, progress, step: &step };
+        let (found, made) = run.all(plan, lease).await?;
+        step.finish(match made {
+            0 => format!("Kubernetes {} is in the cache", found.kubernetes),
+            _ => format!("Kubernetes {} and what it needs is there ({made} got)", found.kubernetes),
+        });
+        Ok(found)
+    }
+
+    /// Images of the catalog, by name, as archives that `ctr images import` takes: for nodes that run already.
+    pub async fn images(&self, names: &[String], way: &Way, progress: &Progress) -> Result<Vec<ImageArchive>> {
+        let known = oci::select(names)?;
+        let step = progress.step("images", "Images");
+        let _lease = self.lease(&step).await?;
+        let run = get::Run { artifacts: self, way, progress, step: &step };
+        let mut archives = Vec::new();
+        for image in known.iter().filter(|image| names.contains(&image.name)) {
+            let entry = run.image(image).await?;
+            archives.push(ImageArchive {
+                reference: image.reference.clone(),
+                digest: entry.manifest.origin.first().cloned().unwrap_or_default(),
+                path: entry.path.join(get::IMAGE),
+            });
+        }
+        step.finish(format!("{} images are there", archives.len()));
+        Ok(archives)
+    }
+
+    /// Single artifacts of the catalog, by name, each in its default version: where each is.
+    pub async fn fetch(&self, names: &[String], way: &Way, progress: &Progress) -> Result<Vec<PathBuf>> {
+        let wanted: Result<Vec<_>> = names.iter().map(|name| catalog::CATALOG.artifact(name)).collect();
+        let wanted = wanted?;
+        let step = progress.step("artifacts", names.join(", "));
+        let _lease = self.lease(&step).await?;
+        let run = get::Run { artifacts: self, way, progress, step: &step };
+        let (entries, got) = run.artifacts(wanted).await?;
+        step.finish(format!("{} ({got} got)", names.join(", ")));
+        Ok(entries.into_iter().map(|(_, entry)| entry.path).collect())
+    }
+
+    /// Where a program for the host is that this artifact has; got where it is not in the cache, and only then anything is
+    /// said.
+    pub async fn tool(&self, artifact: &str, program: &str, way: &Way, progress: &Progress) -> Result<PathBuf> {
+        let artifact = catalog::CATALOG.artifact(artifact)?;
+        let slot = self.cache.slot(cache::Kind::Artifact, artifact.entry_name()?);
+        let directory = match slot.open(false)? {
+            cache::Found::Entry(entry) => entry.path,
+            _ => self.fetch(&[artifact.name().to_owned()], way, progress).await?.remove(0),
+        };
+        Ok(directory.join("bin").join(program))
+    }
+
+    /// Writes all that is wanted into one file, for [`Way::Bundle`] on another machine. Returns its size in bytes.
+    pub async fn bundle_create(&self, path: &Path, want: &Want, progress: &Progress) -> Result<u64> {
+        let plan = compose::Plan::new(&self.cache, want)?;
+        let step = progress.step("bundle", format!("A bundle of Kubernetes {}", plan.kubernetes));
+        let _lease = self.lease(&step).await?;
+        let run = get::Run { artifacts: self, way: &want.way, progress, step: &step };
+        let mut wanted: Vec<_> = plan.artifacts.iter().map(|(artifact, _)| artifact.clone()).collect();
+        wanted.extend(get::sources(&plan.images)?);
+        let (entries, _) = run.artifacts(wanted).await?;
+        let (to, kubernetes) = (path.to_owned(), plan.kubernetes);
+        let job = job::Job::new(progress, &step, "writing", &path.display().to_string(), 1, 1);
+        let writing = job::blocking(move || bundle::write(&to, &kubernetes, &entries));
+        let size = job.ticking(writing).await?;
+        step.finish(format!("{} is written, {} MiB", path.display(), size >> 20));
+        Ok(size)
+    }
+}

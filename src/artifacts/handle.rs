@@ -1,0 +1,47 @@
+//! The handle on the artifacts of this machine: its cache, its options and its lock.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use kcl_files::Lock;
+
+use super::cache::{self, Cache};
+use super::want::Options;
+use crate::error::{Error, Family, Result};
+use crate::progress::Step;
+
+/// The artifacts of this machine.
+#[derive(Debug)]
+pub struct Artifacts {
+    pub(super) cache: Cache,
+    pub(super) options: Options,
+    /// Why releases cannot be reached, once that is known: it is tried once a run, not once an artifact.
+    pub(super) unreachable: Mutex<Option<String>>,
+}
+
+impl Artifacts {
+    /// With the cache in a directory, which is made if need be.
+    ///
+    /// # Errors
+    /// `Usage` for a mirror that is no address.
+    pub fn open(cache: &Path, options: Options) -> Result<Artifacts> {
+        if let Some(mirror) = &options.mirror
+            && !reqwest::Url::parse(mirror).is_ok_and(|url| ["http", "https"].contains(&url.scheme()))
+        {
+            return Err(Error::new(Family::Usage, format!("the mirror {mirror:?} is not an http or https address"))
+                .hint("such as https://mirror.example.com/kubernetes"));
+        }
+        Ok(Artifacts { cache: Cache::open(cache)?, options, unreachable: Mutex::default() })
+    }
+
+    pub(super) async fn lease(&self, step: &Step) -> Result<Lock> {
+        let path = self.lease_path();
+        let waiting = |holder: &str| step.message(format!("waiting for {holder}, which cleans up"));
+        Lock::shared(&path, waiting).await.map_err(|error| cache::trouble("lock", &path, error))
+    }
+
+    /// Shared by those who use the cache, exclusive for who cleans it.
+    pub(super) fn lease_path(&self) -> PathBuf {
+        self.cache.root().join("locks/cache.lock")
+    }
+}

@@ -1,0 +1,26 @@
+//! The choice between the layouts of archives and directories.
+
+use super::files::Files;
+use super::{docker, oci};
+use crate::error::{Error, Family, Result};
+use crate::images::image::Image;
+
+/// Returns the images in `files`, in the OCI layout or in Docker's.
+pub fn images(files: Files, name: Option<String>) -> Result<Vec<Image>> {
+    let images = if files.has("index.json") {
+        oci::images(&files, name.as_deref())?
+    } else if files.has("manifest.json") {
+        docker::images(&files, name.as_deref())?
+    } else {
+        return Err(Error::new(Family::Artifact, format!("{} has no image: {}", files.name, files.what()))
+            .hint("an archive is made with: docker save app:1 -o app.tar")
+            .hint("a root file system becomes an image with: kcl image import"));
+    };
+    for image in &images {
+        if image.names.is_empty() {
+            return Err(Error::new(Family::Usage, format!("the image in {} has no name", files.name))
+                .hint("name it with: --name app:1"));
+        }
+    }
+    Ok(images)
+}
