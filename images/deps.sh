@@ -35,6 +35,7 @@ apache2-utils           /usr/bin/htpasswd
 openssl                 /usr/bin/openssl
 podman                  /usr/bin/podman
 python3-pip             /usr/bin/pip3
+shellcheck              /usr/bin/shellcheck
 "
 fi
 

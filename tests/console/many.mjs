@@ -6,20 +6,28 @@ import { kubectl, link, shot, step, view, visitor, withBrowser } from "./support
 
 const MANY = 1000;
 
-writeFileSync("many.json", JSON.stringify({
-  apiVersion: "apps/v1",
-  kind: "Deployment",
-  metadata: { name: "many", namespace: "default" },
-  spec: {
-    replicas: MANY,
-    selector: { matchLabels: { app: "many" } },
-    template: {
-      metadata: { labels: { app: "many" } },
-      // There is no such node: they wait.
-      spec: { nodeSelector: { nowhere: "yes" }, containers: [{ name: "c", image: process.env.IMAGE, resources: { requests: { cpu: "10m", memory: "16Mi" } } }] },
+writeFileSync(
+  "many.json",
+  JSON.stringify({
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "many", namespace: "default" },
+    spec: {
+      replicas: MANY,
+      selector: { matchLabels: { app: "many" } },
+      template: {
+        metadata: { labels: { app: "many" } },
+        // There is no such node: they wait.
+        spec: {
+          nodeSelector: { nowhere: "yes" },
+          containers: [
+            { name: "c", image: process.env.IMAGE, resources: { requests: { cpu: "10m", memory: "16Mi" } } },
+          ],
+        },
+      },
     },
-  },
-}));
+  }),
+);
 kubectl("apply", "-f", "many.json");
 kubectl("wait", `--for=jsonpath={.status.unavailableReplicas}=${MANY}`, "--timeout=180s", "deployment/many");
 kubectl("wait", "--for=condition=PodScheduled=false", "--timeout=180s", "pods", "-l", "app=many");
@@ -42,14 +50,28 @@ await withBrowser(async (browser) => {
         return Math.round(performance.now() - begun);
       });
       times.sort((a, b) => a - b);
-      console.error(`    first view after ${times[0]} to ${times[4]} ms, median ${times[2]} ms; the list of pods alone takes ${list} ms`);
+      console.error(
+        `    first view after ${times[0]} to ${times[4]} ms, median ${times[2]} ms; the list of pods alone takes ${list} ms`,
+      );
       await shot(page, "many-overview");
       await view(page, "#/pods");
-      await page.waitForFunction((many) => Number(document.querySelector("table.rows").getAttribute("aria-rowcount")) > many, MANY);
+      await page.waitForFunction(
+        (many) => Number(document.querySelector("table.rows").getAttribute("aria-rowcount")) > many,
+        MANY,
+      );
       const rows = () => page.locator("table.rows tbody tr[data-uid]").count();
       assert.ok((await rows()) < 100, `${await rows()} rows are drawn`);
       await page.locator(".scroller").evaluate((element) => (element.scrollTop = element.scrollHeight));
-      await page.waitForFunction((many) => Number(document.querySelector("table.rows tbody tr[data-uid]:last-of-type, table.rows tbody tr[data-uid]")?.getAttribute("aria-rowindex")) > many / 2, MANY);
+      await page.waitForFunction(
+        (many) =>
+          Number(
+            document
+              .querySelector("table.rows tbody tr[data-uid]:last-of-type, table.rows tbody tr[data-uid]")
+              ?.getAttribute("aria-rowindex"),
+          ) >
+          many / 2,
+        MANY,
+      );
       assert.ok((await rows()) < 100, `${await rows()} rows are drawn`);
       await shot(page, "many-pods");
       assert.deepEqual(page.troubles, []);

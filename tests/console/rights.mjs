@@ -20,7 +20,11 @@ await withBrowser(async (browser) => {
   await page.goto(link());
   await page.getByText("Pod crash").first().waitFor();
   await page.getByRole("button", { name: "User" }).click();
-  await page.getByRole("dialog").getByText(/kubernetes|admin|kcl/).first().waitFor();
+  await page
+    .getByRole("dialog")
+    .getByText(/kubernetes|admin|kcl/)
+    .first()
+    .waitFor();
   await page.getByLabel("Bearer token").first().fill(token);
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByText("You may not see this").first().waitFor();
@@ -28,7 +32,10 @@ await withBrowser(async (browser) => {
 
   step("a token that is none");
   await page.goto(link("--token", "bogus"));
-  await page.getByText(/not signed in|Unauthorized/).first().waitFor();
+  await page
+    .getByText(/not signed in|Unauthorized/)
+    .first()
+    .waitFor();
 });
 
 async function guest(page, pod) {
@@ -49,7 +56,13 @@ async function guest(page, pod) {
   // Also for who does not ask first.
   const refused = await page.evaluate(async (name) => {
     const answers = [];
-    for (const [method, path] of [["GET", `api/v1/namespaces/shop/pods/${name}/exec?command=id&stdout=true`], ["DELETE", `api/v1/namespaces/shop/pods/${name}`], ["GET", "api/v1/secrets"], ["GET", "console/addons"], ["GET", "api/v1/nodes/con/proxy/pods"]]) {
+    for (const [method, path] of [
+      ["GET", `api/v1/namespaces/shop/pods/${name}/exec?command=id&stdout=true`],
+      ["DELETE", `api/v1/namespaces/shop/pods/${name}`],
+      ["GET", "api/v1/secrets"],
+      ["GET", "console/addons"],
+      ["GET", "api/v1/nodes/con/proxy/pods"],
+    ]) {
       const headers = { authorization: "Bearer x", "impersonate-user": "admin", "impersonate-group": "system:masters" };
       answers.push((await fetch(path, { method, headers })).status);
     }
@@ -60,7 +73,10 @@ async function guest(page, pod) {
   await page.getByRole("button", { name: "Delete…" }).click();
   await page.keyboard.type(pod);
   await page.keyboard.press("Enter");
-  await page.getByRole("dialog").getByText(/cannot delete resource/).waitFor();
+  await page
+    .getByRole("dialog")
+    .getByText(/cannot delete resource/)
+    .waitFor();
   await page.keyboard.press("Escape");
   assert.deepEqual(page.troubles, []);
 }

@@ -30,8 +30,12 @@ await withBrowser(async (browser) => {
   await problems.getByText("Pod crash").waitFor();
   await problems.getByText("exit code 3").waitFor();
   await problems.getByText("Pod huge").waitFor();
-  await problems.getByText(/Insufficient memory/).first().waitFor();
-  for (const node of ["con", "con-m02"]) await page.getByRole("region", { name: "Nodes" }).getByRole("link", { name: node, exact: true }).waitFor();
+  await problems
+    .getByText(/Insufficient memory/)
+    .first()
+    .waitFor();
+  for (const node of ["con", "con-m02"])
+    await page.getByRole("region", { name: "Nodes" }).getByRole("link", { name: node, exact: true }).waitFor();
   await page.getByText("kcl addons enable metrics-server").waitFor();
   await shot(page, "overview");
 
@@ -54,7 +58,10 @@ await withBrowser(async (browser) => {
 
   step("a pod: containers, why it fails, events");
   await view(page, "#/pods/shop/crash");
-  await page.getByRole("region", { name: "Containers" }).getByText(/before: Error, exit code 3/).waitFor();
+  await page
+    .getByRole("region", { name: "Containers" })
+    .getByText(/before: Error, exit code 3/)
+    .waitFor();
   await page.getByRole("region", { name: "Events" }).getByText("BackOff").first().waitFor();
   await page.getByRole("link", { name: "Logs", exact: true }).click();
   await page.getByRole("log").getByText("going down").waitFor();
@@ -95,11 +102,17 @@ await withBrowser(async (browser) => {
   await view(page, "#/volumes");
   await page.getByRole("row", { name: /data/ }).getByText("Pending").waitFor();
   await view(page, "#/events");
-  await page.getByRole("row", { name: /FailedScheduling/ }).first().waitFor();
+  await page
+    .getByRole("row", { name: /FailedScheduling/ })
+    .first()
+    .waitFor();
 
   step("values of secrets are hidden, and not fetched, until they are asked for");
   const fetched = [];
-  page.on("response", async (response) => response.url().includes("/secrets") && fetched.push(await response.text().catch(() => "")));
+  page.on(
+    "response",
+    async (response) => response.url().includes("/secrets") && fetched.push(await response.text().catch(() => "")),
+  );
   await view(page, "#/settings/secrets");
   await view(page, "#/secrets/shop/password");
   await page.getByText("The values are hidden").waitFor();
@@ -109,13 +122,20 @@ await withBrowser(async (browser) => {
   await page.getByText("open-sesame").waitFor();
 
   step("apply: a trial first, then for good; again changes nothing");
-  const yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: fresh # new\n  namespace: shop\ndata:\n  a: b\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  namespace: 'shop'\n  name: web\nspec:\n  revisionHistoryLimit: 3\n";
+  const yaml =
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: fresh # new\n  namespace: shop\ndata:\n  a: b\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  namespace: 'shop'\n  name: web\nspec:\n  revisionHistoryLimit: 3\n";
   const dialog = page.getByRole("dialog");
   await page.keyboard.press("y");
   await dialog.getByLabel("YAML").fill(yaml);
   await dialog.getByRole("button", { name: "Check" }).click();
-  await dialog.getByRole("row", { name: /ConfigMap fresh/ }).getByText("created").waitFor();
-  await dialog.getByRole("row", { name: /Deployment web/ }).getByText("changed").waitFor();
+  await dialog
+    .getByRole("row", { name: /ConfigMap fresh/ })
+    .getByText("created")
+    .waitFor();
+  await dialog
+    .getByRole("row", { name: /Deployment web/ })
+    .getByText("changed")
+    .waitFor();
   assert.equal(kubectl("get", "configmap", "-n", "shop", "fresh", "--ignore-not-found"), "", "a trial changes nothing");
   await shot(page, "apply");
   await dialog.getByRole("button", { name: "Apply", exact: true }).click();
@@ -127,7 +147,10 @@ await withBrowser(async (browser) => {
   await dialog.getByText("unchanged").nth(1).waitFor();
   await dialog.getByLabel("YAML").fill("kind: Bogus\napiVersion: example.com/v1\nmetadata: {name: x}\n");
   await dialog.getByRole("button", { name: "Check" }).click();
-  await dialog.getByText(/The cluster has no example.com\/v1/).first().waitFor();
+  await dialog
+    .getByText(/The cluster has no example.com\/v1/)
+    .first()
+    .waitFor();
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "detached" });
 
@@ -181,7 +204,12 @@ await withBrowser(async (browser) => {
     await (name ? route.abort("connectionaborted") : route.continue());
   });
   await shaky.goto(link());
-  for (const files of [["page/base.css"], ["page/app.js"], ["page/store.js", "page/views/overview.js"], ["api/v1/pods", "page/views/lists.js"]]) {
+  for (const files of [
+    ["page/base.css"],
+    ["page/app.js"],
+    ["page/store.js", "page/views/overview.js"],
+    ["api/v1/pods", "page/views/lists.js"],
+  ]) {
     lost = files;
     await shaky.goto("about:blank");
     await shaky.goto(base);
@@ -190,21 +218,51 @@ await withBrowser(async (browser) => {
     await view(shaky, "#/nodes");
     await shaky.getByRole("row", { name: /con-m02/ }).waitFor();
     assert.deepEqual(lost, [], "it was asked for");
-    assert.equal(await shaky.evaluate(() => getComputedStyle(document.querySelector(".skip")).position), "absolute", "it has its styles");
+    assert.equal(
+      await shaky.evaluate(() => getComputedStyle(document.querySelector(".skip")).position),
+      "absolute",
+      "it has its styles",
+    );
   }
   assert.deepEqual(shaky.troubles, []);
   await shaky.context().close();
 
   step("no violation that axe finds, in both themes and narrow");
-  for (const [theme, width] of [["light", 1280], ["dark", 1280], ["light", 390]]) {
+  for (const [theme, width] of [
+    ["light", 1280],
+    ["dark", 1280],
+    ["light", 390],
+  ]) {
     // The policy of the page would keep axe out.
     const checked = await visitor(browser, { bypassCSP: true, colorScheme: theme, viewport: { width, height: 844 } });
     await checked.goto(link());
-    for (const hash of ["#/overview", "#/nodes", "#/workloads", "#/pods", "#/services", "#/volumes", "#/events", "#/kinds", "#/deployments/shop/web", `#/pods/shop/${pod}`, `#/pods/shop/${pod}/logs`, `#/pods/shop/${pod}/shell`, "#/secrets/shop/password"]) {
+    for (const hash of [
+      "#/overview",
+      "#/nodes",
+      "#/workloads",
+      "#/pods",
+      "#/services",
+      "#/volumes",
+      "#/events",
+      "#/kinds",
+      "#/deployments/shop/web",
+      `#/pods/shop/${pod}`,
+      `#/pods/shop/${pod}/logs`,
+      `#/pods/shop/${pod}/shell`,
+      "#/secrets/shop/password",
+    ]) {
       await view(checked, hash);
       await checked.evaluate(axe);
-      const { violations } = await checked.evaluate(() => globalThis.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-      const found = violations.map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary}`).slice(0, 3).join("; ")}`);
+      const { violations } = await checked.evaluate(() =>
+        globalThis.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
+      );
+      const found = violations.map(
+        (one) =>
+          `${one.id}: ${one.help}: ${one.nodes
+            .map((node) => `${node.target} ${node.failureSummary}`)
+            .slice(0, 3)
+            .join("; ")}`,
+      );
       assert.deepEqual(found, [], `${hash}, ${theme}, ${width}`);
       const wide = await checked.evaluate(() => document.scrollingElement.scrollWidth);
       assert.ok(wide <= width, `${hash} is ${wide} wide on a screen of ${width}`);

@@ -11,10 +11,22 @@ const { KCL, PROFILE, SHOTS, CHROMIUM = "/usr/bin/chromium" } = process.env;
 export const LIMIT = 120_000;
 
 /** Nothing is sent anywhere but to the console. */
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 
 export function kcl(...words) {
-  return execFileSync(KCL, ["-p", PROFILE, ...words], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"], maxBuffer: 1 << 28 }).trim();
+  return execFileSync(KCL, ["-p", PROFILE, ...words], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    maxBuffer: 1 << 28,
+  }).trim();
 }
 
 export const kubectl = (...words) => kcl("kubectl", "--", ...words);
@@ -41,8 +53,15 @@ export async function withBrowser(story) {
 /** What there is to see of a page when a story fails: an answer that does not come says that its script is stuck. */
 async function state(page) {
   const look = page.evaluate(() => {
-    const entries = performance.getEntries().map(({ name, startTime, duration }) => `${Math.round(startTime)}+${Math.round(duration)} ms ${name}`);
-    return [document.visibilityState, document.body.dataset.view, document.body.innerText.slice(0, 2000), ...entries].join("\n");
+    const entries = performance
+      .getEntries()
+      .map(({ name, startTime, duration }) => `${Math.round(startTime)}+${Math.round(duration)} ms ${name}`);
+    return [
+      document.visibilityState,
+      document.body.dataset.view,
+      document.body.textContent.slice(0, 2000),
+      ...entries,
+    ].join("\n");
   });
   const never = new Promise((done) => setTimeout(done, 10_000, "it does not answer"));
   const seen = await Promise.race([look, never]).catch((error) => error.stack);
@@ -56,8 +75,14 @@ export async function visitor(browser, options = {}) {
   const page = await context.newPage();
   page.troubles = [];
   page.on("pageerror", (error) => page.troubles.push(error.stack));
-  page.on("console", (message) => /Content Security|Trusted/.test(message.text()) && page.troubles.push(message.text()));
-  page.on("request", (request) => new URL(request.url()).hostname === "127.0.0.1" || page.troubles.push(`a request to ${request.url()}`));
+  page.on(
+    "console",
+    (message) => /Content Security|Trusted/.test(message.text()) && page.troubles.push(message.text()),
+  );
+  page.on(
+    "request",
+    (request) => new URL(request.url()).hostname === "127.0.0.1" || page.troubles.push(`a request to ${request.url()}`),
+  );
   return page;
 }
 

@@ -33,7 +33,10 @@ export async function ask(path, { method = "GET", body, type, accept = "applicat
     response = await (method === "GET" ? answer.catch(send) : answer);
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, "The console’s server does not answer. Was the cluster stopped? kcl dashboard opens it again.");
+    throw new ApiError(
+      0,
+      "The console’s server does not answer. Was the cluster stopped? kcl dashboard opens it again.",
+    );
   }
   if (response.ok) return response;
   const text = await response.text();
@@ -48,7 +51,8 @@ export async function ask(path, { method = "GET", body, type, accept = "applicat
 
 export const get = async (path, options) => (await ask(path, options)).json();
 export const getText = async (path, options) => (await ask(path, options)).text();
-export const post = async (path, document) => (await ask(path, { method: "POST", body: JSON.stringify(document) })).json();
+export const post = async (path, document) =>
+  (await ask(path, { method: "POST", body: JSON.stringify(document) })).json();
 
 export const patch = async (path, document, type = "application/merge-patch+json") =>
   (await ask(path, { method: "PATCH", body: JSON.stringify(document), type })).json();

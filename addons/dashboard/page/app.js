@@ -39,7 +39,11 @@ const filters = new Map();
 
 /** Shows what the address says. */
 async function route() {
-  const [word = "overview", ...rest] = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
+  const [word = "overview", ...rest] = location.hash
+    .replace(/^#\/?/, "")
+    .split("/")
+    .filter(Boolean)
+    .map(decodeURIComponent);
   const own = begin(word, rest);
   const known = VIEWS[word];
   const isDetail = KINDS[word] && rest.length > 1;
@@ -48,15 +52,25 @@ async function route() {
     view = await (isDetail ? detail() : known?.[2]());
   } catch {
     if (own !== current) return;
-    return fill(main, trouble({ message: "The page cannot be loaded: the console’s server does not answer. kcl dashboard opens it again." }));
+    return fill(
+      main,
+      trouble({
+        message: "The page cannot be loaded: the console’s server does not answer. kcl dashboard opens it again.",
+      }),
+    );
   }
   if (own !== current) return;
   own.title = known?.[0] ?? KINDS[word]?.title ?? "";
   main.classList.toggle("wide", !isDetail && word !== "overview" && word !== "addons");
-  fill(main, view ? view(own) : [h("h1", null, "Not here"), h("p", null, "There is no such view. ", link("#/overview", "Overview"))]);
+  fill(
+    main,
+    view
+      ? view(own)
+      : [h("h1", null, "Not here"), h("p", null, "There is no such view. ", link("#/overview", "Overview"))],
+  );
   document.title = [own.title, info.cluster, "kcl"].filter(Boolean).join(" · ");
   for (const anchor of document.querySelectorAll("#nav a")) {
-    if (anchor.dataset.word === (isDetail ? own.parent ?? word : word)) anchor.setAttribute("aria-current", "page");
+    if (anchor.dataset.word === (isDetail ? (own.parent ?? word) : word)) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   }
   // Who went here by a link or a key is at the beginning of the view; the first view takes nothing away.
@@ -87,12 +101,22 @@ function begin(word, rest) {
   };
   delete document.body.dataset.view;
   toggleMenu(false);
-  return (current = context);
+  current = context;
+  return context;
 }
 
 function navigation() {
   const entry = ([word, [title]]) => h("li", null, h("a", { href: `#/${word}`, "data-word": word }, title));
-  fill($("nav"), h("ul", null, Object.entries(VIEWS).filter(([word]) => word !== "addons" || info.addons).map(entry)));
+  fill(
+    $("nav"),
+    h(
+      "ul",
+      null,
+      Object.entries(VIEWS)
+        .filter(([word]) => word !== "addons" || info.addons)
+        .map(entry),
+    ),
+  );
 }
 
 /** The namespaces as a choice; as a field where this user may not list them. */
@@ -108,15 +132,27 @@ function namespaces() {
   };
   const paint = () => {
     if (store.error) {
-      if (!place.querySelector("input")) fill(place, h("input", { "aria-label": "Namespace", placeholder: "Namespace", value: namespace, onchange: choose }));
+      if (!place.querySelector("input"))
+        fill(
+          place,
+          h("input", { "aria-label": "Namespace", placeholder: "Namespace", value: namespace, onchange: choose }),
+        );
       return;
     }
-    const names = store.values().map((one) => one.metadata.name).sort();
+    const names = store
+      .values()
+      .map((one) => one.metadata.name)
+      .sort();
     const shown = names.join();
     if (paint.shown === shown) return;
     paint.shown = shown;
     if (namespace && !names.includes(namespace)) names.push(namespace);
-    const select = h("select", { "aria-label": "Namespace", onchange: choose }, h("option", { value: "" }, "All namespaces"), names.map((name) => h("option", { value: name, selected: name === namespace }, name)));
+    const select = h(
+      "select",
+      { "aria-label": "Namespace", onchange: choose },
+      h("option", { value: "" }, "All namespaces"),
+      names.map((name) => h("option", { value: name, selected: name === namespace }, name)),
+    );
     fill(place, select);
   };
   store.subscribe(paint);
@@ -157,37 +193,77 @@ function theme() {
 }
 
 function help() {
-  const keys = [["?", "This help"], ["/", "Filter the list"], ["g then a letter", "Go to a view: " + Object.values(VIEWS).map(([title, key]) => `${key} ${title.toLowerCase()}`).join(", ")],
-    ["↑ ↓ PgUp PgDn", "From row to row; Enter opens"], ["n", "Choose the namespace"], ["y", "Apply YAML"], ["t", "Light or dark"], ["Esc", "Close a dialog; leave a field"], ["Ctrl+Shift+←", "Leave the terminal"]];
-  return dialog("Keyboard", h("dl", { class: "facts" }, keys.map(([key, what]) => h("div", null, h("dt", null, h("kbd", null, key)), h("dd", null, what)))));
+  const keys = [
+    ["?", "This help"],
+    ["/", "Filter the list"],
+    [
+      "g then a letter",
+      "Go to a view: " +
+        Object.values(VIEWS)
+          .map(([title, key]) => `${key} ${title.toLowerCase()}`)
+          .join(", "),
+    ],
+    ["↑ ↓ PgUp PgDn", "From row to row; Enter opens"],
+    ["n", "Choose the namespace"],
+    ["y", "Apply YAML"],
+    ["t", "Light or dark"],
+    ["Esc", "Close a dialog; leave a field"],
+    ["Ctrl+Shift+←", "Leave the terminal"],
+  ];
+  return dialog(
+    "Keyboard",
+    h(
+      "dl",
+      { class: "facts" },
+      keys.map(([key, what]) => h("div", null, h("dt", null, h("kbd", null, key)), h("dd", null, what))),
+    ),
+  );
 }
 
 async function user() {
   let name = "unknown";
   try {
-    const review = await post("apis/authentication.k8s.io/v1/selfsubjectreviews", { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" });
+    const review = await post("apis/authentication.k8s.io/v1/selfsubjectreviews", {
+      apiVersion: "authentication.k8s.io/v1",
+      kind: "SelfSubjectReview",
+    });
     name = review.status.userInfo.username;
   } catch (error) {
     name = error.message;
   }
-  const input = h("textarea", { name: "token", rows: "5", spellcheck: "false", autocomplete: "off", "aria-label": "Bearer token" });
+  const input = h("textarea", {
+    name: "token",
+    rows: "5",
+    spellcheck: "false",
+    autocomplete: "off",
+    "aria-label": "Bearer token",
+  });
   const leave = button("Sign out", async () => {
     await post("console/sign-out", {});
     location.reload();
   });
-  await dialog("User", [
-    h("p", null, "You are signed in as ", h("strong", null, name), "."),
-    h("p", { class: "soft" }, "The console may do what this user may. To see what another may, sign in by a token of theirs; the way back is another link by kcl dashboard."),
-    field("Bearer token", input), h("p", null, leave),
-  ], {
-    go: "Sign in",
-    allowed: ({ token }) => token.trim() !== "",
-    work: async ({ token }) => {
-      await post("console/sign-in", { token });
-      location.reload();
-      return true;
+  await dialog(
+    "User",
+    [
+      h("p", null, "You are signed in as ", h("strong", null, name), "."),
+      h(
+        "p",
+        { class: "soft" },
+        "The console may do what this user may. To see what another may, sign in by a token of theirs; the way back is another link by kcl dashboard.",
+      ),
+      field("Bearer token", input),
+      h("p", null, leave),
+    ],
+    {
+      go: "Sign in",
+      allowed: ({ token }) => token.trim() !== "",
+      work: async ({ token }) => {
+        await post("console/sign-in", { token });
+        location.reload();
+        return true;
+      },
     },
-  });
+  );
 }
 
 async function apply() {
@@ -213,7 +289,14 @@ function keys(nextTheme) {
         return;
       }
     }
-    const act = { "?": help, t: nextTheme, y: apply, n: () => $("namespace").firstElementChild?.focus(), "/": () => main.querySelector("[data-filter]")?.focus(), g: () => (going = true) }[event.key];
+    const act = {
+      "?": help,
+      t: nextTheme,
+      y: apply,
+      n: () => $("namespace").firstElementChild?.focus(),
+      "/": () => main.querySelector("[data-filter]")?.focus(),
+      g: () => (going = true),
+    }[event.key];
     if (!act) return;
     event.preventDefault();
     act();
@@ -233,7 +316,9 @@ async function about() {
   $("user").textContent = info.own ? "User" : "Other user";
   document.title = `${current?.title ?? ""} · ${info.cluster} · kcl`;
   navigation();
-  if (current) for (const anchor of document.querySelectorAll("#nav a")) if (anchor.dataset.word === current.word) anchor.setAttribute("aria-current", "page");
+  if (current)
+    for (const anchor of document.querySelectorAll("#nav a"))
+      if (anchor.dataset.word === current.word) anchor.setAttribute("aria-current", "page");
 }
 
 navigation();

@@ -13,9 +13,19 @@ export function dialog(title, content, { go = "OK", danger = false, wide = false
     let result;
     const failed = h("div");
     const main = h("button", { type: "submit", class: danger ? "danger" : "primary" }, go);
-    const form = h("form", { method: "dialog" },
-      h("h2", { id: "dialog-title" }, title), content, failed,
-      h("div", { class: "actions" }, button(work ? "Cancel" : "Close", () => element.close()), work && main));
+    const form = h(
+      "form",
+      { method: "dialog" },
+      h("h2", { id: "dialog-title" }, title),
+      content,
+      failed,
+      h(
+        "div",
+        { class: "actions" },
+        button(work ? "Cancel" : "Close", () => element.close()),
+        work && main,
+      ),
+    );
     const element = h("dialog", { class: wide ? "large" : null, "aria-labelledby": "dialog-title" }, form);
     const check = () => (main.disabled = allowed ? !allowed(values(form)) : false);
     form.addEventListener("input", check);
@@ -53,10 +63,14 @@ export function field(label, input, hint) {
 /** Asks for the name before something is deleted. */
 export function confirmByName(what, name, consequence, work) {
   const input = h("input", { name: "name", autocomplete: "off", spellcheck: "false", autofocus: true });
-  return dialog(`Delete ${what}?`, [h("p", null, consequence), field(["To go on, type ", h("code", null, name)], input)], {
-    go: "Delete",
-    danger: true,
-    allowed: (given) => given.name === name,
-    work,
-  });
+  return dialog(
+    `Delete ${what}?`,
+    [h("p", null, consequence), field(["To go on, type ", h("code", null, name)], input)],
+    {
+      go: "Delete",
+      danger: true,
+      allowed: (given) => given.name === name,
+      work,
+    },
+  );
 }

@@ -9,7 +9,9 @@
      */
     first: "limit=2500&resourceVersion=0",
     /** What no view has a use for of the objects in a list, which is most of a pod. */
-    omit: ["metadata.managedFields", "spec.volumes", "spec.tolerations", "spec.containers.volumeMounts"].map((path) => `items.${path}`).join(),
+    omit: ["metadata.managedFields", "spec.volumes", "spec.tolerations", "spec.containers.volumeMounts"]
+      .map((path) => `items.${path}`)
+      .join(),
     /** Answers by their paths that nobody has taken yet. */
     answers: new Map(),
     /** Whether none of the page's files failed to come. */
@@ -42,8 +44,22 @@
     ask(within("apis/apps/v1", "deployments"));
   }
   // What app.js imports, which the browser would learn of only when that has come.
-  for (const name of ["api", "dialog", "dom", "format", "kinds", "parts", "pods", "store", "table", "views/history", "views/overview"]) {
-    document.head.append(Object.assign(document.createElement("link"), { rel: "modulepreload", href: `page/${name}.js` }));
+  for (const name of [
+    "api",
+    "dialog",
+    "dom",
+    "format",
+    "kinds",
+    "parts",
+    "pods",
+    "store",
+    "table",
+    "views/history",
+    "views/overview",
+  ]) {
+    document.head.append(
+      Object.assign(document.createElement("link"), { rel: "modulepreload", href: `page/${name}.js` }),
+    );
   }
 
   // Last: a browser may take tens of milliseconds to find what it has kept.

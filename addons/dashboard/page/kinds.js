@@ -66,7 +66,12 @@ export const nameColumn = (word) => ({
   main: true,
 });
 
-export const namespaceColumn = { title: "Namespace", value: (object) => object.metadata.namespace ?? "", rank: 2, width: "10rem" };
+export const namespaceColumn = {
+  title: "Namespace",
+  value: (object) => object.metadata.namespace ?? "",
+  rank: 2,
+  width: "10rem",
+};
 
 export const ageColumn = {
   title: "Age",
@@ -83,8 +88,13 @@ export const podColumns = [
   { title: "Status", value: (pod) => podState(pod).text, cell: (pod) => badge(podState(pod)), width: "12.5rem" },
   { title: "Ready", value: readiness, width: "5.5rem", rank: 3 },
   { title: "Restarts", value: restarts, number: true, width: "7rem", rank: 3 },
-  { title: "Node", value: (pod) => pod.spec.nodeName ?? "", width: "9rem", rank: 3,
-    cell: (pod) => pod.spec.nodeName && link(place("nodes", "", pod.spec.nodeName), pod.spec.nodeName) },
+  {
+    title: "Node",
+    value: (pod) => pod.spec.nodeName ?? "",
+    width: "9rem",
+    rank: 3,
+    cell: (pod) => pod.spec.nodeName && link(place("nodes", "", pod.spec.nodeName), pod.spec.nodeName),
+  },
   { title: "Address", value: (pod) => pod.status?.podIP ?? "", width: "8.5rem", rank: 4, mono: true },
   ageColumn,
 ];
@@ -106,7 +116,9 @@ export function workloadState(object) {
       const wanted = spec.completions ?? 1;
       const failed = (status.conditions ?? []).find((one) => one.type === "Failed" && one.status === "True");
       if (failed) return { ready: done, wanted, text: "Failed", tone: "bad", why: failed.message };
-      return done >= wanted ? { ready: done, wanted, text: "Complete", tone: "off" } : { ready: done, wanted, text: "Running", tone: "busy" };
+      return done >= wanted
+        ? { ready: done, wanted, text: "Complete", tone: "off" }
+        : { ready: done, wanted, text: "Running", tone: "busy" };
     }
     case "CronJob":
       return { text: spec.suspend ? "Suspended" : `At ${spec.schedule}`, tone: spec.suspend ? "off" : "good" };
@@ -131,9 +143,22 @@ export const workloadColumns = [
   nameColumn((object) => wordOf(object.apiVersion, object.kind)),
   namespaceColumn,
   { title: "Kind", value: (object) => object.kind, width: "8.5rem", rank: 2 },
-  { title: "Status", value: (object) => workloadState(object).text, cell: (object) => badge(workloadState(object)), width: "10rem" },
-  { title: "Ready", value: (object) => workloadState(object).ready ?? -1, width: "5.5rem", rank: 3,
-    cell: (object) => (workloadState(object).wanted === undefined ? "" : `${workloadState(object).ready}/${workloadState(object).wanted}`) },
+  {
+    title: "Status",
+    value: (object) => workloadState(object).text,
+    cell: (object) => badge(workloadState(object)),
+    width: "10rem",
+  },
+  {
+    title: "Ready",
+    value: (object) => workloadState(object).ready ?? -1,
+    width: "5.5rem",
+    rank: 3,
+    cell: (object) =>
+      workloadState(object).wanted === undefined
+        ? ""
+        : `${workloadState(object).ready}/${workloadState(object).wanted}`,
+  },
   { title: "Images", value: images, rank: 4 },
   ageColumn,
 ];
@@ -146,19 +171,32 @@ export function serviceUrls(service, address) {
   for (const { ip, hostname } of service.status?.loadBalancer?.ingress ?? []) {
     for (const port of tcp) urls.push(`${web(port)}://${ip ?? hostname}:${port.port}`);
   }
-  for (const port of tcp) if (port.nodePort && address && !urls.length) urls.push(`${web(port)}://${address}:${port.nodePort}`);
+  for (const port of tcp)
+    if (port.nodePort && address && !urls.length) urls.push(`${web(port)}://${address}:${port.nodePort}`);
   return urls.map((url) => url.replace(/^(http:.*):80$/, "$1").replace(/^(https:.*):443$/, "$1"));
 }
 
 const ports = (service) =>
-  (service.spec.ports ?? []).map((port) => `${port.port}${port.nodePort ? `:${port.nodePort}` : ""}/${port.protocol ?? "TCP"}`).join(", ");
+  (service.spec.ports ?? [])
+    .map((port) => `${port.port}${port.nodePort ? `:${port.nodePort}` : ""}/${port.protocol ?? "TCP"}`)
+    .join(", ");
 
 export const serviceColumns = (address) => [
   nameColumn(() => "services"),
   namespaceColumn,
   { title: "Type", value: (service) => service.spec.type, width: "8rem", rank: 2 },
-  { title: "URLs", value: (service) => serviceUrls(service, address()).join(" "), cell: (service) => serviceUrls(service, address()).map(external) },
-  { title: "Cluster IP", value: (service) => (service.spec.clusterIP === "None" ? "headless" : (service.spec.clusterIP ?? "")), width: "9rem", rank: 3, mono: true },
+  {
+    title: "URLs",
+    value: (service) => serviceUrls(service, address()).join(" "),
+    cell: (service) => serviceUrls(service, address()).map(external),
+  },
+  {
+    title: "Cluster IP",
+    value: (service) => (service.spec.clusterIP === "None" ? "headless" : (service.spec.clusterIP ?? "")),
+    width: "9rem",
+    rank: 3,
+    mono: true,
+  },
   { title: "Ports", value: ports, rank: 4, width: "12rem", mono: true },
   ageColumn,
 ];
@@ -173,7 +211,11 @@ export function ingressRoutes(ingress) {
       const host = rule.host ?? at?.ip ?? at?.hostname;
       const url = host && !host.startsWith("*") ? `${secure.has(rule.host) ? "https" : "http"}://${host}${path}` : null;
       const { service, resource } = backend;
-      routes.push({ url, text: `${rule.host ?? "*"}${path}`, to: service ? `${service.name}:${service.port?.name ?? service.port?.number}` : (resource?.name ?? "") });
+      routes.push({
+        url,
+        text: `${rule.host ?? "*"}${path}`,
+        to: service ? `${service.name}:${service.port?.name ?? service.port?.number}` : (resource?.name ?? ""),
+      });
     }
   }
   return routes;
@@ -183,28 +225,74 @@ export const ingressColumns = [
   nameColumn(() => "ingresses"),
   namespaceColumn,
   { title: "Class", value: (one) => one.spec.ingressClassName ?? "", width: "8rem", rank: 3 },
-  { title: "Routes", value: (one) => ingressRoutes(one).map((route) => route.text).join(" "),
-    cell: (one) => ingressRoutes(one).slice(0, 2).map((route) => (route.url ? external(route.url) : route.text)) },
-  { title: "To", value: (one) => ingressRoutes(one).map((route) => route.to).join(" "), width: "12rem", rank: 2,
-    cell: (one) => (ingressRoutes(one).length > 2 ? count(ingressRoutes(one).length, "route") : ingressRoutes(one).map((route) => route.to).join(", ")) },
-  { title: "Address", value: (one) => (one.status?.loadBalancer?.ingress ?? []).map((at) => at.ip ?? at.hostname).join(", "), width: "9rem", rank: 3, mono: true },
+  {
+    title: "Routes",
+    value: (one) =>
+      ingressRoutes(one)
+        .map((route) => route.text)
+        .join(" "),
+    cell: (one) =>
+      ingressRoutes(one)
+        .slice(0, 2)
+        .map((route) => (route.url ? external(route.url) : route.text)),
+  },
+  {
+    title: "To",
+    value: (one) =>
+      ingressRoutes(one)
+        .map((route) => route.to)
+        .join(" "),
+    width: "12rem",
+    rank: 2,
+    cell: (one) =>
+      ingressRoutes(one).length > 2
+        ? count(ingressRoutes(one).length, "route")
+        : ingressRoutes(one)
+            .map((route) => route.to)
+            .join(", "),
+  },
+  {
+    title: "Address",
+    value: (one) => (one.status?.loadBalancer?.ingress ?? []).map((at) => at.ip ?? at.hostname).join(", "),
+    width: "9rem",
+    rank: 3,
+    mono: true,
+  },
   ageColumn,
 ];
 
 /** When an event was last seen. */
-export const seen = (event) => event.series?.lastObservedTime ?? event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp;
+export const seen = (event) =>
+  event.series?.lastObservedTime ?? event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp;
 
 export const eventColumns = [
-  { title: "Seen", value: (event) => -Date.parse(seen(event)), cell: (event) => age(seen(event)), ticks: true, width: "5rem" },
-  { title: "Type", value: (event) => event.type, cell: (event) => badge({ text: event.type, tone: event.type === "Warning" ? "bad" : "off" }), width: "7.5rem" },
+  {
+    title: "Seen",
+    value: (event) => -Date.parse(seen(event)),
+    cell: (event) => age(seen(event)),
+    ticks: true,
+    width: "5rem",
+  },
+  {
+    title: "Type",
+    value: (event) => event.type,
+    cell: (event) => badge({ text: event.type, tone: event.type === "Warning" ? "bad" : "off" }),
+    width: "7.5rem",
+  },
   { title: "Reason", value: (event) => event.reason, width: "10rem", rank: 2 },
-  { title: "Object", value: (event) => `${event.involvedObject.kind} ${event.involvedObject.name}`, main: true, rank: 2, width: "15rem",
+  {
+    title: "Object",
+    value: (event) => `${event.involvedObject.kind} ${event.involvedObject.name}`,
+    main: true,
+    rank: 2,
+    width: "15rem",
     cell: (event) => {
       const { apiVersion, kind: name, namespace, name: own } = event.involvedObject;
       const word = wordOf(apiVersion ?? "v1", name);
       const text = `${name} ${own}`;
       return word ? link(place(word, namespace, own), text) : text;
-    } },
+    },
+  },
   namespaceColumn,
   { title: "Message", value: (event) => event.message ?? "", wide: true },
   { title: "Times", value: (event) => event.series?.count ?? event.count ?? 1, number: true, width: "5.5rem", rank: 3 },

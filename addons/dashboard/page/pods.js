@@ -6,7 +6,9 @@ import { quantity } from "./format.js";
 export function podState(pod) {
   const { status = {}, metadata, spec } = pod;
   const containers = status.containerStatuses ?? [];
-  const first = (status.initContainerStatuses ?? []).find((one) => !(one.state?.terminated?.exitCode === 0) && !(one.started && one.ready));
+  const first = (status.initContainerStatuses ?? []).find(
+    (one) => !(one.state?.terminated?.exitCode === 0) && !(one.started && one.ready),
+  );
   let text = status.reason ?? status.phase ?? "Unknown";
   let why = status.message ?? "";
   if (first && status.phase === "Pending") {
@@ -81,7 +83,11 @@ export function requests(pod) {
     cpu: quantity(container.resources?.requests?.cpu),
     memory: quantity(container.resources?.requests?.memory),
   });
-  const sum = (pod.spec.containers ?? []).map(of).reduce((a, b) => ({ cpu: a.cpu + b.cpu, memory: a.memory + b.memory }), none);
+  const sum = (pod.spec.containers ?? [])
+    .map(of)
+    .reduce((a, b) => ({ cpu: a.cpu + b.cpu, memory: a.memory + b.memory }), none);
   // Containers that come first run one at a time.
-  return (pod.spec.initContainers ?? []).map(of).reduce((a, b) => ({ cpu: Math.max(a.cpu, b.cpu), memory: Math.max(a.memory, b.memory) }), sum);
+  return (pod.spec.initContainers ?? [])
+    .map(of)
+    .reduce((a, b) => ({ cpu: Math.max(a.cpu, b.cpu), memory: Math.max(a.memory, b.memory) }), sum);
 }

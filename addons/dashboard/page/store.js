@@ -124,14 +124,16 @@ class Store {
       resourceVersion: this.version,
     });
     if (this.table) parameters.set("as", "Table");
-    const socket = (this.socket = channel(`${this.path}?${parameters}`));
+    const socket = channel(`${this.path}?${parameters}`);
+    this.socket = socket;
     let opened = false;
     socket.onopen = () => {
       opened = true;
       this.failures = 0;
       this.setLost(false);
     };
-    socket.onmessage = ({ data }) => this.event(JSON.parse(typeof data === "string" ? data : new TextDecoder().decode(data)));
+    socket.onmessage = ({ data }) =>
+      this.event(JSON.parse(typeof data === "string" ? data : new TextDecoder().decode(data)));
     socket.onclose = () => {
       if (this.closed || socket !== this.socket) return;
       if (!opened) this.setLost(true);

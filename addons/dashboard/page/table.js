@@ -21,8 +21,17 @@ export class ObjectTable {
     this.sort = { column: sort, down: false };
     this.rows = [];
     this.known = new Map();
-    this.input = h("input", { type: "search", placeholder: "Filter", "aria-label": `Filter ${name}`, value: filter, "data-filter": true,
-      oninput: () => { onfilter?.(this.input.value); this.update(); } });
+    this.input = h("input", {
+      type: "search",
+      placeholder: "Filter",
+      "aria-label": `Filter ${name}`,
+      value: filter,
+      "data-filter": true,
+      oninput: () => {
+        onfilter?.(this.input.value);
+        this.update();
+      },
+    });
     this.total = h("span", { class: "total", role: "status" });
     this.extra = h("span", { class: "extra" });
     this.head = h("thead");
@@ -32,7 +41,13 @@ export class ObjectTable {
     this.table = h("table", { class: "rows" }, h("caption", { class: "hidden" }, name), this.head, this.body);
     this.scroller = h("div", { class: "scroller", onscroll: () => this.paint() }, this.table);
     this.message = h("div");
-    this.element = h("div", { class: "listing" }, h("div", { class: "tools" }, this.input, this.total, this.extra), this.message, this.scroller);
+    this.element = h(
+      "div",
+      { class: "listing" },
+      h("div", { class: "tools" }, this.input, this.total, this.extra),
+      this.message,
+      this.scroller,
+    );
     this.element.addEventListener("keydown", (event) => this.key(event));
     this.sizes = new ResizeObserver(() => this.paint());
     this.sizes.observe(this.scroller);
@@ -62,8 +77,20 @@ export class ObjectTable {
         this.update();
         this.head.querySelectorAll("button")[index].focus();
       };
-      const cell = h("th", { scope: "col", class: classes(column), "aria-sort": sorted ? (this.sort.down ? "descending" : "ascending") : null },
-        h("button", { type: "button", onclick: turn }, column.title, h("span", { class: "order", "aria-hidden": "true" }, sorted ? (this.sort.down ? "▾" : "▴") : "")));
+      const cell = h(
+        "th",
+        {
+          scope: "col",
+          class: classes(column),
+          "aria-sort": sorted ? (this.sort.down ? "descending" : "ascending") : null,
+        },
+        h(
+          "button",
+          { type: "button", onclick: turn },
+          column.title,
+          h("span", { class: "order", "aria-hidden": "true" }, sorted ? (this.sort.down ? "▾" : "▴") : ""),
+        ),
+      );
       if (column.width) cell.style.inlineSize = column.width;
       return cell;
     };
@@ -76,7 +103,10 @@ export class ObjectTable {
     const failed = stores.filter((store) => store.error && !(this.keep && store.error.status === 404));
     this.objects = stores.flatMap((store) => store.values());
     this.loading = stores.some((store) => !store.complete && !store.error);
-    fill(this.message, failed.slice(0, 1).map((store) => trouble(store.error)));
+    fill(
+      this.message,
+      failed.slice(0, 1).map((store) => trouble(store.error)),
+    );
     this.failed = failed.length > 0;
     this.update();
   }
@@ -86,7 +116,10 @@ export class ObjectTable {
     const words = this.input.value.toLowerCase().split(/\s+/).filter(Boolean);
     const matches = (object) => {
       if (!words.length) return true;
-      const text = this.columns.map((column) => column.value(object)).join(" ").toLowerCase();
+      const text = this.columns
+        .map((column) => column.value(object))
+        .join(" ")
+        .toLowerCase();
       return words.every((word) => text.includes(word));
     };
     const { value } = this.columns[this.sort.column] ?? this.columns[0];
@@ -95,7 +128,10 @@ export class ObjectTable {
     keyed.sort(([a, one], [b, other]) => order * compare(a, b) || compare(one.metadata.name, other.metadata.name));
     this.rows = keyed.map(([, object]) => object);
     const all = this.objects.length;
-    say(this.total, this.loading ? `${all} so far…` : this.rows.length === all ? count(all, "row") : `${this.rows.length} of ${all}`);
+    say(
+      this.total,
+      this.loading ? `${all} so far…` : this.rows.length === all ? count(all, "row") : `${this.rows.length} of ${all}`,
+    );
     this.table.setAttribute("aria-rowcount", this.rows.length + 1);
     this.paint();
   }
@@ -105,7 +141,9 @@ export class ObjectTable {
     const from = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - SPARE);
     const height = Math.max(this.scroller.clientHeight, 600);
     const to = Math.min(this.rows.length, from + Math.ceil(height / ROW) + 2 * SPARE);
-    const focused = this.body.contains(document.activeElement) ? document.activeElement.closest("tr")?.dataset.uid : null;
+    const focused = this.body.contains(document.activeElement)
+      ? document.activeElement.closest("tr")?.dataset.uid
+      : null;
     const shown = [];
     const known = new Map();
     for (let index = from; index < to; index += 1) {
@@ -124,23 +162,43 @@ export class ObjectTable {
     const wanted = [this.above, ...shown, this.below];
     if (wanted.length !== this.body.children.length || wanted.some((row, index) => this.body.children[index] !== row)) {
       const top = this.scroller.scrollTop;
-      fill(this.body, !this.rows.length && !this.failed && !this.loading ? h("tr", null, h("td", { colspan: this.columns.length }, nothing(this.objects.length ? "Nothing matches the filter." : this.empty))) : wanted);
+      fill(
+        this.body,
+        !this.rows.length && !this.failed && !this.loading
+          ? h(
+              "tr",
+              null,
+              h(
+                "td",
+                { colspan: this.columns.length },
+                nothing(this.objects.length ? "Nothing matches the filter." : this.empty),
+              ),
+            )
+          : wanted,
+      );
       if (this.scroller.scrollTop !== top) this.scroller.scrollTop = top;
     }
-    if (focused && !this.body.contains(document.activeElement)) this.known.get(focused)?.element.querySelector("a, button")?.focus({ preventScroll: true });
+    if (focused && !this.body.contains(document.activeElement))
+      this.known.get(focused)?.element.querySelector("a, button")?.focus({ preventScroll: true });
   }
 
   row(object, uid) {
     const cell = (column) => {
       const content = column.cell ? column.cell(object) : column.value(object);
       const text = column.wide || !column.cell ? String(column.value(object) ?? "") : null;
-      return h(column.main ? "th" : "td", { class: classes(column), scope: column.main ? "row" : null, title: text }, content ?? "");
+      return h(
+        column.main ? "th" : "td",
+        { class: classes(column), scope: column.main ? "row" : null, title: text },
+        content ?? "",
+      );
     };
     return h("tr", { "data-uid": uid }, this.columns.map(cell));
   }
 
   tick({ object, element }) {
-    this.columns.forEach((column, index) => column.ticks && say(element.children[index], column.cell(object)));
+    for (const [index, column] of this.columns.entries()) {
+      if (column.ticks) say(element.children[index], column.cell(object));
+    }
   }
 
   /** Arrows go from row to row. */
@@ -169,5 +227,9 @@ function compare(a, b) {
 }
 
 function classes({ rank, number, mono, wide, main }) {
-  return [rank && `rank${rank}`, number && "number", mono && "mono", wide && "wide", main && "main"].filter(Boolean).join(" ") || null;
+  return (
+    [rank && `rank${rank}`, number && "number", mono && "mono", wide && "wide", main && "main"]
+      .filter(Boolean)
+      .join(" ") || null
+  );
 }

@@ -183,45 +183,103 @@ export class Screen {
 
   sequence(final, text) {
     const own = text.startsWith("?");
-    const numbers = text.replace(/^[?>!]/, "").split(/[;:]/).map((word) => (word === "" ? NaN : Number(word)));
+    const numbers = text
+      .replace(/^[?>!]/, "")
+      .split(/[;:]/)
+      .map((word) => (word === "" ? NaN : Number(word)));
     const first = (usual = 1) => (Number.isNaN(numbers[0]) ? usual : Math.max(usual === 0 ? 0 : 1, numbers[0]));
     const within = (value, limit) => Math.max(0, Math.min(limit - 1, value));
     if (final !== "m") this.wide = false;
     switch (final) {
-      case "A": this.y = Math.max(this.y >= this.top ? this.top : 0, this.y - first()); break;
-      case "B": case "e": this.y = Math.min(this.y <= this.bottom ? this.bottom : this.rows - 1, this.y + first()); break;
-      case "C": case "a": this.x = within(this.x + first(), this.columns); break;
-      case "D": this.x = within(this.x - first(), this.columns); break;
-      case "E": this.x = 0; this.y = within(this.y + first(), this.rows); break;
-      case "F": this.x = 0; this.y = within(this.y - first(), this.rows); break;
-      case "G": case "`": this.x = within(first() - 1, this.columns); break;
-      case "d": this.y = within(first() - 1, this.rows); break;
-      case "H": case "f":
+      case "A":
+        this.y = Math.max(this.y >= this.top ? this.top : 0, this.y - first());
+        break;
+      case "B":
+      case "e":
+        this.y = Math.min(this.y <= this.bottom ? this.bottom : this.rows - 1, this.y + first());
+        break;
+      case "C":
+      case "a":
+        this.x = within(this.x + first(), this.columns);
+        break;
+      case "D":
+        this.x = within(this.x - first(), this.columns);
+        break;
+      case "E":
+        this.x = 0;
+        this.y = within(this.y + first(), this.rows);
+        break;
+      case "F":
+        this.x = 0;
+        this.y = within(this.y - first(), this.rows);
+        break;
+      case "G":
+      case "`":
+        this.x = within(first() - 1, this.columns);
+        break;
+      case "d":
+        this.y = within(first() - 1, this.rows);
+        break;
+      case "H":
+      case "f":
         this.y = within(first() - 1, this.rows);
         this.x = within((numbers[1] || 1) - 1, this.columns);
         break;
-      case "J": this.eraseScreen(first(0)); break;
-      case "K": this.erase(this.y, first(0) === 0 ? this.x : 0, first(0) === 1 ? this.x : this.columns - 1); break;
-      case "X": this.erase(this.y, this.x, this.x + first() - 1); break;
-      case "@": this.shift(first()); break;
-      case "P": this.shift(-first()); break;
-      case "L": if (this.y >= this.top && this.y <= this.bottom) this.down(this.y, Math.min(first(), this.bottom - this.y + 1)); break;
-      case "M": if (this.y >= this.top && this.y <= this.bottom) this.up(this.y, Math.min(first(), this.bottom - this.y + 1)); break;
-      case "S": this.up(this.top, Math.min(first(), this.rows)); break;
-      case "T": this.down(this.top, Math.min(first(), this.rows)); break;
-      case "m": this.paint(numbers); break;
+      case "J":
+        this.eraseScreen(first(0));
+        break;
+      case "K":
+        this.erase(this.y, first(0) === 0 ? this.x : 0, first(0) === 1 ? this.x : this.columns - 1);
+        break;
+      case "X":
+        this.erase(this.y, this.x, this.x + first() - 1);
+        break;
+      case "@":
+        this.shift(first());
+        break;
+      case "P":
+        this.shift(-first());
+        break;
+      case "L":
+        if (this.y >= this.top && this.y <= this.bottom) this.down(this.y, Math.min(first(), this.bottom - this.y + 1));
+        break;
+      case "M":
+        if (this.y >= this.top && this.y <= this.bottom) this.up(this.y, Math.min(first(), this.bottom - this.y + 1));
+        break;
+      case "S":
+        this.up(this.top, Math.min(first(), this.rows));
+        break;
+      case "T":
+        this.down(this.top, Math.min(first(), this.rows));
+        break;
+      case "m":
+        this.paint(numbers);
+        break;
       case "r":
         this.top = within(first() - 1, this.rows);
         this.bottom = within((numbers[1] || this.rows) - 1, this.rows);
         if (this.bottom <= this.top) [this.top, this.bottom] = [0, this.rows - 1];
         this.x = this.y = 0;
         break;
-      case "s": this.save(); break;
-      case "u": this.restore(); break;
-      case "n": if (first(0) === 6) this.answer(`\x1b[${this.y + 1};${this.x + 1}R`); else if (first(0) === 5) this.answer("\x1b[0n"); break;
-      case "c": if (!text.startsWith(">")) this.answer("\x1b[?1;2c"); break;
-      case "h": case "l": if (own) for (const mode of numbers) this.mode(mode, final === "h"); break;
-      default: break;
+      case "s":
+        this.save();
+        break;
+      case "u":
+        this.restore();
+        break;
+      case "n":
+        if (first(0) === 6) this.answer(`\x1b[${this.y + 1};${this.x + 1}R`);
+        else if (first(0) === 5) this.answer("\x1b[0n");
+        break;
+      case "c":
+        if (!text.startsWith(">")) this.answer("\x1b[?1;2c");
+        break;
+      case "h":
+      case "l":
+        if (own) for (const mode of numbers) this.mode(mode, final === "h");
+        break;
+      default:
+        break;
     }
   }
 
@@ -313,8 +371,20 @@ export function keyText(event, application) {
   if (metaKey) return null;
   const arrow = { ArrowUp: "A", ArrowDown: "B", ArrowRight: "C", ArrowLeft: "D", Home: "H", End: "F" }[key];
   if (arrow) return ctrlKey ? `\x1b[1;5${arrow}` : `\x1b${application ? "O" : "["}${arrow}`;
-  const fixed = { Enter: "\r", Backspace: "\x7f", Tab: shiftKey ? "\x1b[Z" : "\t", Escape: "\x1b", Delete: "\x1b[3~", Insert: "\x1b[2~", PageUp: "\x1b[5~", PageDown: "\x1b[6~",
-    F1: "\x1bOP", F2: "\x1bOQ", F3: "\x1bOR", F4: "\x1bOS" }[key];
+  const fixed = {
+    Enter: "\r",
+    Backspace: "\x7f",
+    Tab: shiftKey ? "\x1b[Z" : "\t",
+    Escape: "\x1b",
+    Delete: "\x1b[3~",
+    Insert: "\x1b[2~",
+    PageUp: "\x1b[5~",
+    PageDown: "\x1b[6~",
+    F1: "\x1bOP",
+    F2: "\x1bOQ",
+    F3: "\x1bOR",
+    F4: "\x1bOS",
+  }[key];
   if (fixed) return fixed;
   if (ctrlKey && shiftKey) return null;
   if (ctrlKey && !altKey && key.length === 1) {

@@ -18,7 +18,7 @@ class Cluster:
 
     def kcl(self, *arguments):
         command = ["kcl", "-p", self.name, *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, env=self.environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 

@@ -9,7 +9,15 @@ const [address, what, words] = process.argv.slice(2);
 const { SHOTS, CHROMIUM = "/usr/bin/chromium" } = process.env;
 const base = new URL(address);
 // Nothing is sent anywhere but to the app.
-const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const args = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 
 mkdirSync(SHOTS, { recursive: true });
 const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args });
@@ -21,7 +29,10 @@ try {
   // Node asks, not Chromium: that gives up a request when the host's network changes (ERR_NETWORK_CHANGED), as it does when
   // another cluster starts beside.
   await page.route("**/*", async (route) => route.fulfill({ response: await route.fetch() }));
-  page.on("request", (request) => new URL(request.url()).host === base.host || troubles.push(`a request to ${request.url()}`));
+  page.on(
+    "request",
+    (request) => new URL(request.url()).host === base.host || troubles.push(`a request to ${request.url()}`),
+  );
 
   await page.goto(new URL("/frontend", base).href);
   await page.getByRole("heading", { name: "Things to do" }).waitFor();
@@ -37,7 +48,10 @@ try {
 
   await page.getByRole("link", { name: "Dashboard" }).click();
   await page.waitForFunction(() => document.getElementById("done").textContent === "1");
-  await page.locator("#pods").filter({ hasText: /\d|unknown/ }).waitFor();
+  await page
+    .locator("#pods")
+    .filter({ hasText: /\d|unknown/ })
+    .waitFor();
   await page.screenshot({ path: join(SHOTS, `${what}-dashboard.png`) });
   assert.equal(new URL(page.url()).pathname, "/dashboard/");
   assert.deepEqual(troubles, []);

@@ -35,7 +35,15 @@ export function actions(target) {
 
   async function scale() {
     const now = target.object.spec.replicas ?? 1;
-    const input = h("input", { name: "replicas", type: "number", min: "0", max: "1000", value: now, required: true, autofocus: true });
+    const input = h("input", {
+      name: "replicas",
+      type: "number",
+      min: "0",
+      max: "1000",
+      value: now,
+      required: true,
+      autofocus: true,
+    });
     const done = await dialog(`Scale ${what}`, field("Replicas", input), {
       go: "Scale",
       work: ({ replicas }) => patch(`${path}/scale`, { spec: { replicas: Number(replicas) } }),
@@ -45,17 +53,23 @@ export function actions(target) {
 
   async function restart() {
     const annotations = { "kubectl.kubernetes.io/restartedAt": new Date().toISOString() };
-    await attempt(`${what} is rolled out again.`, () => patch(path, { spec: { template: { metadata: { annotations } } } }, "application/strategic-merge-patch+json"));
+    await attempt(`${what} is rolled out again.`, () =>
+      patch(path, { spec: { template: { metadata: { annotations } } } }, "application/strategic-merge-patch+json"),
+    );
   }
 
   async function suspend() {
     const stop = !target.object.spec.suspend;
-    await attempt(stop ? `${what} is suspended.` : `${what} runs again.`, () => patch(path, { spec: { suspend: stop } }));
+    await attempt(stop ? `${what} is suspended.` : `${what} runs again.`, () =>
+      patch(path, { spec: { suspend: stop } }),
+    );
   }
 
   async function cordon() {
     const stop = !target.object.spec.unschedulable;
-    await attempt(stop ? `${what} takes no new pods.` : `${what} takes pods again.`, () => patch(path, { spec: { unschedulable: stop } }));
+    await attempt(stop ? `${what} takes no new pods.` : `${what} takes pods again.`, () =>
+      patch(path, { spec: { unschedulable: stop } }),
+    );
   }
 
   async function erase() {

@@ -20,21 +20,52 @@ export function addons(context) {
   }
 
   function paint(items) {
-    fill(place, items.length ? h("ul", { class: "addons" }, items.map((one) => card(one, items))) : nothing("This kcl has no addons."));
+    fill(
+      place,
+      items.length
+        ? h(
+            "ul",
+            { class: "addons" },
+            items.map((one) => card(one, items)),
+          )
+        : nothing("This kcl has no addons."),
+    );
   }
 
   function card(addon, items) {
     const working = busy.get(addon.name);
-    const turn = button(addon.enabled ? "Disable" : "Enable", () => change(addon, items), { disabled: Boolean(working), "aria-label": `${addon.enabled ? "Disable" : "Enable"} ${addon.name}` });
-    const state = working ? { text: working, tone: "busy" } : addon.enabled ? { text: "On", tone: "good" } : { text: "Off", tone: "off" };
-    return h("li", { class: "card" }, h("h2", null, addon.name), badge(state), h("p", null, addon.title),
-      h("p", { class: "soft" }, [addon.version, addon.needs.length && `needs ${addon.needs.join(", ")}`].filter(Boolean).join(" · ")), turn);
+    const turn = button(addon.enabled ? "Disable" : "Enable", () => change(addon, items), {
+      disabled: Boolean(working),
+      "aria-label": `${addon.enabled ? "Disable" : "Enable"} ${addon.name}`,
+    });
+    const state = working
+      ? { text: working, tone: "busy" }
+      : addon.enabled
+        ? { text: "On", tone: "good" }
+        : { text: "Off", tone: "off" };
+    return h(
+      "li",
+      { class: "card" },
+      h("h2", null, addon.name),
+      badge(state),
+      h("p", null, addon.title),
+      h(
+        "p",
+        { class: "soft" },
+        [addon.version, addon.needs.length && `needs ${addon.needs.join(", ")}`].filter(Boolean).join(" · "),
+      ),
+      turn,
+    );
   }
 
   async function change(addon, items) {
     const verb = addon.enabled ? "disable" : "enable";
     if (addon.enabled) {
-      const sure = await dialog(`Disable ${addon.name}?`, h("p", null, "All that it made in the cluster is removed. Volumes of yours are kept."), { go: "Disable", danger: true, work: async () => true });
+      const sure = await dialog(
+        `Disable ${addon.name}?`,
+        h("p", null, "All that it made in the cluster is removed. Volumes of yours are kept."),
+        { go: "Disable", danger: true, work: async () => true },
+      );
       if (!sure) return;
     }
     busy.set(addon.name, addon.enabled ? "Switching off…" : "Switching on…");

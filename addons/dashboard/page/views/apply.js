@@ -9,13 +9,15 @@ import { badge, table } from "../parts.js";
 /** The documents of a YAML text: [{ text, apiVersion, kind, name, namespace }]. They are sent as they are; only what says where to is read. */
 export function documents(text) {
   const parts = text.trimStart().startsWith("{") ? json(text) : text.replace(/\r\n/g, "\n").split(/^---(?:[ \t].*)?$/m);
-  return parts.filter((part) => part.split("\n").some((line) => line.trim() && !/^\s*#/.test(line))).map((part, index) => {
-    const where = { text: part, ...(part.trimStart().startsWith("{") ? ofJson(part) : ofYaml(part)) };
-    for (const key of ["apiVersion", "kind", "name"]) {
-      if (!where[key]) throw new Error(`Document ${index + 1} has no ${key === "name" ? "metadata.name" : key}.`);
-    }
-    return where;
-  });
+  return parts
+    .filter((part) => part.split("\n").some((line) => line.trim() && !/^\s*#/.test(line)))
+    .map((part, index) => {
+      const where = { text: part, ...(part.trimStart().startsWith("{") ? ofJson(part) : ofYaml(part)) };
+      for (const key of ["apiVersion", "kind", "name"]) {
+        if (!where[key]) throw new Error(`Document ${index + 1} has no ${key === "name" ? "metadata.name" : key}.`);
+      }
+      return where;
+    });
 }
 
 function json(text) {
@@ -40,7 +42,8 @@ function ofYaml(text) {
       within = key === "metadata";
       inner = null;
       if (within && rest?.startsWith("{")) {
-        for (const name of ["name", "namespace"]) found[name] = scalar(new RegExp(`[{,]\\s*["']?${name}["']?:\\s*([^,}]+)`).exec(rest)?.[1]);
+        for (const name of ["name", "namespace"])
+          found[name] = scalar(new RegExp(`[{,]\\s*["']?${name}["']?:\\s*([^,}]+)`).exec(rest)?.[1]);
       }
       if (key === "apiVersion" || key === "kind") found[key] = scalar(rest);
     } else if (within) {
@@ -60,13 +63,18 @@ function scalar(text) {
 /** What the API server calls the objects of a kind. */
 async function resourceOf({ apiVersion, kind }, known) {
   const api = apiPath(apiVersion);
-  if (!known.has(api)) known.set(api, get(api).then(({ resources }) => resources));
+  if (!known.has(api))
+    known.set(
+      api,
+      get(api).then(({ resources }) => resources),
+    );
   let resources;
   try {
     resources = await known.get(api);
   } catch (error) {
     known.delete(api);
-    if (error.status === 404) throw new Error(`The cluster has no ${apiVersion}. Is its definition (CRD) applied already?`);
+    if (error.status === 404)
+      throw new Error(`The cluster has no ${apiVersion}. Is its definition (CRD) applied already?`);
     throw error;
   }
   const found = resources.find((one) => one.kind === kind && !one.name.includes("/"));
@@ -85,11 +93,24 @@ async function applyOne(document, known, namespace, trial) {
   } catch (error) {
     if (error.status !== 404) throw error;
   }
-  const query = new URLSearchParams({ fieldManager: "kcl-console", force: "true", ...(trial ? { dryRun: "All" } : {}) });
-  const done = await ask(`${path}?${query}`, { method: "PATCH", body: document.text, type: "application/apply-patch+yaml" });
+  const query = new URLSearchParams({
+    fieldManager: "kcl-console",
+    force: "true",
+    ...(trial ? { dryRun: "All" } : {}),
+  });
+  const done = await ask(`${path}?${query}`, {
+    method: "PATCH",
+    body: document.text,
+    type: "application/apply-patch+yaml",
+  });
   const after = await done.json();
   const same = before && content(before) === content(after);
-  return { path, before, what: before ? (same ? "unchanged" : "changed") : "created", namespace: resource.namespaced ? where : "" };
+  return {
+    path,
+    before,
+    what: before ? (same ? "unchanged" : "changed") : "created",
+    namespace: resource.namespaced ? where : "",
+  };
 }
 
 /** An object without what changes by itself. */
@@ -100,12 +121,30 @@ function content({ metadata, status, ...rest }) {
 
 /** The dialog. */
 export function applyDialog(namespace) {
-  const area = h("textarea", { name: "text", class: "code", rows: "16", spellcheck: "false", autocomplete: "off", "aria-label": "YAML", autofocus: true,
-    placeholder: "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: example\ndata:\n  greeting: hello", oninput: () => (tried = null, fill(report), relabel()) });
-  const file = h("input", { type: "file", accept: ".yaml,.yml,.json,text/*", "aria-label": "Read a file", onchange: async () => {
-    area.value = await file.files[0].text();
-    area.dispatchEvent(new Event("input", { bubbles: true }));
-  } });
+  const area = h("textarea", {
+    name: "text",
+    class: "code",
+    rows: "16",
+    spellcheck: "false",
+    autocomplete: "off",
+    "aria-label": "YAML",
+    autofocus: true,
+    placeholder: "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: example\ndata:\n  greeting: hello",
+    oninput: () => {
+      tried = null;
+      fill(report);
+      relabel();
+    },
+  });
+  const file = h("input", {
+    type: "file",
+    accept: ".yaml,.yml,.json,text/*",
+    "aria-label": "Read a file",
+    onchange: async () => {
+      area.value = await file.files[0].text();
+      area.dispatchEvent(new Event("input", { bubbles: true }));
+    },
+  });
   const report = h("div", { "aria-live": "polite" });
   let tried = null;
   const relabel = () => {
@@ -113,8 +152,21 @@ export function applyDialog(namespace) {
     if (main) main.textContent = tried ? "Apply" : "Check";
   };
   const known = new Map();
-  const show = (results, will) => fill(report, table(will ? "What would happen" : "What happened", ["Object", "Namespace", will ? "Would be" : "Was"],
-    results.map(({ document, namespace: where, what, error }) => [`${document.kind} ${document.name}`, where ?? "", error ? [badge({ text: "refused", tone: "bad" }), ` ${error.message}`] : badge({ text: what, tone: what === "unchanged" ? "off" : "good" })])));
+  const show = (results, will) =>
+    fill(
+      report,
+      table(
+        will ? "What would happen" : "What happened",
+        ["Object", "Namespace", will ? "Would be" : "Was"],
+        results.map(({ document, namespace: where, what, error }) => [
+          `${document.kind} ${document.name}`,
+          where ?? "",
+          error
+            ? [badge({ text: "refused", tone: "bad" }), ` ${error.message}`]
+            : badge({ text: what, tone: what === "unchanged" ? "off" : "good" }),
+        ]),
+      ),
+    );
   const run = async (all, trial) => {
     const results = [];
     for (const document of all) {
@@ -122,31 +174,44 @@ export function applyDialog(namespace) {
         results.push({ document, ...(await applyOne(document, known, namespace, trial)) });
       } catch (error) {
         // In a trial a namespace that an earlier document makes is not there yet.
-        const made = trial && error.status === 404 && all.some((one) => one.kind === "Namespace" && one.name === document.namespace);
+        const made =
+          trial &&
+          error.status === 404 &&
+          all.some((one) => one.kind === "Namespace" && one.name === document.namespace);
         results.push(made ? { document, what: "created", namespace: document.namespace } : { document, error });
       }
     }
     return results;
   };
-  return dialog("Apply YAML", [
-    h("p", { class: "soft" }, `Objects without a namespace go to ${namespace || "default"}. Checking changes nothing, and says what applying would.`),
-    area, h("p", null, file), report,
-  ], {
-    go: "Check",
-    wide: true,
-    allowed: ({ text }) => text.trim() !== "",
-    work: async ({ text }) => {
-      const all = documents(text);
-      const results = await run(all, !tried);
-      show(results, !tried);
-      if (results.some((one) => one.error)) throw new Error(tried ? "Not all was applied." : "Nothing was applied.");
-      if (!tried) {
-        tried = results;
-        relabel();
-        return undefined;
-      }
-      announce(`${results.length} applied.`);
-      return results;
+  return dialog(
+    "Apply YAML",
+    [
+      h(
+        "p",
+        { class: "soft" },
+        `Objects without a namespace go to ${namespace || "default"}. Checking changes nothing, and says what applying would.`,
+      ),
+      area,
+      h("p", null, file),
+      report,
+    ],
+    {
+      go: "Check",
+      wide: true,
+      allowed: ({ text }) => text.trim() !== "",
+      work: async ({ text }) => {
+        const all = documents(text);
+        const results = await run(all, !tried);
+        show(results, !tried);
+        if (results.some((one) => one.error)) throw new Error(tried ? "Not all was applied." : "Nothing was applied.");
+        if (!tried) {
+          tried = results;
+          relabel();
+          return undefined;
+        }
+        announce(`${results.length} applied.`);
+        return results;
+      },
     },
-  });
+  );
 }

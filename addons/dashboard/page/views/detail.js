@@ -17,9 +17,17 @@ import { yaml } from "./yaml.js";
 
 /** The tabs of a kind: [word, title, view]. */
 const TABS = {
-  pods: [["", "Details", details], ["logs", "Logs", logs], ["shell", "Shell", shell], ["yaml", "YAML", yaml]],
+  pods: [
+    ["", "Details", details],
+    ["logs", "Logs", logs],
+    ["shell", "Shell", shell],
+    ["yaml", "YAML", yaml],
+  ],
 };
-const OTHERS = [["", "Details", details], ["yaml", "YAML", yaml]];
+const OTHERS = [
+  ["", "Details", details],
+  ["yaml", "YAML", yaml],
+];
 
 /** Kinds whose pods are found by a selector. */
 const WITH_PODS = ["deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "services"];
@@ -35,7 +43,10 @@ export function detail(context) {
   const tools = h("div", { class: "actions" });
   const body = h("div", { class: "detail" });
   // One object's list: it is watched as any other. Of a secret the metadata alone, as its values are not asked for yet.
-  const store = open(listPath(kind, namespace), { query: { fieldSelector: `metadata.name=${name}` }, table: word === "secrets" });
+  const store = open(listPath(kind, namespace), {
+    query: { fieldSelector: `metadata.name=${name}` },
+    table: word === "secrets",
+  });
   const target = { word, kind, namespace, name, path, object: null, body, state, context };
   let view;
   const show = () => {
@@ -45,7 +56,8 @@ export function detail(context) {
     if (!object) {
       fill(state, badge({ text: target.object ? "Deleted" : "Not there", tone: "off" }));
       fill(tools);
-      if (!view) fill(body, nothing(`There is no ${kind.one} ${name}${namespace ? ` in ${namespace}` : ""} (any more).`));
+      if (!view)
+        fill(body, nothing(`There is no ${kind.one} ${name}${namespace ? ` in ${namespace}` : ""} (any more).`));
       return context.ready();
     }
     if (word === "pods") fill(state, badge(podFacts(object).state));
@@ -62,18 +74,43 @@ export function detail(context) {
   context.parent = parentOf(word).split("/")[0];
   context.title = `${name} · ${kind.title}`;
   return [
-    h("p", { class: "path" }, link(`#/${parentOf(word)}`, parentTitle(word)), namespace && [" / ", h("span", null, namespace)]),
+    h(
+      "p",
+      { class: "path" },
+      link(`#/${parentOf(word)}`, parentTitle(word)),
+      namespace && [" / ", h("span", null, namespace)],
+    ),
     h("div", { class: "heading" }, h("h1", null, h("span", { class: "kind" }, kind.name), " ", name), state, tools),
-    h("nav", { class: "tabs", "aria-label": `${kind.name} ${name}` }, tabs.map(([one, title]) => link(place(word, namespace, name, one), title, { "aria-current": one === shown[0] ? "page" : null }))),
+    h(
+      "nav",
+      { class: "tabs", "aria-label": `${kind.name} ${name}` },
+      tabs.map(([one, title]) =>
+        link(place(word, namespace, name, one), title, { "aria-current": one === shown[0] ? "page" : null }),
+      ),
+    ),
     body,
   ];
 }
 
-const PARENTS = { deployments: "workloads", statefulsets: "workloads", daemonsets: "workloads", jobs: "workloads", cronjobs: "workloads", replicasets: "workloads",
-  ingresses: "ingress", httproutes: "ingress", persistentvolumeclaims: "volumes", persistentvolumes: "volumes/persistentvolumes", storageclasses: "volumes/storageclasses",
-  configmaps: "settings", secrets: "settings/secrets", namespaces: "overview" };
+const PARENTS = {
+  deployments: "workloads",
+  statefulsets: "workloads",
+  daemonsets: "workloads",
+  jobs: "workloads",
+  cronjobs: "workloads",
+  replicasets: "workloads",
+  ingresses: "ingress",
+  httproutes: "ingress",
+  persistentvolumeclaims: "volumes",
+  persistentvolumes: "volumes/persistentvolumes",
+  storageclasses: "volumes/storageclasses",
+  configmaps: "settings",
+  secrets: "settings/secrets",
+  namespaces: "overview",
+};
 const parentOf = (word) => PARENTS[word] ?? word;
-const parentTitle = (word) => ({ workloads: "Workloads", ingress: "Ingress routes", overview: "Overview" })[parentOf(word)] ?? KINDS[word].title;
+const parentTitle = (word) =>
+  ({ workloads: "Workloads", ingress: "Ingress routes", overview: "Overview" })[parentOf(word)] ?? KINDS[word].title;
 
 /** What is known of any object, and more of some kinds. */
 function details(target) {
@@ -90,16 +127,37 @@ function details(target) {
   const events = open(listPath(KINDS.events, namespace || undefined), { query });
   const paintEvents = () => {
     const all = events.values().sort((a, b) => Date.parse(seen(b)) - Date.parse(seen(a)));
-    fill(happened, events.error ? null : section("Events", all.length
-      ? table("Events", ["Seen", "Type", "Reason", "Message"], all.slice(0, 50).map((event) => [age(seen(event)), badge({ text: event.type, tone: event.type === "Warning" ? "bad" : "off" }), event.reason, event.message]))
-      : nothing("Nothing happened in the last hour.")));
+    fill(
+      happened,
+      events.error
+        ? null
+        : section(
+            "Events",
+            all.length
+              ? table(
+                  "Events",
+                  ["Seen", "Type", "Reason", "Message"],
+                  all
+                    .slice(0, 50)
+                    .map((event) => [
+                      age(seen(event)),
+                      badge({ text: event.type, tone: event.type === "Warning" ? "bad" : "off" }),
+                      event.reason,
+                      event.message,
+                    ]),
+                )
+              : nothing("Nothing happened in the last hour."),
+          ),
+    );
   };
   context.until(events.subscribe(paintEvents));
   let list;
   const withPods = (object) => {
     const selector = selectorOf(word, object);
     if (!selector || list) return;
-    const store = open(listPath(KINDS.pods, namespace), { query: { [word === "nodes" ? "fieldSelector" : "labelSelector"]: selector } });
+    const store = open(listPath(KINDS.pods, namespace), {
+      query: { [word === "nodes" ? "fieldSelector" : "labelSelector"]: selector },
+    });
     list = listing(context, "Pods", podColumns, [store], { empty: "It has no pods." });
     fill(pods, section("Pods", list.element));
     list.element.classList.add("short");
@@ -108,15 +166,30 @@ function details(target) {
     update(object) {
       const { metadata } = object;
       const owner = ownerOf(object);
-      fill(general, facts([
-        ["Created", [moment(metadata.creationTimestamp), h("span", { class: "soft" }, ` (${age(metadata.creationTimestamp)})`)]],
-        ["Owner", owner && (owner.href ? link(owner.href, owner.text) : owner.text)],
-        ...(word === "pods" ? podFacts(object).pairs : []),
-        ...specific(word, object),
-        ["Labels", labels(metadata.labels)],
-        ["Annotations", labels(Object.fromEntries(Object.entries(metadata.annotations ?? {}).filter(([key]) => !key.endsWith("last-applied-configuration"))))],
-        ["Finalizers", metadata.finalizers?.join(", ")],
-      ]));
+      fill(
+        general,
+        facts([
+          [
+            "Created",
+            [moment(metadata.creationTimestamp), h("span", { class: "soft" }, ` (${age(metadata.creationTimestamp)})`)],
+          ],
+          ["Owner", owner && (owner.href ? link(owner.href, owner.text) : owner.text)],
+          ...(word === "pods" ? podFacts(object).pairs : []),
+          ...specific(word, object),
+          ["Labels", labels(metadata.labels)],
+          [
+            "Annotations",
+            labels(
+              Object.fromEntries(
+                Object.entries(metadata.annotations ?? {}).filter(
+                  ([key]) => !key.endsWith("last-applied-configuration"),
+                ),
+              ),
+            ),
+          ],
+          ["Finalizers", metadata.finalizers?.join(", ")],
+        ]),
+      );
       if (word === "pods") fill(special, containers(target, object));
       else if (word === "secrets") special.firstChild || fill(special, secret(target));
       else if (word === "configmaps") fill(special, section("Data", data(Object.entries(object.data ?? {}))));
@@ -129,14 +202,28 @@ function selectorOf(word, object) {
   if (word === "nodes") return `spec.nodeName=${object.metadata.name}`;
   const selector = word === "services" ? { matchLabels: object.spec.selector } : object.spec.selector;
   const pairs = Object.entries(selector?.matchLabels ?? {});
-  const more = (selector?.matchExpressions ?? []).map(({ key, operator, values }) => ({
-    In: `${key} in (${values})`, NotIn: `${key} notin (${values})`, Exists: key, DoesNotExist: `!${key}`,
-  })[operator]);
+  const more = (selector?.matchExpressions ?? []).map(
+    ({ key, operator, values }) =>
+      ({
+        In: `${key} in (${values})`,
+        NotIn: `${key} notin (${values})`,
+        Exists: key,
+        DoesNotExist: `!${key}`,
+      })[operator],
+  );
   return [...pairs.map(([key, value]) => `${key}=${value}`), ...more].join(",");
 }
 
 function data(entries) {
-  return entries.length ? h("div", { class: "data" }, entries.map(([key, value]) => h("div", null, h("h3", null, key), h("pre", { tabindex: "0", "aria-label": key }, value)))) : nothing("It is empty.");
+  return entries.length
+    ? h(
+        "div",
+        { class: "data" },
+        entries.map(([key, value]) =>
+          h("div", null, h("h3", null, key), h("pre", { tabindex: "0", "aria-label": key }, value)),
+        ),
+      )
+    : nothing("It is empty.");
 }
 
 /** The values of a secret are fetched when somebody asks for them, and go when the view does. */
@@ -146,7 +233,12 @@ function secret(target) {
     try {
       const { data: values = {}, type } = await get(target.path);
       const decode = (value) => new TextDecoder().decode(Uint8Array.from(atob(value), (one) => one.charCodeAt(0)));
-      fill(place, facts([["Type", type]]), data(Object.entries(values).map(([key, value]) => [key, decode(value)])), button("Hide values", hide));
+      fill(
+        place,
+        facts([["Type", type]]),
+        data(Object.entries(values).map(([key, value]) => [key, decode(value)])),
+        button("Hide values", hide),
+      );
     } catch (error) {
       fill(place, trouble(error));
     }
@@ -155,4 +247,3 @@ function secret(target) {
   hide();
   return section("Data", place);
 }
-

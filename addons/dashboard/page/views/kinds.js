@@ -17,14 +17,26 @@ export function kinds(context) {
   if (!plural) return all(context);
   const apiVersion = group === "core" ? version : `${group}/${version}`;
   const body = h("div", null, nothing("Looking…"));
-  find(apiVersion, plural).then((kind) => {
-    if (context.closed) return;
-    if (!kind) fill(body, nothing("The cluster has no such kind (any more)."));
-    else if (name) fill(body, object(context, kind, namespace === "-" ? "" : namespace, name));
-    else fill(body, list(context, kind));
-    context.ready();
-  }, (error) => fill(body, trouble(error)));
-  return [h("p", { class: "path" }, link("#/kinds", "All kinds"), name && [" / ", link(`#/kinds/${group}/${version}/${plural}`, plural)]), h("h1", null, name ?? plural, " ", h("span", { class: "kind" }, name ? plural : apiVersion)), body];
+  find(apiVersion, plural).then(
+    (kind) => {
+      if (context.closed) return;
+      if (!kind) fill(body, nothing("The cluster has no such kind (any more)."));
+      else if (name) fill(body, object(context, kind, namespace === "-" ? "" : namespace, name));
+      else fill(body, list(context, kind));
+      context.ready();
+    },
+    (error) => fill(body, trouble(error)),
+  );
+  return [
+    h(
+      "p",
+      { class: "path" },
+      link("#/kinds", "All kinds"),
+      name && [" / ", link(`#/kinds/${group}/${version}/${plural}`, plural)],
+    ),
+    h("h1", null, name ?? plural, " ", h("span", { class: "kind" }, name ? plural : apiVersion)),
+    body,
+  ];
 }
 
 async function find(apiVersion, plural) {
@@ -35,12 +47,38 @@ async function find(apiVersion, plural) {
 
 function all(context) {
   const body = h("div", null, nothing("Looking…"));
-  const filter = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter kinds", "data-filter": true, oninput: () => paint() });
+  const filter = h("input", {
+    type: "search",
+    placeholder: "Filter",
+    "aria-label": "Filter kinds",
+    "data-filter": true,
+    oninput: () => paint(),
+  });
   let groups = [];
   const paint = () => {
     const word = filter.value.toLowerCase();
-    const shown = groups.map(([title, kinds]) => [title, kinds.filter((one) => `${one.kind} ${one.plural} ${title}`.toLowerCase().includes(word))]).filter(([, kinds]) => kinds.length);
-    fill(body, shown.map(([title, kinds]) => h("section", { class: "group" }, h("h2", null, title), h("ul", { class: "columns" }, kinds.map((one) => h("li", null, link(one.href, one.kind)))))), !shown.length && nothing("Nothing matches the filter."));
+    const shown = groups
+      .map(([title, kinds]) => [
+        title,
+        kinds.filter((one) => `${one.kind} ${one.plural} ${title}`.toLowerCase().includes(word)),
+      ])
+      .filter(([, kinds]) => kinds.length);
+    fill(
+      body,
+      shown.map(([title, kinds]) =>
+        h(
+          "section",
+          { class: "group" },
+          h("h2", null, title),
+          h(
+            "ul",
+            { class: "columns" },
+            kinds.map((one) => h("li", null, link(one.href, one.kind))),
+          ),
+        ),
+      ),
+      !shown.length && nothing("Nothing matches the filter."),
+    );
   };
   (async () => {
     try {
@@ -48,9 +86,13 @@ function all(context) {
       groups = [...(core.items ?? []), ...(others.items ?? [])].map((group) => {
         const version = group.versions[0];
         const own = group.metadata.name || "core";
-        const kinds = (version.resources ?? []).filter((one) => one.verbs.includes("list")).map((one) => ({
-          kind: one.responseKind.kind, plural: one.resource, href: known(own, version.version, one.resource) ?? `#/kinds/${own}/${version.version}/${one.resource}`,
-        }));
+        const kinds = (version.resources ?? [])
+          .filter((one) => one.verbs.includes("list"))
+          .map((one) => ({
+            kind: one.responseKind.kind,
+            plural: one.resource,
+            href: known(own, version.version, one.resource) ?? `#/kinds/${own}/${version.version}/${one.resource}`,
+          }));
         return [own === "core" ? "Core" : own, kinds];
       });
       paint();
@@ -64,35 +106,70 @@ function all(context) {
 
 /** Where a kind has a view of its own. */
 function known(group, version, plural) {
-  const own = { pods: "pods", nodes: "nodes", services: "services", events: "events", ingresses: "ingress", persistentvolumeclaims: "volumes", configmaps: "settings" }[plural];
+  const own = {
+    pods: "pods",
+    nodes: "nodes",
+    services: "services",
+    events: "events",
+    ingresses: "ingress",
+    persistentvolumeclaims: "volumes",
+    configmaps: "settings",
+  }[plural];
   return own && KINDS[plural].api === apiPath(group === "core" ? version : `${group}/${version}`) ? `#/${own}` : null;
 }
 
 function list(context, kind) {
   const word = Object.keys(KINDS).find((one) => KINDS[one].plural === kind.plural && KINDS[one].api === kind.api);
   const base = `#/kinds/${context.rest.slice(0, 3).join("/")}`;
-  const href = ({ metadata }) => (word ? place(word, metadata.namespace, metadata.name) : `${base}/${metadata.namespace ?? "-"}/${metadata.name}`);
-  const columns = (definitions) => [
-    { title: "Name", value: (one) => one.metadata.name, cell: (one) => link(href(one), one.metadata.name), main: true },
-    kind.namespaced && namespaceColumn,
-    ...definitions.map((column, index) => ({ title: column.name, value: (one) => one.cells?.[index] ?? "", rank: 3, shown: column.priority === 0 && !["Name", "Age", "Created At"].includes(column.name) })).filter((one) => one.shown),
-    ageColumn,
-  ].filter(Boolean);
+  const href = ({ metadata }) =>
+    word ? place(word, metadata.namespace, metadata.name) : `${base}/${metadata.namespace ?? "-"}/${metadata.name}`;
+  const columns = (definitions) =>
+    [
+      {
+        title: "Name",
+        value: (one) => one.metadata.name,
+        cell: (one) => link(href(one), one.metadata.name),
+        main: true,
+      },
+      kind.namespaced && namespaceColumn,
+      ...definitions
+        .map((column, index) => ({
+          title: column.name,
+          value: (one) => one.cells?.[index] ?? "",
+          rank: 3,
+          shown: column.priority === 0 && !["Name", "Age", "Created At"].includes(column.name),
+        }))
+        .filter((one) => one.shown),
+      ageColumn,
+    ].filter(Boolean);
   const table = new ObjectTable(kind.name, columns([]));
   const store = open(listPath(kind, context.namespace), { table: true });
   let known;
-  context.until(store.subscribe(() => {
-    if (known !== store.columns) table.setColumns(columns((known = store.columns)));
-    table.show([store]);
-    context.ready();
-  }));
+  context.until(
+    store.subscribe(() => {
+      if (known !== store.columns) {
+        known = store.columns;
+        table.setColumns(columns(known));
+      }
+      table.show([store]);
+      context.ready();
+    }),
+  );
   context.until(() => table.close());
   return table.element;
 }
 
 function object(context, kind, namespace, name) {
   const body = h("div", { class: "detail" });
-  const target = { word: kind.plural === "secrets" ? "secrets" : "", kind, namespace, name, path: objectPath(kind, namespace, name), body, context };
+  const target = {
+    word: kind.plural === "secrets" ? "secrets" : "",
+    kind,
+    namespace,
+    name,
+    path: objectPath(kind, namespace, name),
+    body,
+    context,
+  };
   yaml(target);
   return [h("div", { class: "actions" }, actions(target)), facts([["Namespace", namespace]]), body];
 }

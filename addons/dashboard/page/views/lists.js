@@ -2,7 +2,18 @@
 
 import { h } from "../dom.js";
 import { bytes, cores, quantity } from "../format.js";
-import { KINDS, ageColumn, eventColumns, ingressColumns, listPath, nameColumn, namespaceColumn, podColumns, serviceColumns, workloadColumns } from "../kinds.js";
+import {
+  KINDS,
+  ageColumn,
+  eventColumns,
+  ingressColumns,
+  listPath,
+  nameColumn,
+  namespaceColumn,
+  podColumns,
+  serviceColumns,
+  workloadColumns,
+} from "../kinds.js";
 import { badge, link } from "../parts.js";
 import { open } from "../store.js";
 import { ObjectTable } from "../table.js";
@@ -39,9 +50,15 @@ class Kinded {
     this.type = { kind: KINDS[word].name, apiVersion: KINDS[word].api.replace(/^apis?\//, "") };
     this.known = new WeakMap();
   }
-  get error() { return this.store.error; }
-  get complete() { return this.store.complete; }
-  subscribe(listener) { return this.store.subscribe(listener); }
+  get error() {
+    return this.store.error;
+  }
+  get complete() {
+    return this.store.complete;
+  }
+  subscribe(listener) {
+    return this.store.subscribe(listener);
+  }
   values() {
     return this.store.values().map((object) => {
       // The same object each time, as tables tell by it what has changed.
@@ -67,12 +84,28 @@ export function services(context) {
 }
 
 export function ingress(context) {
-  const table = listing(context, "Ingress routes", ingressColumns, [open(listPath(KINDS.ingresses, context.namespace))], { empty: "There are no ingresses." });
-  const routes = listing(context, "HTTP routes", tableColumns([], "httproutes"), [open(listPath(KINDS.httproutes, context.namespace), { table: true })],
-    { keep: true, empty: "There are no HTTP routes of the Gateway API." });
+  const table = listing(
+    context,
+    "Ingress routes",
+    ingressColumns,
+    [open(listPath(KINDS.ingresses, context.namespace))],
+    { empty: "There are no ingresses." },
+  );
+  const routes = listing(
+    context,
+    "HTTP routes",
+    tableColumns([], "httproutes"),
+    [open(listPath(KINDS.httproutes, context.namespace), { table: true })],
+    { keep: true, empty: "There are no HTTP routes of the Gateway API." },
+  );
   follow(context, routes, "httproutes");
   // Only where its definitions are there.
-  const gateway = h("section", { class: "listing", "aria-label": "Gateway API", hidden: true }, h("h2", null, "Gateway API"), routes.element);
+  const gateway = h(
+    "section",
+    { class: "listing", "aria-label": "Gateway API", hidden: true },
+    h("h2", null, "Gateway API"),
+    routes.element,
+  );
   const store = open(listPath(KINDS.httproutes, context.namespace), { table: true });
   context.until(store.subscribe(() => (gateway.hidden = store.error?.status === 404)));
   return page("Ingress routes", table.element, gateway);
@@ -81,7 +114,9 @@ export function ingress(context) {
 export function events(context) {
   const query = context.rest?.[0] === "warnings" ? { fieldSelector: "type=Warning" } : {};
   const table = listing(context, "Events", eventColumns, [open(listPath(KINDS.events, context.namespace), { query })]);
-  table.extra.append(link(query.fieldSelector ? "#/events" : "#/events/warnings", query.fieldSelector ? "All events" : "Warnings only"));
+  table.extra.append(
+    link(query.fieldSelector ? "#/events" : "#/events/warnings", query.fieldSelector ? "All events" : "Warnings only"),
+  );
   return page("Events", table.element);
 }
 
@@ -99,9 +134,24 @@ export function nodes(context) {
     nameColumn(() => "nodes"),
     { title: "Status", value: (node) => nodeState(node).text, cell: (node) => badge(nodeState(node)), width: "9rem" },
     { title: "Roles", value: (node) => rolesOf(node).join(", ") || "worker", rank: 3 },
-    { title: "Address", value: (node) => node.status?.addresses?.find((one) => one.type === "InternalIP")?.address ?? "", mono: true, rank: 2 },
-    { title: "CPU", value: (node) => load.of(node.metadata.name)?.cpu ?? quantity(node.status?.allocatable?.cpu), cell: (node) => used(node, "cpu", cores), rank: 2 },
-    { title: "Memory", value: (node) => load.of(node.metadata.name)?.memory ?? quantity(node.status?.allocatable?.memory), cell: (node) => used(node, "memory", bytes), rank: 2 },
+    {
+      title: "Address",
+      value: (node) => node.status?.addresses?.find((one) => one.type === "InternalIP")?.address ?? "",
+      mono: true,
+      rank: 2,
+    },
+    {
+      title: "CPU",
+      value: (node) => load.of(node.metadata.name)?.cpu ?? quantity(node.status?.allocatable?.cpu),
+      cell: (node) => used(node, "cpu", cores),
+      rank: 2,
+    },
+    {
+      title: "Memory",
+      value: (node) => load.of(node.metadata.name)?.memory ?? quantity(node.status?.allocatable?.memory),
+      cell: (node) => used(node, "memory", bytes),
+      rank: 2,
+    },
     { title: "Pods", value: number, number: true, rank: 3, width: "5rem" },
     { title: "Version", value: (node) => node.status?.nodeInfo?.kubeletVersion ?? "", rank: 4 },
     ageColumn,
@@ -117,39 +167,58 @@ const TONES = { Bound: "good", Available: "good", Active: "good", Released: "off
 
 /** The columns that the API server proposes. */
 function tableColumns(definitions, word) {
-  const shown = definitions.map((column, index) => ({ column, index })).filter(({ column }) => column.priority === 0 && !["Name", "Age"].includes(column.name));
+  const shown = definitions
+    .map((column, index) => ({ column, index }))
+    .filter(({ column }) => column.priority === 0 && !["Name", "Age"].includes(column.name));
   const of = ({ column, index }, at) => ({
     title: column.name,
     value: (object) => object.cells?.[index] ?? "",
-    cell: column.name === "Status" ? (object) => badge({ text: object.cells?.[index] ?? "", tone: TONES[object.cells?.[index]] ?? "busy" }) : null,
+    cell:
+      column.name === "Status"
+        ? (object) => badge({ text: object.cells?.[index] ?? "", tone: TONES[object.cells?.[index]] ?? "busy" })
+        : null,
     number: ["integer", "number"].includes(column.type),
     rank: at && Math.min(4, at + 1),
   });
-  return [nameColumn(() => word), KINDS[word].namespaced && namespaceColumn, ...shown.map(of), ageColumn].filter(Boolean);
+  return [nameColumn(() => word), KINDS[word].namespaced && namespaceColumn, ...shown.map(of), ageColumn].filter(
+    Boolean,
+  );
 }
 
 /** Gives a table the columns of its store once they are there. */
 function follow(context, table, word, namespace = context.namespace) {
   const store = open(listPath(KINDS[word], namespace), { table: true });
   let known;
-  context.until(store.subscribe(() => {
-    if (known === store.columns) return;
-    known = store.columns;
-    table.setColumns(tableColumns(known, word));
-    table.update();
-  }));
+  context.until(
+    store.subscribe(() => {
+      if (known === store.columns) return;
+      known = store.columns;
+      table.setColumns(tableColumns(known, word));
+      table.update();
+    }),
+  );
 }
 
 /** Several kinds under one title, as the API server prints them; one at a time. */
 const printed = (title, words) => (context) => {
   const word = words.includes(context.rest?.[0]) ? context.rest[0] : words[0];
-  const table = listing(context, KINDS[word].title, tableColumns([], word), [open(listPath(KINDS[word], context.namespace), { table: true })],
-    { empty: `There are no ${KINDS[word].title.toLowerCase()}.` });
+  const table = listing(
+    context,
+    KINDS[word].title,
+    tableColumns([], word),
+    [open(listPath(KINDS[word], context.namespace), { table: true })],
+    { empty: `There are no ${KINDS[word].title.toLowerCase()}.` },
+  );
   follow(context, table, word);
-  const tabs = h("nav", { class: "tabs", "aria-label": title }, words.map((one) => link(`#/${context.word}/${one}`, KINDS[one].title, { "aria-current": one === word ? "page" : null })));
+  const tabs = h(
+    "nav",
+    { class: "tabs", "aria-label": title },
+    words.map((one) =>
+      link(`#/${context.word}/${one}`, KINDS[one].title, { "aria-current": one === word ? "page" : null }),
+    ),
+  );
   return page(title, tabs, table.element);
 };
 
 export const volumes = printed("Volumes", ["persistentvolumeclaims", "persistentvolumes", "storageclasses"]);
 export const settings = printed("Config", ["configmaps", "secrets"]);
-

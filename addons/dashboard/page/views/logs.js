@@ -11,18 +11,39 @@ const MOST = 5000;
 
 export function logs(target) {
   const { object: pod, path, body, context } = target;
-  const names = [...(pod.spec.initContainers ?? []), ...pod.spec.containers, ...(pod.spec.ephemeralContainers ?? [])].map((one) => one.name);
+  const names = [
+    ...(pod.spec.initContainers ?? []),
+    ...pod.spec.containers,
+    ...(pod.spec.ephemeralContainers ?? []),
+  ].map((one) => one.name);
   const asked = context.rest[3];
   const usual = pod.metadata.annotations?.["kubectl.kubernetes.io/default-container"] ?? pod.spec.containers[0].name;
   const first = names.includes(asked) ? asked : usual;
-  const container = h("select", { "aria-label": "Container", onchange: () => begin() }, names.map((name) => h("option", { value: name, selected: name === first }, name)));
+  const container = h(
+    "select",
+    { "aria-label": "Container", onchange: () => begin() },
+    names.map((name) => h("option", { value: name, selected: name === first }, name)),
+  );
   const previous = box("Previous", false, () => begin());
   const times = box("Times", false, () => begin());
   const wrap = box("Wrap", true, () => output.classList.toggle("wrapped", wrap.input.checked));
   const follow = box("Follow", true, () => follow.input.checked && down());
-  const filter = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter lines", "data-filter": true, oninput: () => paint() });
+  const filter = h("input", {
+    type: "search",
+    placeholder: "Filter",
+    "aria-label": "Filter lines",
+    "data-filter": true,
+    oninput: () => paint(),
+  });
   const total = h("span", { class: "total", role: "status" });
-  const output = h("div", { class: "log wrapped", tabindex: "0", role: "log", "aria-live": "off", "aria-label": "Log", onscroll: scrolled });
+  const output = h("div", {
+    class: "log wrapped",
+    tabindex: "0",
+    role: "log",
+    "aria-live": "off",
+    "aria-label": "Log",
+    onscroll: scrolled,
+  });
   const message = h("div");
   let lines = [];
   let waiting = [];
@@ -50,7 +71,8 @@ export function logs(target) {
       return read(parameters);
     }
     const decoder = new TextDecoder();
-    const own = (socket = channel(`${path}/log?${parameters}&follow=true`, ["binary.k8s.io"]));
+    const own = channel(`${path}/log?${parameters}&follow=true`, ["binary.k8s.io"]);
+    socket = own;
     own.onopen = () => say("live");
     own.onmessage = ({ data }) => own === socket && receive(decoder.decode(data, { stream: true }));
     own.onclose = () => {
@@ -65,7 +87,8 @@ export function logs(target) {
 
   /** All there is, without what comes. */
   async function read(parameters) {
-    const own = (reading = {});
+    const own = {};
+    reading = own;
     try {
       const text = await getText(`${path}/log?${parameters}`);
       if (own === reading) receive(text && !text.endsWith("\n") ? `${text}\n` : text);
@@ -111,7 +134,12 @@ export function logs(target) {
 
   function say(more) {
     const shown = output.childElementCount;
-    total.textContent = [shown === lines.length ? count(lines.length, "line") : `${shown} of ${count(lines.length, "line")}`, more].filter(Boolean).join(", ");
+    total.textContent = [
+      shown === lines.length ? count(lines.length, "line") : `${shown} of ${count(lines.length, "line")}`,
+      more,
+    ]
+      .filter(Boolean)
+      .join(", ");
   }
 
   const matching = (some) => {
@@ -119,6 +147,7 @@ export function logs(target) {
     return word ? some.filter((text) => text.toLowerCase().includes(word)) : some;
   };
   // Colours of terminals are left out: the text counts.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal's escape sequences start with one
   const line = (text) => h("div", null, text.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "") || " ");
 
   function down() {
@@ -128,7 +157,10 @@ export function logs(target) {
 
   /** Who scrolls up reads; who scrolls to the end follows. */
   function scrolled() {
-    if (moving) return (moving = false);
+    if (moving) {
+      moving = false;
+      return;
+    }
     follow.input.checked = output.scrollTop + output.clientHeight >= output.scrollHeight - 4;
   }
 
@@ -139,12 +171,32 @@ export function logs(target) {
     old?.close();
   }
 
-  const save = button("Save", () => {
-    const url = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/plain" }));
-    h("a", { href: url, download: `${pod.metadata.name}-${container.value}.log` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 1000);
-  }, { class: "quiet" });
-  fill(body, h("div", { class: "tools" }, container, filter, follow.element, previous.element, times.element, wrap.element, save, total), message, output);
+  const save = button(
+    "Save",
+    () => {
+      const url = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/plain" }));
+      h("a", { href: url, download: `${pod.metadata.name}-${container.value}.log` }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 1000);
+    },
+    { class: "quiet" },
+  );
+  fill(
+    body,
+    h(
+      "div",
+      { class: "tools" },
+      container,
+      filter,
+      follow.element,
+      previous.element,
+      times.element,
+      wrap.element,
+      save,
+      total,
+    ),
+    message,
+    output,
+  );
   body.classList.add("full");
   begin();
   return { close: stop };

@@ -47,7 +47,8 @@ export function overview(context) {
   /** What is not of the first view. */
   function rest() {
     if (context.closed) return;
-    for (const word of ["services", "statefulsets", "daemonsets", "persistentvolumeclaims"]) follow(later, word, open(listPath(KINDS[word], namespace)));
+    for (const word of ["services", "statefulsets", "daemonsets", "persistentvolumeclaims"])
+      follow(later, word, open(listPath(KINDS[word], namespace)));
     follow(later, "events", open(listPath(KINDS.events, namespace), { query: { fieldSelector: "type=Warning" } }));
     load.begin(context);
     history(context, plots, namespace ? { namespace } : {});
@@ -59,8 +60,16 @@ export function overview(context) {
   }
 
   function paintTiles() {
-    const tile = (href, title, store, tell) => store && !store.error && h("a", { class: "tile", href },
-      h("span", { class: "big" }, store.complete ? store.items.size : `${store.items.size}…`), h("span", { class: "what" }, title), h("span", { class: "how" }, tell?.(store)));
+    const tile = (href, title, store, tell) =>
+      store &&
+      !store.error &&
+      h(
+        "a",
+        { class: "tile", href },
+        h("span", { class: "big" }, store.complete ? store.items.size : `${store.items.size}…`),
+        h("span", { class: "what" }, title),
+        h("span", { class: "how" }, tell?.(store)),
+      );
     const running = (store) => {
       const bad = store.values().filter((pod) => podState(pod).tone === "bad").length;
       return bad ? badge({ text: `${bad} not running`, tone: "bad" }) : badge({ text: "all well", tone: "good" });
@@ -73,50 +82,107 @@ export function overview(context) {
       const bad = store.values().filter((node) => nodeState(node).tone === "bad").length;
       return bad ? badge({ text: `${bad} not ready`, tone: "bad" }) : badge({ text: "all ready", tone: "good" });
     };
-    fill(tiles,
+    fill(
+      tiles,
       tile("#/nodes", "Nodes", stores.nodes, up),
       tile("#/pods", "Pods", stores.pods, running),
       tile("#/workloads", "Deployments", stores.deployments, ready),
       tile("#/services", "Services", later.services),
-      tile("#/volumes", "Volume claims", later.persistentvolumeclaims));
+      tile("#/volumes", "Volume claims", later.persistentvolumeclaims),
+    );
   }
 
   function paintProblems() {
     const { pods } = stores;
     if (pods.error) return fill(problems, trouble(pods.error));
     const rows = [];
-    const add = (object, word, name, state, since) => rows.push([link(place(word, object.metadata.namespace, object.metadata.name), `${name} ${object.metadata.name}`), object.metadata.namespace ?? "", badge(state), state.why ?? "", age(since)]);
-    for (const node of stores.nodes.values()) if (nodeState(node).tone === "bad") add(node, "nodes", "Node", nodeState(node), node.metadata.creationTimestamp);
+    const add = (object, word, name, state, since) =>
+      rows.push([
+        link(place(word, object.metadata.namespace, object.metadata.name), `${name} ${object.metadata.name}`),
+        object.metadata.namespace ?? "",
+        badge(state),
+        state.why ?? "",
+        age(since),
+      ]);
+    for (const node of stores.nodes.values())
+      if (nodeState(node).tone === "bad") add(node, "nodes", "Node", nodeState(node), node.metadata.creationTimestamp);
     for (const word of ["deployments", "statefulsets", "daemonsets"]) {
       const all = (stores[word] ?? later[word])?.values() ?? [];
-      for (const one of all) if (workloadState(one).tone === "bad") add(one, word, KINDS[word].name, { ...workloadState(one), text: `${workloadState(one).ready} of ${workloadState(one).wanted} ready` }, one.metadata.creationTimestamp);
+      for (const one of all)
+        if (workloadState(one).tone === "bad")
+          add(
+            one,
+            word,
+            KINDS[word].name,
+            { ...workloadState(one), text: `${workloadState(one).ready} of ${workloadState(one).wanted} ready` },
+            one.metadata.creationTimestamp,
+          );
     }
     for (const { pod, state, others } of alike(pods.values())) {
-      add(pod, "pods", "Pod", others ? { ...state, text: `${state.text}, and ${others} more` } : state, pod.metadata.creationTimestamp);
+      add(
+        pod,
+        "pods",
+        "Pod",
+        others ? { ...state, text: `${state.text}, and ${others} more` } : state,
+        pod.metadata.creationTimestamp,
+      );
     }
     for (const claim of later.persistentvolumeclaims?.values() ?? []) {
-      if (claim.status?.phase === "Lost") add(claim, "persistentvolumeclaims", "Claim", { text: "Lost", tone: "bad" }, claim.metadata.creationTimestamp);
+      if (claim.status?.phase === "Lost")
+        add(claim, "persistentvolumeclaims", "Claim", { text: "Lost", tone: "bad" }, claim.metadata.creationTimestamp);
     }
     if (!rows.length) {
-      fill(problems, pods.complete ? h("p", { class: "well" }, badge({ text: "Everything that should run does.", tone: "good" })) : nothing("Looking…"));
+      fill(
+        problems,
+        pods.complete
+          ? h("p", { class: "well" }, badge({ text: "Everything that should run does.", tone: "good" }))
+          : nothing("Looking…"),
+      );
     } else {
-      fill(problems, table("Problems", ["What", "Namespace", "Status", "Why", "Age"], rows.slice(0, MOST)),
-        rows.length > MOST && h("p", null, link("#/pods", `All ${count(rows.length, "problem")}: see the pods`)));
+      fill(
+        problems,
+        table("Problems", ["What", "Namespace", "Status", "Why", "Age"], rows.slice(0, MOST)),
+        rows.length > MOST && h("p", null, link("#/pods", `All ${count(rows.length, "problem")}: see the pods`)),
+      );
     }
     const events = (later.events?.values() ?? []).filter((event) => Date.now() - Date.parse(seen(event)) < 3600000);
     events.sort((a, b) => Date.parse(seen(b)) - Date.parse(seen(a)));
-    fill(warnings, events.length > 0 && section("Warnings of the last hour",
-      table("Warnings", ["Object", "Reason", "Message", "Seen"], events.slice(0, 8).map((event) => {
-        const { kind, name, namespace: where, apiVersion } = event.involvedObject;
-        const word = wordOf(apiVersion ?? "v1", kind);
-        return [word ? link(place(word, where, name), `${kind} ${name}`) : `${kind} ${name}`, event.reason, event.message, age(seen(event))];
-      })), events.length > 8 && h("p", null, link("#/events", `All ${count(events.length, "warning")}`))));
+    fill(
+      warnings,
+      events.length > 0 &&
+        section(
+          "Warnings of the last hour",
+          table(
+            "Warnings",
+            ["Object", "Reason", "Message", "Seen"],
+            events.slice(0, 8).map((event) => {
+              const { kind, name, namespace: where, apiVersion } = event.involvedObject;
+              const word = wordOf(apiVersion ?? "v1", kind);
+              return [
+                word ? link(place(word, where, name), `${kind} ${name}`) : `${kind} ${name}`,
+                event.reason,
+                event.message,
+                age(seen(event)),
+              ];
+            }),
+          ),
+          events.length > 8 && h("p", null, link("#/events", `All ${count(events.length, "warning")}`)),
+        ),
+    );
   }
 
   function paintNodes() {
     const { nodes: list, pods } = stores;
     if (list.error) return fill(nodes, trouble(list.error));
-    fill(nodes, h("ul", { class: "nodes" }, sorted(list.values()).map((node) => nodeCard(node, pods, load.of(node.metadata.name), Boolean(namespace)))), load.hint());
+    fill(
+      nodes,
+      h(
+        "ul",
+        { class: "nodes" },
+        sorted(list.values()).map((node) => nodeCard(node, pods, load.of(node.metadata.name), Boolean(namespace))),
+      ),
+      load.hint(),
+    );
   }
 
   for (const store of Object.values(stores)) context.until(store.subscribe(paint));
@@ -138,15 +204,24 @@ function alike(pods) {
   return [...groups.values()].sort((a, b) => since(b) - since(a));
 }
 
-export const sorted = (nodes) => nodes.sort((a, b) => rolesOf(b).includes("control-plane") - rolesOf(a).includes("control-plane") || a.metadata.name.localeCompare(b.metadata.name, undefined, { numeric: true }));
+export const sorted = (nodes) =>
+  nodes.sort(
+    (a, b) =>
+      rolesOf(b).includes("control-plane") - rolesOf(a).includes("control-plane") ||
+      a.metadata.name.localeCompare(b.metadata.name, undefined, { numeric: true }),
+  );
 
-export const rolesOf = (node) => Object.keys(node.metadata.labels ?? {}).filter((label) => label.startsWith("node-role.kubernetes.io/")).map((label) => label.slice(24));
+export const rolesOf = (node) =>
+  Object.keys(node.metadata.labels ?? {})
+    .filter((label) => label.startsWith("node-role.kubernetes.io/"))
+    .map((label) => label.slice(24));
 
 /** How a node is. */
 export function nodeState(node) {
   const conditions = node.status?.conditions ?? [];
   const ready = conditions.find((one) => one.type === "Ready");
-  if (ready?.status !== "True") return { text: "Not ready", tone: "bad", why: ready?.message ?? "its kubelet has not said anything" };
+  if (ready?.status !== "True")
+    return { text: "Not ready", tone: "bad", why: ready?.message ?? "its kubelet has not said anything" };
   const pressed = conditions.find((one) => one.type !== "Ready" && one.status === "True");
   if (pressed) return { text: pressed.type, tone: "bad", why: pressed.message };
   if (node.spec.unschedulable) return { text: "Cordoned", tone: "busy", why: "takes no new pods" };
@@ -155,22 +230,43 @@ export function nodeState(node) {
 
 /** Capacity, what pods ask for, and the load of a node. */
 export function nodeMeters(node, pods, load) {
-  const own = pods.filter((pod) => pod.spec.nodeName === node.metadata.name && !["Succeeded", "Failed"].includes(pod.status?.phase));
-  const asked = own.map(requests).reduce((a, b) => ({ cpu: a.cpu + b.cpu, memory: a.memory + b.memory }), { cpu: 0, memory: 0 });
+  const own = pods.filter(
+    (pod) => pod.spec.nodeName === node.metadata.name && !["Succeeded", "Failed"].includes(pod.status?.phase),
+  );
+  const asked = own
+    .map(requests)
+    .reduce((a, b) => ({ cpu: a.cpu + b.cpu, memory: a.memory + b.memory }), { cpu: 0, memory: 0 });
   const room = node.status?.allocatable ?? {};
   return [
     meter("CPU", { now: load?.cpu, asked: asked.cpu, total: quantity(room.cpu), show: cores }),
     meter("Memory", { now: load?.memory, asked: asked.memory, total: quantity(room.memory), show: bytes }),
-    h("div", { class: "metered" }, h("span", { class: "label" }, "Pods"), h("span", { class: "numbers" }, `${own.length} of ${room.pods ?? "?"}`)),
+    h(
+      "div",
+      { class: "metered" },
+      h("span", { class: "label" }, "Pods"),
+      h("span", { class: "numbers" }, `${own.length} of ${room.pods ?? "?"}`),
+    ),
   ];
 }
 
 function nodeCard(node, pods, load, partial) {
   const roles = rolesOf(node);
-  return h("li", { class: "card" },
-    h("h3", null, link(place("nodes", "", node.metadata.name), node.metadata.name)), badge(nodeState(node)),
-    h("p", { class: "soft" }, [roles.join(", ") || "worker", node.status?.nodeInfo?.kubeletVersion].filter(Boolean).join(" · ")),
-    partial ? nothing("Choose all namespaces to see what is requested.") : pods.error ? null : nodeMeters(node, pods.values(), load));
+  return h(
+    "li",
+    { class: "card" },
+    h("h3", null, link(place("nodes", "", node.metadata.name), node.metadata.name)),
+    badge(nodeState(node)),
+    h(
+      "p",
+      { class: "soft" },
+      [roles.join(", ") || "worker", node.status?.nodeInfo?.kubeletVersion].filter(Boolean).join(" · "),
+    ),
+    partial
+      ? nothing("Choose all namespaces to see what is requested.")
+      : pods.error
+        ? null
+        : nodeMeters(node, pods.values(), load),
+  );
 }
 
 /** The load of nodes by name, asked for again and again, as metrics cannot be watched. */
@@ -179,14 +275,26 @@ export function loads(changed) {
   let missing = false;
   return {
     of: (name) => loaded.get(name),
-    hint: () => missing && h("p", { class: "soft" }, "Load is not measured. The addon metrics-server does: ", h("code", null, "kcl addons enable metrics-server")),
+    hint: () =>
+      missing &&
+      h(
+        "p",
+        { class: "soft" },
+        "Load is not measured. The addon metrics-server does: ",
+        h("code", null, "kcl addons enable metrics-server"),
+      ),
     begin(context) {
       const look = async () => {
         try {
           const { groups } = await get("apis");
           missing = !groups.some((group) => group.name === "metrics.k8s.io");
           const { items } = missing ? { items: [] } : await get("apis/metrics.k8s.io/v1beta1/nodes");
-          loaded = new Map(items.map((one) => [one.metadata.name, { cpu: quantity(one.usage.cpu), memory: quantity(one.usage.memory) }]));
+          loaded = new Map(
+            items.map((one) => [
+              one.metadata.name,
+              { cpu: quantity(one.usage.cpu), memory: quantity(one.usage.memory) },
+            ]),
+          );
         } catch (error) {
           // Its addon starts, or this user may not see it.
           missing = error.status === 503;

@@ -23,30 +23,56 @@ export function podFacts(pod) {
 
 function volumes(pod) {
   const shown = (pod.spec.volumes ?? []).filter((one) => !one.projected || !one.name.startsWith("kube-api-access"));
-  return shown.length ? h("ul", { class: "lines" }, shown.map((one) => h("li", null, `${one.name}: `, source(pod, one)))) : null;
+  return shown.length
+    ? h(
+        "ul",
+        { class: "lines" },
+        shown.map((one) => h("li", null, `${one.name}: `, source(pod, one))),
+      )
+    : null;
 }
 
 function source(pod, { name, ...rest }) {
   const [type, value] = Object.entries(rest)[0] ?? ["emptyDir", {}];
   const word = { persistentVolumeClaim: "persistentvolumeclaims", configMap: "configmaps", secret: "secrets" }[type];
   const target = value.claimName ?? value.secretName ?? value.name;
-  return word ? link(place(word, pod.metadata.namespace, target), `${type} ${target}`) : `${type}${value.path ? ` ${value.path}` : ""}`;
+  return word
+    ? link(place(word, pod.metadata.namespace, target), `${type} ${target}`)
+    : `${type}${value.path ? ` ${value.path}` : ""}`;
 }
 
 function state(status) {
   const { waiting, running, terminated } = status?.state ?? {};
-  if (running) return { text: status.ready ? "Running" : "Not ready", tone: status.ready ? "good" : "busy", when: `for ${age(running.startedAt)}` };
-  if (terminated) return { text: terminated.reason ?? "Ended", tone: terminated.exitCode === 0 ? "off" : "bad", when: `exit code ${terminated.exitCode}, ${age(terminated.finishedAt)} ago` };
-  return { text: waiting?.reason ?? "Waiting", tone: ["ContainerCreating", "PodInitializing", undefined].includes(waiting?.reason) ? "busy" : "bad", when: waiting?.message ?? "" };
+  if (running)
+    return {
+      text: status.ready ? "Running" : "Not ready",
+      tone: status.ready ? "good" : "busy",
+      when: `for ${age(running.startedAt)}`,
+    };
+  if (terminated)
+    return {
+      text: terminated.reason ?? "Ended",
+      tone: terminated.exitCode === 0 ? "off" : "bad",
+      when: `exit code ${terminated.exitCode}, ${age(terminated.finishedAt)} ago`,
+    };
+  return {
+    text: waiting?.reason ?? "Waiting",
+    tone: ["ContainerCreating", "PodInitializing", undefined].includes(waiting?.reason) ? "busy" : "bad",
+    when: waiting?.message ?? "",
+  };
 }
 
 function before(status) {
   const last = status?.lastState?.terminated;
-  return last ? h("div", { class: "soft" }, `before: ${last.reason}, exit code ${last.exitCode}, ${age(last.finishedAt)} ago`) : null;
+  return last
+    ? h("div", { class: "soft" }, `before: ${last.reason}, exit code ${last.exitCode}, ${age(last.finishedAt)} ago`)
+    : null;
 }
 
 const limits = ({ resources = {} }) =>
-  ["cpu", "memory"].map((what) => `${what} ${resources.requests?.[what] ?? "–"} / ${resources.limits?.[what] ?? "–"}`).join(", ");
+  ["cpu", "memory"]
+    .map((what) => `${what} ${resources.requests?.[what] ?? "–"} / ${resources.limits?.[what] ?? "–"}`)
+    .join(", ");
 
 export function containers({ namespace, name }, pod) {
   const { spec, status = {} } = pod;
@@ -64,8 +90,13 @@ export function containers({ namespace, name }, pod) {
       String(found?.restartCount ?? 0),
       h("code", null, container.image),
       limits(container),
-      link(`${place("pods", namespace, name, "logs")}/${container.name}`, "Logs", { "aria-label": `Logs of ${container.name}` }),
+      link(`${place("pods", namespace, name, "logs")}/${container.name}`, "Logs", {
+        "aria-label": `Logs of ${container.name}`,
+      }),
     ];
   });
-  return section("Containers", table("Containers", ["Name", "Status", "Restarts", "Image", "Requests / limits", "Logs"], rows));
+  return section(
+    "Containers",
+    table("Containers", ["Name", "Status", "Restarts", "Image", "Requests / limits", "Logs"], rows),
+  );
 }

@@ -13,14 +13,30 @@ const COMMAND = ["sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash || ex
 export function shell(target) {
   const { object: pod, path, namespace, name, body } = target;
   const names = [...pod.spec.containers, ...(pod.spec.ephemeralContainers ?? [])].map((one) => one.name);
-  const container = h("select", { "aria-label": "Container" }, names.map((one) => h("option", { value: one }, one)));
+  const container = h(
+    "select",
+    { "aria-label": "Container" },
+    names.map((one) => h("option", { value: one }, one)),
+  );
   const state = h("span", { class: "total", role: "status" });
   const again = button("Open a shell", begin, { class: "primary" });
   const message = h("div");
   const rows = h("div", { class: "screen", "aria-hidden": "true" });
-  const input = h("textarea", { class: "typed", autocomplete: "off", autocapitalize: "off", spellcheck: "false", "aria-label": `Terminal of ${name}. Ctrl+Shift+Left leaves it.` });
+  const input = h("textarea", {
+    class: "typed",
+    autocomplete: "off",
+    autocapitalize: "off",
+    spellcheck: "false",
+    "aria-label": `Terminal of ${name}. Ctrl+Shift+Left leaves it.`,
+  });
   const heard = h("div", { class: "hidden", role: "log", "aria-live": "polite", "aria-label": "Output" });
-  const terminal = h("div", { class: "terminal", onclick: () => String(getSelection()) || input.focus() }, rows, input, heard);
+  const terminal = h(
+    "div",
+    { class: "terminal", onclick: () => String(getSelection()) || input.focus() },
+    rows,
+    input,
+    heard,
+  );
   const probe = h("span", { class: "probe", "aria-hidden": "true" }, "0".repeat(50));
   let socket;
   let screen;
@@ -30,7 +46,10 @@ export function shell(target) {
     const { width, height } = probe.getBoundingClientRect();
     probe.remove();
     const room = terminal.clientWidth - 24;
-    return [Math.max(20, Math.floor(room / (width / 50 || 8))), Math.max(5, Math.floor((terminal.clientHeight - 20) / (height || 18)))];
+    return [
+      Math.max(20, Math.floor(room / (width / 50 || 8))),
+      Math.max(5, Math.floor((terminal.clientHeight - 20) / (height || 18))),
+    ];
   }
 
   async function begin() {
@@ -50,7 +69,8 @@ export function shell(target) {
     }
     const parameters = new URLSearchParams({ container: container.value, stdin: "true", stdout: "true", tty: "true" });
     for (const word of COMMAND) parameters.append("command", word);
-    const own = (socket = channel(`${path}/exec?${parameters}`, ["v5.channel.k8s.io", "v4.channel.k8s.io"]));
+    const own = channel(`${path}/exec?${parameters}`, ["v5.channel.k8s.io", "v4.channel.k8s.io"]);
+    socket = own;
     const decoder = new TextDecoder();
     let why = "";
     own.onopen = () => {
@@ -72,7 +92,8 @@ export function shell(target) {
       again.disabled = false;
       state.textContent = why ? "" : "the shell has ended";
       if (why) fill(message, trouble(new ApiError(500, why)));
-      else if (!screen.lines.some((line) => line.some((cell) => cell.text !== " "))) state.textContent = "it was closed before anything came";
+      else if (!screen.lines.some((line) => line.some((cell) => cell.text !== " ")))
+        state.textContent = "it was closed before anything came";
     };
   }
 
@@ -83,14 +104,23 @@ export function shell(target) {
       kind: "SelfSubjectAccessReview",
       spec: { resourceAttributes: { namespace, verb: "create", resource: "pods", subresource: "exec", name } },
     });
-    if (!review.status.allowed) throw new ApiError(403, `You have no right to run commands in pods of ${namespace} (create pods/exec). ${review.status.reason ?? ""}`);
+    if (!review.status.allowed)
+      throw new ApiError(
+        403,
+        `You have no right to run commands in pods of ${namespace} (create pods/exec). ${review.status.reason ?? ""}`,
+      );
   }
 
   function failure(text) {
     try {
       const status = JSON.parse(text);
       const code = status.details?.causes?.find((one) => one.reason === "ExitCode")?.message;
-      if (status.status === "Success" || code) return code && code !== "0" && code !== "130" && code !== "127" ? `The shell ended with exit code ${code}.` : code === "127" ? "This container has no shell." : "";
+      if (status.status === "Success" || code)
+        return code && code !== "0" && code !== "130" && code !== "127"
+          ? `The shell ended with exit code ${code}.`
+          : code === "127"
+            ? "This container has no shell."
+            : "";
       return status.message;
     } catch {
       return text;
@@ -116,6 +146,7 @@ export function shell(target) {
 
   /** What screen readers are told: the text without what moves the cursor. */
   function tell(text) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal's controls are to be removed
     const plain = text.replace(/\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|.)/g, "").replace(/[\x00-\x09\x0b-\x1f]/g, "");
     if (!plain.trim()) return;
     heard.append(h("div", null, plain));
@@ -134,7 +165,10 @@ export function shell(target) {
   function paint() {
     const at = rows.scrollTop + rows.clientHeight >= rows.scrollHeight - 30;
     const past = screen.other ? [] : screen.history.slice(-500);
-    fill(rows, [...past.map((line) => row(line, -1)), ...screen.lines.map((line, y) => row(line, screen.cursor && y === screen.y ? screen.x : -1))]);
+    fill(rows, [
+      ...past.map((line) => row(line, -1)),
+      ...screen.lines.map((line, y) => row(line, screen.cursor && y === screen.y ? screen.x : -1)),
+    ]);
     if (at) rows.scrollTop = rows.scrollHeight;
   }
 
@@ -186,7 +220,19 @@ export function shell(target) {
     input.value = "";
   });
   const sizes = new ResizeObserver(() => resized());
-  fill(body, h("div", { class: "tools" }, container, again, state, h("span", { class: "soft" }, "Ctrl+Shift+← leaves the terminal")), message, terminal);
+  fill(
+    body,
+    h(
+      "div",
+      { class: "tools" },
+      container,
+      again,
+      state,
+      h("span", { class: "soft" }, "Ctrl+Shift+← leaves the terminal"),
+    ),
+    message,
+    terminal,
+  );
   body.classList.add("full");
   if (pod.status?.phase === "Running") begin();
   else state.textContent = "the pod does not run";

@@ -21,7 +21,15 @@ export function yaml(target) {
     } catch (error) {
       return fill(place, trouble(error));
     }
-    const area = h("textarea", { class: "code", spellcheck: "false", autocomplete: "off", autocapitalize: "off", "aria-label": `YAML of ${name}`, value: text, oninput: check });
+    const area = h("textarea", {
+      class: "code",
+      spellcheck: "false",
+      autocomplete: "off",
+      autocapitalize: "off",
+      "aria-label": `YAML of ${name}`,
+      value: text,
+      oninput: check,
+    });
     const message = h("div");
     const save = button("Save", write, { class: "primary", disabled: true });
     const back = button("Read again", load, { class: "quiet" });
@@ -33,7 +41,12 @@ export function yaml(target) {
       fill(message);
       try {
         // With the version that was read: whoever changed it in between is not overwritten.
-        const done = await ask(`${path}?fieldManager=kcl-console`, { method: "PUT", body: area.value, type: "application/yaml", accept: "application/yaml" });
+        const done = await ask(`${path}?fieldManager=kcl-console`, {
+          method: "PUT",
+          body: area.value,
+          type: "application/yaml",
+          accept: "application/yaml",
+        });
         text = withoutManagers(await done.text());
         area.value = text;
         announce(`${kind.name} ${name} is saved.`);

@@ -13,7 +13,7 @@ class Todo(models.Model):
     class Meta:
         """Oldest first."""
 
-        ordering = ["id"]
+        ordering = ("id",)
 
     def document(self):
         """It as the API shows it."""

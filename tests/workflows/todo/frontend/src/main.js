@@ -22,7 +22,10 @@ function row(todo) {
   box.addEventListener("change", () => then(() => mark(todo.id, box.checked)));
   const label = document.createElement("label");
   label.append(box, todo.title);
-  const button = Object.assign(document.createElement("button"), { textContent: "Remove", ariaLabel: `Remove ${todo.title}` });
+  const button = Object.assign(document.createElement("button"), {
+    textContent: "Remove",
+    ariaLabel: `Remove ${todo.title}`,
+  });
   button.addEventListener("click", () => then(() => remove(todo.id)));
   const item = document.createElement("li");
   item.append(label, button);

@@ -7,8 +7,8 @@ class Migration(migrations.Migration):
     """Makes its table."""
 
     initial = True
-    dependencies = []
-    operations = [
+    dependencies = ()
+    operations = (
         migrations.CreateModel(
             name="Todo",
             fields=[
@@ -17,6 +17,6 @@ class Migration(migrations.Migration):
                 ("done", models.BooleanField(default=False)),
                 ("added", models.DateTimeField(auto_now_add=True)),
             ],
-            options={"ordering": ["id"]},
+            options={"ordering": ("id",)},
         ),
-    ]
+    )
