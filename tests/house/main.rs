@@ -1,0 +1,3 @@
+//! Rules that the project keeps about its own sources. Needs neither root nor artifacts.
+
+mod words;
