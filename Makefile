@@ -28,7 +28,7 @@ install: deps
 deps:
 	sh images/deps.sh
 
-## The engines that tests run machines on, besides.
+## Also the engines that tests run machines on, and the linters.
 test-deps:
 	sh images/deps.sh tests
 

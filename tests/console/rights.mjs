@@ -30,7 +30,7 @@ await withBrowser(async (browser) => {
   await page.getByText("You may not see this").first().waitFor();
   await guest(page, pod);
 
-  step("a token that is none");
+  step("an invalid token");
   await page.goto(link("--token", "bogus"));
   await page
     .getByText(/not signed in|Unauthorized/)

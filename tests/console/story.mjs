@@ -213,7 +213,7 @@ await withBrowser(async (browser) => {
     lost = files;
     await shaky.goto("about:blank");
     await shaky.goto(base);
-    // What is missing then makes the page load anew: what was asked for before the browser needed it may come in time.
+    // The page reloads if a file is missing then: what was asked for before the browser needed it may come in time.
     await shaky.waitForFunction(() => globalThis.early?.whole && document.body?.dataset.view);
     await view(shaky, "#/nodes");
     await shaky.getByRole("row", { name: /con-m02/ }).waitFor();

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the database where there is none, whole or not at all, and serves it.
+# Creates the database if it does not exist, whole or not at all, and serves it.
 set -eu
 if [ ! -e "$PGDATA" ]; then
     new=$PGDATA.new

@@ -23,7 +23,7 @@ if "DATABASE_HOST" in os.environ:
             "USER": os.environ["DATABASE_USER"],
             "PASSWORD": os.environ["DATABASE_PASSWORD"],
             "CONN_MAX_AGE": 60,
-            # A connection to a database that was moved is given up and made anew.
+            # A connection to a database that has moved is closed and reopened.
             "CONN_HEALTH_CHECKS": True,
             "OPTIONS": {"connect_timeout": 3, "tcp_user_timeout": 3000},
         }

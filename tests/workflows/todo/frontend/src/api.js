@@ -1,6 +1,6 @@
 // The API, and Prometheus beside it: both at the address of this page.
 
-/** Asks for a path; an answer that is none of success is an error with what the server says. */
+/** Requests a path; throws the message of the server if it refuses. */
 async function ask(path, options) {
   const answer = await fetch(path, options);
   const document = answer.status === 204 ? null : await answer.json().catch(() => ({}));
