@@ -1,12 +1,12 @@
-// Requests to the API server, by way of the console's server. Paths are those of Kubernetes, without the first "/".
+// Requests to the API server, through the console's server. Paths are those of Kubernetes, without the first "/".
 
-/** Where this page is: all that it asks for is below. */
+/** The page's own address: all requests are below it. */
 const BASE = new URL("../", import.meta.url);
 
-/** What is asked for where a list need not be whole objects. */
+/** The media type of lists that need not have whole objects. */
 export const TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
-/** How lists are asked for at first, and what is left out of them. */
+/** The parameters of a first list, and the fields to leave out. */
 const { first: FIRST, omit: OMIT } = globalThis.early;
 
 /** A refusal or failure, in the server's own words. */
@@ -18,7 +18,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Asks; an answer that is no success is an `ApiError`. */
+/** Sends a request; throws an `ApiError` unless it succeeds. */
 export async function ask(path, { method = "GET", body, type, accept = "application/json", omit, signal } = {}) {
   const headers = { accept };
   if (omit) headers["x-omit"] = omit;
@@ -29,7 +29,7 @@ export async function ask(path, { method = "GET", body, type, accept = "applicat
     const early = method === "GET" && globalThis.early.answers.get(path);
     globalThis.early.answers.delete(path);
     const answer = early || send();
-    // What changes nothing is asked once more: early.js says why.
+    // Requests that only read are retried once; early.js says why.
     response = await (method === "GET" ? answer.catch(send) : answer);
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -44,7 +44,7 @@ export async function ask(path, { method = "GET", body, type, accept = "applicat
   try {
     status = JSON.parse(text);
   } catch {
-    // Not of Kubernetes: the text says it.
+    // Not an answer of Kubernetes: show its text.
   }
   throw new ApiError(response.status, status.message ?? (text.trim() || response.statusText), status.reason);
 }
@@ -66,7 +66,7 @@ export const remove = async (path, options = { propagationPolicy: "Background" }
  */
 export async function list(path, query, { accept, signal, newest }, each) {
   let next = "";
-  // Who asks for one object by its name wants all of it, and rows of a table have no members.
+  // One object by its name is wanted whole, and rows of a table have no fields.
   const omit = query.fieldSelector || accept ? undefined : OMIT;
   for (;;) {
     const parameters = new URLSearchParams(FIRST);
@@ -80,7 +80,7 @@ export async function list(path, query, { accept, signal, newest }, each) {
   }
 }
 
-/** Opens a channel. Channels rather than streams, as browsers have six connections to a server and no more. */
+/** Opens a channel. WebSockets rather than streams, as browsers have only six connections to a server. */
 export function channel(path, protocols) {
   const url = new URL(path, BASE);
   url.protocol = "ws:";

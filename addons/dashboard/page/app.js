@@ -1,4 +1,4 @@
-// The frame: which view is shown, for which namespace and user; keys that work everywhere.
+// The frame: chooses the view, the namespace and the user; handles keys that work everywhere.
 
 import { get, post } from "./api.js";
 import { announce, fill, h } from "./dom.js";
@@ -9,13 +9,13 @@ import { button, link, trouble } from "./parts.js";
 import { closeAll, onConnection, open } from "./store.js";
 import { overview } from "./views/overview.js";
 
-/** What a part of the page has by a name, once it is needed; what does not come is asked for once more: early.js says why. */
+/** Returns a loader of an export of another file; a load that fails is retried once, for the reason given in early.js. */
 const part = (get, name) => async () => (await get().catch(get))[name];
 const list = (name) => part(() => import("./views/lists.js"), name);
 const detail = part(() => import("./views/detail.js"), "detail");
 const applyDialog = part(() => import("./views/apply.js"), "applyDialog");
 
-/** Views by the first word of the address: [title, key after g, how to get it]. */
+/** Views by the first word of the address: [title, key after g, loader]. */
 const VIEWS = {
   overview: ["Overview", "o", async () => overview],
   nodes: ["Nodes", "n", list("nodes")],
@@ -37,7 +37,7 @@ let info = { own: true, addons: false, cluster: "" };
 let namespace = sessionStorage.getItem("namespace") ?? "";
 const filters = new Map();
 
-/** Shows what the address says. */
+/** Shows the view that the address names. */
 async function route() {
   const [word = "overview", ...rest] = location.hash
     .replace(/^#\/?/, "")
@@ -66,14 +66,14 @@ async function route() {
     main,
     view
       ? view(own)
-      : [h("h1", null, "Not here"), h("p", null, "There is no such view. ", link("#/overview", "Overview"))],
+      : [h("h1", null, "Not here"), h("p", null, "This view does not exist. ", link("#/overview", "Overview"))],
   );
   document.title = [own.title, info.cluster, "kcl"].filter(Boolean).join(" · ");
   for (const anchor of document.querySelectorAll("#nav a")) {
     if (anchor.dataset.word === (isDetail ? (own.parent ?? word) : word)) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   }
-  // Who went here by a link or a key is at the beginning of the view; the first view takes nothing away.
+  // After a link or a key, the focus goes to the beginning of the view; the first view leaves it.
   if (own.number > 1) main.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
@@ -90,9 +90,9 @@ function begin(word, rest) {
     closed: false,
     filter: filters.get(word) ?? "",
     setFilter: (text) => filters.set(word, text),
-    /** What is to be done when the view goes. */
+    /** Adds a function that runs when the view is left. */
     until: (end) => ends.push(end),
-    /** All that the view shows at first is there. */
+    /** Marks the view's first content as complete. */
     ready: () => (document.body.dataset.view = location.hash || "#/overview"),
     end() {
       context.closed = true;
@@ -119,7 +119,7 @@ function navigation() {
   );
 }
 
-/** The namespaces as a choice; as a field where this user may not list them. */
+/** Shows the namespaces as a menu, or as a text field if this user may not list them. */
 function namespaces() {
   const place = $("namespace");
   const store = open(listPath(KINDS.namespaces));
@@ -173,7 +173,7 @@ function theme() {
   const paint = () => {
     $("theme").textContent = `◐ ${names[now()]}`;
     $("theme").setAttribute("aria-label", `Colours: ${names[now()]}`);
-    $("theme").title = "Colours: as the system has them, light or dark (t)";
+    $("theme").title = "Colours: system, light or dark (t)";
   };
   const next = () => {
     const order = ["auto", "light", "dark"];
@@ -249,7 +249,7 @@ async function user() {
       h(
         "p",
         { class: "soft" },
-        "The console may do what this user may. To see what another may, sign in by a token of theirs; the way back is another link by kcl dashboard.",
+        "The console has the rights of this user. To use those of another user, sign in with their token; to switch back, open a new link with kcl dashboard.",
       ),
       field("Bearer token", input),
       h("p", null, leave),
@@ -271,7 +271,7 @@ async function apply() {
 }
 
 function keys(nextTheme) {
-  // After `g`, the next key says where to, whenever it comes.
+  // After `g`, the next key names the view.
   let going = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;

@@ -4,9 +4,9 @@ import { h } from "./dom.js";
 import { button, trouble } from "./parts.js";
 
 /**
- * Asks for something. `work` runs on the main button, and gets the form's values; the dialog closes when it succeeds, and shows
- * why it did not. Where it returns nothing, there is more to do.
- * Resolves to what `work` returns, or to undefined where the user does not go on.
+ * Opens a dialog. The main button calls `work` with the form's values; the dialog closes when that succeeds, and shows its
+ * error otherwise. If `work` returns nothing, the dialog stays open.
+ * Resolves to what `work` returns, or to undefined if the user cancels.
  */
 export function dialog(title, content, { go = "OK", danger = false, wide = false, work, allowed } = {}) {
   return new Promise((resolve) => {
@@ -55,7 +55,7 @@ export function dialog(title, content, { go = "OK", danger = false, wide = false
 
 const values = (form) => Object.fromEntries(new FormData(form));
 
-/** A field with its label. */
+/** Makes a field with its label. */
 export function field(label, input, hint) {
   return h("label", { class: "line" }, h("span", null, label), input, hint && h("small", null, hint));
 }
@@ -65,7 +65,7 @@ export function confirmByName(what, name, consequence, work) {
   const input = h("input", { name: "name", autocomplete: "off", spellcheck: "false", autofocus: true });
   return dialog(
     `Delete ${what}?`,
-    [h("p", null, consequence), field(["To go on, type ", h("code", null, name)], input)],
+    [h("p", null, consequence), field(["To confirm, type ", h("code", null, name)], input)],
     {
       go: "Delete",
       danger: true,

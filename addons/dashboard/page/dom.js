@@ -1,7 +1,7 @@
-// Elements without a framework. Texts become text nodes: nothing that a cluster says is ever read as HTML.
+// Elements without a framework. Texts become text nodes, so text of a cluster is never parsed as HTML.
 
 /**
- * An element: `h("a", { href, class: "x", onclick: f }, "text", child, [children], null)`.
+ * Makes an element: `h("a", { href, class: "x", onclick: f }, "text", child, [children], null)`.
  * Properties that begin with "on" are listeners; `class`, `for` and names with "-" are attributes; false and null are left out.
  */
 export function h(tag, properties, ...children) {
@@ -11,7 +11,7 @@ export function h(tag, properties, ...children) {
   return element;
 }
 
-/** The same for SVG. */
+/** Makes an element of SVG, as `h` does of HTML. */
 export function svg(tag, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes ?? {})) element.setAttribute(name, value);
@@ -33,18 +33,18 @@ function flat(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 }
 
-/** Puts children in place of what an element has. */
+/** Replaces the children of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...flat(children));
   return element;
 }
 
-/** Sets a text only where it is another: screen readers and selections are left alone. */
+/** Sets a text only if it differs, so that screen readers and selections are not disturbed. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Tells who cannot see it what has happened, and shows it for a while to who can. */
+/** Announces a message to screen readers, and shows it for a while. */
 export function announce(text) {
   const place = document.getElementById("said");
   place.textContent = text;

@@ -1,4 +1,4 @@
-// Quantities and times as people read them.
+// Quantities and times in readable form.
 
 const SUFFIX = {
   n: 1e-9,
@@ -19,7 +19,7 @@ const SUFFIX = {
   Ei: 2 ** 60,
 };
 
-/** A quantity of Kubernetes ("250m", "1Gi", "1e3") as a number. */
+/** Parses a quantity of Kubernetes ("250m", "1Gi", "1e3") as a number. */
 export function quantity(text) {
   const found = /^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)$/.exec(String(text ?? "0"));
   return found ? Number(found[1]) * (SUFFIX[found[2]] ?? NaN) : NaN;
@@ -43,13 +43,13 @@ export function bytes(number) {
   return `${number.toFixed(number < 10 && unit > 0 ? 1 : 0).replace(/\.0$/, "")} ${["B", "KiB", "MiB", "GiB", "TiB", "PiB"][unit]}`;
 }
 
-/** How long ago, as kubectl has it: "12s", "5m", "3h", "2d". */
+/** Returns an age as kubectl shows it: "12s", "5m", "3h", "2d". */
 export function age(time, now = Date.now()) {
   if (!time) return "";
   return span(Math.max(0, (now - Date.parse(time)) / 1000));
 }
 
-/** Seconds as a span of time. */
+/** Formats seconds as a span of time. */
 export function span(seconds) {
   if (seconds < 120) return `${Math.floor(seconds)}s`;
   const minutes = seconds / 60;

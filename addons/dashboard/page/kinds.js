@@ -1,4 +1,4 @@
-// The kinds that views know by name: where the API server has them, and what one should see of an object.
+// The kinds that views know by name: their paths at the API server, and the columns of their tables.
 
 import { age, count } from "./format.js";
 import { podState, readiness, restarts } from "./pods.js";
@@ -6,7 +6,7 @@ import { badge, external, link } from "./parts.js";
 
 const kind = (name, api, plural, title, one, namespaced = true) => ({ name, api, plural, title, one, namespaced });
 
-/** By the word that is in addresses. */
+/** The kinds, by their words in addresses. */
 export const KINDS = {
   pods: kind("Pod", "api/v1", "pods", "Pods", "pod"),
   nodes: kind("Node", "api/v1", "nodes", "Nodes", "node", false),
@@ -28,7 +28,7 @@ export const KINDS = {
   httproutes: kind("HTTPRoute", "apis/gateway.networking.k8s.io/v1", "httproutes", "HTTP routes", "HTTP route"),
 };
 
-/** The word for a kind in addresses, by an object's apiVersion and kind; a generic one where views do not know it. */
+/** Returns the word for a kind in addresses; a generic one if views do not know it. */
 export function wordOf(apiVersion, name) {
   const api = apiPath(apiVersion);
   return Object.keys(KINDS).find((word) => KINDS[word].name === name && KINDS[word].api === api);
@@ -37,20 +37,20 @@ export function wordOf(apiVersion, name) {
 /** "v1" is below "api", "apps/v1" below "apis". */
 export const apiPath = (apiVersion) => (apiVersion.includes("/") ? `apis/${apiVersion}` : `api/${apiVersion}`);
 
-/** The path of a list, of a namespace or of all. */
+/** Returns the path of a list, of one namespace or of all. */
 export function listPath({ api, plural, namespaced }, namespace) {
   return namespaced && namespace ? `${api}/namespaces/${namespace}/${plural}` : `${api}/${plural}`;
 }
 
-/** The path of an object. */
+/** Returns the path of an object. */
 export function objectPath({ api, plural, namespaced }, namespace, name) {
   return `${namespaced ? `${api}/namespaces/${namespace}` : api}/${plural}/${name}`;
 }
 
-/** The place of an object in this page. */
+/** Returns the address of an object in this page. */
 export const place = (word, namespace, name, tab) => `#/${word}/${namespace || "-"}/${name}${tab ? `/${tab}` : ""}`;
 
-/** Where the details of an object's owner are, if views know its kind. */
+/** Returns the address of an object's owner, if views know its kind. */
 export function ownerOf(object) {
   const owner = object.metadata.ownerReferences?.find((one) => one.controller) ?? object.metadata.ownerReferences?.[0];
   if (!owner) return null;
@@ -99,7 +99,7 @@ export const podColumns = [
   ageColumn,
 ];
 
-/** What a workload is like: { ready, wanted, text, tone }. */
+/** Returns the status of a workload: { ready, wanted, text, tone }. */
 export function workloadState(object) {
   const { kind: name, spec = {}, status = {} } = object;
   const of = (ready, wanted) => ({
@@ -163,7 +163,7 @@ export const workloadColumns = [
   ageColumn,
 ];
 
-/** The URLs by which a service is reached from outside of the cluster; `address` is of any node. */
+/** Returns the URLs that reach a service from outside of the cluster; `address` is of any node. */
 export function serviceUrls(service, address) {
   const web = (port) => (port.name?.startsWith("https") || port.port === 443 ? "https" : "http");
   const urls = [];
@@ -201,7 +201,7 @@ export const serviceColumns = (address) => [
   ageColumn,
 ];
 
-/** What an ingress serves: [{ url, text, to }]. */
+/** Returns the routes of an ingress: [{ url, text, to }]. */
 export function ingressRoutes(ingress) {
   const secure = new Set((ingress.spec.tls ?? []).flatMap((one) => one.hosts ?? []));
   const at = ingress.status?.loadBalancer?.ingress?.[0];
@@ -261,7 +261,7 @@ export const ingressColumns = [
   ageColumn,
 ];
 
-/** When an event was last seen. */
+/** Returns the time of an event's last occurrence. */
 export const seen = (event) =>
   event.series?.lastObservedTime ?? event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp;
 

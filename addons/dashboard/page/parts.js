@@ -2,10 +2,10 @@
 
 import { h } from "./dom.js";
 
-/** A shape for each tone: what is told by colour is told by shape and word, too. */
+/** A shape for each tone, so that no meaning depends on colour alone. */
 const SHAPES = { good: "●", busy: "◐", bad: "▲", off: "○" };
 
-/** How something is: a shape, a word and a colour; why, as a tip. */
+/** Shows a status: a shape, a word and a colour, with the reason as a tooltip. */
 export function badge({ text, tone, why }) {
   return h(
     "span",
@@ -17,13 +17,13 @@ export function badge({ text, tone, why }) {
 
 export const link = (href, text, properties) => h("a", { href, ...properties }, text);
 
-/** A link out of the console. */
+/** Links to a page outside of the console. */
 export const external = (url) =>
   h("a", { class: "out", href: url, target: "_blank", rel: "noopener noreferrer" }, url.replace(/^http:\/\//, ""));
 
 export const button = (text, onclick, properties) => h("button", { type: "button", onclick, ...properties }, text);
 
-/** Used and asked for, of what there is. `now` may be missing. */
+/** Shows usage and requests in proportion to the capacity. `now` may be missing. */
 export function meter(label, { now, asked, total, show }) {
   const part = (value) => `${Math.min(100, total > 0 ? (100 * value) / total : 0).toFixed(1)}%`;
   const bar = h(
@@ -44,7 +44,7 @@ export function meter(label, { now, asked, total, show }) {
   );
 }
 
-/** Names and values. */
+/** Shows names and values. */
 export function facts(pairs) {
   const rows = pairs.filter(
     ([, value]) =>
@@ -105,10 +105,10 @@ export function table(caption, titles, rows) {
   );
 }
 
-/** What is shown where there is nothing. */
+/** Shows a text in place of missing content. */
 export const nothing = (text, ...more) => h("p", { class: "nothing" }, text, more);
 
-/** An error in the words of who refused. */
+/** Shows an error in the server's own words. */
 export function trouble(error) {
   const forbidden = error.status === 403;
   return h(
@@ -120,11 +120,12 @@ export function trouble(error) {
       forbidden ? "You may not see this" : error.status === 401 ? "You are not signed in" : "This cannot be shown",
     ),
     h("p", null, error.message),
-    forbidden && h("p", null, "Choose a namespace that you have rights in, or ask who runs the cluster for them."),
+    forbidden &&
+      h("p", null, "Choose a namespace that you have access to, or ask the cluster's administrator for access."),
   );
 }
 
-/** Labels or annotations. */
+/** Shows labels or annotations. */
 export const labels = (map) =>
   map && Object.keys(map).length
     ? h(

@@ -1,8 +1,8 @@
-// How a pod is, in the words that kubectl has for it, and why it does not run.
+// The status of a pod, in kubectl's words, and the reason why it does not run.
 
 import { quantity } from "./format.js";
 
-/** What is shown of a pod: { text, tone, why }. The tone is good, busy, bad or off. */
+/** Returns the status of a pod: { text, tone, why }. The tone is good, busy, bad or off. */
 export function podState(pod) {
   const { status = {}, metadata, spec } = pod;
   const containers = status.containerStatuses ?? [];
@@ -62,12 +62,12 @@ function tone(text, pod) {
   if (text === "Completed") return "off";
   if (["Terminating", "ContainerCreating", "Initializing"].includes(text)) return "busy";
   if (text === "Pending" || text === "PodInitializing") return "busy";
-  // Young ones are on their way.
+  // A young pod is still starting.
   if (text === "NotReady") return Date.now() - Date.parse(pod.status?.startTime ?? 0) < 30000 ? "busy" : "bad";
   return "bad";
 }
 
-/** Containers that are ready, of all: "1/2". */
+/** Returns the numbers of ready and of all containers: "1/2". */
 export function readiness(pod) {
   const all = pod.spec.containers.length;
   return `${(pod.status?.containerStatuses ?? []).filter((one) => one.ready).length}/${all}`;
@@ -75,7 +75,7 @@ export function readiness(pod) {
 
 export const restarts = (pod) => (pod.status?.containerStatuses ?? []).reduce((sum, one) => sum + one.restartCount, 0);
 
-/** What a pod asks of its node, in cores and bytes: as the scheduler counts, so that an ended pod asks for nothing. */
+/** Returns the requests of a pod in cores and bytes, as the scheduler counts them: zero for a pod that has ended. */
 export function requests(pod) {
   const none = { cpu: 0, memory: 0 };
   if (["Succeeded", "Failed"].includes(pod.status?.phase)) return none;
@@ -86,7 +86,7 @@ export function requests(pod) {
   const sum = (pod.spec.containers ?? [])
     .map(of)
     .reduce((a, b) => ({ cpu: a.cpu + b.cpu, memory: a.memory + b.memory }), none);
-  // Containers that come first run one at a time.
+  // Init containers run one at a time.
   return (pod.spec.initContainers ?? [])
     .map(of)
     .reduce((a, b) => ({ cpu: Math.max(a.cpu, b.cpu), memory: Math.max(a.memory, b.memory) }), sum);

@@ -2,7 +2,7 @@
 
 import { ApiError, TABLE, channel, list } from "./api.js";
 
-/** How long to wait after the first and after further failures, in milliseconds. */
+/** The waiting times after the first and after further failures, in milliseconds. */
 const AGAIN = [0, 500, 2000, 5000, 10000];
 
 const stores = new Map();
@@ -18,7 +18,7 @@ function tellConnection() {
   for (const listener of states) listener(lost);
 }
 
-/** A list by its path, shared by all who look at it. */
+/** Returns the list at a path, shared by all its subscribers. */
 export function open(path, { query = {}, table = false } = {}) {
   const key = JSON.stringify([path, query, table]);
   let store = stores.get(key);
@@ -29,7 +29,7 @@ export function open(path, { query = {}, table = false } = {}) {
   return store;
 }
 
-/** Forgets all: another namespace's or user's lists come. */
+/** Drops all lists, before another namespace's or user's are shown. */
 export function closeAll() {
   for (const store of [...stores.values()]) store.close();
 }
@@ -39,11 +39,11 @@ class Store {
     Object.assign(this, { path, query, table, forget });
     /** The objects by their UIDs. */
     this.items = new Map();
-    /** Whether all have come. */
+    /** True once all objects have come. */
     this.complete = false;
-    /** Why there are none. */
+    /** The error that keeps the list from being shown. */
     this.error = null;
-    /** The columns that the API server proposes, of a table. */
+    /** The columns of a table, as the API server proposes them. */
     this.columns = [];
     this.lost = false;
     this.listeners = new Set();
@@ -52,7 +52,7 @@ class Store {
     this.abort = new AbortController();
   }
 
-  /** Hears of changes, at most once a frame. Returns how to end that; the last one who goes ends the watch. */
+  /** Subscribes to changes, at most once a frame. Returns a function that unsubscribes; the last one to do so ends the watch. */
   subscribe(listener) {
     this.listeners.add(listener);
     clearTimeout(this.leaving);
@@ -64,7 +64,7 @@ class Store {
     }
     return () => {
       this.listeners.delete(listener);
-      // Who goes from view to view comes back soon.
+      // A user who goes from view to view is soon back.
       if (!this.listeners.size) this.leaving = setTimeout(() => this.close(), 30000);
     };
   }
@@ -102,7 +102,7 @@ class Store {
       if (this.closed) return;
       this.error = error;
       this.changed();
-      // What is refused or not there stays so until something else is asked for.
+      // A refused or missing list is not retried until something else is requested.
       const final = error instanceof ApiError && [401, 403, 404, 405].includes(error.status);
       if (!final) this.later(() => this.load());
     }
@@ -173,7 +173,7 @@ class Store {
   changed() {
     if (this.pending) return;
     this.pending = true;
-    // A page that nobody sees has no frames, and a first view need not wait for one.
+    // A hidden page has no frames, and the first view need not wait for one.
     const tell = () => {
       this.pending = false;
       for (const listener of [...this.listeners]) listener(this);

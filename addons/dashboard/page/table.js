@@ -1,4 +1,4 @@
-// A table that shows what can be seen of many rows: as many elements for 10 rows as for 10,000.
+// A table that draws only the visible rows: as many elements for 10 rows as for 10,000.
 
 import { fill, h, say } from "./dom.js";
 import { count } from "./format.js";
@@ -7,7 +7,7 @@ import { nothing, trouble } from "./parts.js";
 /** The height of a row, as in parts.css. */
 const ROW = 36;
 
-/** Rows beyond the edges, so that none is missing while one scrolls. */
+/** Rows beyond the edges, so that none is missing during a scroll. */
 const SPARE = 8;
 
 /**
@@ -56,7 +56,7 @@ export class ObjectTable {
     this.headings();
   }
 
-  /** Nothing of it goes on. */
+  /** Ends all activity of the table. */
   close() {
     clearInterval(this.clock);
     this.sizes.disconnect();
@@ -98,7 +98,7 @@ export class ObjectTable {
     this.table.setAttribute("aria-colcount", this.columns.length);
   }
 
-  /** Shows what stores have. */
+  /** Shows the objects of stores. */
   show(stores) {
     const failed = stores.filter((store) => store.error && !(this.keep && store.error.status === 404));
     this.objects = stores.flatMap((store) => store.values());
@@ -136,7 +136,7 @@ export class ObjectTable {
     this.paint();
   }
 
-  /** Shows the rows that can be seen. */
+  /** Draws the visible rows. */
   paint(ticked) {
     const from = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - SPARE);
     const height = Math.max(this.scroller.clientHeight, 600);
@@ -201,7 +201,7 @@ export class ObjectTable {
     }
   }
 
-  /** Arrows go from row to row. */
+  /** Moves from row to row by the arrow keys. */
   key(event) {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
     const row = event.target.closest?.("tbody tr");

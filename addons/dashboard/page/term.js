@@ -1,12 +1,12 @@
-// A terminal: what a program writes for one (ECMA-48, and what xterm made of it) becomes rows of text.
-// It knows what shells, editors, pagers and top use; what else comes is read over.
+// A terminal: turns the output of a program (ECMA-48, with xterm's extensions) into rows of text.
+// It supports the sequences of shells, editors, pagers and top, and skips others.
 
 const COLOURS = 16;
 
 const blank = () => ({ text: " ", style: "" });
 
 export class Screen {
-  /** `answer` is told what the terminal says to the program. */
+  /** `answer` is called with the terminal's replies to the program. */
   constructor(columns, rows, answer) {
     this.answer = answer;
     this.columns = columns;
@@ -82,7 +82,7 @@ export class Screen {
         else this.parameters += one;
         return;
       case "string":
-        // Titles and the like, which nobody sees.
+        // Titles and the like, which are not shown.
         if (code === 7) this.state = "text";
         else if (code === 27) this.state = "stringEnd";
         return;
@@ -130,7 +130,7 @@ export class Screen {
     if (code !== 7) this.wide = false;
   }
 
-  /** Down a row; at the end of the region all go up. */
+  /** Moves down a row; at the end of the region, scrolls. */
   feed() {
     if (this.y === this.bottom) this.up(this.top, 1);
     else if (this.y < this.rows - 1) this.y += 1;
@@ -313,7 +313,7 @@ export class Screen {
     if (how === 1) this.erase(this.y, 0, this.x);
   }
 
-  /** Makes room at the cursor, or takes characters away there. */
+  /** Inserts or removes characters at the cursor. */
   shift(number) {
     const line = this.lines[this.y];
     if (number > 0) line.splice(this.x, 0, ...Array.from({ length: Math.min(number, this.columns) }, blank));
@@ -322,7 +322,7 @@ export class Screen {
     line.length = this.columns;
   }
 
-  /** Colours and weights ("select graphic rendition"). */
+  /** Sets colours and weights ("select graphic rendition"). */
   paint(numbers) {
     const pen = this.pen;
     for (let at = 0; at < numbers.length; at += 1) {
@@ -365,7 +365,7 @@ function indexed(number) {
   return near([Math.floor(rest / 36) * 51, (Math.floor(rest / 6) % 6) * 51, (rest % 6) * 51]);
 }
 
-/** What a key sends, or null where the browser is to have it. */
+/** Returns the bytes that a key sends, or null if the key is the browser's. */
 export function keyText(event, application) {
   const { key, ctrlKey, altKey, metaKey, shiftKey } = event;
   if (metaKey) return null;

@@ -8,7 +8,8 @@ use std::process::Command;
 
 /// Paths that do not keep to the guide yet, by their starts. The list may only shrink.
 const NOT_YET: &[&str] = &[
-    "addons/dashboard/",
+    "addons/dashboard/src/",
+    "addons/dashboard/tests/",
     "addons/load-balancer/",
     "benches/images/",
     "benches/start/",

@@ -1,24 +1,24 @@
-// What one can do with an object.
+// The actions on an object.
 
 import { patch, remove } from "../api.js";
 import { announce, h } from "../dom.js";
 import { confirmByName, dialog, field } from "../dialog.js";
 import { button } from "../parts.js";
 
-/** Kinds that have a number of replicas, and those that can be rolled out again. */
+/** The kinds that have replicas, and those that can be restarted. */
 const SCALED = ["deployments", "statefulsets", "replicasets"];
 const RESTARTED = ["deployments", "statefulsets", "daemonsets"];
 
-/** The consequences of a deletion that a name does not tell. */
+/** The consequences of a deletion, for kinds where the name does not tell them. */
 const CONSEQUENCES = {
-  pods: "Its containers are ended. A controller, if it has one, makes another.",
+  pods: "Its containers are stopped. A controller, if it has one, creates a new pod.",
   deployments: "Its pods are deleted with it.",
   statefulsets: "Its pods are deleted with it; its volume claims stay.",
   daemonsets: "Its pods are deleted with it.",
   jobs: "Its pods are deleted with it, with their logs.",
   persistentvolumeclaims: "Its volume is deleted with it, and the data, unless its class keeps volumes.",
-  nodes: "The cluster forgets the node until its kubelet registers again. Its pods are made elsewhere.",
-  namespaces: "All that is in the namespace is deleted with it.",
+  nodes: "The cluster forgets the node until its kubelet registers again. Its pods are recreated on other nodes.",
+  namespaces: "Everything in the namespace is deleted with it.",
 };
 
 /** The buttons of an object. */
@@ -73,7 +73,7 @@ export function actions(target) {
   }
 
   async function erase() {
-    const consequence = CONSEQUENCES[word] ?? "This cannot be taken back.";
+    const consequence = CONSEQUENCES[word] ?? "This cannot be undone.";
     const done = await confirmByName(what, name, consequence, () => remove(path));
     if (done) announce(`${what} is being deleted.`);
   }

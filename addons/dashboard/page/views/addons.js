@@ -1,4 +1,4 @@
-// Addons: what is on, and a switch for each.
+// Addons, with a switch for each.
 
 import { get, post } from "../api.js";
 import { announce, fill, h } from "../dom.js";
@@ -63,7 +63,7 @@ export function addons(context) {
     if (addon.enabled) {
       const sure = await dialog(
         `Disable ${addon.name}?`,
-        h("p", null, "All that it made in the cluster is removed. Volumes of yours are kept."),
+        h("p", null, "Everything that it created in the cluster is removed. Your volumes are kept."),
         { go: "Disable", danger: true, work: async () => true },
       );
       if (!sure) return;

@@ -1,4 +1,4 @@
-// Applying YAML: first a trial, which changes nothing and says what would be; then, when that is confirmed, the same for good.
+// Applies YAML: first a dry run, which reports the changes; once confirmed, the real one.
 
 import { ask, get } from "../api.js";
 import { announce, fill, h } from "../dom.js";
@@ -6,7 +6,7 @@ import { apiPath, listPath } from "../kinds.js";
 import { dialog } from "../dialog.js";
 import { badge, table } from "../parts.js";
 
-/** The documents of a YAML text: [{ text, apiVersion, kind, name, namespace }]. They are sent as they are; only what says where to is read. */
+/** The documents of a YAML text: [{ text, apiVersion, kind, name, namespace }]. They are sent unchanged; only the fields that say where to are read. */
 export function documents(text) {
   const parts = text.trimStart().startsWith("{") ? json(text) : text.replace(/\r\n/g, "\n").split(/^---(?:[ \t].*)?$/m);
   return parts
@@ -60,7 +60,7 @@ function scalar(text) {
   return quoted ? quoted[2] : plain.replace(/\s+#.*$/, "").trim();
 }
 
-/** What the API server calls the objects of a kind. */
+/** Returns the name of a kind's objects in the API server's paths. */
 async function resourceOf({ apiVersion, kind }, known) {
   const api = apiPath(apiVersion);
   if (!known.has(api))
@@ -82,7 +82,7 @@ async function resourceOf({ apiVersion, kind }, known) {
   return { api, plural: found.name, namespaced: found.namespaced };
 }
 
-/** Applies one document; returns what became, or would become, of it. */
+/** Applies one document; returns the result, or the expected result. */
 async function applyOne(document, known, namespace, trial) {
   const resource = await resourceOf(document, known);
   const where = document.namespace || namespace || "default";
@@ -113,13 +113,13 @@ async function applyOne(document, known, namespace, trial) {
   };
 }
 
-/** An object without what changes by itself. */
+/** Returns an object without the fields that the API server changes. */
 function content({ metadata, status, ...rest }) {
   const { managedFields, resourceVersion, generation, ...kept } = metadata;
   return JSON.stringify([rest, kept]);
 }
 
-/** The dialog. */
+/** Opens the dialog. */
 export function applyDialog(namespace) {
   const area = h("textarea", {
     name: "text",
@@ -173,7 +173,7 @@ export function applyDialog(namespace) {
       try {
         results.push({ document, ...(await applyOne(document, known, namespace, trial)) });
       } catch (error) {
-        // In a trial a namespace that an earlier document makes is not there yet.
+        // In a dry run, a namespace of an earlier document does not exist yet.
         const made =
           trial &&
           error.status === 404 &&
@@ -189,7 +189,7 @@ export function applyDialog(namespace) {
       h(
         "p",
         { class: "soft" },
-        `Objects without a namespace go to ${namespace || "default"}. Checking changes nothing, and says what applying would.`,
+        `Objects without a namespace go to ${namespace || "default"}. A check changes nothing, and shows what applying would change.`,
       ),
       area,
       h("p", null, file),
@@ -203,7 +203,8 @@ export function applyDialog(namespace) {
         const all = documents(text);
         const results = await run(all, !tried);
         show(results, !tried);
-        if (results.some((one) => one.error)) throw new Error(tried ? "Not all was applied." : "Nothing was applied.");
+        if (results.some((one) => one.error))
+          throw new Error(tried ? "Some documents were not applied." : "Nothing was applied.");
         if (!tried) {
           tried = results;
           relabel();

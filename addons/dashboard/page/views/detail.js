@@ -1,4 +1,4 @@
-// An object: what it is, what belongs to it, what happened to it; and what one can do with it.
+// An object: its details, its events, the objects that belong to it, and the actions on it.
 
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -42,7 +42,7 @@ export function detail(context) {
   const state = h("span");
   const tools = h("div", { class: "actions" });
   const body = h("div", { class: "detail" });
-  // One object's list: it is watched as any other. Of a secret the metadata alone, as its values are not asked for yet.
+  // A list of one object, watched as any other. For a secret, only its metadata: its values are fetched on request.
   const store = open(listPath(kind, namespace), {
     query: { fieldSelector: `metadata.name=${name}` },
     table: word === "secrets",
@@ -54,7 +54,7 @@ export function detail(context) {
     if (!store.complete) return;
     const object = store.values()[0];
     if (!object) {
-      fill(state, badge({ text: target.object ? "Deleted" : "Not there", tone: "off" }));
+      fill(state, badge({ text: target.object ? "Deleted" : "Not found", tone: "off" }));
       fill(tools);
       if (!view)
         fill(body, nothing(`There is no ${kind.one} ${name}${namespace ? ` in ${namespace}` : ""} (any more).`));
@@ -112,7 +112,7 @@ const parentOf = (word) => PARENTS[word] ?? word;
 const parentTitle = (word) =>
   ({ workloads: "Workloads", ingress: "Ingress routes", overview: "Overview" })[parentOf(word)] ?? KINDS[word].title;
 
-/** What is known of any object, and more of some kinds. */
+/** Shows the details of any object, and more for some kinds. */
 function details(target) {
   const { word, namespace, name, body, context } = target;
   const general = h("div");
@@ -226,7 +226,7 @@ function data(entries) {
     : nothing("It is empty.");
 }
 
-/** The values of a secret are fetched when somebody asks for them, and go when the view does. */
+/** Fetches the values of a secret on request, and drops them with the view. */
 function secret(target) {
   const place = h("div");
   const ask = button("Show values", async () => {

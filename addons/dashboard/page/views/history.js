@@ -1,15 +1,15 @@
-// What Prometheus remembers, as small plots; nothing where there is no Prometheus.
+// Metrics of Prometheus as small plots; nothing if there is no Prometheus.
 
 import { get } from "../api.js";
 import { fill, h, svg } from "../dom.js";
 import { bytes, cores } from "../format.js";
 import { section } from "../parts.js";
 
-/** A list that is empty where there is none, rather than an error. */
+/** The path of a list, which is empty without Prometheus rather than an error. */
 const SERVICE = "api/v1/namespaces/kcl-monitoring/services?fieldSelector=metadata.name%3Dprometheus";
 const QUERY = "api/v1/namespaces/kcl-monitoring/services/prometheus:9090/proxy/api/v1/query_range";
 
-/** How far back, and how fine, in seconds. */
+/** The span and the resolution of plots, in seconds. */
 const SPAN = 3600;
 const STEP = 30;
 
@@ -44,7 +44,7 @@ export function history(context, element, of) {
       if (context.closed) return;
       fill(element, plots.some(Boolean) && section("The last hour", h("div", { class: "plots" }, plots)));
     } catch {
-      // It starts, or this user may not ask it.
+      // It is starting, or this user may not query it.
       element.replaceChildren();
     }
   };
@@ -53,7 +53,7 @@ export function history(context, element, of) {
   look();
 }
 
-/** Lines over time, with a table's worth of words for who cannot see them. */
+/** Draws lines over time, with a description for screen readers. */
 function plot(title, result, by, show, end) {
   const lines = result.map(({ metric, values }) => ({
     name: metric[by] ?? "",

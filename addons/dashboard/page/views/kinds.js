@@ -1,4 +1,4 @@
-// All kinds that the cluster serves, also those that this page does not know by name: as the API server prints them.
+// All kinds that the cluster serves, also those unknown to this page, as the API server prints them.
 
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -20,7 +20,7 @@ export function kinds(context) {
   find(apiVersion, plural).then(
     (kind) => {
       if (context.closed) return;
-      if (!kind) fill(body, nothing("The cluster has no such kind (any more)."));
+      if (!kind) fill(body, nothing("The cluster does not have this kind, or no longer."));
       else if (name) fill(body, object(context, kind, namespace === "-" ? "" : namespace, name));
       else fill(body, list(context, kind));
       context.ready();
@@ -104,7 +104,7 @@ function all(context) {
   return [h("h1", null, "All kinds"), h("div", { class: "tools" }, filter), body];
 }
 
-/** Where a kind has a view of its own. */
+/** Returns the address of a kind's own view, if it has one. */
 function known(group, version, plural) {
   const own = {
     pods: "pods",

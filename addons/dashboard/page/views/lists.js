@@ -19,7 +19,7 @@ import { open } from "../store.js";
 import { ObjectTable } from "../table.js";
 import { loads, nodeState, rolesOf } from "./overview.js";
 
-/** A table that follows stores. */
+/** Shows a table that follows stores. */
 export function listing(context, title, columns, stores, options = {}) {
   const table = new ObjectTable(title, columns, { filter: context.filter, onfilter: context.setFilter, ...options });
   const show = () => {
@@ -43,7 +43,7 @@ export function workloads(context) {
   return page("Workloads", listing(context, "Workloads", workloadColumns, stores).element);
 }
 
-/** A store whose objects say their kind, which objects of lists do not. */
+/** Wraps a store so that its objects have their kind, which objects of lists lack. */
 class Kinded {
   constructor(store, word) {
     this.store = store;
@@ -61,7 +61,7 @@ class Kinded {
   }
   values() {
     return this.store.values().map((object) => {
-      // The same object each time, as tables tell by it what has changed.
+      // The same object each time, as tables compare by identity.
       if (!this.known.has(object)) this.known.set(object, { ...this.type, ...object });
       return this.known.get(object);
     });
@@ -99,7 +99,7 @@ export function ingress(context) {
     { keep: true, empty: "There are no HTTP routes of the Gateway API." },
   );
   follow(context, routes, "httproutes");
-  // Only where its definitions are there.
+  // Only if its definitions exist.
   const gateway = h(
     "section",
     { class: "listing", "aria-label": "Gateway API", hidden: true },
@@ -162,7 +162,7 @@ export function nodes(context) {
   return page("Nodes", table.element);
 }
 
-/** How what the API server prints as a status is meant. */
+/** The tones of statuses that the API server prints. */
 const TONES = { Bound: "good", Available: "good", Active: "good", Released: "off", Lost: "bad", Failed: "bad" };
 
 /** The columns that the API server proposes. */
@@ -199,7 +199,7 @@ function follow(context, table, word, namespace = context.namespace) {
   );
 }
 
-/** Several kinds under one title, as the API server prints them; one at a time. */
+/** Shows several kinds under one title, one at a time, as the API server prints them. */
 const printed = (title, words) => (context) => {
   const word = words.includes(context.rest?.[0]) ? context.rest[0] : words[0];
   const table = listing(

@@ -1,11 +1,11 @@
-// The log of a container: as it is written, or of the one before.
+// The log of a container: of the current one, live, or of the previous one.
 
 import { channel, getText } from "../api.js";
 import { fill, h } from "../dom.js";
 import { count } from "../format.js";
 import { button, trouble } from "../parts.js";
 
-/** How many lines are asked for at first, and how many are kept. */
+/** The numbers of lines that are requested at first, and that are kept. */
 const FIRST = 1000;
 const MOST = 5000;
 
@@ -78,14 +78,14 @@ export function logs(target) {
     own.onclose = () => {
       if (own !== socket) return;
       socket = null;
-      // A channel does not say why nothing came; a request does.
+      // A channel does not report its error; a request does.
       if (!lines.length && !waiting.length && !rest) return read(parameters);
       if (rest) receive("\n");
       say("the container ended");
     };
   }
 
-  /** All there is, without what comes. */
+  /** Reads the existing log, without following it. */
   async function read(parameters) {
     const own = {};
     reading = own;
@@ -146,7 +146,7 @@ export function logs(target) {
     const word = filter.value.toLowerCase();
     return word ? some.filter((text) => text.toLowerCase().includes(word)) : some;
   };
-  // Colours of terminals are left out: the text counts.
+  // Terminal colours are removed.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal's escape sequences start with one
   const line = (text) => h("div", null, text.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "") || " ");
 
@@ -155,7 +155,7 @@ export function logs(target) {
     output.scrollTop = output.scrollHeight;
   }
 
-  /** Who scrolls up reads; who scrolls to the end follows. */
+  /** Stops following when the user scrolls up, and follows again at the end. */
   function scrolled() {
     if (moving) {
       moving = false;

@@ -1,4 +1,4 @@
-// The first view: what is wrong, how full the nodes are, what there is.
+// The first view: problems, the load of the nodes, and numbers of objects.
 
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -9,10 +9,10 @@ import { podState, requests } from "../pods.js";
 import { open } from "../store.js";
 import { history } from "./history.js";
 
-/** How many problems are shown before "and more". */
+/** The most problems that are shown. */
 const MOST = 12;
 
-/** How often load is asked for, in milliseconds: metrics-server measures every 15 s. */
+/** The interval of requests for the load, in milliseconds: metrics-server measures every 15 s. */
 const LOAD = 15000;
 
 export function overview(context) {
@@ -44,7 +44,7 @@ export function overview(context) {
     }
   }
 
-  /** What is not of the first view. */
+  /** The parts that the first view can wait for. */
   function rest() {
     if (context.closed) return;
     for (const word of ["services", "statefulsets", "daemonsets", "persistentvolumeclaims"])
@@ -189,7 +189,7 @@ export function overview(context) {
   return [h("h1", null, "Overview"), tiles, section("Problems", problems), section("Nodes", nodes), plots, warnings];
 }
 
-/** Pods that do not run, the youngest first; of those of one owner that fail in the same way, one. */
+/** Lists pods that do not run, the youngest first; one for each owner and reason. */
 function alike(pods) {
   const groups = new Map();
   for (const pod of pods) {
@@ -216,7 +216,7 @@ export const rolesOf = (node) =>
     .filter((label) => label.startsWith("node-role.kubernetes.io/"))
     .map((label) => label.slice(24));
 
-/** How a node is. */
+/** Returns the state of a node. */
 export function nodeState(node) {
   const conditions = node.status?.conditions ?? [];
   const ready = conditions.find((one) => one.type === "Ready");
@@ -228,7 +228,7 @@ export function nodeState(node) {
   return { text: "Ready", tone: "good" };
 }
 
-/** Capacity, what pods ask for, and the load of a node. */
+/** Shows capacity, requests of pods, and the load of a node. */
 export function nodeMeters(node, pods, load) {
   const own = pods.filter(
     (pod) => pod.spec.nodeName === node.metadata.name && !["Succeeded", "Failed"].includes(pod.status?.phase),
@@ -269,7 +269,7 @@ function nodeCard(node, pods, load, partial) {
   );
 }
 
-/** The load of nodes by name, asked for again and again, as metrics cannot be watched. */
+/** Polls the load of nodes by name, as metrics cannot be watched. */
 export function loads(changed) {
   let loaded = new Map();
   let missing = false;
@@ -280,7 +280,7 @@ export function loads(changed) {
       h(
         "p",
         { class: "soft" },
-        "Load is not measured. The addon metrics-server does: ",
+        "Load is not measured. To measure it, enable the addon metrics-server: ",
         h("code", null, "kcl addons enable metrics-server"),
       ),
     begin(context) {
@@ -296,7 +296,7 @@ export function loads(changed) {
             ]),
           );
         } catch (error) {
-          // Its addon starts, or this user may not see it.
+          // Its addon is starting, or this user may not see it.
           missing = error.status === 503;
         }
         if (!context.closed) changed();

@@ -1,4 +1,4 @@
-// What only pods have: containers, with how they are and what they may use.
+// The containers of a pod: their state and their limits.
 
 import { h } from "../dom.js";
 import { age } from "../format.js";

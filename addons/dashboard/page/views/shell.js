@@ -7,7 +7,7 @@ import { Screen, keyText } from "../term.js";
 
 const [STDIN, STDOUT, STDERR, FAILURE, RESIZE] = [0, 1, 2, 3, 4];
 
-/** The best shell that is there. */
+/** Runs the best available shell. */
 const COMMAND = ["sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash || exec sh"];
 
 export function shell(target) {
@@ -97,7 +97,7 @@ export function shell(target) {
     };
   }
 
-  /** A channel does not say why it is refused; this does. */
+  /** Finds out why a channel was refused, which the channel does not say. */
   async function allowed() {
     const review = await post("apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {
       apiVersion: "authorization.k8s.io/v1",
@@ -144,7 +144,7 @@ export function shell(target) {
     paint();
   }
 
-  /** What screen readers are told: the text without what moves the cursor. */
+  /** Passes output to screen readers, without control sequences. */
   function tell(text) {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal's controls are to be removed
     const plain = text.replace(/\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|.)/g, "").replace(/[\x00-\x09\x0b-\x1f]/g, "");
@@ -201,7 +201,7 @@ export function shell(target) {
   }
 
   input.addEventListener("keydown", (event) => {
-    // A way out for who has no mouse: all other keys are the program's.
+    // The way out without a mouse: all other keys are the program's.
     if (event.ctrlKey && event.shiftKey && event.key === "ArrowLeft") {
       event.preventDefault();
       return container.focus();
@@ -215,7 +215,7 @@ export function shell(target) {
     rows.scrollTop = rows.scrollHeight;
   });
   input.addEventListener("input", () => {
-    // What was typed, composed or pasted.
+    // Text that was typed, composed or pasted.
     send(STDIN, input.value.replace(/\n/g, "\r"));
     input.value = "";
   });

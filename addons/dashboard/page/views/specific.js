@@ -1,4 +1,4 @@
-// What is worth seeing of a kind, beyond what all objects have.
+// The details of particular kinds, in addition to those of all objects.
 
 import { h } from "../dom.js";
 import { bytes, cores, quantity } from "../format.js";
@@ -162,5 +162,5 @@ const KNOWN = {
   ],
 };
 
-/** Names and values for the details of an object. */
+/** The details of an object as names and values, by kind. */
 export const specific = (word, object) => KNOWN[word]?.(object) ?? [];

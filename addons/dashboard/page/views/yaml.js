@@ -1,4 +1,4 @@
-// An object as YAML, to read and to edit. The API server writes and reads it: nothing here has to understand it.
+// An object as YAML, to read and to edit. The API server converts it; the page does not parse it.
 
 import { ask, getText } from "../api.js";
 import { announce, fill, h } from "../dom.js";
@@ -9,7 +9,7 @@ export function yaml(target) {
   const place = h("div", { class: "editor" });
   fill(body, place);
   if (word === "secrets") {
-    fill(place, h("p", { class: "soft" }, "The YAML of a secret has its values in it."), button("Show it", load));
+    fill(place, h("p", { class: "soft" }, "The YAML of a secret contains its values."), button("Show it", load));
   } else {
     load();
   }
@@ -32,7 +32,7 @@ export function yaml(target) {
     });
     const message = h("div");
     const save = button("Save", write, { class: "primary", disabled: true });
-    const back = button("Read again", load, { class: "quiet" });
+    const back = button("Reload", load, { class: "quiet" });
     function check() {
       save.disabled = area.value === text;
     }
@@ -40,7 +40,7 @@ export function yaml(target) {
       save.disabled = true;
       fill(message);
       try {
-        // With the version that was read: whoever changed it in between is not overwritten.
+        // With the version that was read, so that changes made since are not overwritten.
         const done = await ask(`${path}?fieldManager=kcl-console`, {
           method: "PUT",
           body: area.value,
@@ -59,7 +59,7 @@ export function yaml(target) {
   }
 }
 
-/** Without the list of who manages which field, which nobody reads; the API server keeps it. */
+/** Removes the managed fields, which are noise to a reader; the API server keeps them. */
 export function withoutManagers(text) {
   const kept = [];
   let within = false;
