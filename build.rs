@@ -12,7 +12,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-/// What is embedded: the package's binary, and the variable that names its file; one more has its SHA-256 digest.
+/// The embedded binaries: package, and the variable that names the file; another variable has its SHA-256 digest.
 const EMBEDDED: [(&str, &str); 3] =
     [("kcl-node", "KCL_EMBED_AGENT"), ("pause", "KCL_EMBED_PAUSE"), ("load-balancer", "KCL_EMBED_LOAD_BALANCER")];
 
@@ -22,7 +22,7 @@ const PACKAGES: [&str; 2] = ["kcl-node", "kcl-load-balancer"];
 /// Cargo's profile for them: small and without unwinding.
 const PROFILE: &str = "node";
 
-/// What the outer cargo sets for its own crates; clippy's wrapper among it.
+/// Variables that the outer cargo sets for its own crates, such as clippy's wrapper.
 const OUTER: [&str; 6] =
     ["CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "RUSTC", "RUSTC_WORKSPACE_WRAPPER", "RUSTDOC", "RUSTFLAGS"];
 

@@ -144,7 +144,7 @@ impl Drop for Cluster {
 }
 
 impl Namespace {
-    /// Its name.
+    /// Returns the name of the namespace.
     pub fn name(&self) -> &str {
         &self.name
     }

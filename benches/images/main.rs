@@ -1,4 +1,4 @@
-//! How long an image takes from Docker into all nodes, against what one would do by hand: `docker save` into `ctr images
+//! Measures the time of an image from Docker into all nodes, against the manual way: `docker save` into `ctr images
 //! import` in each node, measured in the same run. Run as root with a Docker engine: `cargo bench --bench images`.
 //!
 //! First the whole image, then the same with one changed file of a few bytes on top. `KCL_BENCH_LAYERS` (default 2) is the
@@ -15,7 +15,7 @@ use kcl::state::Paths;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// What is measured with.
+/// The image that is measured.
 const IMAGE: &str = "kcl-bench-images:1";
 
 fn main() -> Result<()> {

@@ -1,11 +1,11 @@
-//! How long addons take from `enable` to ready, with their images at hand, and how long a Service of type LoadBalancer waits
+//! Measures addons from `enable` to ready, with cached images, and the time that a Service of type LoadBalancer waits
 //! for its address.
 
 use std::error::Error;
 
 use crate::cluster::{Cluster, Timing};
 
-/// What is enabled, each with what it is called in the table.
+/// The addons to enable, each with its name in the table.
 const ADDONS: [(&str, &str); 3] =
     [("storage", "enable storage"), ("metrics-server", "enable metrics-server"), ("ingress", "enable ingress")];
 
@@ -19,7 +19,7 @@ const ADDRESS: [&str; 6] = [
     "default",
 ];
 
-/// On a cluster that this starts. Nothing is timed but what is told to `add`.
+/// On a cluster that this starts. Only the steps that call `add` are timed.
 pub fn measure(cluster: &Cluster, mut add: impl FnMut(&'static str, Timing)) -> Result<(), Box<dyn Error>> {
     cluster.kcl(&["artifacts", "fetch", "--addons", "all"])?;
     cluster.start()?;

@@ -13,7 +13,7 @@ use crate::listener::Listener;
 use crate::processes::{self, Idle};
 use crate::subject::Subject;
 
-/// How long something took, and its parts in order.
+/// The duration of a step, and of its parts in order.
 pub struct Timing {
     /// All of it.
     pub total: Duration,
@@ -33,7 +33,7 @@ pub struct Cluster {
     pub listener: Listener,
 }
 
-/// How long anything may take at most.
+/// The time limit of every step.
 pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// The image that the pods run.
@@ -42,7 +42,7 @@ const IMAGE: &str = "kcl.local/busybox:1.35";
 /// The name of the manifest that a start is given.
 const MANIFEST: &str = "app.yaml";
 
-/// How long a cluster is left alone before it is called idle, and how long it is looked at then.
+/// The time before a cluster counts as idle, and the time that it is observed then.
 const SETTLE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(20);
 
@@ -120,7 +120,7 @@ impl Cluster {
         self.timed(&["delete"])
     }
 
-    /// What the cluster takes when it has nothing to do.
+    /// Measures the resources of the idle cluster.
     pub fn idle(&self) -> Result<Idle, Box<dyn Error>> {
         std::thread::sleep(SETTLE);
         Ok(processes::idle(&self.name, LOOK)?)
@@ -143,10 +143,10 @@ impl Cluster {
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-        Err("no spare was made anew".into())
+        Err("the spare was not replaced".into())
     }
 
-    /// What every cluster here is started with.
+    /// The flags of every `start` here.
     pub fn flags(&self) -> Vec<String> {
         let nodes = self.nodes.to_string();
         let own = ["--nodes", &nodes, "--nameservers", "none"].map(str::to_owned);

@@ -10,10 +10,10 @@ use nix::sys::stat::Mode;
 
 use crate::cluster::{Cluster, LIMIT, Timing};
 
-/// What the deployment's Service has on every node.
+/// The node port of the deployment's Service.
 const PORT: u16 = 30080;
 
-/// Puts the deployment in, and stays until it is told to end.
+/// Puts the deployment in, and stays until it is asked to end.
 const COMMAND: [&str; 3] = ["sh", "-c", r#"kubectl create -f "$0" && read -r line <"$1""#];
 
 /// From the command to its end.
@@ -45,7 +45,7 @@ pub fn measure(cluster: &Cluster) -> Result<Timing, Box<dyn Error>> {
     Ok(Timing { total, parts: parts.map(|(name, part)| (name.to_owned(), part)).into() })
 }
 
-/// How long one try to connect may take. While kube-proxy has not learned of the pod it refuses by ICMP. On one computer that
+/// The time limit of one attempt to connect. While kube-proxy has not learned of the pod it refuses by ICMP. On one computer that
 /// comes back before connect(2) has left the socket, where the kernel takes it for a passing trouble and tries again after a
 /// second (`tcp_v4_err`).
 const TRY: Duration = Duration::from_millis(50);

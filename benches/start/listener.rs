@@ -33,7 +33,7 @@ impl Listener {
         Ok(Listener { port, heard })
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port
     }

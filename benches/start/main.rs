@@ -1,11 +1,11 @@
-//! How long a cluster takes, as ratios to the floor: etcd and kube-apiserver alone, from nothing to `/readyz`, measured
+//! Measures clusters, as ratios to the floor: etcd and kube-apiserver alone, from nothing to `/readyz`, measured
 //! in the same run with the same binaries. Run as root: `cargo bench --bench start`.
 //!
 //! "Started" means: `kcl start` has returned (all nodes Ready, CoreDNS available), and a pod on each node has resolved a
 //! Service, got its answer and told the host so by the host's name. The pods' manifest is given to `kcl start`.
 //!
 //! `KCL_BENCH_RUNS` (default 3) is how often each is measured; medians are printed. `KCL_BENCH_DRIVERS` (default native)
-//! names the drivers, as in `native,docker`; what one needs besides is in `KCL_BENCH_<DRIVER>_FLAGS`, and the hosts of ssh
+//! names the drivers, as in `native,docker`; additional flags of each are in `KCL_BENCH_<DRIVER>_FLAGS`, and the hosts of ssh
 //! in `KCL_BENCH_SSH_HOSTS`, as in `root@10.0.0.2 root@10.0.0.3 root@10.0.0.4`. Without them it makes hosts as the tests
 //! do.
 
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Dropped after all clusters there.
     let _ground = bare.map(Ground::new).transpose()?;
     let warm = Cluster::new("bench-warm", &subjects[0], 1)?;
-    eprintln!("artifacts: at hand, or made now");
+    eprintln!("artifacts: from the cache, or made now");
     warm.fetch()?;
     let mut table = Table::default();
     for run in 1..=runs {

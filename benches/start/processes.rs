@@ -1,4 +1,4 @@
-//! What the processes of a cluster's nodes take: those whose control group names one of them.
+//! Measures the processes of a cluster's nodes, found by the names of their control groups.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,11 +6,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What an idle cluster takes.
+/// The resources of an idle cluster.
 pub struct Idle {
     /// Proportional set size of all processes, in MiB (`man 5 proc`, smaps_rollup).
     pub memory_mib: f64,
-    /// Busy cores.
+    /// The number of busy cores.
     pub cores: f64,
     /// Memory by program, in MiB, largest first.
     pub by_program: Vec<(String, f64)>,

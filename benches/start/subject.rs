@@ -1,13 +1,13 @@
-//! Whose clusters are measured: drivers, each with what it needs.
+//! The drivers to measure, each with its flags.
 
 use std::path::PathBuf;
 
-/// A driver.
+/// A driver to measure.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// Its name.
+    /// The driver's name.
     pub driver: String,
-    /// What `kcl start` is told.
+    /// The flags of `kcl start`.
     pub flags: Vec<String>,
     /// The hosts that nodes are to be, where they exist already.
     pub hosts: Vec<String>,
@@ -16,7 +16,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Those of `KCL_BENCH_DRIVERS`, names with commas between (default: native). What a driver needs besides is in
+    /// Those of `KCL_BENCH_DRIVERS`, names with commas between (default: native). Additional flags of a driver are in
     /// `KCL_BENCH_<DRIVER>_FLAGS`, with spaces between, and its hosts are in `KCL_BENCH_<DRIVER>_HOSTS`.
     pub fn from_env() -> Vec<Subject> {
         let names = std::env::var("KCL_BENCH_DRIVERS").unwrap_or_else(|_| "native".to_owned());
@@ -32,7 +32,7 @@ impl Subject {
         Subject { driver: driver.to_owned(), flags, hosts: words("HOSTS"), user: None }
     }
 
-    /// What `kcl start` is told for so many nodes.
+    /// Returns the flags of `kcl start` for a number of nodes.
     pub fn flags(&self, nodes: usize) -> Vec<String> {
         let hosts = self.hosts.iter().take(nodes).flat_map(|host| ["--host".to_owned(), host.clone()]);
         self.flags.iter().cloned().chain(hosts).collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cluster::Timing;
 use crate::processes::Idle;
 
-/// What is to be reached at least: driver, nodes, what, floors.
+/// The goals: driver, nodes, measurement, floors.
 const AIMS: [(&str, usize, &str, f64); 12] = [
     ("native", 1, "start", 2.5),
     ("native", 3, "start", 3.5),
@@ -24,7 +24,7 @@ const AIMS: [(&str, usize, &str, f64); 12] = [
 /// And of an idle cluster of three nodes: MiB and busy cores.
 const IDLE_AIM: (f64, f64) = (800.0, 0.1);
 
-/// All measurements.
+/// The table of measurements.
 #[derive(Default)]
 pub struct Table {
     floors: Vec<Duration>,
@@ -59,7 +59,7 @@ impl Table {
         self.idles.extend(idle);
     }
 
-    /// Prints everything.
+    /// Prints all measurements.
     pub fn print(&self) {
         let floor = median(self.floors.iter().map(Duration::as_secs_f64));
         println!("\nfloor (etcd and kube-apiserver alone, to /readyz): 1.00 = {floor:.2} s");

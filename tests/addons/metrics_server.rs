@@ -8,7 +8,7 @@ pub fn make_load(cluster: &TestCluster<'_>) {
     cluster.wait_for("condition=Ready", &["pod/busy", "pod/idle"]);
 }
 
-/// What is computed shows, at the pod and at its node.
+/// A computation shows in the metrics of the pod and of its node.
 pub fn top_shows_load(cluster: &TestCluster<'_>) {
     let count = cluster.node_names().len();
     eventually("top shows all nodes and who is busy", || {

@@ -31,7 +31,7 @@ pub fn moment(cluster: &TestCluster<'_>) -> f64 {
     value(cluster, "timestamp(answer)", |found| found > 0.0)
 }
 
-/// What was known then is known now.
+/// Earlier samples are still available.
 pub fn history_is_kept(cluster: &TestCluster<'_>, moment: f64) {
     value(cluster, &format!("answer @ {moment}"), |found| found == 42.0);
 }

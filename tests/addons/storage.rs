@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Pod, TestCluster, eventually};
 
-/// Where volumes are in a node.
+/// The directory of volumes in a node.
 const PLACE: &str = "/var/lib/kcl/storage";
 
 /// Fills three volumes on three nodes, and looks how they are made.
@@ -61,7 +61,7 @@ pub fn pods_are_replaced(cluster: &TestCluster<'_>) {
     }
 }
 
-/// Deleting a claim frees the disk, unless its class says that the volume stays; what cannot be had is told.
+/// Deleting a claim frees the disk, unless its class says that the volume stays; impossible requests are reported.
 pub fn claims_are_given_back(cluster: &TestCluster<'_>) {
     cluster.apply(include_str!("manifests/reclaim.yaml"));
     cluster.wait_for("condition=Ready", &["pod/writer"]);

@@ -25,7 +25,7 @@ fn fake(name: &str) -> Vec<u8> {
     format!("#!/bin/sh\necho {name}\n").into_bytes()
 }
 
-/// What the projects publish of Kubernetes, runc and the CNI plugins.
+/// Returns fake releases of Kubernetes, runc and the CNI plugins.
 pub fn upstream() -> Files {
     let mut files = Files::new();
     let version = CATALOG.kubernetes_version("").expect("a version");

@@ -8,10 +8,10 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// What the server has, by path.
+/// The server's files, by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// How it behaves, and what was asked of it: paths, with the `Range` header where there was one.
+/// The server's behaviour, and its requests: paths, with the `Range` header if there was one.
 #[derive(Default)]
 pub struct Behaviour {
     /// Closes the connection after so many bytes of a body, once for each file that is longer.
@@ -22,9 +22,9 @@ pub struct Behaviour {
 
 /// A running server; it ends with the runtime.
 pub struct Server {
-    /// Where it listens.
+    /// Returns the server's address.
     pub address: SocketAddr,
-    /// What was asked.
+    /// Returns the requests so far.
     pub requests: Arc<Mutex<Vec<String>>>,
 }
 

@@ -9,7 +9,7 @@ use crate::support::{Home, eventually};
 fn a_time_to_live() {
     let home = Home::new("ttl");
     let cluster = home.cluster("short");
-    home.step("it is told, changed and taken back");
+    home.step("it is shown, changed and cancelled");
     cluster.start(&["--ttl", "2h"]).ok();
     let ends = || home.kcl(["profile", "list", "-o", "json"]).json()["valid"][0]["Ends"].as_str().map(str::to_owned);
     let first = ends().expect("when it ends");

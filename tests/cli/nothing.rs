@@ -1,4 +1,4 @@
-//! What the verbs say and leave behind where there is no cluster.
+//! Tests the output of verbs without a cluster, and that they leave nothing behind.
 
 use assert_cmd::cargo::cargo_bin;
 use insta::assert_snapshot;

@@ -1,4 +1,4 @@
-//! What is wrong with what the user wrote: each message names where it stands, what was found and what is right.
+//! Tests messages about invalid input: each names the place, the value found and the values allowed.
 
 use insta::assert_snapshot;
 use serde_json::Value;

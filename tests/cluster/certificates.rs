@@ -9,7 +9,7 @@ use kcl_node_spec::Role;
 
 use crate::support::{Home, TestCluster};
 
-/// How long they are good for.
+/// The validity of the certificates.
 const HOURS: i64 = 24;
 
 #[test]

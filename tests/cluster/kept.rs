@@ -1,4 +1,4 @@
-//! What a cluster keeps, whatever happens to its machines: filled in before, compared afterwards.
+//! Data that a cluster keeps, whatever happens to its machines: stored before, compared afterwards.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Pod, TestCluster, eventually};
 
-/// What has to be the same before and after.
+/// The data that has to be the same before and after.
 #[derive(Debug, PartialEq)]
 pub struct Kept {
     nodes: Vec<Value>,

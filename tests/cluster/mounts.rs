@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::support::{Home, TestCluster, eventually};
 
-/// Where the directory of [`directory`] is in the nodes.
+/// The path of [`directory`]'s directory in the nodes.
 pub const PLACE: &str = "/mnt/here";
 
 /// A directory with a file.
@@ -17,7 +17,7 @@ pub fn directory(home: &Home, name: &str) -> PathBuf {
     directory
 }
 
-/// What a start was told to mount is in all nodes, and read-only where that was said.
+/// The mounts of a start are in all nodes, read-only if requested.
 pub fn are_there(cluster: &TestCluster<'_>) {
     for node in cluster.node_names() {
         let said = cluster.ssh(&node, &format!("cat {PLACE}/file; touch {PLACE}/more 2>/dev/null || echo ' kept'"));

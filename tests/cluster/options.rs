@@ -1,4 +1,4 @@
-//! What a user may choose arrives where it counts.
+//! Tests that the options of `start` take effect.
 
 use serde_json::Value;
 

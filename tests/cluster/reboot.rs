@@ -49,7 +49,7 @@ fn a_reboot_keeps_everything() {
     cluster.kcl(["delete"]).ok();
 }
 
-/// How many of each program run that stay.
+/// Counts the running processes of each long-lived program.
 fn programs(cluster: &TestCluster<'_>) -> BTreeMap<String, usize> {
     const STAY: [&str; 10] = [
         "etcd",

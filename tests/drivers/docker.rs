@@ -31,7 +31,7 @@ fn three_nodes() {
     with_daemon("docker", |home, daemon| {
         let cluster = story::three_nodes(home, "docker", &["--driver", "docker"]);
 
-        home.step("the daemon's host is started anew");
+        home.step("the daemon's host is restarted");
         let before = addresses(&cluster.nodes());
         daemon.restart();
         cluster.settled();

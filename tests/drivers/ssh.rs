@@ -36,13 +36,13 @@ fn three_nodes() {
 
     home.step("a host is started again, and systemd there its node");
     bed.runtime.block_on(bed.hosts().restart(2));
-    assert_eq!(cluster.run_on(&names[2], "anew", "echo by itself"), "by itself");
+    assert_eq!(cluster.run_on(&names[2], "again", "echo by itself"), "by itself");
 
     home.step("a host without systemd is, and kcl starts its node");
     bed.runtime.block_on(bed.hosts().restart(1));
     assert_eq!(cluster.nodes()[1]["Status"], "Stopped");
     cluster.start(&[]).ok();
-    assert_eq!(cluster.run_on(&names[1], "anew", "echo by kcl"), "by kcl");
+    assert_eq!(cluster.run_on(&names[1], "again", "echo by kcl"), "by kcl");
     cluster.settled();
     story::pods_reach_each_other(&cluster);
 

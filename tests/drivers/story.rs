@@ -1,4 +1,4 @@
-//! What a cluster does on the machines of any driver.
+//! The story of a cluster on the machines of any driver.
 
 use std::net::TcpListener;
 
@@ -47,7 +47,7 @@ fn addresses(nodes: &[Value]) -> Vec<(Value, Value)> {
 }
 
 /// A web server on every node answers every other one, by its address and by the name of its service. What is known of
-/// pods just after their nodes died is of before, so it is asked for anew until it is true.
+/// pods just after their nodes died is out of date, so the request is retried until it is true.
 pub fn pods_reach_each_other(cluster: &TestCluster<'_>) {
     cluster.rolled_out("daemonset/web");
     eventually("pods reach each other", || {

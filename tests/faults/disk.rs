@@ -60,7 +60,7 @@ fn a_disk_that_fills_up() {
     assert!(!disk.path().join("clusters/filled").exists());
 }
 
-/// What takes all the room.
+/// The file that fills the disk.
 const FILLER: &str = "filler";
 
 /// Fills a disk to the last page.

@@ -49,7 +49,7 @@ fn a_failed_start_of_a_stopped_cluster_keeps_its_data() {
     home.step("more nodes, which fail");
     let output = cluster.start(&["--nodes", "2", "--extra-config", "kubelet.no-such-flag=1", "--wait-timeout", "20s"]);
     output.fails();
-    assert_eq!(cluster.nodes().len(), 1, "the new node is taken back");
+    assert_eq!(cluster.nodes().len(), 1, "the new node is removed");
     cluster.start(&[]).ok();
     cluster.settled();
     assert_eq!(cluster.field(&["configmap", "precious"], ".data.a"), "b");
@@ -77,10 +77,10 @@ fn a_manifest_that_the_api_refuses() {
     nothing_left(&home, &cluster);
 }
 
-/// An address of another link is in the way: it is named; without `--subnet` there is a way around.
+/// An address of another link conflicts: the error names it; without `--subnet` kcl avoids it.
 #[test]
 fn a_subnet_that_is_taken() {
-    // The link would be in the way of other tests' clusters too.
+    // The link would conflict with other tests' clusters too.
     own_network(|| {
         let home = Home::new("subnet");
         let cluster = home.cluster("subnet");

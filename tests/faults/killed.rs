@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::run::{self, Moment, nothing_left};
 use crate::support::{Home, TestCluster};
 
-/// Where the delays of a start lie: a cluster of one node has its machine after a tenth of a second or so.
+/// The moments of a start at which kcl is killed: a node has its machine after a tenth of a second or so.
 fn moments() -> Vec<Moment> {
     let mut moments = Moment::ladder(None, 10..160, 30);
     moments.extend(Moment::ladder(Some("machines"), 0..280, 20));
@@ -60,7 +60,7 @@ fn a_stop_and_a_delete_that_were_killed() {
     }
 }
 
-/// A cluster that runs is deleted by a kcl that is killed; a start then begins anew, and a delete ends it.
+/// A cluster that runs is deleted by a kcl that is killed; a start then starts over, and a delete finishes it.
 #[test]
 fn a_delete_that_was_killed() {
     let home = Home::new("killed-delete");

@@ -30,7 +30,7 @@ fn a_kubeconfig_that_cannot_be_changed() {
 
     home.step("locked by another program");
     let lock = home.scratch().join("kubeconfig.lock");
-    std::fs::write(&file, MINE).expect("mended");
+    std::fs::write(&file, MINE).expect("repaired");
     std::fs::write(&lock, "").expect("a lock");
     let output = cluster.start(&[]);
     runs_all_the_same(&cluster, &output, &file.to_string_lossy());
@@ -50,7 +50,7 @@ fn a_kubeconfig_that_cannot_be_changed() {
     assert_eq!(std::fs::read_to_string(&elsewhere).expect("it is there"), MINE);
     drop(disk);
 
-    home.step("mended");
+    home.step("repaired");
     cluster.kcl(["update-context", "--keep-context"]).ok();
     assert_eq!(cluster.kcl(["status"]).code, Some(0));
     let text = std::fs::read_to_string(&file).expect("it is there");

@@ -1,4 +1,4 @@
-//! A machine is killed from outside: `status` tells, and `start` mends.
+//! A machine is killed from outside: `status` reports it, and `start` repairs it.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

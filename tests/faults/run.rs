@@ -20,7 +20,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts it.
+    /// Starts the command.
     pub fn of(mut command: Command) -> Self {
         command.args(["-o", "json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("kcl runs");

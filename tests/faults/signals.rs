@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use crate::run::{self, Moment, nothing_left};
 use crate::support::Home;
 
-/// What `start` leaves alone.
+/// Resources that `start` must not touch.
 const KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: mine\ncontexts: []\nclusters: []\nusers: []\n";
 
 #[test]
@@ -53,7 +53,7 @@ fn an_interrupted_start_that_is_kept_for_a_look() {
     }
 }
 
-/// Who presses Ctrl-C twice does not wait for the way back; the next run goes it.
+/// A second Ctrl-C skips the rollback; the next run does it.
 #[test]
 fn a_second_interrupt_ends_at_once() {
     let home = Home::new("twice");

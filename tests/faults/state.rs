@@ -1,9 +1,9 @@
-//! What kcl remembers is damaged or gone: it says so, changes nothing, and `delete` removes the cluster all the same.
+//! The state is damaged or missing: kcl says so, changes nothing, and `delete` removes the cluster all the same.
 
 use crate::run::nothing_left;
 use crate::support::Home;
 
-/// What makes a damaged file of a whole one.
+/// A function that damages a file's content.
 type Damage<'a> = &'a dyn Fn(&str) -> String;
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the nodes of a cluster are told, and how what was made is taken back.
+//! Tests the specs of a cluster's nodes, and the rollback of a failed start.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ async fn taking_back_a_new_cluster() {
     assert_snapshot!(format!("{}\n\ncomplaints: {complaints:?}", world.driver.calls().join("\n")));
 }
 
-/// What was there before is left as it was found: its machines are off, and nothing is deleted.
+/// A rollback leaves an existing cluster as it was: its machines are off, and nothing is deleted.
 #[tokio::test]
 async fn taking_back_the_start_of_a_stopped_cluster() {
     let world = World::started(2).await;

@@ -1,4 +1,4 @@
-//! Driver fake x situation: the plan, or why there is none.
+//! The plan, or the error, for the fake driver in each situation.
 
 use std::time::Duration;
 

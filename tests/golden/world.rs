@@ -59,7 +59,7 @@ impl World {
         plan(&self.spec, &self.observed().await?)
     }
 
-    /// What a `start` finds now.
+    /// Returns the state that a `start` finds now.
     pub async fn observed(&self) -> Result<Observed> {
         Ok(Observed {
             state: self.state.clone(),
@@ -99,7 +99,7 @@ pub fn text(error: &Error) -> String {
     format!("{} (exit {})\n{error}\n{}", error.family.id(), error.family.exit_code(), hints.collect::<String>())
 }
 
-/// What is remembered of a cluster whose plan was carried out.
+/// Returns the state of a cluster whose plan was carried out.
 pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
     let nodes = plan.nodes.iter().map(|node| NodeRecord {
         name: node.name.clone(),

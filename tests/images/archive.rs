@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 /// An image to be written.
 pub struct Image {
-    /// Its name.
+    /// The image's name.
     pub name: Option<String>,
-    /// What it is for.
+    /// The architecture of its platform.
     pub architecture: &'static str,
     /// A byte of its layer is another one.
     pub damaged: bool,

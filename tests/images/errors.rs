@@ -1,4 +1,4 @@
-//! What can be wrong with an image, and what is said of it.
+//! Tests the errors for faulty images.
 
 use std::fs;
 

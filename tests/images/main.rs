@@ -66,7 +66,7 @@ fn the_loop_of_a_developer() {
     cluster.kcl(import.iter().chain(&["--workdir", "/tmp", "--cmd", "echo $WHO in $PWD"])).ok();
     assert_eq!(runs_everywhere(&cluster, "root:1", "Never"), "me in /tmp");
 
-    home.step("what is wrong is told");
+    home.step("errors are reported");
     errors::all(&cluster, &developer);
 
     home.step("BuildKit in the cluster");

@@ -40,7 +40,7 @@ impl Podman {
         podman
     }
 
-    /// Where it answers, in the terms of `DOCKER_HOST`.
+    /// Returns its address, in the terms of `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}", self.dir.join("podman.sock").display())
     }

@@ -10,7 +10,7 @@ use crate::podman::Podman;
 use crate::support::dockerd::Dockerd;
 use crate::support::{TestCluster, own_network};
 
-/// Bytes.
+/// The bytes of a mebibyte.
 pub const MIB: u64 = 1 << 20;
 
 /// A Docker engine, and a busybox.

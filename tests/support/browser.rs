@@ -1,4 +1,4 @@
-//! What drives Chromium.
+//! The driver of Chromium: Node.js with playwright-core.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -12,26 +12,26 @@ use super::{Home, LIMIT, Output, Traces, eventually};
 /// The image of the tests' pods: every node has it from the start.
 pub const IMAGE: &str = "kcl.local/busybox:1.35";
 
-/// A pod.
+/// A pod of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// Its name.
+    /// The pod's name.
     pub name: String,
     /// Its node's name.
     pub node: String,
-    /// Its address.
+    /// The pod's address.
     pub address: Ipv4Addr,
-    /// What tells it from another one of the same name.
+    /// The UID, which differs between pods of the same name.
     pub uid: String,
-    /// How often its containers were started again.
+    /// The number of restarts of its containers.
     pub restarts: u64,
 }
 
 /// A cluster of a home by its profile.
 pub struct TestCluster<'h> {
-    /// Where it is.
+    /// The home of the cluster.
     pub home: &'h Home,
-    /// Its name.
+    /// The name of its profile.
     pub profile: String,
 }
 
@@ -124,7 +124,7 @@ impl<'h> TestCluster<'h> {
     }
 
     /// The pods with this label, by their nodes' names, once all have an address: one whose node was harmed counts as
-    /// running until its node says that it is made anew.
+    /// running until its node says that it is recreated.
     #[track_caller]
     pub fn pods(&self, label: &str) -> Vec<Pod> {
         eventually("all pods have addresses", || self.pods_try(label))
@@ -196,7 +196,7 @@ impl<'h> TestCluster<'h> {
         subnet.hosts().next().expect("a first address")
     }
 
-    /// What the agent of a node says.
+    /// Returns the status that a node's agent reports.
     #[track_caller]
     pub fn agent(&self, node: &str) -> Value {
         self.ssh(node, "/opt/kcl/agent/kcl-node status").json()
@@ -237,7 +237,7 @@ impl<'h> TestCluster<'h> {
         kube::Client::try_from(config).expect("a client")
     }
 
-    /// What this cluster has on the machine now.
+    /// Lists the resources of this cluster on the machine.
     pub fn traces(&self) -> Traces {
         let place = self.home.path().join("clusters").join(&self.profile);
         Traces::find(self.home.path(), &place, self.home.cache(), std::slice::from_ref(&self.profile))

@@ -16,13 +16,13 @@ use nix::unistd::Pid;
 /// Longer than any daemon takes to be ready.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A daemon.
+/// A running daemon.
 pub struct Dockerd {
     dir: PathBuf,
     child: Child,
     /// Its control groups are below one of this name.
     group: String,
-    /// Further flags.
+    /// The additional flags.
     flags: Vec<String>,
 }
 
@@ -37,17 +37,17 @@ impl Dockerd {
         Dockerd { dir, child, group, flags }
     }
 
-    /// Where it answers, in the terms of `DOCKER_HOST`.
+    /// Returns its address, in the terms of `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}", self.dir.join("docker.sock").display())
     }
 
-    /// Where its files are.
+    /// Returns the directory of its files.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// What it said.
+    /// Returns the daemon's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("dockerd.log")).unwrap_or_default()
     }
@@ -74,7 +74,7 @@ impl Dockerd {
         assert!(status.expect("nsenter, of util-linux").success(), "{line:?}");
     }
 
-    /// All that it has besides what every daemon has, and node images.
+    /// Lists its objects, except those of every daemon and node images.
     pub fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
         for (what, list) in [
@@ -125,7 +125,7 @@ impl Drop for Dockerd {
     }
 }
 
-/// What a daemon said last.
+/// Returns the end of a daemon's log.
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
@@ -147,7 +147,7 @@ fn spawn(dir: &Path, group: &str, flags: &[String]) -> Child {
     let place = |name: &str| dir.join(name).display().to_string();
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
-    // Sockets of its shims, plugins and locks are in /run, whatever it is told.
+    // Sockets of its shims, plugins and locks are in /run, whatever its flags.
     command.args(["sh", "-c", "mount -t tmpfs tmpfs /run && exec dockerd \"$@\"", "dockerd"]);
     command.args(["--data-root", &place("data"), "--exec-root", &place("exec"), "--pidfile", &place("dockerd.pid")]);
     command.args(["--host", &format!("unix://{}", place("docker.sock")), "--bridge", "none"]);

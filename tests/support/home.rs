@@ -140,13 +140,13 @@ impl Home {
         eprintln!("[{} {:7.2} s] {what}", self.story, self.begun.elapsed().as_secs_f64());
     }
 
-    /// What the clusters of this home have on the machine now.
+    /// Lists the resources of this home's clusters on the machine.
     pub fn traces(&self) -> Traces {
         let profiles = self.profiles.lock().unwrap_or_else(PoisonError::into_inner);
         Traces::find(&self.path, &self.path, &self.cache, &profiles)
     }
 
-    /// What kubeconfig and home still hold of clusters.
+    /// Lists the clusters that kubeconfig and home still have.
     fn remains(&self) -> Vec<String> {
         let mut remains = Vec::new();
         for entry in walkdir::WalkDir::new(&self.path).min_depth(1).into_iter().flatten() {
@@ -165,7 +165,7 @@ impl Home {
         remains
     }
 
-    /// What there is to see of clusters whose test failed.
+    /// Collects the logs of clusters whose test failed.
     fn keep_evidence(&self) {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("failures");
         if let Err(error) = std::fs::create_dir_all(&target) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::LIMIT;
 
-/// How long a single answer may take.
+/// The time limit of a single answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Asks for a path: the body of the answer, which has to be a good one.
@@ -36,7 +36,7 @@ pub fn status_for_a_stranger(url: &str) -> Result<u16, String> {
     answer.map(|answer| answer.status().as_u16()).map_err(|error| format!("{error:?}"))
 }
 
-/// Who asked for what.
+/// The requests with their clients.
 type Heard = (Mutex<Vec<(IpAddr, String)>>, Condvar);
 
 /// A server of the host, on an address of its own. It ends with the test's process.
@@ -66,7 +66,7 @@ impl Listener {
         Listener { address, heard }
     }
 
-    /// Its port.
+    /// Returns the server's port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }

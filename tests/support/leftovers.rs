@@ -1,5 +1,5 @@
-//! What clusters have on this machine outside of their home. Only what is theirs is looked at, by their home and the
-//! hash of it that is in every name: other clusters may run beside.
+//! Lists resources of clusters on this machine outside of their home. Only their own count, found by their home and the
+//! hash of it that is in every name: other clusters may run at the same time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// More nodes than any test has.
 const NODES: usize = 12;
 
-/// What the clusters of a home have on this machine.
+/// The resources of a home's clusters on this machine.
 #[derive(Debug, Default)]
 pub struct Traces {
     /// Processes: in their control groups, in their files, or with the home in their environment or command line.

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 /// Longer than any daemon takes to be ready.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a distribution's package sets up: the user of QEMU, here only in the daemon's own `/etc`. Control groups are the
+/// Sets up the user of QEMU, as a distribution's package does, but in the daemon's own `/etc`. Control groups are the
 /// host's, and left alone.
 const SCRIPT: &str = r#"set -e
 for name in etc var; do
@@ -33,7 +33,7 @@ grep -q ^libvirt-qemu: /etc/passwd || echo 'libvirt-qemu:x:64055:64055::/var/lib
 grep -q ^libvirt-qemu: /etc/group || echo 'libvirt-qemu:x:64055:' >>/etc/group
 grep -q ^kvm: /etc/group || echo 'kvm:x:64056:' >>/etc/group
 echo 'cgroup_controllers = []' >/etc/libvirt/qemu.conf
-# As udev has it. Where QEMU's user cannot open it, libvirt looks at QEMU anew for each question.
+# As udev has it. Where QEMU's user cannot open it, libvirt probes QEMU again for each request.
 if [ -e /dev/kvm ]; then
     cp -a /dev/kvm "$1/kvm"
     chmod 666 "$1/kvm"
@@ -45,7 +45,7 @@ libvirtd &
 wait $!
 "#;
 
-/// The daemons.
+/// The running daemons.
 pub struct Libvirtd {
     dir: PathBuf,
     child: Child,
@@ -59,17 +59,17 @@ impl Libvirtd {
         Libvirtd { dir, child }
     }
 
-    /// Where they answer, in the terms of `LIBVIRT_DEFAULT_URI`.
+    /// Returns their address, in the terms of `LIBVIRT_DEFAULT_URI`.
     pub fn uri(&self) -> String {
         format!("qemu+unix:///system?socket={}", self.dir.join("run/libvirt/libvirt-sock").display())
     }
 
-    /// What libvirtd said.
+    /// Returns libvirtd's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("libvirtd.log")).unwrap_or_default()
     }
 
-    /// What a power cut does, and the start of the host after it: all that ran is gone without being asked, and so are
+    /// Acts as a power cut and the start of the host after it: all processes are killed, and so are removed
     /// links, packet filter rules and what is in `/run`.
     pub fn power_cut(&mut self) {
         end(&mut self.child);
@@ -84,7 +84,7 @@ impl Libvirtd {
         self.child = spawn(&self.dir);
     }
 
-    /// All that is there besides what every daemon makes: definitions, what runs, links, and packet filter rules.
+    /// Lists resources, except those of every daemon: definitions, running domains, links, and packet filter rules.
     pub fn left(&self) -> Vec<String> {
         let mut left = links();
         for place in ["etc/libvirt/qemu", "etc/libvirt/qemu/networks", "etc/libvirt/qemu/autostart", "run/libvirt/qemu"]
@@ -135,7 +135,7 @@ fn first_process(outer: &Child) -> Option<Pid> {
     children.split_whitespace().next()?.parse().ok().map(Pid::from_raw)
 }
 
-/// What a daemon said last.
+/// Returns the end of a daemon's log.
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| !line.contains("ethtool")).collect();
     lines[lines.len().saturating_sub(30)..].join("\n")

@@ -1,4 +1,4 @@
-//! What tests with real clusters share: a home of their own, the real command, and a look at what is left afterwards.
+//! Support for tests with real clusters: a home of their own, the real command, and a check of leftovers.
 //!
 //! ```no_run
 //! let home = Home::new("stories");       // one test at a time; needs root

@@ -1,4 +1,4 @@
-//! What a command said and how it ended; its assertions show all of it.
+//! The output and exit status of a command; assertions show all of it.
 
 use std::process::Command;
 
@@ -35,12 +35,12 @@ impl Output {
         }
     }
 
-    /// It succeeded.
+    /// Asserts that the command succeeded.
     pub fn succeeded(&self) -> bool {
         self.code == Some(0)
     }
 
-    /// What it wrote on stdout, trimmed; it has to have succeeded.
+    /// Returns the trimmed stdout; asserts that the command succeeded.
     #[track_caller]
     pub fn ok(&self) -> &str {
         assert!(self.succeeded(), "{self}");
@@ -53,14 +53,14 @@ impl Output {
         serde_json::from_str(self.ok()).unwrap_or_else(|error| panic!("no JSON: {error}\n{self}"))
     }
 
-    /// What it wrote on stderr; it has to have ended with this exit code.
+    /// Returns stderr; asserts that the command ended with this exit code.
     #[track_caller]
     pub fn fails_with(&self, code: i32) -> &str {
         assert_eq!(self.code, Some(code), "{self}");
         self.stderr.trim()
     }
 
-    /// What it wrote on stderr; it has to have failed.
+    /// Returns stderr; asserts that the command failed.
     #[track_caller]
     pub fn fails(&self) -> &str {
         assert!(!self.succeeded(), "{self}");

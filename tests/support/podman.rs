@@ -51,7 +51,7 @@ pivot_root . before
 exec chroot . sh -c 'umount -l /before; exec podman system service --time 0 "unix://$0/podman.sock"' "$2"
 "#;
 
-/// The service.
+/// The running service.
 pub struct Podman {
     dir: PathBuf,
     child: Child,
@@ -77,12 +77,12 @@ impl Podman {
         podman
     }
 
-    /// Where it answers, in the terms of `DOCKER_HOST`.
+    /// Returns its address, in the terms of `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}", self.dir.join("podman.sock").display())
     }
 
-    /// What it said.
+    /// Returns the service's log.
     fn log(&self) -> String {
         fs::read_to_string(self.dir.join("podman.log")).unwrap_or_default()
     }

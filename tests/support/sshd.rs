@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Where it listens, in a network namespace of the test's own.
+/// The server's port, in the test's own network namespace.
 pub const PORT: u16 = 2222;
 
 /// It ends with this.

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up. Not an expectation: machines differ.
+/// The time after which a test gives up. Not an expectation: machines differ.
 pub const LIMIT: Duration = Duration::from_secs(180);
 
-/// How often it is looked.
+/// The interval between checks.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Looks until there is what is looked for; `Err` says what there is instead, and the last one is shown at the end.

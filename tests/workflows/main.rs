@@ -32,7 +32,7 @@ use tutorial::Tutorial;
 /// The profile of those who name none.
 const PROFILE: &str = "kcl";
 
-/// What a tutorial does with the cluster.
+/// A function that runs a tutorial on the cluster.
 type Story = fn(&TestCluster<'_>);
 
 /// One cluster for all: each tutorial has a namespace of its own. It is started as the README's first page tells, but for
@@ -80,7 +80,7 @@ fn programs(home: &Home) {
     symlink(artifact(home, "kubernetes").join("bin/kubectl"), place.join("kubectl")).expect("a link");
 }
 
-/// Where an artifact is in the cache.
+/// Returns the path of an artifact in the cache.
 fn artifact(home: &Home, name: &str) -> PathBuf {
     let list = home.kcl(["artifacts", "list", "-o", "json"]).json();
     let rows = list.as_array().expect("a list");

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::support::{Home, LIMIT};
 
-/// What a line of commands ends with, so that one sees where the next one's output begins.
+/// The end marker of a command's output.
 const END: &str = "\u{1}end";
 
 /// A shell. Dropping it ends all that it has started.

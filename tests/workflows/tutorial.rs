@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::shell::Shell;
 use crate::support::{Home, LIMIT};
 
-/// How the commands of a block are to end.
+/// The expected end of a block's commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Succeeds,
@@ -37,7 +37,7 @@ pub struct Tutorial<'h> {
 }
 
 impl<'h> Tutorial<'h> {
-    /// Opens `tests/workflows/<name>/README.md`.
+    /// Opens the tutorial `tests/workflows/<name>/README.md`.
     pub fn open(home: &'h Home, name: &str) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/workflows").join(name);
         let readme = source.join("README.md");
@@ -146,7 +146,7 @@ fn difference<'t>(text: &'t str, said: &str) -> Option<&'t str> {
     text.lines().filter(|line| !line.trim().is_empty()).find(|line| !said.any(|other| is_like(&words(line), &other)))
 }
 
-/// Whether a line is as another one, in which … may stand for anything.
+/// Matches a line against a pattern, in which … stands for anything.
 fn is_like(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('…');
     let first = parts.next().unwrap_or_default();

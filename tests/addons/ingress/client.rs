@@ -12,12 +12,12 @@ pub struct Client {
     https: SocketAddr,
 }
 
-/// What came back.
+/// The answer of a server.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub location: Option<String>,
-    /// Trimmed.
+    /// The trimmed body.
     pub body: String,
 }
 

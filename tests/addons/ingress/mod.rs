@@ -13,7 +13,7 @@ use client::Client;
 
 /// The host's ports that lead to the cluster's first node.
 pub const HTTP: u16 = 18080;
-/// See [`HTTP`].
+/// The HTTPS counterpart of [`HTTP`].
 pub const HTTPS: u16 = 18443;
 
 /// Uses all of it, on a cluster that publishes both ports.

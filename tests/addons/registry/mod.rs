@@ -37,7 +37,7 @@ pub fn story(cluster: &TestCluster<'_>) {
     mirrored(cluster, &image);
 }
 
-/// What was pushed is there after the addon was away.
+/// Pushed images survive disabling and enabling the addon.
 pub fn kept(cluster: &TestCluster<'_>) {
     for node in cluster.node_names() {
         cluster.ssh(&node, &format!("/opt/kcl/components/bin/ctr -n k8s.io images rm {NAME}/team/tool:one")).ok();
@@ -73,7 +73,7 @@ fn run(cluster: &TestCluster<'_>, node: &str, image: &str, pod: &str) {
     cluster.kubectl(["delete", "pod", pod, "--now"]);
 }
 
-/// What one node has pulled through the mirror, another has without the registry that it came from.
+/// An image that one node pulled through the mirror is available to another without the original registry.
 fn mirrored(cluster: &TestCluster<'_>, image: &Image) {
     let upstream = Upstream::start(cluster, cluster.gateway());
     image.push(&upstream.url(), "far/away", "one");

@@ -9,9 +9,9 @@ use kube::api::{ListParams, ObjectMeta, PostParams};
 
 use crate::support::{LIMIT, TestCluster, eventually};
 
-/// What every node runs.
+/// The components of every node.
 const EVERYWHERE: [&str; 3] = ["containerd", "kubelet", "kube-proxy"];
-/// What the control plane runs besides.
+/// The additional components of the control plane.
 const CONTROL_PLANE: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
 pub fn every_component_comes_back(cluster: &TestCluster<'_>) {

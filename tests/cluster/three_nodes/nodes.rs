@@ -1,4 +1,4 @@
-//! What kcl says of nodes, and what Kubernetes says.
+//! Compares kcl's view of nodes with that of Kubernetes.
 
 use serde_json::Value;
 

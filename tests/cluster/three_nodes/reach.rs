@@ -1,4 +1,4 @@
-//! Who reaches whom, and by which name.
+//! Tests connections between pods, nodes and the host, and the names for them.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -13,7 +13,7 @@ pub struct Web<'c> {
 }
 
 impl<'c> Web<'c> {
-    /// Deploys it, with a service for the pod of each node besides those of the manifest.
+    /// Deploys it, with a service for the pod of each node, in addition to those of the manifest.
     pub fn deploy(cluster: &'c TestCluster<'c>) -> Self {
         cluster.apply(include_str!("../manifests/web.yaml"));
         cluster.rolled_out("daemonset/web");
@@ -103,7 +103,7 @@ impl<'c> Web<'c> {
         }
     }
 
-    /// What `kcl service` prints works by then, and what cannot work is told.
+    /// URLs of `kcl service` work once printed, and impossible ones are reported.
     pub fn services_have_urls_that_work(&self) {
         let cluster = self.cluster;
         let expose = |name: &str, target: &str| {

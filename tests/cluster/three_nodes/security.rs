@@ -1,4 +1,4 @@
-//! What a cluster refuses, and what it does not show.
+//! Tests requests that a cluster refuses, and data that it hides.
 
 use std::path::PathBuf;
 

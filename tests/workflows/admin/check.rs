@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::{Output, TestCluster};
 use crate::tutorial::Tutorial;
 
-/// Runs it.
+/// Runs the tutorial.
 pub fn story(cluster: &TestCluster<'_>) {
     let mut tutorial = Tutorial::open(cluster.home, "admin");
     tutorial.section("");
@@ -17,7 +17,7 @@ pub fn story(cluster: &TestCluster<'_>) {
     tutorial.finish();
 }
 
-/// What the page may: by the session that the link gives.
+/// Tests the rights of the page in the session that the link opens.
 fn the_console_is_the_guests(cluster: &TestCluster<'_>, link: &str) {
     let jar = cluster.home.scratch().join("cookies");
     let curl = |path: &str| {

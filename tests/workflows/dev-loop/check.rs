@@ -1,4 +1,4 @@
-//! From a change of the code to its answer; how long that took is told, not judged.
+//! From a change of the code to its answer; the time is reported, not judged.
 
 use std::time::Instant;
 

@@ -3,7 +3,7 @@
 use crate::support::TestCluster;
 use crate::tutorial::Tutorial;
 
-/// Runs it.
+/// Runs the tutorial.
 pub fn story(cluster: &TestCluster<'_>) {
     let mut tutorial = Tutorial::open(cluster.home, "first-steps");
     tutorial.section("Run an app");

@@ -1,9 +1,9 @@
-//! What keeps data, and what the text does not show.
+//! Stateful workloads, and checks that the text does not show.
 
 use crate::support::{TestCluster, eventually};
 use crate::tutorial::Tutorial;
 
-/// Runs it.
+/// Runs the tutorial.
 pub fn story(cluster: &TestCluster<'_>) {
     let mut tutorial = Tutorial::open(cluster.home, "stateful");
     tutorial.section("");

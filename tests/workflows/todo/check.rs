@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::support::{Output, TestCluster, browser};
 use crate::tutorial::Tutorial;
 
-/// What the person has to do.
+/// The task that the reader enters.
 const WORDS: &str = "Water the plants";
 
 /// Runs it, with `before_the_end` while the app is there.
