@@ -44,7 +44,7 @@ impl Host {
 /// Asks a cluster's driver how this host reaches the nodes.
 pub async fn host(state: &ClusterState, driver: &dyn Driver) -> Result<Host> {
     let nodes = state.nodes.iter().map(|node| async move {
-        let capabilities = driver.capabilities(&state.spec.name, &node.name).await?;
+        let capabilities = driver.capabilities(&state.spec.name, &node.machine).await?;
         Ok::<_, Error>(NodeAddress { address: node.address, reach: capabilities.reach })
     });
     Ok(Host { nodes: try_join_all(nodes).await?, ports: state.spec.ports.clone() })

@@ -6,14 +6,17 @@ use kube::Client;
 use super::{Bootstrap, Wait, ready};
 use crate::addons::{Enabling, ensure_images};
 use crate::error::{Error, Result};
-use crate::state::ClusterState;
 
 /// Brings the addons to what is wanted, and sends the images first that nodes lack: a pod that finds none is in trouble.
-pub async fn apply(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Client) -> Result<()> {
+pub async fn apply(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
     let images = &bootstrap.material.images;
     if !images.is_empty() {
         let step = bootstrap.progress.step("images", "Images of addons");
-        let machines = state.nodes.iter().map(|node| bootstrap.driver.machine(&state.spec.name, &node.name));
+        let machines = bootstrap
+            .state
+            .nodes
+            .iter()
+            .map(|node| bootstrap.driver.machine(&bootstrap.state.spec.name, &node.machine));
         let machines = try_join_all(machines).await?;
         // containerd among them, which takes the images.
         let looks = machines.iter().map(|machine| ready::wrong(bootstrap, machine.as_ref()));

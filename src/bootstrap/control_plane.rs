@@ -1,21 +1,20 @@
 //! The control plane: waits until its API answers, and says early why it does not.
 
 use kcl_driver_api::{Exec, Stdout};
-use kcl_node_spec::{Role, paths};
+use kcl_node_spec::paths;
 use kube::Client;
 
 use super::Bootstrap;
 use crate::error::Result;
 use crate::kubernetes;
-use crate::state::ClusterState;
 
 /// Waits for the API server's `/readyz` by asking the agent, which knows first and also knows what went wrong.
-pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Client) -> Result<()> {
-    let version = &state.spec.kubernetes_version;
+pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
+    let version = &bootstrap.state.spec.kubernetes_version;
     let step = bootstrap.progress.step("control-plane", format!("Starting Kubernetes {version}"));
     if !kubernetes::ready(client).await {
-        for node in state.nodes.iter().filter(|node| node.role == Role::ControlPlane) {
-            let machine = bootstrap.driver.machine(&state.spec.name, &node.name).await?;
+        for node in bootstrap.state.control_planes() {
+            let machine = bootstrap.driver.machine(&bootstrap.state.spec.name, &node.machine).await?;
             let wait = Exec { stdout: Stdout::Capture, ..Exec::new([paths::AGENT, "wait", "api"]) };
             let output = machine.exec(wait).await?;
             if output.code != 0 {

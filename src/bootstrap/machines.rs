@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use kcl_driver_api::{Exec, File, Machine, MachineSpec, Mounts, PublishedPort, Tree, TreeUse};
 use kcl_node_spec::{Role, paths};
 
-use super::{Bootstrap, Resolvers, node};
+use super::{Bootstrap, Machines, node};
 use crate::error::{Error, Family, Result};
 use crate::pki::{ClusterIdentity, NodeIdentity};
-use crate::plan::{Action, Made, NodePlan, POWER_OFF_GRACE};
+use crate::plan::{Action, Made, NodePlan, POWER_OFF_GRACE, Plan};
 use crate::state::{ApiEndpoint, ClusterState, Configured, NodeRecord};
 
 /// What a node is told, and whether that is news to it.
@@ -43,32 +43,32 @@ impl News {
     }
 }
 
-/// Brings all machines of the plan up. Returns the names of those that were started.
-pub async fn start(bootstrap: &Bootstrap<'_>, state: &mut ClusterState, resolvers: &Resolvers) -> Result<Vec<String>> {
-    let count = bootstrap.plan.to_start();
-    let step = bootstrap.progress.step("machines", title(bootstrap));
-    let briefings = brief(bootstrap, state, resolvers).await?;
-    let results = join_all(briefings.iter().map(|briefing| bring_up(bootstrap, state, briefing))).await;
-    let mut started = Vec::new();
-    for (briefing, result) in briefings.iter().zip(results) {
-        if result? {
-            started.push(briefing.plan.name.clone());
-        }
-        if let Some(record) = state.nodes.iter_mut().find(|node| node.name == briefing.plan.name) {
-            record.configured = Some(briefing.configured.clone());
+/// Brings up the machines of the plan: those of a wave together, wave by wave.
+pub async fn start(bootstrap: &Bootstrap<'_>) -> Result<Machines> {
+    let since = Timestamp::now();
+    let step = bootstrap.progress.step("machines", title(bootstrap.plan));
+    let mut machines = Machines { since, started: Vec::new(), configured: BTreeMap::new() };
+    for wave in &bootstrap.plan.waves {
+        let briefings = brief(bootstrap, wave).await?;
+        let results = join_all(briefings.iter().map(|briefing| bring_up(bootstrap, briefing))).await;
+        for (briefing, result) in briefings.into_iter().zip(results) {
+            if result? {
+                machines.started.push(briefing.plan.name.clone());
+            }
+            machines.configured.insert(briefing.plan.name, briefing.configured);
         }
     }
-    step.finish(match count {
-        0 if !started.is_empty() => "Nodes restarted with their new configuration".to_owned(),
-        0 => format!("{} running", nodes(bootstrap.plan.nodes.len())),
+    step.finish(match bootstrap.plan.starting().count() {
+        0 if !machines.started.is_empty() => "Nodes restarted with their new configuration".to_owned(),
+        0 => format!("{} running", nodes(bootstrap.plan.nodes().count())),
         count => format!("{} started", nodes(count)),
     });
-    Ok(started)
+    Ok(machines)
 }
 
-fn title(bootstrap: &Bootstrap<'_>) -> String {
-    let creating = bootstrap.plan.nodes.iter().any(|node| matches!(node.action, Action::Create | Action::Replace));
-    match bootstrap.plan.to_start() {
+fn title(plan: &Plan) -> String {
+    let creating = plan.nodes().any(|node| matches!(node.action, Action::Create | Action::Replace));
+    match plan.starting().count() {
         0 => "Looking at the nodes".to_owned(),
         count if creating => format!("Creating {}", nodes(count)),
         count => format!("Starting {}", nodes(count)),
@@ -79,27 +79,28 @@ fn nodes(count: usize) -> String {
     if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
 }
 
-/// Works out what each node is told: its spec, its certificates, its kubeconfigs.
-async fn brief(bootstrap: &Bootstrap<'_>, state: &ClusterState, resolvers: &Resolvers) -> Result<Vec<Briefing>> {
+/// Makes the files of each node: its spec, its certificates, its kubeconfigs.
+async fn brief(bootstrap: &Bootstrap<'_>, wave: &[NodePlan]) -> Result<Vec<Briefing>> {
+    let state = bootstrap.state;
     let spec = &state.spec;
     let cluster = ClusterIdentity {
         cluster: spec.name.clone(),
         dns_domain: spec.dns_domain.clone(),
         service_cidr: spec.service_cidr,
         apiserver_names: spec.apiserver_names.clone(),
-        apiserver_ips: spec.apiserver_ips.iter().copied().chain(state.api.map(|api| api.address.ip())).collect(),
+        apiserver_ips: spec.apiserver_ips.iter().copied().chain([state.endpoint()?.ip()]).collect(),
         expiration: spec.cert_expiration,
     };
     let mut renewed = Vec::new();
     let mut briefings = Vec::new();
-    for plan in &bootstrap.plan.nodes {
+    for plan in wave {
         let record = record(state, &plan.name)?;
         let identity = NodeIdentity { name: record.name.clone(), role: record.role, address: record.address };
         let issued = bootstrap.pki.node_files(&identity, &cluster, Timestamp::now())?;
         renewed.extend(issued.renewed);
         let mut files = issued.files;
-        let bounded = bootstrap.driver.capabilities(&spec.name, &record.name).await?.limits_from_outside;
-        let spec = node::node_spec(state, record, bootstrap.network, resolvers, bounded);
+        let bounded = bootstrap.driver.capabilities(&spec.name, &record.machine).await?.limits_from_outside;
+        let spec = node::node_spec(state, record, bootstrap.network, bootstrap.resolvers, bounded);
         let alone = node::spec_file(&node::without_others(spec.clone()))?;
         let own = node::digest(files.iter().chain([&alone]));
         files.push(node::spec_file(&spec)?);
@@ -114,21 +115,17 @@ async fn brief(bootstrap: &Bootstrap<'_>, state: &ClusterState, resolvers: &Reso
 }
 
 fn record<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
-    state
-        .nodes
-        .iter()
-        .find(|node| node.name == name)
-        .ok_or_else(|| Error::new(Family::Internal, format!("node {name} was planned but not recorded")))
+    state.node(name).ok_or_else(|| Error::new(Family::Internal, format!("node {name} was planned but not recorded")))
 }
 
 /// Brings one machine up, and tells it what it is where that is news. True where it was started.
-async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Briefing) -> Result<bool> {
-    let (cluster, name) = (&bootstrap.plan.cluster, &briefing.plan.name);
+async fn bring_up(bootstrap: &Bootstrap<'_>, briefing: &Briefing) -> Result<bool> {
+    let (cluster, name) = (&bootstrap.plan.cluster, &briefing.plan.machine);
     let driver = bootstrap.driver;
     if briefing.plan.action == Action::Keep && briefing.news != News::Own {
         let machine = driver.machine(cluster, name).await?;
         if driver.capabilities(cluster, name).await?.mounts == Mounts::Live {
-            machine.set_mounts(&state.spec.mounts).await?;
+            machine.set_mounts(&bootstrap.state.spec.mounts).await?;
         }
         if briefing.news == News::Others {
             machine.put(&briefing.files).await?;
@@ -148,7 +145,7 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, state: &ClusterState, briefing: &Br
         Action::Create => {}
     }
     // A machine that is there takes over what has changed in its spec.
-    let machine: Box<dyn Machine> = driver.create(&machine_spec(bootstrap, state, &briefing.plan)).await?;
+    let machine: Box<dyn Machine> = driver.create(&machine_spec(bootstrap, &briefing.plan)).await?;
     // Also where it is no news: what lies outside of the volumes need not have survived a power cut.
     machine.put(&briefing.files).await?;
     machine.power_on().await?;
@@ -165,7 +162,8 @@ async fn reload(machine: &dyn Machine) -> Result<()> {
     Err(Error::new(Family::Cluster, format!("{} does not take over its new spec: {}", machine.name(), said.trim_end())))
 }
 
-fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan) -> MachineSpec {
+fn machine_spec(bootstrap: &Bootstrap<'_>, plan: &NodePlan) -> MachineSpec {
+    let state = bootstrap.state;
     let config = state.spec.nodes.iter().find(|node| node.name == plan.name);
     let artifacts = bootstrap.artifacts;
     let tree = |source: &PathBuf, target: &str, usage| Tree { source: source.clone(), target: target.into(), usage };
@@ -173,7 +171,7 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, state: &ClusterState, plan: &NodePlan
     let agent_dir = agent.parent().map(|dir| dir.display().to_string()).unwrap_or_default();
     MachineSpec {
         cluster: bootstrap.plan.cluster.clone(),
-        name: plan.name.clone(),
+        name: plan.machine.clone(),
         address: plan.address,
         cpus: config.and_then(|node| node.cpus),
         cpu_weight: match plan.role {

@@ -1,11 +1,11 @@
-//! The start story: how machines become a cluster, as one short list of phases, a file each.
+//! The phases by which machines become a cluster, a file each.
 
 mod addons;
 mod control_plane;
 mod machines;
 mod node;
 mod ready;
-mod resolvers;
+pub mod resolvers;
 mod system;
 
 pub use kcl_node_spec::resolv_conf::Resolvers;
@@ -14,6 +14,7 @@ pub use node::node_spec;
 pub use ready::Wait;
 pub use system::HOST_NAME;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::try_join;
@@ -28,63 +29,85 @@ use crate::kubernetes::{self, Access, Fresh};
 use crate::pki::Pki;
 use crate::plan::{Journal, Plan};
 use crate::progress::Progress;
-use crate::state::ClusterState;
+use crate::state::{ClusterState, Configured};
 
-/// What the phases work with.
+/// The values that the phases work with.
 pub struct Bootstrap<'a> {
-    /// Makes the machines.
+    /// The driver of the machines.
     pub driver: &'a dyn Driver,
-    /// What goes into them.
+    /// The artifacts that go into the machines.
     pub artifacts: &'a NodeArtifacts,
-    /// Who is who.
+    /// The cluster's certificates and keys.
     pub pki: &'a Pki,
-    /// What is about to be done.
+    /// The plan that is carried out.
     pub plan: &'a Plan,
-    /// What connects the machines.
+    /// The state as the plan leaves it.
+    pub state: &'a ClusterState,
+    /// The network between the machines.
     pub network: &'a Network,
+    /// The resolvers that nodes ask for names outside of the cluster.
+    pub resolvers: &'a Resolvers,
     /// The addons that the cluster is to have.
     pub addons: &'a [Selected],
-    /// What they are made from.
+    /// The images, charts and manifests that the addons need.
     pub material: &'a Material,
-    /// What their templates ask.
+    /// The facts that the addons' templates use.
     pub facts: &'a Facts,
-    /// What was made, for the way back.
+    /// The record of everything created, for the way back.
     pub journal: &'a Journal,
-    /// Where it is told.
+    /// The receiver of progress.
     pub progress: &'a Progress,
-    /// What the user waits for.
+    /// The state of the cluster that the user waits for.
     pub wait: Wait,
-    /// And how long at most.
+    /// The longest that the user waits.
     pub wait_timeout: Duration,
 }
 
+/// The machines as a run has brought them up.
+pub struct Machines {
+    /// The time at which the run began with them.
+    pub since: Timestamp,
+    /// The names of the nodes that were started; the others ran already.
+    pub started: Vec<String>,
+    /// Digests of each node's configuration, by node.
+    pub configured: BTreeMap<String, Configured>,
+}
+
 impl Bootstrap<'_> {
-    /// Makes machines and a cluster of them, or what is missing of it. `state` is told what each node was told.
-    pub async fn run(&self, state: &mut ClusterState) -> Result<Access> {
-        let begun = Timestamp::now();
-        let resolvers = resolvers::for_cluster(&state.spec);
-        let started = machines::start(self, state, &resolvers).await?;
-        let access = self.access(state)?;
+    /// Brings up the machines of the plan, wave by wave.
+    ///
+    /// # Errors
+    /// A machine cannot be created, configured or powered on.
+    pub async fn machines(&self) -> Result<Machines> {
+        machines::start(self).await
+    }
+
+    /// Waits for the API, applies the system manifests, the user's and the addons, and waits for what the user waits for.
+    ///
+    /// # Errors
+    /// `Cluster` if a component does not come up, `Timeout` if the user's time is up.
+    pub async fn kubernetes(&self, machines: &Machines) -> Result<Access> {
+        let access = access(self.state, self.pki)?;
         let client = kubernetes::connect(&access)?;
         let bounded = async {
-            control_plane::wait(self, state, &client).await?;
-            system::apply(self, state, &resolvers, &client).await?;
+            control_plane::wait(self, &client).await?;
+            system::apply(self, &client).await?;
             // Kubernetes tells time in whole seconds.
-            let since = Timestamp::from_second(begun.as_second()).unwrap_or(begun);
-            let fresh = Fresh { started, since };
-            try_join(ready::wait(self, state, &client, &fresh), addons::apply(self, state, &client)).await?;
+            let since = Timestamp::from_second(machines.since.as_second()).unwrap_or(machines.since);
+            let fresh = Fresh { started: machines.started.clone(), since };
+            try_join(ready::wait(self, &client, &fresh), addons::apply(self, &client)).await?;
             addons::asked_are_ready(self, &client).await
         };
         match tokio::time::timeout(self.wait_timeout, bounded).await {
             Ok(result) => result?,
-            Err(_) => return Err(self.timed_out(state, &client).await),
+            Err(_) => return Err(self.timed_out(&client).await),
         }
         Ok(access)
     }
 
-    /// What to say when the user's time is up: an addon keeps a cluster waiting only where its nodes do not.
-    async fn timed_out(&self, state: &ClusterState, client: &kube::Client) -> Error {
-        let missing = ready::missing(self, state).await;
+    /// Makes the error for a user whose time is up. An addon keeps a cluster waiting only if its nodes do not.
+    async fn timed_out(&self, client: &kube::Client) -> Error {
+        let missing = ready::missing(self).await;
         let seconds = self.wait_timeout.as_secs();
         if missing.is_empty()
             && let Some(error) = addons::timed_out(self, client, seconds).await
@@ -93,22 +116,17 @@ impl Bootstrap<'_> {
         }
         ready::timed_out(&missing, seconds)
     }
-
-    /// The API and the administrator's credentials.
-    pub fn access(&self, state: &ClusterState) -> Result<Access> {
-        access(state, self.pki)
-    }
 }
 
-/// What to say where components fail again and again; `said` is by the node's agent.
-fn does_not_come_up(what: &str, said: &[u8]) -> Error {
-    let said = String::from_utf8_lossy(said);
-    Error::new(Family::Cluster, format!("{what} does not come up:\n{}", said.trim_end()))
+/// Makes the error for components that fail again and again, from the output of the node's agent.
+fn does_not_come_up(subject: &str, output: &[u8]) -> Error {
+    let output = String::from_utf8_lossy(output);
+    Error::new(Family::Cluster, format!("{subject} does not come up:\n{}", output.trim_end()))
         .hint("flags from --extra-config and --feature-gates are the usual cause")
-        .hint("with --keep the cluster is left for a look: kcl logs, kcl ssh")
+        .hint("with --keep the cluster is left as it is, to look into: kcl logs, kcl ssh")
 }
 
-/// The API of a cluster and its administrator's credentials.
+/// Returns the API of a cluster and its administrator's credentials.
 pub fn access(state: &ClusterState, pki: &Pki) -> Result<Access> {
     let credentials = pki.admin_credentials(state.spec.cert_expiration, Timestamp::now())?;
     Ok(Access { server: format!("https://{}", state.endpoint()?), credentials })

@@ -25,7 +25,7 @@ pub fn node_spec(
 ) -> NodeSpec {
     let spec = &state.spec;
     let config = spec.nodes.iter().find(|node| node.name == record.name);
-    let link = network.link(&record.name);
+    let link = network.link(&record.machine);
     let capacity = config.filter(|_| bounded_from_outside);
     NodeSpec {
         schema: SCHEMA,
@@ -40,19 +40,19 @@ pub fn node_spec(
             mtu: link.mtu,
             nameservers: resolvers.nameservers.clone(),
             search: resolvers.search.clone(),
-            hosts: hosts(state, network, &record.name),
+            hosts: hosts(state, network, record),
             pod_cidr: record.pod_cidr,
             cluster_cidr: spec.pod_cidr,
             service_cidr: spec.service_cidr,
             cluster_dns: cluster_dns(spec),
             dns_domain: spec.dns_domain.clone(),
-            peers: peers(state, network, &record.name),
-            routes: routes(state, network, &record.name),
+            peers: peers(state, network, record),
+            routes: routes(state, network, record),
             vni: vni(state),
         },
         capacity: Capacity { cpus: capacity.and_then(|node| node.cpus), memory: capacity.and_then(|node| node.memory) },
         kubernetes: KubernetesSpec {
-            version: spec.kubernetes_version.clone(),
+            version: record.kubernetes_version.clone(),
             api_servers: state.control_planes().map(NodeRecord::api_server).collect(),
             etcd_members: state
                 .control_planes()
@@ -95,18 +95,18 @@ pub fn digest<'a>(files: impl IntoIterator<Item = &'a File>) -> String {
     base16ct::lower::encode_string(&hash.finalize()[..16])
 }
 
-fn hosts(state: &ClusterState, network: &Network, own: &str) -> Vec<HostEntry> {
+fn hosts(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<HostEntry> {
     let entry = |address: Ipv4Addr, name: &str| HostEntry { address: address.into(), names: vec![name.to_owned()] };
-    let host = network.link(own).host.or(network.host);
+    let host = network.link(&own.machine).host.or(network.host);
     let mut entries: Vec<_> = host.map(|host| entry(host, HOST_NAME)).into_iter().collect();
     entries.extend(state.nodes.iter().map(|node| entry(node.address, &node.name)));
     entries
 }
 
-fn peers(state: &ClusterState, network: &Network, own: &str) -> Vec<Peer> {
-    let link = network.link(own);
+fn peers(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<Peer> {
+    let link = network.link(&own.machine);
     let peer = |node: &NodeRecord| {
-        let other = network.link(&node.name);
+        let other = network.link(&node.machine);
         Peer {
             name: node.name.clone(),
             address: node.address,
@@ -114,14 +114,14 @@ fn peers(state: &ClusterState, network: &Network, own: &str) -> Vec<Peer> {
             overlay: other.subnet != link.subnet || other.masquerades || link.masquerades,
         }
     };
-    state.nodes.iter().filter(|node| node.name != own).map(peer).collect()
+    state.nodes.iter().filter(|node| node.name != own.name).map(peer).collect()
 }
 
 /// Nodes that are beside this host rather than on the network that it made find that network through it.
-fn routes(state: &ClusterState, network: &Network, own: &str) -> Vec<Route> {
-    let link = network.link(own);
+fn routes(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<Route> {
+    let link = network.link(&own.machine);
     let beside = link.host.filter(|host| link.subnet.contains(host) && link.subnet != network.subnet);
-    let behind = state.nodes.iter().any(|node| network.link(&node.name).subnet == network.subnet);
+    let behind = state.nodes.iter().any(|node| network.link(&node.machine).subnet == network.subnet);
     beside.filter(|_| behind).map(|via| Route { to: network.subnet, via }).into_iter().collect()
 }
 

@@ -12,7 +12,6 @@ use kube::Client;
 use super::Bootstrap;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::{self, Fresh};
-use crate::state::ClusterState;
 
 /// What `--wait` names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -30,12 +29,12 @@ pub enum Wait {
 const USUAL: Duration = Duration::from_secs(5);
 
 /// Waits for it.
-pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Client, fresh: &Fresh) -> Result<()> {
+pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, fresh: &Fresh) -> Result<()> {
     if bootstrap.wait == Wait::Api {
         return Ok(());
     }
     let step = bootstrap.progress.step("ready", "Waiting for nodes and DNS");
-    let names: Vec<String> = state.nodes.iter().map(|node| node.name.clone()).collect();
+    let names: Vec<String> = bootstrap.state.nodes.iter().map(|node| node.name.clone()).collect();
     let total = names.len();
     let mut shown = None;
     let nodes = kubernetes::nodes_ready(client, &names, fresh, |ready| {
@@ -54,7 +53,7 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Clie
     };
     tokio::select! {
         result = all => result?,
-        error = hopeless(bootstrap, state) => return Err(error),
+        error = hopeless(bootstrap) => return Err(error),
     }
     step.finish(match total {
         1 => "The node is ready".to_owned(),
@@ -65,9 +64,10 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, state: &ClusterState, client: &Clie
 
 /// Ends when a component of a node fails again and again, which the node's agent knows long before the user's time is
 /// up. It is asked only where the wait takes longer than usual: a start that goes well is not to pay for it.
-async fn hopeless(bootstrap: &Bootstrap<'_>, state: &ClusterState) -> Error {
+async fn hopeless(bootstrap: &Bootstrap<'_>) -> Error {
     tokio::time::sleep(USUAL).await;
-    let mut looks: FuturesUnordered<_> = state.nodes.iter().map(|node| fails(bootstrap, state, &node.name)).collect();
+    let mut looks: FuturesUnordered<_> =
+        bootstrap.state.nodes.iter().map(|node| fails(bootstrap, &node.machine)).collect();
     while let Some(found) = looks.next().await {
         if let Some(said) = found {
             return said;
@@ -78,8 +78,8 @@ async fn hopeless(bootstrap: &Bootstrap<'_>, state: &ClusterState) -> Error {
 }
 
 /// The same of a node by its name. Who cannot be asked tells nothing.
-async fn fails(bootstrap: &Bootstrap<'_>, state: &ClusterState, node: &str) -> Option<Error> {
-    let machine = bootstrap.driver.machine(&state.spec.name, node).await.ok()?;
+async fn fails(bootstrap: &Bootstrap<'_>, node: &str) -> Option<Error> {
+    let machine = bootstrap.driver.machine(&bootstrap.state.spec.name, node).await.ok()?;
     wrong(bootstrap, machine.as_ref()).await.ok()?
 }
 
@@ -92,9 +92,9 @@ pub async fn wrong(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<O
 }
 
 /// Which node lacks which component, as far as their agents tell.
-pub async fn missing(bootstrap: &Bootstrap<'_>, state: &ClusterState) -> Vec<String> {
-    let looks = state.nodes.iter().map(|node| async {
-        let machine = bootstrap.driver.machine(&state.spec.name, &node.name).await?;
+pub async fn missing(bootstrap: &Bootstrap<'_>) -> Vec<String> {
+    let looks = bootstrap.state.nodes.iter().map(|node| async {
+        let machine = bootstrap.driver.machine(&bootstrap.state.spec.name, &node.machine).await?;
         let output = machine.exec(Exec::new([paths::AGENT, "status"])).await?;
         let status: Option<NodeStatus> = serde_json::from_slice(&output.stdout).ok();
         Ok::<_, kcl_driver_api::Error>(status.map(|status| not_ready(&status)).unwrap_or_default())

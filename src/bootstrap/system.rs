@@ -101,22 +101,17 @@ async fn forget_others(state: &ClusterState, client: &kube::Client) -> Result<()
 }
 
 /// Applies the system manifests and the user's own.
-pub async fn apply(
-    bootstrap: &Bootstrap<'_>,
-    state: &ClusterState,
-    resolvers: &Resolvers,
-    client: &kube::Client,
-) -> Result<()> {
+pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<()> {
     let step = bootstrap.progress.step("system", "Applying system manifests");
-    let mut objects = objects(state, bootstrap.network, resolvers, &oci::reference("coredns")?)?;
-    for path in &state.spec.manifests {
+    let mut objects = objects(bootstrap.state, bootstrap.network, bootstrap.resolvers, &oci::reference("coredns")?)?;
+    for path in &bootstrap.state.spec.manifests {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::new(Family::Usage, format!("manifest {} cannot be read: {error}", path.display()))
         })?;
         objects.extend(kubernetes::documents(&path.display().to_string(), &text)?);
     }
     kubernetes::apply(client, &objects).await?;
-    forget_others(state, client).await?;
+    forget_others(bootstrap.state, client).await?;
     step.finish("System manifests applied");
     Ok(())
 }

@@ -171,7 +171,7 @@ fn list(app: &App, output: Output) -> Result<()> {
 
 fn clean(app: &App, what: Clean, output: Output) -> Result<()> {
     let states = app.store.list()?.into_iter().filter_map(|(_, state)| state.ok());
-    let in_use: Vec<String> = states.filter_map(|state| state.artifacts).collect();
+    let in_use: Vec<String> = states.flat_map(|state| state.nodes).filter_map(|node| node.artifacts).collect();
     let cleaned = Artifacts::open(&app.store.paths().cache, Options::default())?.clean(what, &in_use)?;
     match output {
         Output::Json => output::json(&cleaned),

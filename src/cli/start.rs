@@ -297,7 +297,7 @@ fn print_plan(plan: &Plan) {
     output::line(&format!("Node network {}", plan.subnet));
     output::table(
         ["NODE", "ROLE", "ADDRESS", "PODS", "ACTION"],
-        plan.nodes.iter().map(|node| {
+        plan.nodes().map(|node| {
             let action = match node.action {
                 Action::Keep => "keep",
                 Action::PowerOn => "power on",
@@ -313,8 +313,11 @@ fn print_plan(plan: &Plan) {
             ]
         }),
     );
-    for orphan in &plan.orphans {
-        output::line(&format!("{orphan} is left of an earlier run and would be deleted"));
+    for leaving in &plan.leaving {
+        output::line(&match &leaving.node {
+            Some(node) => format!("node {node} leaves, and its machine is deleted"),
+            None => format!("{} is left from an earlier run and would be deleted", leaving.machine),
+        });
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use kcl_driver_api::{Driver, Machine, Power};
-use kcl_node_spec::Role;
 use serde::Serialize;
 
 use super::background::loopback;
@@ -380,9 +379,9 @@ async fn remove(client: &kube::Client, record: &Record, data: bool, options: &Ad
 async fn running(driver: &dyn Driver, state: &ClusterState) -> Result<Vec<Box<dyn Machine>>> {
     let list = driver.list(Some(&state.spec.name)).await?;
     let runs = |name: &str| list.iter().any(|machine| machine.name == name && machine.power == Power::Running);
-    if !state.nodes.iter().any(|node| node.role == Role::ControlPlane && runs(&node.name)) {
+    if !state.control_planes().any(|node| runs(&node.machine)) {
         return Ok(Vec::new());
     }
-    let nodes = state.nodes.iter().filter(|node| runs(&node.name));
-    Ok(try_join_all(nodes.map(|node| driver.machine(&state.spec.name, &node.name))).await?)
+    let nodes = state.nodes.iter().filter(|node| runs(&node.machine));
+    Ok(try_join_all(nodes.map(|node| driver.machine(&state.spec.name, &node.machine))).await?)
 }

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::kubeconfig::Kubeconfig;
+use crate::plan::Plan;
 use crate::state::{ClusterLock, ClusterState, Phase};
 
 /// Deletes a cluster. True where there was any of it.
@@ -83,9 +84,23 @@ pub async fn delete_all(app: &App) -> Result<Vec<String>> {
     first.map_or(Ok(deleted), Err)
 }
 
-/// Forgets a cluster of which nothing else is left, its CA included. Its guard ends last: where this kcl is killed earlier,
-/// it goes on.
+/// Deletes what an interrupted `delete` left of a cluster that is about to be created again.
+pub async fn leftovers(app: &App, driver: &dyn Driver, plan: &Plan, lock: &ClusterLock) -> Result<()> {
+    if plan.new && app.store.paths().cluster(&plan.cluster).exists() {
+        remove(app, driver, &plan.cluster).await?;
+        clear(app, lock).await?;
+    }
+    Ok(())
+}
+
+/// Forgets a cluster of which nothing else is left, and releases its lock.
 pub async fn forget(app: &App, lock: ClusterLock) -> Result<()> {
+    clear(app, &lock).await
+}
+
+/// Removes a cluster's files, and its CA from where it is trusted. Its guard ends last: if this kcl is killed before, the
+/// guard finishes the deletion.
+async fn clear(app: &App, lock: &ClusterLock) -> Result<()> {
     ca::forget(app, lock.cluster());
     guard::end(app, lock.cluster()).await;
     app.store.remove(lock)

@@ -67,7 +67,7 @@ async fn change(app: &App, cluster: &str, edit: impl FnOnce(&mut Vec<HostMount>)
 pub(super) async fn apply(driver: &dyn Driver, state: &ClusterState, before: &[HostMount]) -> Result<()> {
     let set = async |mounts: &[HostMount]| {
         join_all(state.nodes.iter().map(|node| async move {
-            let machine = driver.machine(&state.spec.name, &node.name).await?;
+            let machine = driver.machine(&state.spec.name, &node.machine).await?;
             machine.set_mounts(mounts).await
         }))
         .await

@@ -7,7 +7,7 @@ use super::drivers;
 use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::plan;
-use crate::state::ClusterState;
+use crate::state::{ClusterState, NodeRecord};
 
 /// A row of `kcl node list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,7 +71,7 @@ pub async fn nodes(app: &App, cluster: &str) -> Result<Vec<NodeRow>> {
             address: node.address.to_string(),
             driver: driver(&node.name),
             pod_cidr: node.pod_cidr.to_string(),
-            status: power(status(&node.name)).to_owned(),
+            status: power(status(&node.machine)).to_owned(),
         })
         .collect())
 }
@@ -129,14 +129,15 @@ pub async fn profiles(app: &App) -> Result<Vec<ProfileRow>> {
 /// The machine of a node; of the first control plane where none is named.
 pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box<dyn Machine>> {
     let state = app.existing(cluster)?;
-    let name = match node {
-        None => state.nodes.first().map(|node| node.name.clone()).unwrap_or_default(),
-        Some(name) => {
-            known(&state, name)?;
-            name.to_owned()
-        }
+    let record = match node {
+        None => state
+            .control_planes()
+            .next()
+            .ok_or_else(|| Error::new(Family::State, format!("cluster \"{cluster}\" has no control plane")))?,
+        Some(name) => known(&state, name)?,
     };
-    let machine = drivers::driver_of(app, &state)?.machine(cluster, &name).await?;
+    let name = &record.name;
+    let machine = drivers::driver_of(app, &state)?.machine(cluster, &record.machine).await?;
     if machine.info().await?.power != Power::Running {
         return Err(Error::new(Family::NotFound, format!("node \"{name}\" does not run"))
             .hint(format!("start it with: kcl start -p {cluster}")));
@@ -144,12 +145,11 @@ pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box
     Ok(machine)
 }
 
-/// Refuses a node that a cluster does not have.
-pub fn known(state: &ClusterState, name: &str) -> Result<()> {
-    if state.nodes.iter().any(|node| node.name == name) {
-        return Ok(());
-    }
-    let names: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
-    Err(Error::new(Family::NotFound, format!("cluster \"{}\" has no node \"{name}\"", state.spec.name))
-        .hint(format!("its nodes are: {}", names.join(", "))))
+/// Returns the record of a node, or refuses a node that the cluster does not have.
+pub fn known<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
+    state.node(name).ok_or_else(|| {
+        let names: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
+        Error::new(Family::NotFound, format!("cluster \"{}\" has no node \"{name}\"", state.spec.name))
+            .hint(format!("its nodes are: {}", names.join(", ")))
+    })
 }

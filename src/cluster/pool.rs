@@ -79,7 +79,8 @@ async fn works(app: &App, state: &ClusterState) -> Result<bool> {
     let current = drivers::cached(app, &state.spec)?.map(|artifacts| artifacts.key);
     let machines = drivers::driver_of(app, state)?.list(Some(&state.spec.name)).await?;
     let run = machines.len() == state.nodes.len() && machines.iter().all(|machine| machine.power == Power::Running);
-    Ok(run && current == state.artifacts && kubernetes::ready(&kubernetes::connect(&app.access(state)?)?).await)
+    let current = state.nodes.iter().all(|node| node.artifacts == current);
+    Ok(run && current && kubernetes::ready(&kubernetes::connect(&app.access(state)?)?).await)
 }
 
 /// Has another one like `taken` made, in the background.

@@ -64,7 +64,7 @@ pub async fn status(app: &App, cluster: &str) -> Result<Vec<NodeState>> {
     let machines = driver.list(Some(cluster)).await?;
     let kubeconfig = kubeconfig_of(&state);
     let looks = state.nodes.iter().map(|node| {
-        let power = machines.iter().find(|machine| machine.name == node.name).map(|machine| machine.power);
+        let power = machines.iter().find(|machine| machine.name == node.machine).map(|machine| machine.power);
         look(driver.as_ref(), cluster, node, power, kubeconfig)
     });
     Ok(join_all(looks).await)
@@ -86,7 +86,7 @@ async fn look(
     kubeconfig: &str,
 ) -> NodeState {
     let agent = match power {
-        Some(Power::Running) => ask(driver, cluster, &node.name).await,
+        Some(Power::Running) => ask(driver, cluster, &node.machine).await,
         _ => None,
     };
     let component = |name: &str| {

@@ -42,23 +42,23 @@ pub async fn stop_node(app: &App, cluster: &str, node: &str, now: bool) -> Resul
     app.existing(cluster)?;
     let lock = app.lock(cluster).await?;
     let state = app.existing(cluster)?;
-    nodes::known(&state, node)?;
+    let machine = &nodes::known(&state, node)?.machine;
     let driver = drivers::driver_of(app, &state)?;
-    let ran = running(driver.as_ref(), &state).await?.iter().any(|name| name == node);
+    let ran = running(driver.as_ref(), &state).await?.iter().any(|name| name == machine);
     if ran {
         let step = app.progress.step("stop", format!("Stopping the node \"{node}\""));
         let grace = if now { Duration::ZERO } else { POWER_OFF_GRACE };
-        interruptible(async { Ok(driver.machine(cluster, node).await?.power_off(grace).await?) }).await?;
+        interruptible(async { Ok(driver.machine(cluster, machine).await?.power_off(grace).await?) }).await?;
         step.finish(format!("\"{node}\" is stopped; it is started by: kcl start -p {cluster}"));
     }
     drop(lock);
     Ok(ran)
 }
 
-/// The nodes whose machines run, workers before control planes.
+/// Returns the machines that run, workers before control planes.
 async fn running(driver: &dyn Driver, state: &ClusterState) -> Result<Vec<String>> {
     let machines = driver.list(Some(&state.spec.name)).await?;
-    let role = |name: &str| state.nodes.iter().find(|node| node.name == name).map(|node| node.role);
+    let role = |name: &str| state.nodes.iter().find(|node| node.machine == name).map(|node| node.role);
     let runs = |power| matches!(power, Power::Running | Power::Stopping);
     let mut names: Vec<String> =
         machines.into_iter().filter(|machine| runs(machine.power)).map(|machine| machine.name).collect();

@@ -22,85 +22,97 @@ use crate::state::{ClusterState, NodeRecord, Phase};
 /// The time that a node has to stop its pods and components before its power is cut.
 pub const POWER_OFF_GRACE: Duration = Duration::from_secs(40);
 
-/// What is there.
+/// The situation that a plan starts from.
 pub struct Observed {
-    /// What kcl remembers of the cluster.
+    /// The state of the cluster, if there is one.
     pub state: Option<ClusterState>,
-    /// What the driver knows of its machines.
+    /// The machines that the driver sees.
     pub machines: Vec<MachineInfo>,
-    /// The subnet that a new cluster gets when none was asked for.
+    /// The subnet of a new cluster if the user asks for none.
     pub free_subnet: Ipv4Net,
-    /// The addresses that machines have by themselves, by name.
+    /// The addresses of machines that have one of their own, by the machine's name.
     pub addresses: BTreeMap<String, Ipv4Addr>,
 }
 
-/// What happens to a node's machine.
+/// The action on a node's machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// It runs.
+    /// The machine runs and stays.
     Keep,
-    /// It is there and off, or about to be.
+    /// The machine exists and is off, or is about to be.
     PowerOn,
-    /// It is not there.
+    /// There is no machine yet.
     Create,
-    /// Its creation was cut off: it is deleted and made again.
+    /// The machine's creation was interrupted: it is deleted and created again.
     Replace,
 }
 
-/// What happens to a node.
+/// The plan for one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodePlan {
-    /// Its name.
+    /// The name of its Node object.
     pub name: String,
-    /// What it is for.
+    /// The name of its machine.
+    pub machine: String,
+    /// Its role.
     pub role: Role,
-    /// Its address.
+    /// Its address on the node network.
     pub address: Ipv4Addr,
-    /// Its pods' addresses.
+    /// The addresses of its pods.
     pub pod_cidr: Ipv4Net,
-    /// What happens to its machine.
+    /// The version of Kubernetes that it runs afterwards.
+    pub kubernetes_version: String,
+    /// The action on its machine.
     pub action: Action,
 }
 
-/// What `start` is about to do.
+/// A machine that is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Leaving {
+    /// Its name.
+    pub machine: String,
+    /// The node that it was; none if it is left over from an interrupted run.
+    pub node: Option<String>,
+}
+
+/// The way from what is observed to what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// The cluster.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The driver's name.
+    /// The names of the drivers.
     pub driver: String,
-    /// The version of Kubernetes.
+    /// The version of Kubernetes of the cluster.
     pub kubernetes_version: String,
-    /// There is no such cluster yet.
+    /// The cluster does not exist yet.
     pub new: bool,
-    /// An interrupted `delete` is ended first.
-    pub finish_delete: bool,
     /// The node network.
     pub subnet: Ipv4Net,
-    /// The nodes, control planes first.
-    pub nodes: Vec<NodePlan>,
-    /// Machines that no node is for, left by a run that was cut off.
-    pub orphans: Vec<String>,
+    /// The nodes, in waves: the nodes of a wave are brought up together, and each wave once the one before is up.
+    pub waves: Vec<Vec<NodePlan>>,
+    /// The machines that are deleted.
+    pub leaving: Vec<Leaving>,
 }
 
 impl Plan {
-    /// How many machines have to be made or powered on.
-    pub fn to_start(&self) -> usize {
-        self.nodes.iter().filter(|node| node.action != Action::Keep).count()
+    /// Returns the nodes of all waves.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodePlan> {
+        self.waves.iter().flatten()
     }
 
-    /// The names of the control planes.
-    pub fn control_planes(&self) -> impl Iterator<Item = &NodePlan> {
-        self.nodes.iter().filter(|node| node.role == Role::ControlPlane)
+    /// Returns the nodes whose machines are created or powered on.
+    pub fn starting(&self) -> impl Iterator<Item = &NodePlan> {
+        self.nodes().filter(|node| node.action != Action::Keep)
     }
 }
 
-/// Makes the plan.
+/// Makes the plan of a start: all nodes in one wave.
 pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
-    let finish_delete = observed.state.as_ref().is_some_and(|state| state.phase == Phase::Deleting);
-    let state = observed.state.as_ref().filter(|_| !finish_delete);
-    let machines: &[MachineInfo] = if finish_delete { &[] } else { &observed.machines };
+    let state = observed.state.as_ref().filter(|state| state.phase != Phase::Deleting);
+    // What an interrupted `delete` left is deleted before the plan is carried out.
+    let deleting = observed.state.is_some() && state.is_none();
+    let machines: &[MachineInfo] = if deleting { &[] } else { &observed.machines };
     if state.is_none() && !machines.is_empty() {
         return Err(lost(spec, "has machines but no state file"));
     }
@@ -111,13 +123,13 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
     let subnet = state.map_or_else(|| spec.subnet.unwrap_or(observed.free_subnet), |state| state.subnet);
     let mut nodes = Vec::new();
     for wanted in &spec.nodes {
-        let record = state.and_then(|state| state.nodes.iter().find(|node| node.name == wanted.name));
+        let record = state.and_then(|state| state.node(&wanted.name));
+        let machine = record.map_or(&wanted.name, |record| &record.machine);
         let (address, pod_cidr) = match record {
             Some(record) => (record.address, record.pod_cidr),
-            None => allocate(spec, subnet, state, &nodes, observed.addresses.get(&wanted.name).copied())?,
+            None => allocate(spec, subnet, state, &nodes, observed.addresses.get(machine).copied())?,
         };
-        let power = machines.iter().find(|machine| machine.name == wanted.name).map(|machine| machine.power);
-        let action = match power {
+        let action = match machines.iter().find(|info| info.name == *machine).map(|info| info.power) {
             Some(Power::Running) => Action::Keep,
             Some(Power::Stopped | Power::Stopping) => Action::PowerOn,
             Some(Power::Broken) => Action::Replace,
@@ -125,21 +137,31 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
         };
         let whole = state.is_some_and(|state| state.phase == Phase::Created) && record.is_some();
         if whole && wanted.role == Role::ControlPlane && matches!(action, Action::Create | Action::Replace) {
-            // Its etcd is gone with it: to make an empty one in its place would hide the loss.
+            // Its etcd is gone with it: an empty one in its place would hide the loss.
             return Err(lost(spec, &format!("has lost the machine of its control plane {}", wanted.name)));
         }
-        nodes.push(NodePlan { name: wanted.name.clone(), role: wanted.role, address, pod_cidr, action });
+        nodes.push(NodePlan {
+            name: wanted.name.clone(),
+            machine: machine.clone(),
+            role: wanted.role,
+            address,
+            pod_cidr,
+            kubernetes_version: spec.kubernetes_version.clone(),
+            action,
+        });
     }
-    let known = |machine: &&MachineInfo| spec.nodes.iter().any(|node| node.name == machine.name);
+    let stays = |machine: &str| nodes.iter().any(|node| node.machine == machine);
+    let node_of =
+        |machine: &str| state?.nodes.iter().find(|node| node.machine == machine).map(|node| node.name.clone());
+    let gone = machines.iter().filter(|info| !stays(&info.name));
     Ok(Plan {
         cluster: spec.name.clone(),
         driver: drivers(spec)?,
         kubernetes_version: spec.kubernetes_version.clone(),
         new: state.is_none(),
-        finish_delete,
         subnet,
-        orphans: machines.iter().filter(|machine| !known(machine)).map(|machine| machine.name.clone()).collect(),
-        nodes,
+        leaving: gone.map(|info| Leaving { machine: info.name.clone(), node: node_of(&info.name) }).collect(),
+        waves: vec![nodes],
     })
 }
 

@@ -2,11 +2,13 @@
 
 mod lifetime;
 mod lock;
+mod migrate;
 mod paths;
 mod store;
 
 pub use lifetime::{Lifetime, ProcessId};
 pub use lock::ClusterLock;
+pub use migrate::SCHEMA;
 pub use paths::Paths;
 pub use store::Store;
 
@@ -20,9 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
-
-/// The schema of `state.json` that this code writes and reads.
-pub const SCHEMA: u32 = 1;
 
 /// What kcl keeps of a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,8 +40,6 @@ pub struct ClusterState {
     pub api: Option<ApiEndpoint>,
     /// How far it is.
     pub phase: Phase,
-    /// The key of the composed tree of components in use.
-    pub artifacts: Option<String>,
     /// When it was first made.
     pub created: jiff::Timestamp,
     /// When it ends by itself.
@@ -103,15 +100,21 @@ impl ApiEndpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct NodeRecord {
-    /// Its name.
+    /// The name of its Node object.
     pub name: String,
-    /// What it is for.
+    /// The name of its machine, by which the driver knows it.
+    pub machine: String,
+    /// The role it was created with.
     pub role: Role,
     /// Its address on the node network.
     pub address: Ipv4Addr,
     /// Its pods.
     pub pod_cidr: Ipv4Net,
-    /// What the node was last told; none before its first start.
+    /// The version of Kubernetes that it runs.
+    pub kubernetes_version: String,
+    /// The key of the cache entry that its machine mounts; none before its first start.
+    pub artifacts: Option<String>,
+    /// Digests of its configuration; none before its first start.
     pub configured: Option<Configured>,
 }
 

@@ -7,7 +7,8 @@ use kcl_files::{private_dir, sync_dir, write};
 
 use crate::config;
 use crate::error::{Error, Family, Result};
-use crate::state::{ClusterLock, ClusterState, Paths, SCHEMA};
+use crate::state::migrate::migrate;
+use crate::state::{ClusterLock, ClusterState, Paths};
 
 /// The state of all clusters of this user.
 #[derive(Clone, Debug)]
@@ -74,8 +75,8 @@ impl Store {
         })
     }
 
-    /// Forgets the cluster of `lock`: its whole directory, then its lock file. What is not there is no error.
-    pub fn remove(&self, lock: ClusterLock) -> Result<()> {
+    /// Removes the directory of the cluster of `lock`, if there is one. The lock file goes when the lock is released.
+    pub fn remove(&self, lock: &ClusterLock) -> Result<()> {
         let dir = self.paths.cluster(lock.cluster());
         let remove = || {
             match std::fs::remove_dir_all(&dir) {
@@ -130,14 +131,7 @@ impl Store {
 fn parse(content: &[u8]) -> std::result::Result<ClusterState, String> {
     let value: serde_json::Value =
         serde_json::from_slice(content).map_err(|error| format!("is damaged: it is not JSON: {error}"))?;
-    match value.get("schema").and_then(serde_json::Value::as_u64) {
-        Some(schema) if schema == u64::from(SCHEMA) => {}
-        Some(schema) => {
-            return Err(format!("has schema {schema}, which another version of kcl wrote; this one knows {SCHEMA}"));
-        }
-        None => return Err("is damaged: it has no number under \"schema\"".to_owned()),
-    }
-    serde_json::from_value(value).map_err(|error| format!("is damaged: {error}"))
+    serde_json::from_value(migrate(value)?).map_err(|error| format!("is damaged: {error}"))
 }
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ fn a_cluster_file_is_carried_out() {
     let written = cluster.kcl(["config", "view"]);
     let again = home.file("again.toml", written.ok()).display().to_string();
     let plan = cluster.kcl(["start", "--config", &again, "--dry-run", "-o", "json"]).json();
-    let actions: Vec<&Value> = plan["nodes"].as_array().expect("nodes").iter().map(|node| &node["action"]).collect();
+    let actions: Vec<&Value> =
+        plan["waves"][0].as_array().expect("a wave").iter().map(|node| &node["action"]).collect();
     assert_eq!(actions, ["keep", "keep"], "{plan:#}");
 
     home.step("a flag is changed");

@@ -15,6 +15,9 @@ pub fn three_nodes<'h>(home: &'h Home, profile: &str, flags: &[&str]) -> TestClu
 /// The same with another number of nodes.
 pub fn nodes<'h>(home: &'h Home, profile: &str, count: usize, flags: &[&str]) -> TestCluster<'h> {
     let cluster = home.start(profile, &[&["--nodes", &count.to_string()], flags].concat());
+    home.step("kcl status finds nothing wrong");
+    status_is_right(&cluster);
+
     home.step("pods reach each other");
     cluster.apply(include_str!("../cluster/manifests/web.yaml"));
     pods_reach_each_other(&cluster);
@@ -75,6 +78,17 @@ pub fn pods_reach_each_other(cluster: &TestCluster<'_>) {
 fn page(cluster: &TestCluster<'_>, from: &Pod, host: &str) -> Result<String, String> {
     let output = cluster.exec(&from.name, &format!("wget -q -O - http://{host}/"));
     if output.succeeded() { Ok(output.ok().to_owned()) } else { Err(output.to_string()) }
+}
+
+/// `kcl status` exits with 0, and finds the API where the kubeconfig says it is, published or not.
+pub fn status_is_right(cluster: &TestCluster<'_>) {
+    let nodes = cluster.kcl(["status", "-o", "json"]).json();
+    let nodes = nodes.as_array().cloned().unwrap_or_else(|| vec![nodes]);
+    assert_eq!(nodes.len(), cluster.node_names().len());
+    let control_plane = &nodes[0];
+    let found =
+        ["Host", "Kubelet", "APIServer", "Kubeconfig"].map(|key| control_plane[key].as_str().unwrap_or_default());
+    assert_eq!(found, ["Running", "Running", "Running", "Configured"]);
 }
 
 /// A service has a URL that works, whether this host reaches nodes or not.

@@ -39,7 +39,7 @@ async fn new_in_networks_that_were_asked_for() {
 async fn started_again_while_all_runs() {
     let world = World::started(3).await;
     let plan = world.plan().await.unwrap();
-    assert_eq!(plan.to_start(), 0);
+    assert_eq!(plan.starting().count(), 0);
     assert_json_snapshot!(plan);
 }
 
@@ -58,7 +58,7 @@ async fn machines_are_about_to_end() {
     let world = World::started(1).await;
     let mut observed = world.observed().await.unwrap();
     observed.machines[0].power = Power::Stopping;
-    assert_eq!(plan(&world.spec, &observed).unwrap().nodes[0].action, Action::PowerOn);
+    assert_eq!(plan(&world.spec, &observed).unwrap().waves[0][0].action, Action::PowerOn);
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_delete_was_cut_off() {
     world.driver.delete("kcl", "kcl").await.unwrap();
     world.want(1);
     let plan = world.plan().await.unwrap();
-    assert!(plan.new && plan.finish_delete);
+    assert!(plan.new);
     assert_json_snapshot!(plan);
 }
 

@@ -45,7 +45,7 @@ impl World {
         let plan = self.plan().await.expect("a plan");
         let network = NetworkSpec::new("kcl", plan.subnet);
         self.driver.ensure_network(&network).await.expect("a network");
-        for node in &plan.nodes {
+        for node in plan.nodes() {
             if node.action == Action::Create {
                 self.driver.create(&machine(&node.name, node.address)).await.expect("a machine");
             }
@@ -101,11 +101,14 @@ pub fn text(error: &Error) -> String {
 
 /// Returns the state of a cluster whose plan was carried out.
 pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
-    let nodes = plan.nodes.iter().map(|node| NodeRecord {
+    let nodes = plan.nodes().map(|node| NodeRecord {
         name: node.name.clone(),
+        machine: node.machine.clone(),
         role: node.role,
         address: node.address,
         pod_cidr: node.pod_cidr,
+        kubernetes_version: node.kubernetes_version.clone(),
+        artifacts: None,
         configured: Some(Configured { whole: "0123456789abcdef".to_owned(), own: "fedcba9876543210".to_owned() }),
     });
     ClusterState {
@@ -115,7 +118,6 @@ pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
         nodes: nodes.collect(),
         api: None,
         phase,
-        artifacts: None,
         created: "2026-11-01T12:00:00Z".parse().expect("a time"),
         lifetime: Default::default(),
         spare: false,

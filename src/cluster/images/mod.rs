@@ -18,6 +18,7 @@ pub use exchange::{import_image, pull_images, push_image, save_images};
 
 use super::drivers;
 use super::interrupt::interruptible;
+use super::nodes::known;
 use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::images::containerd::Containerd;
@@ -27,6 +28,7 @@ use crate::images::meter::{Meter, size};
 use crate::images::reference::{familiar, is_digest, normalize};
 use crate::images::send::{Sent, send, wait_visible};
 use crate::images::source;
+use crate::state::NodeRecord;
 
 /// An image that was brought into nodes.
 #[derive(Clone, Debug, Serialize)]
@@ -42,29 +44,21 @@ pub struct LoadedImage {
     pub nodes: BTreeMap<String, Sent>,
 }
 
-/// The machines of the nodes called `names`, or of all; each has to run.
+/// Returns the machines of the nodes called `names`, or of all nodes; each has to run.
 pub async fn machines(app: &App, cluster: &str, names: &[String]) -> Result<Vec<Box<dyn Machine>>> {
     let state = app.existing(cluster)?;
-    let has = |name: &String| state.nodes.iter().any(|node| node.name == *name);
-    if let Some(name) = names.iter().find(|name| !has(name)) {
-        let known: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
-        return Err(Error::new(Family::NotFound, format!("cluster \"{cluster}\" has no node \"{name}\""))
-            .hint(format!("its nodes are: {}", known.join(", "))));
-    }
+    let wanted: Vec<&NodeRecord> = match names {
+        [] => state.nodes.iter().collect(),
+        names => names.iter().map(|name| known(&state, name)).collect::<Result<_>>()?,
+    };
     let driver = drivers::driver_of(app, &state)?;
     let list = driver.list(Some(cluster)).await?;
-    let wanted: Vec<&str> = state
-        .nodes
-        .iter()
-        .map(|node| node.name.as_str())
-        .filter(|name| names.is_empty() || names.iter().any(|one| one == name))
-        .collect();
-    let runs = |name: &str| list.iter().any(|machine| machine.name == name && machine.power == Power::Running);
-    if let Some(name) = wanted.iter().find(|name| !runs(name)) {
+    let runs = |node: &NodeRecord| list.iter().any(|info| info.name == node.machine && info.power == Power::Running);
+    if let Some(node) = wanted.iter().find(|node| !runs(node)) {
         let hint = format!("start it with: kcl start -p {cluster}");
-        return Err(Error::new(Family::NotFound, format!("node \"{name}\" does not run")).hint(hint));
+        return Err(Error::new(Family::NotFound, format!("node \"{}\" does not run", node.name)).hint(hint));
     }
-    Ok(try_join_all(wanted.iter().map(|name| driver.machine(cluster, name))).await?)
+    Ok(try_join_all(wanted.iter().map(|node| driver.machine(cluster, &node.machine))).await?)
 }
 
 /// The containerds of the nodes called `names`, or of all.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::config::ClusterSpec;
-use crate::state::{NodeRecord, Phase};
+use crate::state::{NodeRecord, Phase, SCHEMA};
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -24,16 +24,18 @@ fn state(name: &str) -> ClusterState {
         schema: SCHEMA,
         nodes: vec![NodeRecord {
             name: name.to_owned(),
+            machine: name.to_owned(),
             role: spec.nodes[0].role,
             address: "10.1.0.2".parse().unwrap(),
             pod_cidr: "10.244.0.0/24".parse().unwrap(),
+            kubernetes_version: "v1.37.0".to_owned(),
+            artifacts: Some("v1.37.0-abc".to_owned()),
             configured: None,
         }],
         spec,
         subnet: "10.1.0.0/24".parse().unwrap(),
         api: None,
         phase: Phase::Creating,
-        artifacts: Some("v1.37.0-abc".to_owned()),
         created: "2026-11-21T12:00:00Z".parse().unwrap(),
         lifetime: Default::default(),
         spare: false,
@@ -80,8 +82,8 @@ fn damaged_and_unknown_state_is_named_and_never_overwritten() {
         ("{}", "it has no number under \"schema\""),
         ("[]", "it has no number under \"schema\""),
         (
-            &whole.replace("\"schema\": 1", "\"schema\": 2"),
-            "has schema 2, which another version of kcl wrote; this one knows 1",
+            &whole.replace("\"schema\": 2", "\"schema\": 3"),
+            "has schema 3, which another version of kcl wrote; this one reads 1 to 2",
         ),
         (&whole.replace("\"subnet\"", "\"subnett\""), "missing field"),
         (&whole.replace("creating", "dreaming"), "unknown variant `dreaming`"),
@@ -128,10 +130,12 @@ async fn removal_takes_all_and_what_is_not_there_is_no_error() {
     fixture.store.save(&state("kcl")).unwrap();
     fixture.store.save(&state("other")).unwrap();
     let lock = fixture.lock("kcl").await;
-    fixture.store.remove(lock).unwrap();
+    fixture.store.remove(&lock).unwrap();
+    drop(lock);
     assert_eq!(fixture.store.load("kcl").unwrap(), None);
     let lock = fixture.lock("kcl").await;
-    fixture.store.remove(lock).unwrap();
+    fixture.store.remove(&lock).unwrap();
+    drop(lock);
     assert_eq!(fixture.store.list().unwrap().len(), 1);
     assert_eq!(std::fs::read_dir(fixture.dir.path().join("home/locks")).unwrap().count(), 0);
 }
@@ -169,7 +173,8 @@ async fn who_waits_while_the_cluster_is_deleted_gets_a_lock_that_others_see() {
         async move { store.lock("kcl", |_| told.send(()).unwrap()).await }
     });
     hears.recv().await.unwrap();
-    fixture.store.remove(held).unwrap();
+    fixture.store.remove(&held).unwrap();
+    drop(held);
     let new = waiting.await.unwrap().unwrap();
     let mut waited = false;
     let third = fixture.store.lock("kcl", |_| waited = true);
