@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::Endpoint;
-use kcl_driver_api::{Driver, PublishedPort, Reach};
+use kcl_driver_api::{Addresses, Driver, PublishedPort, Reach};
 use kube::ResourceExt;
 
 use crate::error::{Error, Family, Result};
@@ -20,7 +20,7 @@ pub const GIVEN: &str = "kcl.dev/loopback";
 #[derive(Clone, Copy, Debug)]
 pub struct NodeAddress {
     /// Its address on the node network.
-    pub address: Ipv4Addr,
+    pub address: Addresses,
     /// Whether this host reaches that.
     pub reach: Reach,
 }
@@ -94,7 +94,7 @@ pub fn direct(service: &Service, port: &ServicePort, host: &Host) -> Option<Sock
     let number = |port: i32| u16::try_from(port).ok();
     match addresses(service).first() {
         Some(&address) => Some(SocketAddr::new(address, number(port.port)?)),
-        None => Some(SocketAddr::new(near.address.into(), number(port.node_port?)?)),
+        None => Some(SocketAddr::new(near.address.primary(), number(port.node_port?)?)),
     }
 }
 
@@ -105,7 +105,7 @@ fn published(service: &Service, port: &ServicePort, host: &Host) -> Option<(IpAd
     let first = host.nodes.first()?;
     let Reach::Published { at, .. } = first.reach else { return None };
     // What arrives at the node itself: the node port, or the Service's own port where its address is the node's.
-    let own = addresses(service).contains(&first.address.into()).then_some(number);
+    let own = addresses(service).iter().any(|&address| first.address.overlaps(address.into())).then_some(number);
     let leads = |published: &&PublishedPort| {
         let protocol = published.protocol.name().eq_ignore_ascii_case(protocol(port));
         protocol && [node_port, own].contains(&Some(published.machine_port))
@@ -233,14 +233,14 @@ mod tests {
     }
 
     fn near() -> Host {
-        let node = |last| NodeAddress { address: Ipv4Addr::new(10, 89, 0, last), reach: Reach::Address };
+        let node = |last| NodeAddress { address: [10, 89, 0, last].into(), reach: Reach::Address };
         Host { nodes: vec![node(2), node(3)], ports: Vec::new() }
     }
 
     fn far(ports: &[(u16, u16, Protocol)]) -> Host {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let reach = Reach::Published { bind: loopback, at: loopback };
-        let nodes = vec![NodeAddress { address: Ipv4Addr::new(10, 89, 0, 2), reach }];
+        let nodes = vec![NodeAddress { address: [10, 89, 0, 2].into(), reach }];
         let ports = ports.iter().map(|&(port, machine_port, protocol)| PublishedPort {
             address: loopback,
             port,

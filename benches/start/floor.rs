@@ -93,7 +93,7 @@ pub fn measure(cluster: &Cluster) -> Result<Duration, Box<dyn Error>> {
 fn certificates(root: &Path) -> Result<Access, Box<dyn Error>> {
     let now = jiff::Timestamp::now();
     let pki = Pki::open_or_create(&root.join("pki"), "floor", now)?;
-    let node = NodeIdentity { name: "floor".to_owned(), role: Role::ControlPlane, address: Ipv4Addr::LOCALHOST };
+    let node = NodeIdentity { name: "floor".to_owned(), role: Role::ControlPlane, address: Ipv4Addr::LOCALHOST.into() };
     let cluster = ClusterIdentity {
         cluster: "floor".to_owned(),
         dns_domain: "cluster.local".to_owned(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ipnet::Ipv4Net;
+use kcl_node_spec::Subnets;
 use kube::api::DynamicObject;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
@@ -29,11 +29,11 @@ pub struct Facts {
     /// The DNS domain of services.
     pub dns_domain: String,
     /// The node network.
-    pub subnet: Ipv4Net,
+    pub subnet: Subnets,
     /// All pods.
-    pub pod_cidr: Ipv4Net,
+    pub pod_cidr: Subnets,
     /// All services.
-    pub service_cidr: Ipv4Net,
+    pub service_cidr: Subnets,
     /// The address of the DNS service.
     pub cluster_dns: String,
     /// Addresses for services of type LoadBalancer, `first-last`; none where kcl owns no node network.

@@ -1,12 +1,12 @@
 //! What a node is told: its spec, and the files beside it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use kcl_driver_api::{File, Network};
 use kcl_node_spec::{
-    Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Route,
-    SCHEMA, paths,
+    Addresses, Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec,
+    Peer, Route, SCHEMA, paths,
 };
 use sha2::{Digest, Sha256};
 
@@ -56,7 +56,7 @@ pub fn node_spec(
             api_servers: state.control_planes().map(NodeRecord::api_server).collect(),
             etcd_members: state
                 .control_planes()
-                .map(|node| EtcdMember { name: node.name.clone(), address: node.address })
+                .map(|node| EtcdMember { name: node.name.clone(), address: node.address.primary() })
                 .collect(),
             feature_gates: spec.feature_gates.clone(),
             extra: spec.extra_config.clone(),
@@ -96,11 +96,11 @@ pub fn digest<'a>(files: impl IntoIterator<Item = &'a File>) -> String {
 }
 
 fn hosts(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<HostEntry> {
-    let entry = |address: Ipv4Addr, name: &str| HostEntry { address: address.into(), names: vec![name.to_owned()] };
+    let entry = |address: IpAddr, name: &str| HostEntry { address, names: vec![name.to_owned()] };
     let host = network.link(&own.machine).host.or(network.host);
-    let mut entries: Vec<_> = host.map(|host| entry(host, HOST_NAME)).into_iter().collect();
-    entries.extend(state.nodes.iter().map(|node| entry(node.address, &node.name)));
-    entries
+    let host = host.into_iter().flat_map(Addresses::iter).map(|address| entry(address, HOST_NAME));
+    let node = |node: &NodeRecord| node.address.iter().map(|address| entry(address, &node.name)).collect::<Vec<_>>();
+    host.chain(state.nodes.iter().flat_map(node)).collect()
 }
 
 fn peers(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<Peer> {
@@ -120,9 +120,10 @@ fn peers(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<Peer>
 /// Nodes that are beside this host rather than on the network that it made find that network through it.
 fn routes(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<Route> {
     let link = network.link(&own.machine);
-    let beside = link.host.filter(|host| link.subnet.contains(host) && link.subnet != network.subnet);
+    let beside = link.host.filter(|host| link.subnet.contains(*host) && link.subnet != network.subnet);
     let behind = state.nodes.iter().any(|node| network.link(&node.machine).subnet == network.subnet);
-    beside.filter(|_| behind).map(|via| Route { to: network.subnet, via }).into_iter().collect()
+    let ways = beside.filter(|_| behind).into_iter().flat_map(|host| network.subnet.via(host));
+    ways.map(|(to, via)| Route { to, via }).collect()
 }
 
 /// The number of the cluster's VXLAN, which tells it from those of other clusters on the same segments.

@@ -36,7 +36,7 @@ pub fn objects(
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let values = context! {
-        cluster_dns => cluster_dns(spec).to_string(),
+        cluster_dns => cluster_dns(spec).primary().to_string(),
         dns_domain => spec.dns_domain.clone(),
         forward => resolvers.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         host_address => network.host.map(|host| host.to_string()),
@@ -57,6 +57,7 @@ pub fn objects(
 /// addresses, which kcl hands out itself because routes are laid before the controller manager runs.
 fn nodes(state: &ClusterState) -> Result<Vec<DynamicObject>> {
     let node = |record: &crate::state::NodeRecord| {
+        let pods = record.pod_cidr;
         json!({
             "apiVersion": "v1",
             "kind": "Node",
@@ -64,7 +65,7 @@ fn nodes(state: &ClusterState) -> Result<Vec<DynamicObject>> {
                 "name": record.name,
                 "labels": labels(&state.spec, &record.name, record.role),
             },
-            "spec": {"podCIDR": record.pod_cidr, "podCIDRs": [record.pod_cidr]},
+            "spec": {"podCIDR": pods.primary(), "podCIDRs": pods.iter().collect::<Vec<_>>()},
         })
     };
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}});

@@ -172,7 +172,7 @@ pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) 
         subnet: state.subnet,
         pod_cidr: spec.pod_cidr,
         service_cidr: spec.service_cidr,
-        cluster_dns: addresses::cluster_dns(spec).to_string(),
+        cluster_dns: addresses::cluster_dns(spec).primary().to_string(),
         load_balancer_pool: pool.map(text),
         nodes: state.nodes.iter().map(|node| node.name.clone()).collect(),
         certificates: Certificates(Arc::new(certificate)),

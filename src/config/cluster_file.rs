@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
 use kcl_driver_api::{DriverKind, PublishedPort};
 use kcl_driver_ssh::Place;
-use kcl_node_spec::Role;
+use kcl_node_spec::{Role, Subnets};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -58,11 +57,11 @@ pub(super) struct ClusterFile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct NetworkTable {
     #[serde(deserialize_with = "cidr", skip_serializing_if = "Option::is_none")]
-    pub subnet: Option<Ipv4Net>,
+    pub subnet: Option<Subnets>,
     #[serde(deserialize_with = "cidr", skip_serializing_if = "Option::is_none")]
-    pub pod_cidr: Option<Ipv4Net>,
+    pub pod_cidr: Option<Subnets>,
     #[serde(deserialize_with = "cidr", skip_serializing_if = "Option::is_none")]
-    pub service_cidr: Option<Ipv4Net>,
+    pub service_cidr: Option<Subnets>,
     #[serde(deserialize_with = "domain", skip_serializing_if = "Option::is_none")]
     pub dns_domain: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -356,7 +355,7 @@ fn version<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Op
     read(deserializer, words::version)
 }
 
-fn cidr<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Ipv4Net>, D::Error> {
+fn cidr<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Subnets>, D::Error> {
     read(deserializer, words::cidr)
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
-use kcl_driver_api::{DriverKind, HostMount, PublishedPort};
+use std::net::IpAddr;
+
+use kcl_driver_api::{DriverKind, HostMount, PublishedPort, Subnets};
 
 use crate::config::{ClusterSpec, MAX_NODES, NodeConfig, format_lifetime, format_memory, words};
 use crate::error::{Error, Family, Result};
@@ -53,40 +54,38 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
             format_lifetime(spec.cert_expiration)
         ));
     }
-    let networks: Vec<(&str, Ipv4Net)> = spec
+    let networks: Vec<(&str, Subnets)> = spec
         .subnet
         .map(|subnet| ("subnet", subnet))
         .into_iter()
         .chain([("pod-cidr", spec.pod_cidr), ("service-cidr", spec.service_cidr)])
         .collect();
     for (index, (name, net)) in networks.iter().enumerate() {
-        let first = net.network();
-        if first.is_loopback() || first.is_multicast() || first.is_link_local() || first.is_unspecified() {
+        if net.network().iter().any(is_special) {
             return wrong(format!("{name} {net} is of addresses that cannot be used: give a private one"));
         }
         for (other_name, other) in &networks[index + 1..] {
-            if net.contains(other) || other.contains(net) {
+            if net.overlaps(*other) {
                 return Err(Error::new(Family::Usage, format!("{name} {net} overlaps {other_name} {other}"))
                     .hint("give networks that do not overlap by --subnet, --pod-cidr and --service-cidr"));
             }
         }
     }
-    let pod_prefix = spec.pod_cidr.prefix_len();
-    if pod_prefix > NODE_POD_PREFIX || (1usize << (NODE_POD_PREFIX - pod_prefix).min(16)) < count {
+    let few_pods = |prefix: u8| prefix > NODE_POD_PREFIX || (1usize << (NODE_POD_PREFIX - prefix).min(16)) < count;
+    if spec.pod_cidr.v4().is_some_and(|net| few_pods(net.prefix_len())) {
         let needed = NODE_POD_PREFIX - count.next_power_of_two().trailing_zeros() as u8;
         return wrong(format!(
             "pod-cidr {} is too small for {count} nodes of a /{NODE_POD_PREFIX} each: give a /{needed} or larger",
             spec.pod_cidr
         ));
     }
-    if !(12..=24).contains(&spec.service_cidr.prefix_len()) {
+    if spec.service_cidr.v4().is_some_and(|net| !(12..=24).contains(&net.prefix_len())) {
         // The upper bound is kube-apiserver's, of --service-cluster-ip-range.
         return wrong(format!("service-cidr {} has to be from a /12 to a /24", spec.service_cidr));
     }
     // Network, gateway and broadcast are no node's.
-    if let Some(subnet) =
-        spec.subnet.filter(|subnet| u64::from(u32::MAX >> subnet.prefix_len().min(31)) < count as u64 + 2)
-    {
+    let few_hosts = |prefix: u8| u64::from(u32::MAX >> prefix.min(31)) < count as u64 + 2;
+    if let Some(subnet) = spec.subnet.and_then(Subnets::v4).filter(|net| few_hosts(net.prefix_len())) {
         return wrong(format!("subnet {subnet} is too small for {count} nodes and a gateway: give a /24"));
     }
     if let (Some(first), Some(port)) = (spec.nodes.first(), spec.ports.first())
@@ -105,6 +104,15 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
     check_mounts(&spec.mounts)?;
     debug_assert!((1..=MAX_NODES).contains(&count) && words::check_name(&spec.name).is_ok());
     Ok(())
+}
+
+/// Returns true for an address that is not one of a host's own.
+fn is_special(address: IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    link_local || address.is_loopback() || address.is_multicast() || address.is_unspecified()
 }
 
 /// Checks that mounts do not hide each other.
@@ -127,7 +135,7 @@ fn kind_of(spec: &ClusterSpec, node: &NodeConfig) -> Option<DriverKind> {
 
 /// Checks that an existing cluster can become `wanted`.
 pub(super) fn check_change(existing: &ClusterSpec, wanted: &ClusterSpec) -> Result<()> {
-    let text = |subnet: Option<Ipv4Net>| subnet.map_or("one that the driver chose".to_owned(), |net| net.to_string());
+    let text = |subnet: Option<Subnets>| subnet.map_or("one that the driver chose".to_owned(), |net| net.to_string());
     let kind = |driver: Option<DriverKind>| driver.map_or("one that is not chosen yet", DriverKind::name).to_owned();
     let ports = |spec: &ClusterSpec| match spec.ports.iter().map(ToString::to_string).collect::<Vec<_>>() {
         none if none.is_empty() => "none".to_owned(),

@@ -24,7 +24,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{DriverKind, HostMount, PublishedPort};
 use kcl_driver_ssh::Target;
-use kcl_node_spec::Role;
+use kcl_node_spec::{Role, Subnets};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Family, Result};
@@ -50,11 +50,11 @@ pub struct ClusterSpec {
     /// Its nodes; the first is a control plane.
     pub nodes: Vec<NodeConfig>,
     /// The node network; none: the driver finds a free one.
-    pub subnet: Option<Ipv4Net>,
+    pub subnet: Option<Subnets>,
     /// All pods; each node gets a /24 of it.
-    pub pod_cidr: Ipv4Net,
+    pub pod_cidr: Subnets,
     /// All services.
-    pub service_cidr: Ipv4Net,
+    pub service_cidr: Subnets,
     /// The DNS domain inside the cluster.
     pub dns_domain: String,
     /// Resolvers for names outside of the cluster; none: the host's. An empty list: there are none.
@@ -117,8 +117,8 @@ impl ClusterSpec {
             kubernetes_version: "stable".to_owned(),
             nodes: vec![NodeConfig::new(name, 0)],
             subnet: None,
-            pod_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
-            service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
+            pod_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16).into(),
+            service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16).into(),
             dns_domain: "cluster.local".to_owned(),
             nameservers: None,
             extra_config: BTreeMap::new(),

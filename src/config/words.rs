@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{HostMount, Protocol, PublishedPort};
+use kcl_node_spec::Subnets;
 use kcl_node_spec::paths;
 
 use crate::config::EXTRA_CONFIG_COMPONENTS;
@@ -51,11 +52,11 @@ pub(super) fn version(text: &str) -> Checked<String> {
 }
 
 /// A network by its first address.
-pub(super) fn cidr(text: &str) -> Checked<Ipv4Net> {
+pub(super) fn cidr(text: &str) -> Checked<Subnets> {
     let net: Ipv4Net =
         text.parse().map_err(|_| format!("\"{text}\" is not an IPv4 network: write it as \"10.96.0.0/16\""))?;
     match net.trunc() {
-        right if right == net => Ok(net),
+        right if right == net => Ok(net.into()),
         right => Err(format!("{net} is an address in a network, not a network: did you mean {right}?")),
     }
 }

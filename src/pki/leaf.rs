@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use kcl_node_spec::{Role, paths};
+use kcl_node_spec::{Addresses, Role, paths};
 
 use crate::pki::{ClusterIdentity, NodeIdentity};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Which CA signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub(super) struct Leaf {
 /// All certificates of a node.
 pub(super) fn of_node(node: &NodeIdentity, cluster: &ClusterIdentity) -> Vec<Leaf> {
     let user = format!("system:node:{}", node.name);
-    let own = [IpAddr::V4(node.address)];
+    let own: Vec<IpAddr> = node.address.iter().collect();
     let mut leaves = vec![
         Leaf { organization: Some("system:nodes"), ..server("kubelet", Signer::Cluster, &user, &[&node.name], &own) },
         Leaf {
@@ -52,7 +54,7 @@ pub(super) fn of_node(node: &NodeIdentity, cluster: &ClusterIdentity) -> Vec<Lea
     ];
     if node.role == Role::ControlPlane {
         let local = [&node.name, "localhost"];
-        let near = [own[0], IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let near: Vec<IpAddr> = own.iter().copied().chain([LOOPBACK]).collect();
         leaves.extend([
             api_server(node, cluster),
             client("apiserver-kubelet-client", Signer::Cluster, "kube-apiserver-kubelet-client"),
@@ -91,8 +93,8 @@ fn api_server(node: &NodeIdentity, cluster: &ClusterIdentity) -> Leaf {
     let service = format!("kubernetes.default.svc.{}", cluster.dns_domain);
     let names = [&node.name, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", &service];
     // The first address of the service network is that of the service `kubernetes`.
-    let first = Ipv4Addr::from(u32::from(cluster.service_cidr.network()) + 1);
-    let addresses = [node.address, Ipv4Addr::LOCALHOST, first].map(IpAddr::V4);
+    let first = cluster.service_cidr.hosts().next().into_iter().flat_map(Addresses::iter);
+    let addresses: Vec<IpAddr> = node.address.iter().chain([LOOPBACK]).chain(first).collect();
     let mut leaf = server("apiserver", Signer::Cluster, "kube-apiserver", &names, &addresses);
     leaf.names.extend(cluster.apiserver_names.iter().cloned());
     leaf.addresses.extend(&cluster.apiserver_ips);

@@ -7,13 +7,12 @@ mod leaf;
 mod material;
 mod renewal;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
 use kcl_driver_api::File;
-use kcl_node_spec::{Role, paths};
+use kcl_node_spec::{Addresses, Role, Subnets, paths};
 
 use crate::config::check_name;
 use crate::error::{Error, Family, Result};
@@ -29,7 +28,7 @@ pub struct NodeIdentity {
     /// What it is for: a worker gets less.
     pub role: Role,
     /// Its address on the node network.
-    pub address: Ipv4Addr,
+    pub address: Addresses,
 }
 
 /// A cluster, as far as certificates name it.
@@ -40,7 +39,7 @@ pub struct ClusterIdentity {
     /// Its DNS domain.
     pub dns_domain: String,
     /// Its services: the first address is the API's.
-    pub service_cidr: Ipv4Net,
+    pub service_cidr: Subnets,
     /// Further DNS names of the API server.
     pub apiserver_names: Vec<String>,
     /// Further addresses of the API server.

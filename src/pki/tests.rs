@@ -1,6 +1,7 @@
 //! What is issued is checked with another library than the one that issued it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;

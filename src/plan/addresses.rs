@@ -2,20 +2,22 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
+use kcl_node_spec::{Addresses, Subnets};
 
 use crate::config::ClusterSpec;
 
 /// The host's own address on a node network: the first.
-pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
+pub fn gateway(subnet: Subnets) -> Addresses {
     subnet.hosts().next().unwrap_or_else(|| subnet.network())
 }
 
 /// Addresses of a node network for services of type LoadBalancer, the first and the last: of a /24 from .200 to .250, of
 /// others as large a part at their end. No node gets one of them. None where the network is smaller than a /27, which
 /// nodes need for themselves.
-pub fn load_balancer_pool(subnet: Ipv4Net) -> Option<(Ipv4Addr, Ipv4Addr)> {
+pub fn load_balancer_pool(subnet: Subnets) -> Option<(Ipv4Addr, Ipv4Addr)> {
     const MOST: u32 = 51;
+    let subnet = subnet.v4()?;
     let hosts = (u32::MAX >> subnet.prefix_len().min(31)).saturating_sub(1);
     let (size, above) = ((hosts / 4).min(MOST), (hosts / 32).min(4));
     let last = u32::from(subnet.broadcast()) - 1 - above;
@@ -23,13 +25,15 @@ pub fn load_balancer_pool(subnet: Ipv4Net) -> Option<(Ipv4Addr, Ipv4Addr)> {
 }
 
 /// The address of the cluster's DNS service: the tenth, as kubeadm has it.
-pub fn cluster_dns(spec: &ClusterSpec) -> Ipv4Addr {
+pub fn cluster_dns(spec: &ClusterSpec) -> Addresses {
     spec.service_cidr.hosts().nth(9).unwrap_or_else(|| spec.service_cidr.network())
 }
 
-/// The `index`-th share of the pod addresses, a /24.
-pub fn pod_cidr(all: Ipv4Net, index: usize) -> Option<Ipv4Net> {
-    all.subnets(all.prefix_len().max(24)).ok()?.nth(index)
+/// The `index`-th share of the pod addresses: a /24, of IPv6 a /64.
+pub fn pod_cidr(all: Subnets, index: usize) -> Option<Subnets> {
+    let v4 = |all: Ipv4Net| all.subnets(all.prefix_len().max(24)).ok()?.nth(index);
+    let v6 = |all: Ipv6Net| all.subnets(all.prefix_len().max(64)).ok()?.nth(index);
+    all.map(v4, v6).transpose()
 }
 
 #[cfg(test)]
@@ -47,9 +51,11 @@ mod tests {
 
     #[test]
     fn pod_addresses_are_shared_out_in_order() {
-        let all: Ipv4Net = "10.244.0.0/16".parse().unwrap();
+        let all: Subnets = "10.244.0.0/16".parse().unwrap();
         assert_eq!(pod_cidr(all, 0).unwrap().to_string(), "10.244.0.0/24");
         assert_eq!(pod_cidr(all, 255).unwrap().to_string(), "10.244.255.0/24");
         assert_eq!(pod_cidr(all, 256), None);
+        let both = pod_cidr("10.244.0.0/16,fd00:244::/56".parse().unwrap(), 1).unwrap();
+        assert_eq!(both.to_string(), "10.244.1.0/24,fd00:244:0:1::/64");
     }
 }

@@ -7,12 +7,10 @@ mod journal;
 pub use journal::{Journal, Made};
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
 use kcl_driver_api::{MachineInfo, Power};
-use kcl_node_spec::Role;
+use kcl_node_spec::{Addresses, Role, Subnets};
 use serde::Serialize;
 
 use crate::config::ClusterSpec;
@@ -29,9 +27,9 @@ pub struct Observed {
     /// The machines that the driver sees.
     pub machines: Vec<MachineInfo>,
     /// The subnet of a new cluster if the user asks for none.
-    pub free_subnet: Ipv4Net,
+    pub free_subnet: Subnets,
     /// The addresses of machines that have one of their own, by the machine's name.
-    pub addresses: BTreeMap<String, Ipv4Addr>,
+    pub addresses: BTreeMap<String, Addresses>,
 }
 
 /// The action on a node's machine.
@@ -58,9 +56,9 @@ pub struct NodePlan {
     /// Its role.
     pub role: Role,
     /// Its address on the node network.
-    pub address: Ipv4Addr,
+    pub address: Addresses,
     /// The addresses of its pods.
-    pub pod_cidr: Ipv4Net,
+    pub pod_cidr: Subnets,
     /// The version of Kubernetes that it runs afterwards.
     pub kubernetes_version: String,
     /// The action on its machine.
@@ -88,7 +86,7 @@ pub struct Plan {
     /// The cluster does not exist yet.
     pub new: bool,
     /// The node network.
-    pub subnet: Ipv4Net,
+    pub subnet: Subnets,
     /// The nodes, in waves: the nodes of a wave are brought up together, and each wave once the one before is up.
     pub waves: Vec<Vec<NodePlan>>,
     /// The machines that are deleted.
@@ -180,26 +178,28 @@ pub fn drivers(spec: &ClusterSpec) -> Result<String> {
 /// The first address, where the machine has none of its `own`, and the first share of pod addresses that no node has.
 fn allocate(
     spec: &ClusterSpec,
-    subnet: Ipv4Net,
+    subnet: Subnets,
     state: Option<&ClusterState>,
     planned: &[NodePlan],
-    own: Option<Ipv4Addr>,
-) -> Result<(Ipv4Addr, Ipv4Net)> {
+    own: Option<Addresses>,
+) -> Result<(Addresses, Subnets)> {
     let records = state.map(|state| state.nodes.as_slice()).unwrap_or_default();
     let address_taken = |address| {
-        records.iter().any(|node: &NodeRecord| node.address == address)
-            || planned.iter().any(|node| node.address == address)
+        records.iter().any(|node: &NodeRecord| node.address.overlaps(address))
+            || planned.iter().any(|node| node.address.overlaps(address))
     };
-    let cidr_taken =
-        |cidr| records.iter().any(|node| node.pod_cidr == cidr) || planned.iter().any(|node| node.pod_cidr == cidr);
+    let cidr_taken = |cidr| {
+        records.iter().any(|node| node.pod_cidr.overlaps(cidr))
+            || planned.iter().any(|node| node.pod_cidr.overlaps(cidr))
+    };
     let gateway = addresses::gateway(subnet);
     let pool = addresses::load_balancer_pool(subnet);
-    let for_nodes =
-        |address: &Ipv4Addr| *address != gateway && !pool.is_some_and(|(first, last)| (first..=last).contains(address));
+    let for_services = |v4| pool.is_some_and(|(first, last)| (first..=last).contains(&v4));
+    let for_nodes = |address: &Addresses| *address != gateway && !address.v4().is_some_and(for_services);
     let free = || subnet.hosts().filter(for_nodes).find(|address| !address_taken(*address));
     let address = own.or_else(free);
     let pods = (0..).map_while(|index| addresses::pod_cidr(spec.pod_cidr, index)).find(|cidr| !cidr_taken(*cidr));
-    let full = |what: &str, cidr: Ipv4Net| {
+    let full = |what: &str, cidr: Subnets| {
         let error = Error::new(Family::Usage, format!("{what} {cidr} has no room for {} nodes", spec.nodes.len()));
         match state {
             None => error.hint(format!("choose a larger one with --{what}")),

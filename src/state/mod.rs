@@ -12,12 +12,10 @@ pub use migrate::SCHEMA;
 pub use paths::Paths;
 pub use store::Store;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use ipnet::Ipv4Net;
 use kcl_driver_api::{Protocol, PublishedPort};
-use kcl_node_spec::Role;
-use kcl_node_spec::ports;
+use kcl_node_spec::{Addresses, Role, Subnets, ports};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClusterSpec;
@@ -32,7 +30,7 @@ pub struct ClusterState {
     /// What the user wanted last.
     pub spec: ClusterSpec,
     /// The node network.
-    pub subnet: Ipv4Net,
+    pub subnet: Subnets,
     /// Its nodes, with the addresses that they keep.
     pub nodes: Vec<NodeRecord>,
     /// Where its API is reached from this host; none: at the address of its control plane.
@@ -107,9 +105,9 @@ pub struct NodeRecord {
     /// The role it was created with.
     pub role: Role,
     /// Its address on the node network.
-    pub address: Ipv4Addr,
+    pub address: Addresses,
     /// Its pods.
-    pub pod_cidr: Ipv4Net,
+    pub pod_cidr: Subnets,
     /// The version of Kubernetes that it runs.
     pub kubernetes_version: String,
     /// The key of the cache entry that its machine mounts; none before its first start.
@@ -121,7 +119,7 @@ pub struct NodeRecord {
 impl NodeRecord {
     /// Returns the address at which the API server of this node listens.
     pub fn api_server(&self) -> SocketAddr {
-        SocketAddr::from((self.address, ports::API_SERVER))
+        SocketAddr::new(self.address.primary(), ports::API_SERVER)
     }
 }
 

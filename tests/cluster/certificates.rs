@@ -73,7 +73,7 @@ fn issue_all_anew(cluster: &TestCluster<'_>, past: Timestamp) {
     for (index, name) in cluster.node_names().into_iter().enumerate() {
         pki.forget_node(&name).expect("forgotten");
         let role = if index == 0 { Role::ControlPlane } else { Role::Worker };
-        let node = NodeIdentity { address: cluster.address(&name), name, role };
+        let node = NodeIdentity { address: cluster.address(&name).into(), name, role };
         pki.node_files(&node, &identity, past).expect("certificates of the past");
     }
     for file in ["admin.crt", "admin.key"] {

@@ -1,11 +1,10 @@
 //! A cluster of the driver with machines in memory, and ways to bring it into a situation.
 
-use ipnet::Ipv4Net;
 use kcl::config::{ClusterSpec, NodeConfig};
 use kcl::error::{Error, Result};
 use kcl::plan::{Action, Observed, Plan, plan};
 use kcl::state::{ClusterState, Configured, NodeRecord, Phase, SCHEMA};
-use kcl_driver_api::{Driver, DriverKind, MachineSpec, NetworkSpec};
+use kcl_driver_api::{Addresses, Driver, DriverKind, MachineSpec, NetworkSpec, Subnets};
 use kcl_driver_fake::FakeDriver;
 
 /// A cluster in some situation.
@@ -125,12 +124,12 @@ pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
 }
 
 /// A network of that name.
-pub fn net(text: &str) -> Ipv4Net {
+pub fn net(text: &str) -> Subnets {
     text.parse().expect("a network")
 }
 
 /// A machine of a small cluster.
-pub fn machine(name: &str, address: std::net::Ipv4Addr) -> MachineSpec {
+pub fn machine(name: &str, address: Addresses) -> MachineSpec {
     MachineSpec {
         cluster: "kcl".to_owned(),
         name: name.to_owned(),

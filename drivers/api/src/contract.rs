@@ -5,7 +5,6 @@
 
 use std::future::Future;
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use std::time::Duration;
 use futures::future::try_join_all;
 
 use crate::{
-    Driver, ErrorKind, Exec, File, Finding, HostMount, Machine, MachineSpec, Mounts, Network, NetworkSpec, Power,
-    PreflightRequest, Severity, Stdin, Stdout,
+    Addresses, Driver, ErrorKind, Exec, File, Finding, HostMount, Machine, MachineSpec, Mounts, Network, NetworkSpec,
+    Power, PreflightRequest, Severity, Stdin, Stdout,
 };
 
 /// What the first process of a test machine writes on its console.
@@ -37,10 +36,10 @@ pub struct Fixture {
 }
 
 /// Makes the specification of a machine from its name and address.
-pub type MakeSpec = Box<dyn Fn(&str, Ipv4Addr) -> MachineSpec + Send + Sync>;
+pub type MakeSpec = Box<dyn Fn(&str, Addresses) -> MachineSpec + Send + Sync>;
 
 /// A test's machine, without bounds: with the volume [`VOLUME`], and a first process that greets once it can be ended.
-pub fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
+pub fn spec(cluster: &str, name: &str, address: Addresses, rootfs: &Path) -> MachineSpec {
     let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
     MachineSpec {
         cluster: cluster.to_owned(),
@@ -60,7 +59,7 @@ pub fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> Mach
 }
 
 /// One machine on a network of its own cluster, powered on.
-pub async fn one(driver: &dyn Driver, cluster: &str, spec: impl FnOnce(Ipv4Addr) -> MachineSpec) -> Box<dyn Machine> {
+pub async fn one(driver: &dyn Driver, cluster: &str, spec: impl FnOnce(Addresses) -> MachineSpec) -> Box<dyn Machine> {
     let subnet = driver.propose_subnet(cluster).await.expect("a free subnet");
     let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.expect("a network");
     let machine = driver.create(&spec(network.subnet.hosts().nth(9).expect("an address"))).await.expect("a machine");
@@ -88,10 +87,9 @@ impl Fixture {
         driver.ensure_network(&NetworkSpec::new(self.cluster.clone(), subnet)).await.expect("a network")
     }
 
-    fn machine(&self, network: &Network, index: u8) -> MachineSpec {
-        let [a, b, c, _] = network.subnet.network().octets();
+    fn machine(&self, network: &Network, index: usize) -> MachineSpec {
         let name = if index == 0 { self.cluster.clone() } else { format!("{}-m{index:02}", self.cluster) };
-        (self.spec)(&name, Ipv4Addr::new(a, b, c, 10 + index))
+        (self.spec)(&name, network.subnet.hosts().nth(9 + index).expect("an address"))
     }
 
     /// One machine, powered on.
@@ -129,7 +127,7 @@ pub async fn all(driver: &dyn Driver, fixture: &Fixture) {
 /// Several machines are made, powered on and deleted at once.
 pub async fn several_at_once(driver: &dyn Driver, fixture: &Fixture) {
     let network = fixture.network(driver).await;
-    assert!(network.host.is_none_or(|host| network.subnet.contains(&host)));
+    assert!(network.host.is_none_or(|host| network.subnet.contains(host)));
     let specs: Vec<_> = (0..3).map(|index| fixture.machine(&network, index)).collect();
     let machines = try_join_all(specs.iter().map(|spec| driver.create(spec))).await.expect("three machines");
     try_join_all(machines.iter().map(|machine| machine.power_on())).await.expect("all powered on");

@@ -64,3 +64,9 @@ impl From<std::io::Error> for Error {
         Error::new(ErrorKind::Host, error.to_string()).source(error)
     }
 }
+
+impl From<kcl_node_spec::NoIpv4> for Error {
+    fn from(error: kcl_node_spec::NoIpv4) -> Self {
+        Error::new(ErrorKind::State, error.to_string())
+    }
+}

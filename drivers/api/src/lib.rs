@@ -14,12 +14,13 @@ mod preflight;
 
 pub use error::{Error, ErrorKind, Result};
 pub use exec::{Exec, ExecOutput, Stdin, Stdout};
+pub use kcl_node_spec::{Addresses, Subnets};
 pub use machine::{File, HostMount, Machine, MachineInfo, MachineSpec, Power, Protocol, PublishedPort, Tree, TreeUse};
 pub use network::{Link, Network, NetworkSpec};
 pub use preflight::{ClusterRange, Finding, Health, PreflightRequest, Severity};
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -135,11 +136,11 @@ pub trait Driver: Send + Sync {
 
     /// A free network of the host for a cluster without a `--subnet`: collides with no address, route or other
     /// cluster. The answer is a suggestion: [`Driver::ensure_network`] takes it.
-    async fn propose_subnet(&self, cluster: &str) -> Result<ipnet::Ipv4Net>;
+    async fn propose_subnet(&self, cluster: &str) -> Result<Subnets>;
 
     /// The addresses that machines have by themselves, by name: of a driver whose machines exist before kcl comes.
     /// All others get the address that [`MachineSpec::address`] names.
-    async fn addresses(&self) -> Result<BTreeMap<String, Ipv4Addr>> {
+    async fn addresses(&self) -> Result<BTreeMap<String, Addresses>> {
         Ok(BTreeMap::new())
     }
 

@@ -1,14 +1,14 @@
 //! A machine: what kcl asks for, and what it can do with one.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Exec, ExecOutput, Result};
+use crate::{Addresses, Error, ErrorKind, Exec, ExecOutput, Result};
 
 /// How a tree of files is used in a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ pub struct MachineSpec {
     /// Its name and host name, unique in the cluster: `kcl`, `kcl-m02`, …
     pub name: String,
     /// Its address on the cluster's network; stable over power cycles.
-    pub address: Ipv4Addr,
+    pub address: Addresses,
     /// Whole CPUs it may use; none: all.
     pub cpus: Option<u32>,
     /// Its share of the host's CPUs while others want them too, in the terms of cgroup v2's `cpu.weight`: 1 to 10000,
@@ -206,7 +206,7 @@ pub struct MachineInfo {
     /// Whether it runs.
     pub power: Power,
     /// Its address, where it was given one.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<Addresses>,
     /// Whose it is.
     pub labels: BTreeMap<String, String>,
 }

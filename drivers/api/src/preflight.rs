@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use crate::Error;
+use crate::{Error, Subnets};
 
 /// What is about to be made.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +17,7 @@ pub struct PreflightRequest {
     /// whose machines share a host's kernel checks that as many are left.
     pub inotify_instances: BTreeMap<String, u64>,
     /// The subnet, where one was asked for or is kept.
-    pub subnet: Option<Ipv4Net>,
+    pub subnet: Option<Subnets>,
     /// The networks that only the cluster uses. A driver whose machines share the network of a host looks for them there.
     pub ranges: Vec<ClusterRange>,
     /// Whole CPUs for each machine.
@@ -38,7 +37,7 @@ impl PreflightRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterRange {
     /// Its addresses.
-    pub net: Ipv4Net,
+    pub net: Subnets,
     /// The command by which a user chooses another network.
     pub fix: String,
 }

@@ -38,7 +38,8 @@ pub(crate) fn config(names: &MachineNames, spec: &MachineSpec, image: &Image, fa
     let network = names.cluster.network();
     let endpoint = EndpointSettings {
         ipam_config: Some(EndpointIpamConfig {
-            ipv4_address: Some(spec.address.to_string()),
+            ipv4_address: spec.address.v4().map(|address| address.to_string()),
+            ipv6_address: spec.address.v6().map(|address| address.to_string()),
             ..EndpointIpamConfig::default()
         }),
         ..EndpointSettings::default()

@@ -30,10 +30,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
 use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
-    PreflightRequest, Result,
+    PreflightRequest, Result, Subnets,
 };
 use kcl_driver_local::task::run_exclusively;
 
@@ -79,7 +78,7 @@ impl Driver for DockerDriver {
         preflight::preflight(&self.context, request).await
     }
 
-    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+    async fn propose_subnet(&self, cluster: &str) -> Result<Subnets> {
         network::propose(&self.context, cluster).await
     }
 

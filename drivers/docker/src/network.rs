@@ -6,7 +6,7 @@ use std::fs;
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions};
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, Link, Network, NetworkSpec, Result};
+use kcl_driver_api::{Error, ErrorKind, Link, Network, NetworkSpec, Result, Subnets};
 use kcl_driver_local::link;
 
 use crate::container::INTERFACE;
@@ -24,14 +24,14 @@ const BRIDGE: &str = "com.docker.network.bridge.name";
 const MTU: &str = "com.docker.network.driver.mtu";
 
 /// A free network; the one that the cluster has already, if any.
-pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Ipv4Net> {
+pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Subnets> {
     let engine = context.engine().await?;
     let names = context.names().await?.cluster(cluster)?;
     if let Some(there) = find(engine, &names).await?.as_ref().and_then(subnet_of) {
-        return Ok(there);
+        return Ok(there.into());
     }
     let taken = taken(engine, &names, None).await?;
-    subnet::propose(&taken).ok_or_else(kcl_driver_local::subnet::none_free)
+    subnet::propose(&taken).map(Subnets::from).ok_or_else(kcl_driver_local::subnet::none_free)
 }
 
 /// All that a network of the cluster could collide with, other than by itself and by the bridge that it is to join.
@@ -83,7 +83,7 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
     let engine = context.engine().await?;
     let names = context.names().await?.cluster(&spec.cluster)?;
     let name = names.network();
-    let subnet = spec.subnet.trunc();
+    let subnet = spec.subnet.require_v4()?.trunc();
     let gateway = subnet
         .hosts()
         .next()
@@ -126,10 +126,11 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
         }
     };
     let reachable = engine.facts.local;
+    let subnet = subnet.into();
     Ok(Network {
         subnet,
         // Where the engine is elsewhere, the gateway is that host and not this one.
-        host: reachable.then_some(gateway),
+        host: reachable.then_some(gateway.into()),
         bridge: reachable.then_some(bridge),
         // The engine sets the way out itself.
         link: Link {

@@ -146,7 +146,7 @@ fn request_findings(look: &Look<'_>, request: &PreflightRequest) -> Vec<Finding>
 }
 
 fn subnet_collision(look: &Look<'_>, request: &PreflightRequest) -> Option<Finding> {
-    let subnet = request.subnet?;
+    let subnet = request.subnet?.v4()?;
     let others = subnet::collisions(subnet, look.taken).map(|other| (other.by.as_str(), other.net));
     checks::subnet_collision(subnet, others, subnet::propose(look.taken))
 }

@@ -238,7 +238,7 @@ fn a_bridge_of_another_driver_is_joined_and_left() {
         let network = driver.ensure_network(&wanted).await.unwrap();
         assert_eq!((network.bridge.as_deref(), network.link.mtu), (Some("kcl-other"), 1400));
         assert_eq!(driver.ensure_network(&wanted).await.unwrap(), network);
-        let address = Ipv4Addr::new(10, 89, 77, 9);
+        let address = [10, 89, 77, 9].into();
         let published = MachineSpec {
             ports: vec![port(Ipv4Addr::LOCALHOST, 39_124)],
             ..spec("kd-bridge", "kd-bridge", address, &bench.rootfs)

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{
     Capabilities, Driver, Error, ErrorKind, ExecOutput, Finding, Health, Link, Machine, MachineInfo, MachineSpec,
-    Mounts, Network, NetworkSpec, PreflightRequest, Reach, Result,
+    Mounts, Network, NetworkSpec, PreflightRequest, Reach, Result, Subnets,
 };
 
 pub use crate::exec::FakeExec;
@@ -116,12 +116,12 @@ impl Driver for FakeDriver {
         Ok(self.world().findings.clone())
     }
 
-    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+    async fn propose_subnet(&self, cluster: &str) -> Result<Subnets> {
         let world = self.world();
         if let Some(own) = world.networks.get(cluster) {
             return Ok(*own);
         }
-        let mut nets = (0..=255).map(|third| Ipv4Net::new_assert(Ipv4Addr::new(10, 89, third, 0), 24));
+        let mut nets = (0..=255).map(|third| Subnets::from(Ipv4Net::new_assert(Ipv4Addr::new(10, 89, third, 0), 24)));
         nets.find(|net| world.networks.values().all(|other| other != net))
             .ok_or_else(|| Error::new(ErrorKind::Conflict, "no free network was found in 10.89.0.0/16"))
     }
@@ -130,15 +130,13 @@ impl Driver for FakeDriver {
         let mut world = self.world();
         let on = spec.bridge.as_ref().map(|bridge| format!(" on {bridge}")).unwrap_or_default();
         world.call(format!("ensure-network {} {}{on}", spec.cluster, spec.subnet))?;
-        let rival = world.networks.iter().find(|(cluster, net)| {
-            **cluster != spec.cluster && (net.contains(&spec.subnet) || spec.subnet.contains(*net))
-        });
+        let rival = world.networks.iter().find(|(cluster, net)| **cluster != spec.cluster && net.overlaps(spec.subnet));
         if let Some((cluster, net)) = rival {
             let message = format!("the subnet {} collides with cluster {cluster} ({net})", spec.subnet);
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         world.networks.insert(spec.cluster.clone(), spec.subnet);
-        let gateway = spec.subnet.hosts().next().unwrap_or(spec.subnet.network());
+        let gateway = spec.subnet.hosts().next().unwrap_or_else(|| spec.subnet.network());
         let link = Link {
             interface: "eth0".to_owned(),
             subnet: spec.subnet,

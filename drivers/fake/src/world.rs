@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, ExecOutput, File, Finding, MachineInfo, MachineSpec, Power, Result};
+use kcl_driver_api::{Error, ErrorKind, ExecOutput, File, Finding, MachineInfo, MachineSpec, Power, Result, Subnets};
 
 use crate::exec::FakeExec;
 
@@ -19,7 +18,7 @@ pub(crate) type Answer = Arc<dyn Fn(&FakeExec<'_>) -> ExecOutput + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct World {
     pub machines: BTreeMap<Key, FakeMachineState>,
-    pub networks: BTreeMap<String, Ipv4Net>,
+    pub networks: BTreeMap<String, Subnets>,
     pub calls: Vec<String>,
     /// Beginnings of calls that are to fail, and how.
     pub failures: Vec<(String, Error)>,

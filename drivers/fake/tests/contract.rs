@@ -1,14 +1,13 @@
 //! The driver contract with machines in memory, and what only they do: record and fail.
 
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 use futures::executor::block_on;
 use kcl_driver_api::contract::{self, Fixture, GREETING};
-use kcl_driver_api::{Driver, Exec, ExecOutput, MachineSpec, NetworkSpec, Power, Stdin, Stdout};
+use kcl_driver_api::{Addresses, Driver, Exec, ExecOutput, MachineSpec, NetworkSpec, Power, Stdin, Stdout};
 use kcl_driver_fake::{FakeDriver, FakeExec};
 
-fn spec(name: &str, address: Ipv4Addr) -> MachineSpec {
+fn spec(name: &str, address: Addresses) -> MachineSpec {
     MachineSpec { init: vec!["/init".into()], ..contract::spec("fake", name, address, Path::new("/rootfs")) }
 }
 
@@ -62,8 +61,8 @@ fn records_and_fails_as_told() {
         driver.ensure_network(&NetworkSpec::new("fake", subnet)).await.unwrap();
         driver.fail("create fake/fake-m02", "no room");
         driver.fail("exec fake/fake kcl-node", "runc died");
-        let machine = driver.create(&spec("fake", Ipv4Addr::new(10, 89, 0, 10))).await.unwrap();
-        let error = driver.create(&spec("fake-m02", Ipv4Addr::new(10, 89, 0, 11))).await.err().unwrap();
+        let machine = driver.create(&spec("fake", [10, 89, 0, 10].into())).await.unwrap();
+        let error = driver.create(&spec("fake-m02", [10, 89, 0, 11].into())).await.err().unwrap();
         assert_eq!(error.message, "no room");
         let powers: Vec<_> = driver.list(None).await.unwrap().iter().map(|info| info.power).collect();
         assert_eq!(powers, [Power::Stopped, Power::Broken]);

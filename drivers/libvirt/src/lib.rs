@@ -18,10 +18,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
 use kcl_driver_api::{
     Capabilities, Driver, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network,
-    NetworkSpec, PreflightRequest, Reach, Result,
+    NetworkSpec, PreflightRequest, Reach, Result, Subnets,
 };
 use kcl_driver_local::task::{blocking, run_exclusively};
 pub use kcl_driver_vm::GuestFiles;
@@ -104,7 +103,7 @@ impl Driver for LibvirtDriver {
         self.with(move |context| Ok(preflight::findings(context, &request))).await
     }
 
-    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+    async fn propose_subnet(&self, cluster: &str) -> Result<Subnets> {
         let cluster = cluster.to_owned();
         self.with(move |context| segment::propose(&context.layout, &cluster)).await
     }

@@ -1,10 +1,9 @@
 //! What a domain says of its machine, in a namespace of kcl's: by this, machines are told from other domains.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::Path;
 
-use kcl_driver_api::{MachineSpec, Result};
+use kcl_driver_api::{Addresses, MachineSpec, Result};
 use serde::Deserialize;
 use virt::domain::Domain;
 use virt::error::ErrorNumber;
@@ -30,7 +29,7 @@ pub(crate) struct Metadata {
     pub name: String,
     /// Its address.
     #[serde(rename = "@address")]
-    pub address: Ipv4Addr,
+    pub address: Addresses,
     /// Its labels.
     #[serde(rename = "label", default)]
     labels: Vec<Label>,

@@ -41,7 +41,8 @@ struct Ip {
 pub(crate) fn ensure(connection: &Connection, names: &ClusterNames, spec: &NetworkSpec) -> Result<String> {
     let (name, bridge) = (names::network(names), names::bridge(names));
     let no_room = || Error::new(ErrorKind::Conflict, format!("{} has no room for machines", spec.subnet));
-    let host = Ipv4Net::new_assert(spec.subnet.hosts().next().ok_or_else(no_room)?, spec.subnet.prefix_len());
+    let subnet = spec.subnet.require_v4()?;
+    let host = Ipv4Net::new_assert(subnet.hosts().next().ok_or_else(no_room)?, subnet.prefix_len());
     let network = match connection.network(&name)? {
         Some(network) if is_so(&network, &bridge, host)? => network,
         other => {

@@ -8,13 +8,15 @@ mod libvirtd;
 #[path = "../../../tests/support/own_network.rs"]
 mod own_network;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use kcl_driver_api::contract::{self, Fixture, VOLUME, output};
-use kcl_driver_api::{Driver, ErrorKind, Exec, File, MachineSpec, NetworkSpec, Power, Protocol, PublishedPort, Reach};
+use kcl_driver_api::{
+    Addresses, Driver, ErrorKind, Exec, File, MachineSpec, NetworkSpec, Power, Protocol, PublishedPort, Reach,
+};
 use kcl_driver_libvirt::{GuestFiles, LibvirtConfig, LibvirtDriver};
 use libvirtd::Libvirtd;
 use nix::sched::{CloneFlags, setns};
@@ -90,7 +92,7 @@ fn run(test: impl AsyncFnOnce(&mut Bench) + Send) {
 }
 
 /// Small, as each has all its memory.
-fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
+fn spec(cluster: &str, name: &str, address: Addresses, rootfs: &Path) -> MachineSpec {
     MachineSpec { cpus: Some(1), memory: Some(256 << 20), ..contract::spec(cluster, name, address, rootfs) }
 }
 
@@ -111,7 +113,7 @@ fn machines_are_reached_and_come_back_after_a_power_cut() {
         let subnet = driver.propose_subnet(cluster).await.unwrap();
         let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap();
         assert_eq!(driver.capabilities(cluster, cluster).await.unwrap().reach, Reach::Address);
-        let (host, gateway) = (network.host.unwrap(), network.link.gateway.unwrap());
+        let (host, gateway) = (network.host.unwrap().primary(), network.link.gateway.unwrap());
         let names = [cluster.to_owned(), format!("{cluster}-m02"), format!("{cluster}-m03")];
         let address = |index: usize| subnet.hosts().nth(9 + index).unwrap();
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -153,8 +155,8 @@ fn machines_are_reached_and_come_back_after_a_power_cut() {
             async { listener.accept().await.unwrap().1.ip() },
             machines[1].exec(Exec::new(["bash", "-c", &script]))
         );
-        assert_eq!((from, said.unwrap().code), (address(1).into(), 0));
-        for at in [(address(0), 8080), (Ipv4Addr::LOCALHOST, published)] {
+        assert_eq!((from, said.unwrap().code), (address(1).primary(), 0));
+        for at in [(address(0).primary(), 8080), (Ipv4Addr::LOCALHOST.into(), published)] {
             let (served, answer) = tokio::join!(serve(0), ask(at));
             assert_eq!((served.unwrap().code, answer.trim()), (0, names[0].as_str()), "{at:?}");
         }
@@ -184,7 +186,7 @@ fn machines_are_reached_and_come_back_after_a_power_cut() {
 }
 
 /// What a machine says to who connects: it may not listen yet.
-async fn ask(at: (Ipv4Addr, u16)) -> String {
+async fn ask(at: (IpAddr, u16)) -> String {
     loop {
         let mut answer = String::new();
         if let Ok(mut stream) = tokio::net::TcpStream::connect(at).await {

@@ -19,10 +19,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
 use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
-    PreflightRequest, Reach, Result,
+    PreflightRequest, Reach, Result, Subnets,
 };
 use kcl_driver_local::task::blocking;
 use kcl_driver_oci::layout::Layout;
@@ -80,7 +79,7 @@ impl Driver for NativeDriver {
         Ok(preflight::judge(&facts, request))
     }
 
-    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+    async fn propose_subnet(&self, cluster: &str) -> Result<Subnets> {
         network::propose(&self.context, cluster).await
     }
 

@@ -6,8 +6,9 @@ use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, PublishedPort, Result};
+use kcl_driver_api::{
+    Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, PublishedPort, Result, Subnets,
+};
 use kcl_driver_local::context::Context as _;
 use kcl_driver_local::storage;
 use kcl_driver_local::storage::directories;
@@ -32,14 +33,14 @@ pub(crate) const INTERFACE: &str = "eth0";
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// A free network; the one that the cluster has already, if any.
-pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Ipv4Net> {
+pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Subnets> {
     let names = context.layout.cluster(cluster)?;
     let file = names.network_file();
     if let Some(spec) = blocking(move || storage::read::<NetworkSpec>(&file)).await? {
         return Ok(spec.subnet);
     }
     let taken = taken(context, cluster).await?;
-    subnet::propose(&taken, &names.bridge).ok_or_else(kcl_driver_local::subnet::none_free)
+    subnet::propose(&taken, &names.bridge).map(Subnets::from).ok_or_else(kcl_driver_local::subnet::none_free)
 }
 
 /// All that a network for `cluster` could collide with, other than by its own bridge: what the kernel knows, and
@@ -66,14 +67,15 @@ fn held_by_others(layout: &Layout, cluster: &str) -> Result<Vec<Taken>> {
     for other in directories(&layout.clusters())?.into_iter().filter(|other| other != cluster) {
         let Ok(names) = layout.cluster(&other) else { continue };
         let by = format!("cluster {other}");
-        if let Some(spec) = storage::read::<NetworkSpec>(&names.network_file())? {
-            held.push(Taken { net: spec.subnet, by: by.clone(), link: Some(names.bridge.clone()) });
+        if let Some(net) = storage::read::<NetworkSpec>(&names.network_file())?.and_then(|spec| spec.subnet.v4()) {
+            held.push(Taken { net, by: by.clone(), link: Some(names.bridge.clone()) });
         }
         for name in directories(&names.nodes())? {
             let Ok(machine) = layout.machine(&other, &name) else { continue };
             // A broken machine holds no address.
-            if let Ok(Some(spec)) = storage::read::<MachineSpec>(&machine.spec_file()) {
-                held.push(Taken { net: spec.address.into(), by: by.clone(), link: Some(names.bridge.clone()) });
+            let spec = storage::read::<MachineSpec>(&machine.spec_file()).ok().flatten();
+            if let Some(address) = spec.and_then(|spec| spec.address.v4()) {
+                held.push(Taken { net: address.into(), by: by.clone(), link: Some(names.bridge.clone()) });
             }
         }
     }
@@ -83,7 +85,7 @@ fn held_by_others(layout: &Layout, cluster: &str) -> Result<Vec<Taken>> {
 /// Makes the network, or mends what a reboot or somebody else took of it.
 pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result<Network> {
     let names = context.layout.cluster(&spec.cluster)?;
-    let subnet = spec.subnet.trunc();
+    let subnet = spec.subnet.require_v4()?.trunc();
     let address = subnet::gateway(subnet)
         .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines")))?;
     let lock = lock(context).await?;
@@ -103,7 +105,7 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
         netlink.remove_address(&bridge, old).await?;
     }
     let bridge_name = names.bridge.clone();
-    let (context, document) = (context.clone(), NetworkSpec::new(spec.cluster.clone(), subnet));
+    let (context, document) = (context.clone(), NetworkSpec::new(spec.cluster.clone(), subnet.into()));
     blocking(move || {
         let _lock = lock;
         firewall::ensure(&names, subnet, &published(&context, &document.cluster)?, context.rootfs.as_deref())?;
@@ -116,7 +118,7 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
         Ok(())
     })
     .await?;
-    let gateway = address.addr();
+    let (subnet, gateway) = (subnet.into(), address.addr().into());
     let link =
         Link { interface: "eth0".to_owned(), subnet, gateway: Some(gateway), mtu, host: None, masquerades: false };
     Ok(Network { subnet, host: Some(gateway), bridge: Some(bridge_name), link, links: BTreeMap::new() })
@@ -146,7 +148,7 @@ pub(crate) async fn publish(context: &Arc<Context>, cluster: &str) -> Result<()>
     blocking(move || {
         let _lock = lock;
         let Some(spec) = storage::read::<NetworkSpec>(&names.network_file())? else { return Ok(()) };
-        firewall::ensure(&names, spec.subnet, &published(&context, &cluster)?, context.rootfs.as_deref())
+        firewall::ensure(&names, spec.subnet.require_v4()?, &published(&context, &cluster)?, context.rootfs.as_deref())
     })
     .await
 }
@@ -158,7 +160,8 @@ fn published(context: &Context, cluster: &str) -> Result<Vec<Published>> {
         // A broken machine has none.
         let Ok(machine) = context.layout.machine(cluster, &name) else { continue };
         let Ok(Some(spec)) = storage::read::<MachineSpec>(&machine.spec_file()) else { continue };
-        all.extend(spec.ports.iter().map(|port| Published { machine: spec.address, port: *port }));
+        let machine = spec.address.require_v4()?;
+        all.extend(spec.ports.iter().map(|port| Published { machine, port: *port }));
     }
     Ok(all)
 }

@@ -60,11 +60,12 @@ async fn plug_in(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
     let netlink = Netlink::connect()?;
     let bridge = netlink.link(&names.cluster.bridge).await?.ok_or_else(|| netlink::no_network(&spec.cluster))?;
     let subnets = netlink.addresses(&bridge).await?;
-    let subnet = subnets.iter().find(|subnet| subnet.contains(&spec.address)).ok_or_else(|| {
+    let address = spec.address.require_v4()?;
+    let subnet = subnets.iter().find(|subnet| subnet.contains(&address)).ok_or_else(|| {
         let found: Vec<String> = subnets.iter().map(|subnet| subnet.trunc().to_string()).collect();
         let message = format!(
             "the address {} of machine {} is not on the network of cluster {} ({})",
-            spec.address,
+            address,
             spec.name,
             spec.cluster,
             found.join(", ")
@@ -72,6 +73,6 @@ async fn plug_in(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
         Error::new(ErrorKind::Conflict, message)
     })?;
     netlink
-        .make_pair(&bridge, &names.link, &names.peer, names.mac, Ipv4Net::new_assert(spec.address, subnet.prefix_len()))
+        .make_pair(&bridge, &names.link, &names.peer, names.mac, Ipv4Net::new_assert(address, subnet.prefix_len()))
         .await
 }

@@ -41,7 +41,7 @@ fn nf_tables(facts: &Facts, _: &PreflightRequest) -> Option<Finding> {
 }
 
 fn subnet_collision(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
-    let subnet = request.subnet?;
+    let subnet = request.subnet?.v4()?;
     let others = subnet::collisions(subnet, &facts.taken, &facts.bridge).map(|other| (other.by.as_str(), other.net));
     checks::subnet_collision(subnet, others, subnet::propose(&facts.taken, &facts.bridge))
 }

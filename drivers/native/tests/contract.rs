@@ -4,7 +4,6 @@
 
 mod bench;
 
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -113,7 +112,7 @@ fn machines_reach_each_other_and_the_host() {
         let other = subnet.hosts().nth(10).unwrap();
         let second = driver.create(&spec("kn-reach", "kn-reach-m02", other, &bench.rootfs)).await.unwrap();
         second.power_on().await.unwrap();
-        let listener = tokio::net::TcpListener::bind((subnet.hosts().next().unwrap(), 0)).await.unwrap();
+        let listener = tokio::net::TcpListener::bind((subnet.hosts().next().unwrap().primary(), 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let serve = async {
             for _ in 0..2 {
@@ -186,7 +185,7 @@ fn what_fails_to_start_leaves_nothing_and_says_why() {
         driver.delete("kn-fails", "kn-fails").await.unwrap();
         // An address that is not on the network.
         let elsewhere =
-            driver.create(&spec("kn-fails", "kn-fails", Ipv4Addr::new(192, 0, 2, 77), &bench.rootfs)).await.unwrap();
+            driver.create(&spec("kn-fails", "kn-fails", [192, 0, 2, 77].into(), &bench.rootfs)).await.unwrap();
         assert_eq!(elsewhere.power_on().await.unwrap_err().kind, kcl_driver_api::ErrorKind::Conflict);
         driver.delete("kn-fails", "kn-fails").await.unwrap();
         driver.delete_network("kn-fails").await.unwrap();

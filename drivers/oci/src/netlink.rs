@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use futures::TryStreamExt;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use kcl_driver_api::{Error, ErrorKind, Result};
 use kcl_driver_local::context::Context as _;
 use nix::errno::Errno;
@@ -165,12 +165,12 @@ impl Netlink {
     }
 
     /// Deletes the routes to destinations within a network, of the main table.
-    pub async fn delete_routes_within(&self, net: Ipv4Net) -> Result<()> {
+    pub async fn delete_routes_within(&self, net: IpNet) -> Result<()> {
         let all = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
         let messages: Vec<_> = all.try_collect().await.with_context(|| "list the routes of the host")?;
         for message in messages {
             let destination = message.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(*address),
+                RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
                 _ => None,
             });
             let within = destination.is_some_and(|address| net.contains(&address))

@@ -15,10 +15,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
 use kcl_driver_api::{
     Capabilities, Driver, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network, NetworkSpec,
-    PreflightRequest, Result,
+    PreflightRequest, Result, Subnets,
 };
 use kcl_driver_local::task::{blocking, run_exclusively};
 pub use kcl_driver_vm::GuestFiles;
@@ -81,7 +80,7 @@ impl Driver for QemuDriver {
         blocking(move || Ok(preflight::findings(&context.host(), &request))).await
     }
 
-    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+    async fn propose_subnet(&self, cluster: &str) -> Result<Subnets> {
         let (context, cluster) = (self.context.clone(), cluster.to_owned());
         blocking(move || network::propose(&context.layout, &cluster)).await
     }

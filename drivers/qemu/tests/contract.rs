@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use futures::future::try_join_all;
 use kcl_driver_api::contract::{self, Fixture, VOLUME, output};
 use kcl_driver_api::{
-    Driver, ErrorKind, Exec, File, Machine, MachineSpec, NetworkSpec, Power, Protocol, PublishedPort, Tree, TreeUse,
+    Addresses, Driver, ErrorKind, Exec, File, Machine, MachineSpec, NetworkSpec, Power, Protocol, PublishedPort, Tree,
+    TreeUse,
 };
 use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
 
@@ -93,12 +94,12 @@ impl Drop for Bench {
 }
 
 /// Small, as each has all its memory.
-fn spec(cluster: &str, name: &str, address: Ipv4Addr, rootfs: &Path) -> MachineSpec {
+fn spec(cluster: &str, name: &str, address: Addresses, rootfs: &Path) -> MachineSpec {
     MachineSpec { cpus: Some(1), memory: Some(256 << 20), ..contract::spec(cluster, name, address, rootfs) }
 }
 
 /// One machine on a network, powered on.
-async fn one(driver: &dyn Driver, cluster: &str, spec: impl FnOnce(Ipv4Addr) -> MachineSpec) -> Box<dyn Machine> {
+async fn one(driver: &dyn Driver, cluster: &str, spec: impl FnOnce(Addresses) -> MachineSpec) -> Box<dyn Machine> {
     let subnet = driver.propose_subnet(cluster).await.unwrap();
     let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap();
     let machine = driver.create(&spec(network.subnet.hosts().nth(9).unwrap())).await.unwrap();

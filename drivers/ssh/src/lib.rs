@@ -26,16 +26,14 @@ pub use sudo::VARIABLE as SUDO_PASSWORD;
 pub use target::{Place, Target};
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use ipnet::Ipv4Net;
 use kcl_driver_api::{
-    Capabilities, Driver, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts, Network,
-    NetworkSpec, PreflightRequest, Reach, Result,
+    Addresses, Capabilities, Driver, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Mounts,
+    Network, NetworkSpec, PreflightRequest, Reach, Result, Subnets,
 };
 use kcl_ssh_client::{KnownHosts, Unknown};
 use kcl_ssh_host::protocol::{self, Done, Name, Request};
@@ -125,11 +123,11 @@ impl Driver for SshDriver {
         preflight::preflight(&self.context, request).await
     }
 
-    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+    async fn propose_subnet(&self, cluster: &str) -> Result<Subnets> {
         network::propose(&self.context, cluster).await
     }
 
-    async fn addresses(&self) -> Result<BTreeMap<String, Ipv4Addr>> {
+    async fn addresses(&self) -> Result<BTreeMap<String, Addresses>> {
         network::addresses(&self.context).await
     }
 

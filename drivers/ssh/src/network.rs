@@ -1,30 +1,29 @@
 //! How hosts are attached to networks: looked at, never changed.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use futures::future::try_join_all;
-use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, Link, Network, NetworkSpec, Result};
+use kcl_driver_api::{Addresses, Error, ErrorKind, Link, Network, NetworkSpec, Result, Subnets};
 use kcl_ssh_host::protocol::{Facts, Interface, Request};
 
 use crate::context::Context;
 use crate::host::{Absent, Connection, Host};
 
 /// The on-link network of the first host.
-pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Ipv4Net> {
+pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Subnets> {
     let hosts = context.hosts_of(cluster)?;
     let first = hosts.iter().find(|(name, _)| *name == cluster).or_else(|| hosts.iter().next());
     let (_, target) = first.ok_or_else(|| Context::no_host(cluster))?;
     let (interface, _) = attached(context, &context.pool.get(target)).await?;
-    Ok(interface.address.trunc())
+    Ok(interface.address.trunc().into())
 }
 
 /// The hosts' own addresses.
-pub(crate) async fn addresses(context: &Context) -> Result<BTreeMap<String, Ipv4Addr>> {
+pub(crate) async fn addresses(context: &Context) -> Result<BTreeMap<String, Addresses>> {
     let all = context.hosts.iter().map(async |(machine, target)| {
         let (interface, _) = attached(context, &context.pool.get(target)).await?;
-        Ok::<_, Error>((machine.clone(), interface.address.addr()))
+        Ok::<_, Error>((machine.clone(), interface.address.addr().into()))
     });
     Ok(try_join_all(all).await?.into_iter().collect())
 }
@@ -35,13 +34,19 @@ pub(crate) async fn network(context: &Context, spec: &NetworkSpec) -> Result<Net
     let all = hosts.iter().map(async |(machine, target)| {
         let (interface, ours) = attached(context, &context.pool.get(target)).await?;
         let Interface { name, address, mtu } = interface;
-        let link =
-            Link { interface: name, subnet: address.trunc(), gateway: None, mtu, host: None, masquerades: false };
+        let link = Link {
+            interface: name,
+            subnet: address.trunc().into(),
+            gateway: None,
+            mtu,
+            host: None,
+            masquerades: false,
+        };
         Ok::<_, Error>((machine.clone(), link, ours))
     });
     let all = try_join_all(all).await?;
     let first = all.first().ok_or_else(|| Context::no_host(&spec.cluster))?;
-    let host = all.iter().find_map(|(_, link, ours)| ours.filter(|ours| link.subnet.contains(ours)));
+    let host = all.iter().find_map(|(_, link, ours)| ours.filter(|ours| link.subnet.contains(*ours)));
     Ok(Network {
         subnet: spec.subnet,
         host: host.or_else(|| all.iter().find_map(|(_, _, ours)| *ours)),
@@ -52,7 +57,7 @@ pub(crate) async fn network(context: &Context, spec: &NetworkSpec) -> Result<Net
 }
 
 /// The interface of a host by which it talks to us, and our address as it sees it.
-async fn attached(context: &Context, host: &Host) -> Result<(Interface, Option<Ipv4Addr>)> {
+async fn attached(context: &Context, host: &Host) -> Result<(Interface, Option<Addresses>)> {
     let connection = host.connection(&context.with.identity).await?;
     let facts: Facts = host.ask(&context.with, &Request::Facts { thorough: false }, Absent::Try).await?;
     let interface = interface(&facts, &connection).ok_or_else(|| {
@@ -61,7 +66,7 @@ async fn attached(context: &Context, host: &Host) -> Result<(Interface, Option<I
     })?;
     let ours = match connection.addresses {
         // Through another host we are that one to it.
-        Some((IpAddr::V4(ours), _)) if !ours.is_loopback() && !connection.jumped => Some(ours),
+        Some((IpAddr::V4(ours), _)) if !ours.is_loopback() && !connection.jumped => Some(ours.into()),
         _ => None,
     };
     Ok((interface, ours))

@@ -128,7 +128,8 @@ fn clock(look: &Look<'_>) -> Option<Finding> {
 
 fn ranges(look: &Look<'_>, request: &PreflightRequest) -> impl Iterator<Item = Finding> {
     request.ranges.iter().filter_map(|range| {
-        let (net, by) = look.facts.networks.iter().find(|(net, _)| range.net.contains(net))?;
+        let own = range.net.v4()?;
+        let (net, by) = look.facts.networks.iter().find(|(net, _)| own.contains(net))?;
         let message = format!(
             "host {} has {net} ({by}), which is within {}: a node takes all of that for its cluster",
             look.name, range.net

@@ -32,7 +32,7 @@ async fn one_machine(bench: &Bench, config: SshConfig) {
     let address = driver.addresses().await.unwrap()[bench.cluster];
     let link = network.link(bench.cluster);
     assert_eq!((link.interface.as_str(), link.subnet, link.gateway), ("eth0", subnet, None));
-    assert!(subnet.contains(&address));
+    assert!(subnet.contains(address));
     let machine = driver.create(&(fixture(bench).spec)(bench.cluster, address)).await.unwrap();
     machine.power_on().await.unwrap();
     let output = machine.exec(Exec::new(["hostname"])).await.unwrap();

@@ -7,10 +7,10 @@
 //! On a bridge, a machine has the second interface for its published ports only, and QEMU is the subnet's last address.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, Reach, Result};
+use kcl_driver_api::{Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, Reach, Result, Subnets};
 use kcl_driver_local::storage::{self, directories};
 use kcl_driver_local::{link, subnet};
 use kcl_node_spec::guest::{GuestInterface, GuestRoute};
@@ -42,7 +42,7 @@ impl Segment {
     /// # Errors
     /// `Conflict` for a subnet without room for machines.
     pub fn new(names: &ClusterNames, spec: &NetworkSpec) -> Result<Segment> {
-        let (subnet, bridge) = (spec.subnet.trunc(), spec.bridge.clone());
+        let (subnet, bridge) = (spec.subnet.require_v4()?.trunc(), spec.bridge.clone());
         let no_room = || Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines"));
         let host = subnet.hosts().next().filter(|_| subnet.prefix_len() <= 30).ok_or_else(no_room)?;
         let last = Ipv4Addr::from(u32::from(subnet.broadcast()) - 1);
@@ -66,7 +66,7 @@ impl Segment {
     /// # Errors
     /// `Conflict` for a machine whose address is not on it.
     pub fn interfaces(&self, spec: &MachineSpec) -> Result<Interfaces> {
-        let (address, subnet) = (spec.address, self.subnet);
+        let (address, subnet) = (spec.address.require_v4()?, self.subnet);
         if !subnet.contains(&address) || address == self.user {
             let message = format!(
                 "the address {address} of machine {} is none for machines on the network of cluster {} ({subnet})",
@@ -77,7 +77,7 @@ impl Segment {
         let mtu = self.mtu()?;
         let interface = |name: &str, prefix| GuestInterface {
             name: name.to_owned(),
-            address: Ipv4Net::new_assert(address, prefix),
+            address: Ipv4Net::new_assert(address, prefix).into(),
             mtu,
         };
         let (first, second) = (interface("eth0", subnet.prefix_len()), "eth1".to_owned());
@@ -85,9 +85,13 @@ impl Segment {
             // The node agent sets the way out.
             return Ok(Interfaces { interfaces: vec![first], routes: Vec::new() });
         }
-        let mut routes = vec![GuestRoute { to: self.user.into(), via: None, interface: second.clone() }];
+        let mut routes = vec![GuestRoute { to: IpAddr::V4(self.user).into(), via: None, interface: second.clone() }];
         if self.bridge.is_none() {
-            routes.push(GuestRoute { to: Ipv4Net::default(), via: Some(self.user), interface: second.clone() });
+            routes.push(GuestRoute {
+                to: Ipv4Net::default().into(),
+                via: Some(self.user.into()),
+                interface: second.clone(),
+            });
         }
         Ok(Interfaces { interfaces: vec![first, interface(&second, 32)], routes })
     }
@@ -102,7 +106,7 @@ impl Segment {
     /// # Errors
     /// `State` for a port that QEMU cannot publish.
     pub fn user_netdev(&self, id: &str, spec: &MachineSpec) -> Result<String> {
-        let (subnet, address) = (self.subnet, spec.address);
+        let (subnet, address) = (self.subnet, spec.address.require_v4()?);
         // QEMU wants addresses for services that nobody uses.
         let dns = subnet.broadcast();
         let mut text = format!("user,id={id},ipv6=off,net={subnet},host={},dns={dns},dhcpstart={address}", self.user);
@@ -112,8 +116,8 @@ impl Segment {
                 Protocol::Udp => "udp",
             };
             let bind: Ipv4Addr = match port.address {
-                std::net::IpAddr::V4(bind) => bind,
-                std::net::IpAddr::V6(bind) => {
+                IpAddr::V4(bind) => bind,
+                IpAddr::V6(bind) => {
                     let message = format!("QEMU publishes ports on IPv4 addresses only, and {bind} is none");
                     return Err(Error::new(ErrorKind::State, message));
                 }
@@ -145,12 +149,12 @@ pub fn tap(names: &MachineNames) -> String {
 ///
 /// # Errors
 /// `Conflict` where there is none.
-pub fn propose(layout: &Layout, cluster: &str) -> Result<Ipv4Net> {
+pub fn propose(layout: &Layout, cluster: &str) -> Result<Subnets> {
     if let Some(spec) = storage::read::<NetworkSpec>(&layout.cluster(cluster)?.network_file())? {
         return Ok(spec.subnet);
     }
     let taken = taken(layout, cluster)?;
-    subnet::propose(taken.into_iter()).ok_or_else(subnet::none_free)
+    subnet::propose(taken.into_iter()).map(Subnets::from).ok_or_else(subnet::none_free)
 }
 
 /// What machines may want to reach, or other clusters have: the host's addresses and routes, and what the clusters of
@@ -169,7 +173,7 @@ fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
         // Of this driver and of others.
         let files = fs::read_dir(&names.dir).into_iter().flatten().flatten().map(|entry| entry.path());
         for file in files.filter(|path| path.to_string_lossy().ends_with("network.json")) {
-            taken.extend(storage::read::<NetworkSpec>(&file).unwrap_or_default().map(|spec| spec.subnet));
+            taken.extend(storage::read::<NetworkSpec>(&file).unwrap_or_default().and_then(|spec| spec.subnet.v4()));
         }
     }
     Ok(taken)
@@ -206,24 +210,24 @@ pub fn segment(names: &ClusterNames) -> Result<Segment> {
 pub fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
     let names = layout.cluster(&spec.cluster)?;
     let segment = Segment::new(&names, spec)?;
-    let document = NetworkSpec { subnet: segment.subnet, ..spec.clone() };
+    let document = NetworkSpec { subnet: spec.subnet.trunc(), ..spec.clone() };
     storage::make_private_directory(&names.dir)?;
     if storage::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
         storage::write(&names.network_file(), &document)?;
     }
     // Without a bridge, the initrd sets the way out.
-    let gateway = segment.bridge.as_ref().map(|_| segment.host);
+    let gateway = segment.bridge.as_ref().map(|_| segment.host.into());
     let link = Link {
         interface: "eth0".to_owned(),
-        subnet: segment.subnet,
+        subnet: document.subnet,
         gateway,
         mtu: segment.mtu()?,
         host: None,
         masquerades: false,
     };
     Ok(Network {
-        subnet: segment.subnet,
-        host: Some(segment.host),
+        subnet: document.subnet,
+        host: Some(segment.host.into()),
         bridge: segment.bridge,
         link,
         links: Default::default(),

@@ -4,13 +4,11 @@
 //! Hosts that exist are on segments of their own; nodes reach each other by routes and a VXLAN, as far as there is a path.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
 use kcl_driver_api::{
-    Capabilities, Driver, DriverKind, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec, Network,
-    NetworkSpec, PreflightRequest, Result,
+    Addresses, Capabilities, Driver, DriverKind, Error, ErrorKind, Finding, Health, Machine, MachineInfo, MachineSpec,
+    Network, NetworkSpec, PreflightRequest, Result, Subnets,
 };
 
 /// Goes by the driver of each machine.
@@ -75,11 +73,11 @@ impl Driver for Mixed {
         Ok(findings)
     }
 
-    async fn propose_subnet(&self, cluster: &str) -> Result<Ipv4Net> {
+    async fn propose_subnet(&self, cluster: &str) -> Result<Subnets> {
         self.parts()?.0.propose_subnet(cluster).await
     }
 
-    async fn addresses(&self) -> Result<BTreeMap<String, Ipv4Addr>> {
+    async fn addresses(&self) -> Result<BTreeMap<String, Addresses>> {
         let mut all = BTreeMap::new();
         for driver in self.drivers.values() {
             all.extend(driver.addresses().await?);
@@ -143,7 +141,7 @@ impl Driver for Mixed {
 /// the same segment, or this host is on both.
 fn path(machine: &str, network: &Network, link: &kcl_driver_api::Link) -> Result<()> {
     let same = link.subnet == network.subnet;
-    let beside = link.host.is_some_and(|host| link.subnet.contains(&host)) && network.host.is_some();
+    let beside = link.host.is_some_and(|host| link.subnet.contains(host)) && network.host.is_some();
     if same || beside {
         return Ok(());
     }

@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use ipnet::Ipv4Net;
 use kcl_driver_api::{Driver, ErrorKind, Network, NetworkSpec, Reach};
+use kcl_node_spec::Subnets;
+use kcl_node_spec::Subnets;
 
 use super::state::{planned, save};
 use crate::app::App;
@@ -46,7 +47,7 @@ pub(super) async fn ensure(
 async fn elsewhere(
     app: &App,
     driver: &dyn Driver,
-    free_subnet: Ipv4Net,
+    free_subnet: Subnets,
     state: ClusterState,
 ) -> Result<(Plan, ClusterState)> {
     let addresses = driver.addresses().await?;

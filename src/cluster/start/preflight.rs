@@ -59,7 +59,7 @@ pub(super) async fn check(app: &App, target: &Target) -> Result<()> {
 }
 
 /// Returns a network of the cluster with the flag that sets it.
-fn range((flag, net): (&str, ipnet::Ipv4Net)) -> ClusterRange {
+fn range((flag, net): (&str, kcl_node_spec::Subnets)) -> ClusterRange {
     ClusterRange { net, fix: format!("kcl start {flag} RANGE, with one that no host has") }
 }
 

@@ -4,6 +4,7 @@
 //! machine's [`Footprint`] says which.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use kcl_driver_api::Result;
@@ -181,7 +182,7 @@ async fn remove_links_and_routes(netlink: &Netlink, before: &Before, networks: &
     let new = |name: &String| !before.links.contains(name);
     for link in netlink.links().await?.into_iter().filter(|link| new(&link.name)) {
         let addresses = netlink.addresses(&link).await?;
-        if addresses.iter().any(|own| networks.links.iter().any(|net| net.contains(&own.addr()))) {
+        if addresses.iter().any(|own| networks.links.iter().any(|net| net.contains(&IpAddr::V4(own.addr())))) {
             netlink.delete(&link.name).await?;
         }
     }

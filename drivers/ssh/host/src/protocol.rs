@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{Error, ErrorKind, MachineSpec, Power};
+use kcl_driver_api::{Addresses, Error, ErrorKind, MachineSpec, Power};
 use kcl_driver_oci::facts::HostFacts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -145,7 +144,7 @@ pub struct Machine {
     /// Whether it runs.
     pub power: Power,
     /// Its address.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<Addresses>,
     /// Whose it is.
     pub labels: BTreeMap<String, String>,
 }

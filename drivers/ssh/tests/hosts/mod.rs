@@ -100,7 +100,7 @@ impl Hosts {
             }
         });
         let (machines, addresses): (Vec<_>, Vec<_>) = try_join_all(make).await.expect("hosts").into_iter().unzip();
-        let target = |address: &std::net::Ipv4Addr| Target {
+        let target = |address: &kcl_driver_api::Addresses| Target {
             host: Place { user: Some("root".to_owned()), address: address.to_string(), port: None },
             key: None,
             jump: None,

@@ -26,6 +26,12 @@ pub enum Error {
     Invalid(String),
 }
 
+impl From<kcl_node_spec::NoIpv4> for Error {
+    fn from(error: kcl_node_spec::NoIpv4) -> Self {
+        Error::Invalid(error.to_string())
+    }
+}
+
 /// The result of most functions here.
 pub type Result<T> = std::result::Result<T, Error>;
 

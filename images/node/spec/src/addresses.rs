@@ -40,6 +40,31 @@ impl<V4: Copy, V6: Copy> PerFamily<V4, V6> {
             PerFamily::V4(_) => None,
         }
     }
+
+    /// Returns the networks of all addresses in the same families.
+    pub fn everywhere(self) -> Subnets {
+        self.map(|_| Ipv4Net::default(), |_| Ipv6Net::default())
+    }
+
+    /// Changes the value of each family.
+    pub fn map<A, B>(self, v4: impl FnOnce(V4) -> A, v6: impl FnOnce(V6) -> B) -> PerFamily<A, B> {
+        match self {
+            PerFamily::V4(a) => PerFamily::V4(v4(a)),
+            PerFamily::V6(b) => PerFamily::V6(v6(b)),
+            PerFamily::Both(a, b) => PerFamily::Both(v4(a), v6(b)),
+        }
+    }
+}
+
+impl<V4, V6> PerFamily<Option<V4>, Option<V6>> {
+    /// Returns the values, if there is one for each family.
+    pub fn transpose(self) -> Option<PerFamily<V4, V6>> {
+        Some(match self {
+            PerFamily::V4(a) => PerFamily::V4(a?),
+            PerFamily::V6(b) => PerFamily::V6(b?),
+            PerFamily::Both(a, b) => PerFamily::Both(a?, b?),
+        })
+    }
 }
 
 impl<V4: Copy + Display, V6: Copy + Display> PerFamily<V4, V6> {
@@ -86,9 +111,9 @@ impl Subnets {
         self.v4().map(IpNet::V4).into_iter().chain(self.v6().map(IpNet::V6))
     }
 
-    /// Returns true if the address is in one of the networks.
-    pub fn contains(self, address: IpAddr) -> bool {
-        self.iter().any(|net| net.contains(&address))
+    /// Returns true if each of the addresses is in the network of its family.
+    pub fn contains(self, addresses: impl Into<Addresses>) -> bool {
+        addresses.into().iter().all(|address| self.iter().any(|net| net.contains(&address)))
     }
 
     /// Returns true if an address is in networks of both.
@@ -97,27 +122,49 @@ impl Subnets {
         self.iter().any(|own| other.iter().any(|net| meet(own, net)))
     }
 
-    /// Returns the address at this place in each network, counted from the network's own; none where a network is too small.
-    pub fn nth(self, index: u32) -> Option<Addresses> {
-        let v4 = |net: Ipv4Net| {
-            let address = Ipv4Addr::from_bits(net.network().to_bits().checked_add(index)?);
-            net.contains(&address).then_some(address)
-        };
-        let v6 = |net: Ipv6Net| {
-            let address = Ipv6Addr::from_bits(net.network().to_bits().checked_add(index.into())?);
-            net.contains(&address).then_some(address)
-        };
-        Some(match self {
-            PerFamily::V4(net) => PerFamily::V4(v4(net)?),
-            PerFamily::V6(net) => PerFamily::V6(v6(net)?),
-            PerFamily::Both(a, b) => PerFamily::Both(v4(a)?, v6(b)?),
+    /// Returns the networks without the bits that their prefixes do not cover.
+    pub fn trunc(self) -> Subnets {
+        self.map(|net| net.trunc(), |net| net.trunc())
+    }
+
+    /// Returns the first addresses, which are the networks' own.
+    pub fn network(self) -> Addresses {
+        self.map(|net| net.network(), |net| net.network())
+    }
+
+    /// Returns the addresses that hosts can have, in order; of dual stack, as many as both networks have.
+    pub fn hosts(self) -> impl Iterator<Item = Addresses> {
+        let mut v4 = self.v4().map(|net| net.hosts());
+        // The first address of an IPv6 network is that of all its routers (RFC 4291, 2.6.1).
+        let mut v6 = self.v6().map(|net| net.hosts().skip(1));
+        std::iter::from_fn(move || {
+            let next = (v4.as_mut().map(Iterator::next), v6.as_mut().map(Iterator::next));
+            match next {
+                (Some(v4), Some(v6)) => PerFamily::Both(v4, v6).transpose(),
+                (Some(v4), None) => v4.map(PerFamily::V4),
+                (None, Some(v6)) => v6.map(PerFamily::V6),
+                (None, None) => None,
+            }
         })
+    }
+
+    /// Returns each network with the router of the same family.
+    pub fn via(self, router: Addresses) -> impl Iterator<Item = (IpNet, IpAddr)> {
+        let v4 = self.v4().zip(router.v4()).map(|(net, router)| (net.into(), router.into()));
+        let v6 = self.v6().zip(router.v6()).map(|(net, router)| (net.into(), router.into()));
+        v4.into_iter().chain(v6)
     }
 }
 
 impl From<Ipv4Addr> for Addresses {
     fn from(address: Ipv4Addr) -> Self {
         PerFamily::V4(address)
+    }
+}
+
+impl From<[u8; 4]> for Addresses {
+    fn from(octets: [u8; 4]) -> Self {
+        PerFamily::V4(octets.into())
     }
 }
 
@@ -241,17 +288,32 @@ mod tests {
     #[test]
     fn networks_contain_addresses_of_their_family() {
         let both: Subnets = "10.0.0.0/24,fd00::/64".parse().unwrap();
-        assert!(both.contains([10, 0, 0, 9].into()) && both.contains("fd00::9".parse().unwrap()));
-        assert!(!both.contains([10, 0, 1, 9].into()) && !both.contains("fd01::9".parse().unwrap()));
+        assert!(both.contains(Ipv4Addr::new(10, 0, 0, 9)) && !both.contains(Ipv4Addr::new(10, 0, 1, 9)));
+        let contains = |text: &str| both.contains(text.parse::<Addresses>().unwrap());
+        assert!(contains("fd00::9") && !contains("fd01::9"));
+        assert!(contains("10.0.0.9,fd00::9") && !contains("10.0.0.9,fd01::9"));
         assert!(both.overlaps("fd00::/16".parse().unwrap()) && !both.overlaps("10.1.0.0/16".parse().unwrap()));
         assert_eq!(both.primary().to_string(), "10.0.0.0/24");
     }
 
     #[test]
-    fn addresses_of_a_network_are_counted_from_its_own() {
-        let both: Subnets = "10.0.0.0/24,fd00::/64".parse().unwrap();
-        assert_eq!(both.nth(10).unwrap().to_string(), "10.0.0.10,fd00::a");
-        assert_eq!(both.nth(256), None);
-        assert_eq!("255.255.255.255/32".parse::<Subnets>().unwrap().nth(1), None);
+    fn hosts_of_both_families_go_together() {
+        let hosts = |text: &str| -> Vec<String> {
+            text.parse::<Subnets>().unwrap().hosts().map(|host| host.to_string()).take(3).collect()
+        };
+        assert_eq!(hosts("10.0.0.0/24"), ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        assert_eq!(hosts("fd00::/64"), ["fd00::1", "fd00::2", "fd00::3"]);
+        assert_eq!(hosts("10.0.0.0/30,fd00::/64"), ["10.0.0.1,fd00::1", "10.0.0.2,fd00::2"]);
+    }
+
+    #[test]
+    fn networks_have_routers_of_their_family() {
+        let via = |net: &str, router: &str| -> Vec<String> {
+            let pairs = net.parse::<Subnets>().unwrap().via(router.parse().unwrap());
+            pairs.map(|(to, via)| format!("{to} {via}")).collect()
+        };
+        assert_eq!(via("0.0.0.0/0,::/0", "10.0.0.1,fd00::1"), ["0.0.0.0/0 10.0.0.1", "::/0 fd00::1"]);
+        assert_eq!(via("0.0.0.0/0,::/0", "fd00::1"), ["::/0 fd00::1"]);
+        assert!(via("0.0.0.0/0", "fd00::1").is_empty());
     }
 }

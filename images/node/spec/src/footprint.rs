@@ -1,7 +1,7 @@
 //! The marks of a node on a host whose network it shares. The host's code has them as data: it knows nothing of
 //! Kubernetes.
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::{NodeSpec, paths, ports};
 
@@ -31,9 +31,9 @@ pub struct Footprint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Networks {
     /// Networks whose links on the host are the machine's.
-    pub links: Vec<Ipv4Net>,
+    pub links: Vec<IpNet>,
     /// Networks whose routes on the host are the machine's.
-    pub routes: Vec<Ipv4Net>,
+    pub routes: Vec<IpNet>,
 }
 
 /// The marks of a node: of its agent, the kubelet, kube-proxy and the network plugins.
@@ -77,8 +77,8 @@ pub const FOOTPRINT: Footprint = Footprint {
 /// of pods; routes lead to pods, services and networks of peers.
 fn networks(document: &[u8]) -> Option<Networks> {
     let network = serde_json::from_slice::<NodeSpec>(document).ok()?.network;
-    let links = vec![network.cluster_cidr];
-    let routes = [network.cluster_cidr, network.service_cidr].into_iter();
+    let links = network.cluster_cidr.iter().collect();
+    let routes = network.cluster_cidr.iter().chain(network.service_cidr.iter());
     let routes = routes.chain(network.routes.iter().map(|route| route.to)).collect();
     Some(Networks { links, routes })
 }

@@ -4,10 +4,12 @@
 //! `[session, request]` towards the guest and `[session, reply]` back. The session is a word that the host makes up. A
 //! line that is no JSON, or of another session, is what was left of one that was cut off, and is passed over.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use crate::Subnets;
 
 /// How the names of the ports begin; a number follows.
 pub const PORT: &str = "kcl.";
@@ -74,7 +76,7 @@ pub struct GuestInterface {
     /// Its name: `eth` and its number in the order of the devices.
     pub name: String,
     /// Its address and the length of the prefix that is on its link.
-    pub address: Ipv4Net,
+    pub address: Subnets,
     /// The largest packet that fits, in bytes.
     pub mtu: u32,
 }
@@ -83,9 +85,9 @@ pub struct GuestInterface {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestRoute {
     /// Where to.
-    pub to: Ipv4Net,
+    pub to: IpNet,
     /// The router; none: on the link.
-    pub via: Option<Ipv4Addr>,
+    pub via: Option<IpAddr>,
     /// The interface.
     pub interface: String,
 }

@@ -15,9 +15,9 @@ pub use footprint::{FOOTPRINT, Footprint, Networks};
 pub use status::{ComponentState, ComponentStatus, NodeStatus, Phase};
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// The schema that this code writes and reads.
@@ -63,7 +63,7 @@ pub struct NodeSpec {
     /// What it is for.
     pub role: Role,
     /// Its address on the node network.
-    pub address: Ipv4Addr,
+    pub address: Addresses,
     /// Networks and names.
     pub network: NodeNetwork,
     /// What the kubelet is to report where the machine itself sees the whole host; none: what is there.
@@ -94,9 +94,9 @@ pub struct NodeNetwork {
     /// The interface on the node network.
     pub interface: String,
     /// The node network.
-    pub subnet: Ipv4Net,
+    pub subnet: Subnets,
     /// The way out, set by the agent where the driver does not; none: the driver or the host did.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<Addresses>,
     /// Largest packet in bytes on the node network.
     pub mtu: u32,
     /// Resolvers for the node and, through CoreDNS, for pods; empty: the node's own file is left alone.
@@ -106,13 +106,13 @@ pub struct NodeNetwork {
     /// Lines for `/etc/hosts`: the nodes, and the host by its stable name.
     pub hosts: Vec<HostEntry>,
     /// This node's share of [`NodeNetwork::cluster_cidr`].
-    pub pod_cidr: Ipv4Net,
+    pub pod_cidr: Subnets,
     /// All pods.
-    pub cluster_cidr: Ipv4Net,
+    pub cluster_cidr: Subnets,
     /// All services.
-    pub service_cidr: Ipv4Net,
+    pub service_cidr: Subnets,
     /// The address of the cluster's DNS service.
-    pub cluster_dns: Ipv4Addr,
+    pub cluster_dns: Addresses,
     /// The DNS domain of the cluster: `cluster.local`.
     pub dns_domain: String,
     /// The other nodes, for routes to their pods.
@@ -129,9 +129,9 @@ pub struct NodeNetwork {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// The network.
-    pub to: Ipv4Net,
+    pub to: IpNet,
     /// The router, on the node's own segment.
-    pub via: Ipv4Addr,
+    pub via: IpAddr,
 }
 
 /// A line of `/etc/hosts`.
@@ -149,9 +149,9 @@ pub struct Peer {
     /// Its name.
     pub name: String,
     /// Its address on the node network.
-    pub address: Ipv4Addr,
+    pub address: Addresses,
     /// Its pods.
-    pub pod_cidr: Ipv4Net,
+    pub pod_cidr: Subnets,
     /// It is on another segment, or on one that packets of pods cannot cross as they are: its pods are reached through the
     /// cluster's VXLAN rather than by its address alone.
     #[serde(default)]
@@ -187,5 +187,5 @@ pub struct EtcdMember {
     /// The member's name: the node's.
     pub name: String,
     /// Its address; the ports are [`ports::ETCD_PEER`] and [`ports::ETCD_CLIENT`].
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }

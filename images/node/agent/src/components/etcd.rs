@@ -1,5 +1,6 @@
 //! etcd, with mutual TLS towards its clients and its peers.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use kcl_node_spec::NodeSpec;
@@ -24,18 +25,19 @@ pub fn process(spec: &NodeSpec) -> Process {
 }
 
 fn flags(spec: &NodeSpec) -> Flags {
-    let address = spec.address;
+    let url = |address: IpAddr, port: u16| format!("https://{}", SocketAddr::new(address, port));
+    let address = spec.address.primary();
     let members = &spec.kubernetes.etcd_members;
     let cluster: Vec<String> =
-        members.iter().map(|member| format!("{}=https://{}:{ETCD_PEER}", member.name, member.address)).collect();
+        members.iter().map(|member| format!("{}={}", member.name, url(member.address, ETCD_PEER))).collect();
     let mut flags = Flags::default();
     flags
         .set("name", spec.name.as_str())
         .set("data-dir", "/var/lib/etcd")
-        .set("listen-client-urls", format!("https://127.0.0.1:{ETCD_CLIENT},https://{address}:{ETCD_CLIENT}"))
-        .set("advertise-client-urls", format!("https://{address}:{ETCD_CLIENT}"))
-        .set("listen-peer-urls", format!("https://{address}:{ETCD_PEER}"))
-        .set("initial-advertise-peer-urls", format!("https://{address}:{ETCD_PEER}"))
+        .set("listen-client-urls", format!("https://127.0.0.1:{ETCD_CLIENT},{}", url(address, ETCD_CLIENT)))
+        .set("advertise-client-urls", url(address, ETCD_CLIENT))
+        .set("listen-peer-urls", url(address, ETCD_PEER))
+        .set("initial-advertise-peer-urls", url(address, ETCD_PEER))
         .set("initial-cluster", cluster.join(","))
         .set("initial-cluster-state", if spec.kubernetes.etcd_join { "existing" } else { "new" })
         .set("initial-cluster-token", spec.cluster.as_str())

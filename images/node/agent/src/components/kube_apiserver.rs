@@ -29,7 +29,7 @@ pub fn process(spec: &NodeSpec) -> Process {
 }
 
 fn flags(spec: &NodeSpec) -> Flags {
-    let address = spec.address.to_string();
+    let address = spec.address.primary().to_string();
     let mut flags = Flags::default();
     flags
         .set("advertise-address", address.as_str())

@@ -30,7 +30,7 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
     let mut config = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
-        "bindAddress": spec.address,
+        "bindAddress": spec.address.primary(),
         "clientConnection": { "kubeconfig": KUBE_PROXY_CONF },
         "clusterCIDR": spec.network.cluster_cidr,
         "detectLocalMode": "ClusterCIDR",

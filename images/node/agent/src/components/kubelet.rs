@@ -80,7 +80,7 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
         },
         "authorization": { "mode": "Webhook" },
         "cgroupDriver": "cgroupfs",
-        "clusterDNS": [spec.network.cluster_dns],
+        "clusterDNS": spec.network.cluster_dns.iter().collect::<Vec<_>>(),
         "clusterDomain": spec.network.dns_domain,
         "containerRuntimeEndpoint": format!("unix://{}", containerd::SOCKET),
         "enforceNodeAllocatable": [],

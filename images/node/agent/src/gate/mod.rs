@@ -53,7 +53,7 @@ impl Gate {
 
     /// Takes over a changed list of API servers; connections that exist are left alone.
     pub fn set_servers(self: &Rc<Gate>, spec: &NodeSpec) {
-        let own = |address: &SocketAddr| spec.role == Role::ControlPlane && address.ip() == spec.address;
+        let own = |address: &SocketAddr| spec.role == Role::ControlPlane && address.ip() == spec.address.primary();
         let mut wanted: Vec<SocketAddr> = spec.kubernetes.api_servers.clone();
         wanted.sort_by_key(|address| !own(address));
         let mut upstreams = self.upstreams.borrow_mut();

@@ -1,13 +1,11 @@
 //! The machine's addresses and the routes that its driver asks for. The rest is `kcl-node run`'s, as everywhere.
 
-use std::net::Ipv4Addr;
-
 use kcl_node_spec::guest::{GuestConfig, GuestInterface, GuestRoute};
 use nix::net::if_::if_nametoindex;
-use rtnetlink::packet_route::route::RouteScope;
-use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkUnspec};
 
 use crate::error::{Doing, Result};
+use crate::prepare::network;
 
 /// Sets them.
 pub fn apply(config: &GuestConfig) -> Result<()> {
@@ -36,8 +34,10 @@ async fn all(config: &GuestConfig, handle: &Handle) -> Result<()> {
 async fn add(handle: &Handle, interface: &GuestInterface) -> Result<()> {
     let (name, address) = (&interface.name, interface.address);
     let index = if_nametoindex(name.as_str()).doing(|| format!("find the interface {name}"))?;
-    let request = handle.address().add(index, address.addr().into(), address.prefix_len());
-    request.execute().await.doing(|| format!("give {name} the address {address}"))?;
+    for address in address.iter() {
+        let request = handle.address().add(index, address.addr(), address.prefix_len());
+        request.execute().await.doing(|| format!("give {name} the address {address}"))?;
+    }
     up(handle, name, Some(interface.mtu)).await
 }
 
@@ -51,12 +51,10 @@ async fn up(handle: &Handle, name: &str, mtu: Option<u32>) -> Result<()> {
 async fn set(handle: &Handle, route: &GuestRoute) -> Result<()> {
     let (to, name) = (route.to, &route.interface);
     let index = if_nametoindex(name.as_str()).doing(|| format!("find the interface {name}"))?;
-    let message = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(to.network(), to.prefix_len())
-        .output_interface(index);
-    let message = match route.via {
-        Some(via) => message.gateway(via),
-        None => message.scope(RouteScope::Link),
-    };
-    handle.route().add(message.build()).execute().await.doing(|| format!("set the route to {to} by {name}"))
+    handle
+        .route()
+        .add(network::route(to, index, route.via))
+        .execute()
+        .await
+        .doing(|| format!("set the route to {to} by {name}"))
 }

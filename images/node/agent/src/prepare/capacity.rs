@@ -7,10 +7,11 @@
 
 use std::ffi::CString;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use kcl_node_spec::NodeSpec;
+use kcl_node_spec::{Addresses, NodeSpec};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, unshare};
 use nix::unistd::Pid;
@@ -42,7 +43,7 @@ impl View {
             view.bind("meminfo", MEMINFO);
         }
         if let Some(cpus) = capacity.cpus {
-            let chosen = choose_cpus(&allowed_cpus()?, cpus as usize, spec.address.octets()[3].into());
+            let chosen = choose_cpus(&allowed_cpus()?, cpus as usize, last_octet(spec.address).into());
             if chosen.len() < cpus as usize {
                 say(format_args!("capacity.cpus is {cpus}, but the machine has only {}: that many", chosen.len()));
             }
@@ -103,6 +104,14 @@ fn clamp_meminfo(meminfo: &str, bytes: u64) -> String {
 fn allowed_cpus() -> Result<Vec<usize>> {
     let set = sched_getaffinity(Pid::from_raw(0)).doing(|| "ask which CPUs may be used".to_owned())?;
     Ok((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect())
+}
+
+/// Returns the last byte of an address, which tells nodes apart.
+fn last_octet(addresses: Addresses) -> u8 {
+    match addresses.primary() {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(address) => address.octets()[15],
+    }
 }
 
 /// `count` of the CPUs. The kubelet binds its pods to those that it sees, so each node of a host gets others, as far as

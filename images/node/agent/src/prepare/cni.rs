@@ -21,6 +21,7 @@ pub fn write(spec: &NodeSpec) -> Result<()> {
 }
 
 fn conflist(spec: &NodeSpec) -> Value {
+    let pods = spec.network.pod_cidr;
     json!({
         "cniVersion": "1.0.0",
         "name": "kcl",
@@ -32,8 +33,8 @@ fn conflist(spec: &NodeSpec) -> Value {
                 "ipam": {
                     "type": "host-local",
                     "dataDir": "/run/kcl/cni",
-                    "ranges": [[{ "subnet": spec.network.pod_cidr }]],
-                    "routes": [{ "dst": "0.0.0.0/0" }],
+                    "ranges": pods.iter().map(|net| json!([{ "subnet": net }])).collect::<Vec<_>>(),
+                    "routes": pods.everywhere().iter().map(|net| json!({ "dst": net })).collect::<Vec<_>>(),
                 },
             },
             { "type": "portmap", "capabilities": { "portMappings": true }, "snat": true, "backend": "nftables" },

@@ -53,7 +53,9 @@ fn host_lines(spec: &NodeSpec) -> String {
 fn own_hosts(spec: &NodeSpec) -> String {
     let mut text = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
     if !spec.network.hosts.iter().any(|entry| entry.names.contains(&spec.name)) {
-        let _ = writeln!(text, "{} {}", spec.address, spec.name);
+        for address in spec.address.iter() {
+            let _ = writeln!(text, "{address} {}", spec.name);
+        }
     }
     text + &host_lines(spec)
 }

@@ -6,7 +6,7 @@ mod cni;
 mod identity;
 mod modules;
 mod mounts;
-mod network;
+pub mod network;
 mod overlay;
 mod packets;
 mod sysctl;

@@ -1,11 +1,11 @@
 //! Links and routes of the node.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use kcl_node_spec::NodeSpec;
 use nix::net::if_::if_nametoindex;
-use rtnetlink::packet_route::route::{RouteScope, RouteType};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope, RouteType};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::error::{Doing, Result};
@@ -33,32 +33,31 @@ async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handl
         let what = || format!("bring {name} up with an MTU of {}", network.mtu);
         handle.link().set(up).execute().await.doing(what)?;
     }
-    let anywhere = Ipv4Net::default();
     if let Some(gateway) = network.gateway {
-        ensure(handle, index, anywhere, gateway).await?;
+        for (anywhere, gateway) in gateway.everywhere().via(gateway) {
+            ensure(handle, index, anywhere, gateway).await?;
+        }
     }
     // A pod has a route of its own. Without this one, what is sent to a pod that is gone, as endpoints of an earlier life
     // are until their kubelet reports, would leave by the default route; so it is refused at once.
-    let own = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(spec.network.pod_cidr.network(), spec.network.pod_cidr.prefix_len())
-        .kind(RouteType::Unreachable)
-        .build();
-    let refused = handle.route().add(own).replace().execute().await;
-    refused.doing(|| format!("refuse what is for no pod of {}", spec.network.pod_cidr))?;
+    for pods in network.pod_cidr.iter() {
+        let mut own = to(pods);
+        own.header.kind = RouteType::Unreachable;
+        let refused = handle.route().add(own).replace().execute().await;
+        refused.doing(|| format!("refuse what is for no pod of {pods}"))?;
+    }
     // kube-proxy leads what the node itself sends to a service elsewhere, but only what has a route: a node without a default
     // route would reach none, and its API server no API that a service serves.
-    let services = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(network.service_cidr.network(), network.service_cidr.prefix_len())
-        .output_interface(index)
-        .scope(RouteScope::Link)
-        .pref_source(spec.address)
-        .build();
-    let led = handle.route().add(services).replace().execute().await;
-    led.doing(|| format!("set the route to the services {}", network.service_cidr))?;
+    for (services, own) in network.service_cidr.via(spec.address) {
+        let mut route = route(services, index, None);
+        route.attributes.push(RouteAttribute::PrefSource(own.into()));
+        let led = handle.route().add(route).replace().execute().await;
+        led.doing(|| format!("set the route to the services {services}"))?;
+    }
     for route in &spec.network.routes {
         ensure(handle, index, route.to, route.via).await?;
     }
-    let wanted: Vec<(Ipv4Net, Ipv4Addr)> = peer_routes(spec).collect();
+    let wanted: Vec<(IpNet, IpAddr)> = peer_routes(spec).collect();
     for (pods, address) in &wanted {
         ensure(handle, index, *pods, *address).await?;
     }
@@ -66,26 +65,40 @@ async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handl
     for (pods, address) in before.into_iter().flat_map(peer_routes) {
         if !wanted.iter().any(|(kept, _)| *kept == pods) {
             // A route that is gone already is as good.
-            let _ = handle.route().del(message(index, pods, address)).execute().await;
+            let _ = handle.route().del(route(pods, index, Some(address))).execute().await;
         }
     }
     Ok(())
 }
 
 /// The way to the pods of each peer on our segment; to the others leads the [`overlay`].
-fn peer_routes(spec: &NodeSpec) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
-    spec.network.peers.iter().filter(|peer| !peer.overlay).map(|peer| (peer.pod_cidr, peer.address))
+fn peer_routes(spec: &NodeSpec) -> impl Iterator<Item = (IpNet, IpAddr)> {
+    spec.network.peers.iter().filter(|peer| !peer.overlay).flat_map(|peer| peer.pod_cidr.via(peer.address))
 }
 
-async fn ensure(handle: &Handle, index: u32, to: Ipv4Net, via: Ipv4Addr) -> Result<()> {
-    let request = handle.route().add(message(index, to, via)).replace();
+async fn ensure(handle: &Handle, index: u32, to: IpNet, via: IpAddr) -> Result<()> {
+    let request = handle.route().add(route(to, index, Some(via))).replace();
     request.execute().await.doing(|| format!("set the route to {to} via {via}"))
 }
 
-fn message(index: u32, to: Ipv4Net, via: Ipv4Addr) -> rtnetlink::packet_route::route::RouteMessage {
-    RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(to.network(), to.prefix_len())
-        .gateway(via)
-        .output_interface(index)
-        .build()
+/// Returns a route to a network by an interface: through a router, or on the link.
+pub fn route(net: IpNet, index: u32, via: Option<IpAddr>) -> RouteMessage {
+    let mut route = to(net);
+    route.attributes.push(RouteAttribute::Oif(index));
+    match via {
+        Some(via) => route.attributes.push(RouteAttribute::Gateway(via.into())),
+        None => route.header.scope = RouteScope::Link,
+    }
+    route
+}
+
+fn to(net: IpNet) -> RouteMessage {
+    match net {
+        IpNet::V4(net) => {
+            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(net.network(), net.prefix_len()).build()
+        }
+        IpNet::V6(net) => {
+            RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(net.network(), net.prefix_len()).build()
+        }
+    }
 }

@@ -43,21 +43,22 @@ pub async fn apply(spec: &NodeSpec, index: u32, handle: &Handle) -> Result<()> {
         return Ok(());
     }
     let mtu = spec.network.mtu - OVERHEAD;
+    let address = spec.address.require_v4()?;
     let link = LinkVxlan::new(LINK, spec.network.vni)
         .dev(index)
-        .local(spec.address)
+        .local(address)
         .port(PORT)
         .learning(false)
         // None, as RFC 7348 wants it: one that is left to the network card is wrong once a host on the way has changed the
         // address (masquerading), and the packet is dropped.
         .udp_csum(false)
-        .address(hardware(spec.address).to_vec())
+        .address(hardware(address).to_vec())
         .mtu(mtu)
         .up()
         .build();
     handle.link().add(link).execute().await.doing(|| format!("make the link {LINK}"))?;
     let Some(tunnel) = find(handle).await? else { return Ok(()) };
-    let own = IpAddr::V4(spec.network.pod_cidr.network());
+    let own = IpAddr::V4(spec.network.pod_cidr.require_v4()?.network());
     handle.address().add(tunnel, own, 32).execute().await.doing(|| format!("give {own} to {LINK}"))?;
     let up = LinkUnspec::new_with_index(tunnel).up().build();
     handle.link().set(up).execute().await.doing(|| format!("bring {LINK} up"))?;
@@ -75,16 +76,17 @@ async fn find(handle: &Handle) -> Result<Option<u32>> {
 
 async fn reach(handle: &Handle, tunnel: u32, peer: &Peer) -> Result<()> {
     let what = || format!("reach the pods of {} through {LINK}", peer.name);
-    let gateway = peer.pod_cidr.network();
-    let mac = hardware(peer.address);
+    let (address, pods) = (peer.address.require_v4()?, peer.pod_cidr.require_v4()?);
+    let gateway = pods.network();
+    let mac = hardware(address);
     let neighbours = handle.neighbours();
-    let at = neighbours.add_bridge(tunnel, &mac).destination(IpAddr::V4(peer.address)).flags(NeighbourFlags::Own);
+    let at = neighbours.add_bridge(tunnel, &mac).destination(IpAddr::V4(address)).flags(NeighbourFlags::Own);
     at.replace().execute().await.doing(what)?;
     let neighbours = handle.neighbours();
-    let address = neighbours.add(tunnel, IpAddr::V4(gateway)).link_layer_address(&mac);
-    address.replace().execute().await.doing(what)?;
+    let neighbour = neighbours.add(tunnel, IpAddr::V4(gateway)).link_layer_address(&mac);
+    neighbour.replace().execute().await.doing(what)?;
     let route = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(gateway, peer.pod_cidr.prefix_len())
+        .destination_prefix(gateway, pods.prefix_len())
         .gateway(gateway)
         .output_interface(tunnel)
         .scope(RouteScope::Universe)
@@ -150,10 +152,10 @@ mod tests {
     /// A node with one peer on another segment.
     fn node(address: Ipv4Addr, pods: &str, peer: Ipv4Addr, peers_pods: &str) -> NodeSpec {
         let mut spec = spec();
-        spec.address = address;
+        spec.address = address.into();
         spec.network.pod_cidr = pods.parse().unwrap();
         let peer = Peer {
-            address: peer,
+            address: peer.into(),
             pod_cidr: peers_pods.parse().unwrap(),
             overlay: true,
             ..spec.network.peers[0].clone()

@@ -16,22 +16,22 @@ use crate::supervise::Reaper;
 pub async fn apply(spec: &NodeSpec, reaper: &Reaper) -> Result<()> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);
-    reaper.run(command, Some(&ruleset(spec))).await
+    reaper.run(command, Some(&ruleset(spec)?)).await
 }
 
-fn ruleset(spec: &NodeSpec) -> String {
-    let mut nodes = spec.address.to_string();
+fn ruleset(spec: &NodeSpec) -> Result<String> {
+    let mut nodes = spec.address.require_v4()?.to_string();
     // To a peer behind the tunnel, pods go by its own address, as our segment may not carry theirs; and an answer to theirs
     // would come back through the tunnel, so that a firewall on the way would see half of the talk.
     for peer in spec.network.peers.iter().filter(|peer| !peer.overlay) {
-        let _ = write!(nodes, ", {}", peer.address);
+        let _ = write!(nodes, ", {}", peer.address.require_v4()?);
     }
-    let pods = spec.network.cluster_cidr;
+    let pods = spec.network.cluster_cidr.require_v4()?;
     // What kube-proxy serves has another destination by the time that it is filtered (DNAT comes first). The rest is refused
     // before a route is looked for: a host may have none, and "no route" is no answer that a resolver hears of.
-    let services = spec.network.service_cidr;
+    let services = spec.network.service_cidr.require_v4()?;
     // The first line makes the second one valid where there is no table yet.
-    format!(
+    Ok(format!(
         "table ip kcl\n\
          delete table ip kcl\n\
          table ip kcl {{\n\
@@ -48,7 +48,7 @@ fn ruleset(spec: &NodeSpec) -> String {
          \t\tip daddr {services} reject with icmp port-unreachable\n\
          \t}}\n\
          }}\n"
-    )
+    ))
 }
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn pods_keep_their_address_and_unserved_services_refuse() {
-        let text = ruleset(&spec());
+        let text = ruleset(&spec()).unwrap();
         let rule = "ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 ip daddr != { 10.111.0.2, 10.111.0.3 } masquerade";
         assert!(text.contains(rule), "{text}");
         assert_eq!(text.matches("ip daddr 10.96.0.0/16 reject with icmp port-unreachable").count(), 2, "{text}");
@@ -68,6 +68,6 @@ mod tests {
     fn pods_take_their_nodes_address_to_nodes_behind_the_tunnel() {
         let mut spec = spec();
         spec.network.peers[0].overlay = true;
-        assert!(ruleset(&spec).contains("ip daddr != { 10.111.0.2 } masquerade"));
+        assert!(ruleset(&spec).unwrap().contains("ip daddr != { 10.111.0.2 } masquerade"));
     }
 }
