@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kcl_driver_api::DriverKind;
 use kcl_node_spec::Role;
 
 use super::*;
@@ -231,20 +232,59 @@ fn changes_that_an_existing_cluster_cannot_take() {
         (Overrides { driver: some("fake"), ..none() }, "the driver native", "to fake"),
         (Overrides { kubernetes_version: some("1.36.3"), ..none() }, "kubernetes-version v1.37.0", "to v1.36.3"),
         (Overrides { kubernetes_version: some("1.3"), ..none() }, "kubernetes-version v1.37.0", "to v1.3"),
-        (Overrides { subnet: some("10.1.0.0/24"), ..none() }, "subnet one that the driver chose", "to 10.1.0.0/24"),
+        (Overrides { subnet: some("10.1.0.0/24"), ..none() }, "subnet that the driver chose", "to 10.1.0.0/24"),
         (Overrides { pod_cidr: some("10.1.0.0/16"), ..none() }, "pod-cidr 10.244.0.0/16", "to 10.1.0.0/16"),
         (Overrides { service_cidr: some("10.1.0.0/16"), ..none() }, "service-cidr 10.96.0.0/16", "to 10.1.0.0/16"),
         (Overrides { ports: vec!["1:2".into()], ..none() }, "ports none", "to 127.0.0.1:1:2/tcp"),
         (Overrides { dns_domain: some("x.y"), ..none() }, "dns-domain cluster.local", "to x.y"),
-        (nodes(2), "has 3 nodes", "2 are wanted"),
+        (nodes(2), "the node kcl-m03 of the cluster kcl cannot be removed", "the wanted nodes are kcl, kcl-m02"),
     ] {
         let error = refused(overrides);
         assert!(error.contains(is) && error.contains(wanted) && error.contains("`kcl delete -p kcl`"), "{error}");
     }
     let error = text(&file("[[nodes]]\n[[nodes]]\nrole = \"control-plane\"\n[[nodes]]", Some(&existing)).unwrap_err());
-    assert!(error.contains("the node kcl-m02 is a worker and keeps its role"), "{error}");
+    assert!(error.contains("the node kcl-m02 is a worker, which cannot be changed to control-plane"), "{error}");
     let error = text(&file("[[nodes]]\n[[nodes]]\ndriver = \"fake\"\n[[nodes]]", Some(&existing)).unwrap_err());
-    assert!(error.contains("the node kcl-m02 is made by native, which cannot be changed to fake"), "{error}");
+    assert!(error.contains("the node kcl-m02 has the driver native, which cannot be changed to fake"), "{error}");
+}
+
+#[test]
+fn nodes_are_known_by_name() {
+    let driver = Some(DriverKind::Native);
+    let existing = ClusterSpec { kubernetes_version: "v1.37.0".into(), driver, ..flags(nodes(3), None).unwrap() };
+    let names = |spec: &ClusterSpec| spec.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+    // Entries are for the nodes that they name; the others are for the rest, in order.
+    let spec =
+        file("[[nodes]]\nname = \"kcl-m03\"\ncpus = 3\n[[nodes]]\n[[nodes]]\ncpus = 2", Some(&existing)).unwrap();
+    assert_eq!(names(&spec), ["kcl", "kcl-m02", "kcl-m03"]);
+    assert_eq!(spec.nodes.iter().map(|node| node.cpus).collect::<Vec<_>>(), [None, Some(2), Some(3)]);
+    // One in the middle is left out.
+    let without = "[[nodes]]\n[[nodes]]\nname = \"kcl-m03\"\n";
+    let error = text(&file(without, Some(&existing)).unwrap_err());
+    assert!(
+        error.contains("the node kcl-m02 of the cluster kcl cannot be removed: the wanted nodes are kcl, kcl-m03"),
+        "{error}"
+    );
+    // A name in the middle that is free again stays free.
+    let holed = file(without, None).unwrap();
+    assert_eq!(names(&holed), ["kcl", "kcl-m03"]);
+    assert_eq!(file(&holed.to_toml().unwrap(), None).unwrap(), holed);
+    assert_eq!(names(&file("nodes = 3", Some(&holed)).unwrap()), ["kcl", "kcl-m03", "kcl-m02"]);
+    for (content, right) in [
+        (
+            "[[nodes]]\n[[nodes]]\nname = \"x\"",
+            "entry 2 of [[nodes]]: \"x\" is not a name for a node of the cluster kcl",
+        ),
+        (
+            "[[nodes]]\nname = \"kcl\"\n[[nodes]]\nname = \"kcl\"",
+            "entry 2 of [[nodes]]: there is an entry for the node kcl",
+        ),
+        ("[[nodes]]\nname = \"kcl\"\ncount = 2", "entry 1 of [[nodes]]: a name is for one node"),
+        ("[[nodes]]\nname = \"kcl-m02\"", "the first node, kcl-m02, is a worker: it must be a control-plane"),
+    ] {
+        let error = wrong_file(content);
+        assert!(error.contains(right), "{content}\n  {error}");
+    }
 }
 
 #[test]
@@ -276,7 +316,7 @@ fn wrong_files_are_answered_with_line_and_key() {
         ("[[nodes]]\ncount = 0", "kcl.toml: entry 1 of [[nodes]]: count is 0"),
         (
             "[[nodes]]\nrole = \"worker\"",
-            "entry 1 of the nodes has the role worker, but the node kcl is a control-plane",
+            "entry 1 of [[nodes]]: the node kcl is a control-plane, which cannot be changed to worker",
         ),
         ("[[nodes]]\nlabels = { \"a b\" = \"c\" }", "entry 1 of [[nodes]]: labels: \"a b\" is not a key for a label"),
         ("memory = \"lots\"", "line 1, at `memory = \"lots\"`: \"lots\" is not a size of memory"),
@@ -287,15 +327,15 @@ fn wrong_files_are_answered_with_line_and_key() {
         ("kubernetes-version = \"new\"", "line 1, at `kubernetes-version = \"new\"`: \"new\" is not a version"),
         ("kubernetes-version = 1.37", "line 1, at `kubernetes-version = 1.37`: invalid type"),
         ("cert-expiration = \"soon\"", "line 1, at `cert-expiration = \"soon\"`: \"soon\" is not a lifetime"),
-        ("cert-expiration = \"11y\"", "cert-expiration is 96360h: it has to be from 10m to 10y"),
-        ("cert-expiration = \"1m\"", "cert-expiration is 60s: it has to be from 10m to 10y"),
+        ("cert-expiration = \"11y\"", "cert-expiration is 96360h: it must be from 10m to 10y"),
+        ("cert-expiration = \"1m\"", "cert-expiration is 60s: it must be from 10m to 10y"),
         (
             "[network]\nsubnet = \"10.0.0.1/24\"",
             "line 2, at `subnet = \"10.0.0.1/24\"`: 10.0.0.1/24 is an address in a network, not a network: did you mean 10.0.0.0/24?",
         ),
         ("[network]\nservice-cidr = \"10.244.0.0/20\"", "pod-cidr 10.244.0.0/16 overlaps service-cidr 10.244.0.0/20"),
         ("[network]\nsubnet = \"10.96.7.0/24\"", "subnet 10.96.7.0/24 overlaps service-cidr 10.96.0.0/16"),
-        ("[network]\nsubnet = \"127.0.0.0/24\"", "subnet 127.0.0.0/24 is of addresses that cannot be used"),
+        ("[network]\nsubnet = \"127.0.0.0/24\"", "subnet 127.0.0.0/24 has addresses that cannot be used"),
         (
             "nodes = 3\n[network]\npod-cidr = \"10.1.0.0/23\"",
             "pod-cidr 10.1.0.0/23 is too small for 3 nodes of a /24 each: give a /22",
@@ -304,8 +344,8 @@ fn wrong_files_are_answered_with_line_and_key() {
             "[network]\npod-cidr = \"10.1.0.0/25\"",
             "pod-cidr 10.1.0.0/25 is too small for 1 nodes of a /24 each: give a /24",
         ),
-        ("[network]\nservice-cidr = \"10.1.0.0/25\"", "service-cidr 10.1.0.0/25 has to be from a /12 to a /24"),
-        ("[network]\nservice-cidr = \"11.0.0.0/8\"", "service-cidr 11.0.0.0/8 has to be from a /12 to a /24"),
+        ("[network]\nservice-cidr = \"10.1.0.0/25\"", "service-cidr 10.1.0.0/25 must be from a /12 to a /24"),
+        ("[network]\nservice-cidr = \"11.0.0.0/8\"", "service-cidr 11.0.0.0/8 must be from a /12 to a /24"),
         ("nodes = 7\n[network]\nsubnet = \"10.1.0.0/29\"", "subnet 10.1.0.0/29 is too small for 7 nodes"),
         ("[network]\nsubnet = \"10.1.0.0/32\"", "subnet 10.1.0.0/32 is too small for 1 nodes"),
         ("[network]\ndns-domain = \"A_b\"", "line 2, at `dns-domain = \"A_b\"`: \"A_b\" is not a DNS domain"),
