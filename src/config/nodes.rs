@@ -52,7 +52,8 @@ pub(super) fn apply(
             node.role = entry.role.unwrap_or(node.role);
             spec.nodes.push(node.clone());
         }
-        merge(&mut node, entry, cpus, memory).map_err(|problem| format!("{}: {problem}", entry_name(index)))?;
+        merge(&spec.name, &mut node, entry, cpus, memory)
+            .map_err(|problem| format!("{}: {problem}", entry_name(index)))?;
         nodes.push(node);
     }
     // The order of nodes that exist stays, whatever the order of their entries.
@@ -78,10 +79,19 @@ fn named(profile: &str, entries: &[NodeEntry]) -> Checked<Vec<String>> {
 }
 
 /// Changes a node as its entry says.
-fn merge(node: &mut NodeConfig, entry: &NodeEntry, cpus: Option<u32>, memory: Option<Memory>) -> Checked<()> {
+fn merge(
+    profile: &str,
+    node: &mut NodeConfig,
+    entry: &NodeEntry,
+    cpus: Option<u32>,
+    memory: Option<Memory>,
+) -> Checked<()> {
     if let Some(role) = entry.role.filter(|role| *role != node.role) {
         let (name, is, wanted) = (&node.name, node.role.name(), role.name());
-        return Err(format!("the node {name} is a {is}, which cannot be changed to {wanted}"));
+        return Err(match name == profile {
+            true => format!("the first node, {name}, is always a {is}, not a {wanted}"),
+            false => format!("the node {name} is a {is}, which cannot be changed to {wanted}"),
+        });
     }
     node.driver = entry.driver.or(node.driver);
     node.cpus = entry.cpus.or(cpus).or(node.cpus);

@@ -316,7 +316,7 @@ fn wrong_files_are_answered_with_line_and_key() {
         ("[[nodes]]\ncount = 0", "kcl.toml: entry 1 of [[nodes]]: count is 0"),
         (
             "[[nodes]]\nrole = \"worker\"",
-            "entry 1 of [[nodes]]: the node kcl is a control-plane, which cannot be changed to worker",
+            "entry 1 of [[nodes]]: the first node, kcl, is always a control-plane, not a worker",
         ),
         ("[[nodes]]\nlabels = { \"a b\" = \"c\" }", "entry 1 of [[nodes]]: labels: \"a b\" is not a key for a label"),
         ("memory = \"lots\"", "line 1, at `memory = \"lots\"`: \"lots\" is not a size of memory"),
