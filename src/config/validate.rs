@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{DriverKind, Protocol, PublishedPort};
+use kcl_node_spec::Subnets;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
