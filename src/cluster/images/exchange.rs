@@ -102,7 +102,7 @@ pub async fn pull_images(app: &App, cluster: &str, names: &[String], nodes: &[St
     let work = async {
         for name in names {
             let whole = normalize(name)?;
-            let auth = auth::find(&whole);
+            let auth = auth::find(&whole).await;
             let step = app.progress.step("image", format!("Pulling {}", familiar(&whole)));
             let pull = async |node: &Containerd| {
                 let hint = "what the registry wants to know is taken from docker login; a registry of the cluster: kcl addons enable registry";
@@ -128,10 +128,14 @@ pub async fn push_image(app: &App, cluster: &str, name: &str, nodes: &[String]) 
     let mut argv = vec![ctr, "--namespace".into(), "k8s.io".into(), "images".into(), "push".into()];
     argv.extend(["--hosts-dir".to_owned(), HOSTS.to_owned()]);
     let mut exec = Exec::default();
-    if let Some(auth) = auth::find(&whole) {
+    if let Some(auth) = auth::find(&whole).await {
         // By a variable, as arguments can be read by others.
-        exec.env.push(("KCL_REGISTRY_USER".to_owned(), format!("{}:{}", auth.username, auth.password)));
-        let line = format!("exec {} --user \"$KCL_REGISTRY_USER\" \"$1\"", argv.join(" "));
+        let (flag, secret) = match auth.identity_token {
+            token if token.is_empty() => ("--user", format!("{}:{}", auth.username, auth.password)),
+            token => ("--refresh", token),
+        };
+        exec.env.push(("KCL_REGISTRY_SECRET".to_owned(), secret));
+        let line = format!("exec {} {flag} \"$KCL_REGISTRY_SECRET\" \"$1\"", argv.join(" "));
         argv = vec!["sh".into(), "-c".into(), line, "sh".into()];
     }
     argv.push(whole.clone());
