@@ -79,7 +79,7 @@ impl Plan {
         let rootfs = self.artifacts.iter().position(|(artifact, _)| artifact.definition.purpose == Use::Rootfs);
         let index = rootfs.expect("the catalog has one root file system");
         let (artifact, rootfs) = (&self.artifacts[index].0, &entries[index].path);
-        let (archive, directory) = artifact.definition.unpack.iter().next().expect("it is unpacked");
+        let directory = artifact.definition.unpack.values().next().expect("it is unpacked");
         let components = node.path.join("components");
         let kernel = self.artifacts.iter().position(|(artifact, _)| artifact.definition.purpose == Use::Vm);
         NodeArtifacts {
@@ -87,7 +87,6 @@ impl Plan {
             kubernetes: self.kubernetes.clone(),
             key: self.node.name.clone(),
             rootfs: rootfs.join(directory),
-            rootfs_archive: rootfs.join(archive),
             image_store: store.path.join(store::ROOT),
             agent: node.path.join("agent"),
             runc: components.join("bin/runc"),

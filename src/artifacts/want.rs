@@ -60,8 +60,6 @@ pub struct NodeArtifacts {
     pub key: String,
     /// The node root file system, unpacked.
     pub rootfs: PathBuf,
-    /// The same as a zstd-compressed tar, for drivers that cannot share a directory.
-    pub rootfs_archive: PathBuf,
     /// A directory with `bin/` and `cni/`.
     pub components: PathBuf,
     /// A containerd root to seed nodes with: see [`store::seed`].

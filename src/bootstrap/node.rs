@@ -1,12 +1,10 @@
 //! What a node is told: its spec, and the files beside it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use kcl_driver_api::{File, Network};
 use kcl_node_spec::{
-    Addresses, Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec,
-    Peer, Route, SCHEMA, paths,
+    Addresses, Capacity, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Route, SCHEMA, paths,
 };
 use sha2::{Digest, Sha256};
 
@@ -60,10 +58,8 @@ pub fn node_spec(
                 .collect(),
             feature_gates: spec.feature_gates.clone(),
             extra: spec.extra_config.clone(),
-            labels: BTreeMap::new(),
             etcd_join: false,
         },
-        stop_grace_seconds: DEFAULT_STOP_GRACE_SECONDS,
     }
 }
 

@@ -1,5 +1,6 @@
-//! The cluster's certificates and keys: three CAs, what signs service account tokens, what encrypts Secrets, and a leaf
-//! certificate for each use on each node, issued again before it ends or when what it says is no longer right.
+//! The cluster's certificates and keys: three CAs, the key of service account tokens, the key of Secrets, and a leaf
+//! certificate for each use on each node. Leaf certificates are issued again before they expire, or when their subject
+//! changes.
 
 mod authority;
 mod documents;
@@ -20,46 +21,44 @@ use authority::KeyedCertificate;
 use leaf::{Leaf, Signer};
 use material::Material;
 
-/// A node, as far as certificates name it.
+/// The properties of a node that certificates name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeIdentity {
     /// Its name.
     pub name: String,
-    /// What it is for: a worker gets less.
+    /// Its role: a worker gets fewer files.
     pub role: Role,
     /// Its address on the node network.
     pub address: Addresses,
 }
 
-/// A cluster, as far as certificates name it.
+/// The properties of a cluster that certificates name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterIdentity {
     /// Its name.
     pub cluster: String,
     /// Its DNS domain.
     pub dns_domain: String,
-    /// Its services: the first address is the API's.
+    /// Its service network; the first address is the API's.
     pub service_cidr: Subnets,
     /// Further DNS names of the API server.
     pub apiserver_names: Vec<String>,
     /// Further addresses of the API server.
     pub apiserver_ips: Vec<IpAddr>,
-    /// How long leaf certificates are good for, within the life of the CAs.
+    /// The validity of leaf certificates, which ends with that of the CAs.
     pub expiration: Duration,
 }
 
-/// The files of a node, and what of them is new.
+/// The files of a node, and the changes in them.
 #[derive(Debug)]
 pub struct IssuedFiles {
-    /// Everything below `/etc/kubernetes` of the node, each time in full.
+    /// All files below `/etc/kubernetes` of the node.
     pub files: Vec<File>,
-    /// A certificate was issued: who uses it has to be started again.
-    pub changed: bool,
-    /// Which ones were issued although there was one, and why: `apiserver.crt: it ends soon`.
+    /// The certificates that were replaced, each with the reason: `apiserver.crt: it ends soon`.
     pub renewed: Vec<String>,
 }
 
-/// What the user's own kubeconfig holds: a member of `system:masters`.
+/// The credentials of the user's kubeconfig, a member of `system:masters`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminCredentials {
     /// The cluster's CA.
@@ -70,7 +69,7 @@ pub struct AdminCredentials {
     pub key_pem: String,
 }
 
-/// A key is not for logs.
+/// Keys are not logged.
 impl std::fmt::Debug for AdminCredentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AdminCredentials").finish_non_exhaustive()
@@ -84,8 +83,8 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// The material in `dir` (`clusters/<name>/pki`); where there is no such directory, new one, all or nothing.
-    /// `cluster` names the CAs. Damaged material is an error, never replaced: nodes still trust it.
+    /// Opens the material in `dir` (`clusters/<name>/pki`). If the directory is missing, it is created whole; `cluster`
+    /// names the CAs. Damaged material is an error and is never replaced: nodes still trust it.
     pub fn open_or_create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> Result<Self> {
         if !dir.exists() {
             material::create(dir, cluster, now).map_err(|error| {
@@ -95,25 +94,25 @@ impl Pki {
         }
         let material = material::load(dir).map_err(|problem| {
             Error::new(Family::State, format!("{}: {problem}", dir.display()))
-                .hint("put the file back from a copy")
-                .hint(format!("or `kcl delete -p {cluster}` and start the cluster anew"))
+                .hint("restore the file from a copy")
+                .hint(format!("or `kcl delete -p {cluster}` and start the cluster again"))
         })?;
         Ok(Pki { dir: dir.to_owned(), material })
     }
 
-    /// The cluster's CA certificate, for whoever wants to talk to its API.
+    /// Returns the cluster's CA certificate, for clients of its API.
     pub fn ca_pem(&self) -> &str {
         &self.material.cluster.cert_pem
     }
 
-    /// Everything below `/etc/kubernetes` for a node. Certificates that are still good are used again.
+    /// Returns all files below `/etc/kubernetes` for a node. Certificates that are still valid are reused.
     pub fn node_files(
         &self,
         node: &NodeIdentity,
         cluster: &ClusterIdentity,
         now: jiff::Timestamp,
     ) -> Result<IssuedFiles> {
-        let mut issued = IssuedFiles { files: self.shared_files(node.role), changed: false, renewed: Vec::new() };
+        let mut issued = IssuedFiles { files: self.shared_files(node.role), renewed: Vec::new() };
         let kept = self.dir.join("nodes").join(&node.name);
         for leaf in leaf::of_node(node, cluster) {
             let pair = self.obtain(&kept, &leaf, cluster.expiration, now, &mut issued)?;
@@ -131,18 +130,18 @@ impl Pki {
         Ok(issued)
     }
 
-    /// The credentials of the user, kept in `dir` like those of nodes.
+    /// Returns the credentials of the user, which are kept in `dir` like those of nodes.
     pub fn admin_credentials(&self, expiration: Duration, now: jiff::Timestamp) -> Result<AdminCredentials> {
-        let mut issued = IssuedFiles { files: Vec::new(), changed: false, renewed: Vec::new() };
+        let mut issued = IssuedFiles { files: Vec::new(), renewed: Vec::new() };
         let pair = self.obtain(&self.dir, &leaf::admin(), expiration, now, &mut issued)?;
         Ok(AdminCredentials { ca_pem: self.ca_pem().to_owned(), cert_pem: pair.cert_pem, key_pem: pair.key_pem })
     }
 
-    /// The certificate and key of a server in the cluster, kept by a name of its own: the same as long as it is good and
-    /// its DNS names are.
+    /// Returns the certificate and key of a server in the cluster, which are kept by a name. They stay the same while
+    /// they are valid and the DNS names do not change.
     ///
     /// # Errors
-    /// `Usage` for a name that is none.
+    /// `Usage` for an invalid name.
     pub fn server_certificate(
         &self,
         name: &str,
@@ -151,13 +150,13 @@ impl Pki {
         now: jiff::Timestamp,
     ) -> Result<(String, String)> {
         check_name(name)?;
-        let mut issued = IssuedFiles { files: Vec::new(), changed: false, renewed: Vec::new() };
+        let mut issued = IssuedFiles { files: Vec::new(), renewed: Vec::new() };
         let kept = self.dir.join("servers").join(name);
         let pair = self.obtain(&kept, &leaf::service(dns_names), expiration, now, &mut issued)?;
         Ok((pair.cert_pem, pair.key_pem))
     }
 
-    /// Forgets the certificates of a node that was deleted.
+    /// Removes the certificates of a deleted node.
     pub fn forget_node(&self, name: &str) -> Result<()> {
         let dir = self.dir.join("nodes").join(name);
         match std::fs::remove_dir_all(&dir) {
@@ -168,7 +167,7 @@ impl Pki {
         }
     }
 
-    /// The certificate kept in `dir`, or a new one that is kept from now on.
+    /// Returns the certificate in `dir`, or issues one and keeps it there.
     fn obtain(
         &self,
         dir: &Path,
@@ -188,7 +187,6 @@ impl Pki {
                 Some(reason) => issued.renewed.push(format!("{}.crt: {reason}", leaf.name)),
             }
         }
-        issued.changed = true;
         let failed = |error: &dyn std::fmt::Display| {
             let path = dir.join(leaf.name);
             Error::new(Family::State, format!("the certificate {} cannot be issued: {error}", path.display()))
@@ -198,7 +196,7 @@ impl Pki {
         Ok(pair)
     }
 
-    /// The files that are the same on all nodes of a role.
+    /// Returns the files that are the same on all nodes of a role.
     fn shared_files(&self, role: Role) -> Vec<File> {
         let material = &self.material;
         let mut files = vec![pki_file(paths::pki::CA_CERT, 0o644, &material.cluster.cert_pem)];

@@ -21,6 +21,9 @@ use crate::state::State;
 use crate::supervise::{self, Component, Reaper};
 use crate::{components, console, facts, files, paths, prepare, socket};
 
+/// The time that containers get to end when the node stops, before they are killed.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
 /// What runs of a node that could be prepared.
 struct Node {
     spec: NodeSpec,
@@ -77,7 +80,7 @@ async fn main() -> Result<()> {
     };
     state.stopping();
     if let Some(node) = &node {
-        supervise::stop(&node.handles, Duration::from_secs(node.spec.stop_grace_seconds.into())).await;
+        supervise::stop(&node.handles, STOP_GRACE).await;
         say("stopped");
     }
     Ok(())

@@ -1,9 +1,6 @@
 //! What several tests start from.
 
-use kcl_node_spec::{
-    Capacity, DEFAULT_STOP_GRACE_SECONDS, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role,
-    SCHEMA,
-};
+use kcl_node_spec::{Capacity, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role, SCHEMA};
 
 use crate::facts::{Cgroup, Facts};
 
@@ -48,9 +45,7 @@ pub fn spec() -> NodeSpec {
             etcd_join: false,
             feature_gates: Default::default(),
             extra: Default::default(),
-            labels: Default::default(),
         },
-        stop_grace_seconds: DEFAULT_STOP_GRACE_SECONDS,
     }
 }
 

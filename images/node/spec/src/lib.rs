@@ -23,9 +23,6 @@ use serde::{Deserialize, Serialize};
 /// The schema that this code writes and reads.
 pub const SCHEMA: u32 = 1;
 
-/// [`NodeSpec::stop_grace_seconds`] where nothing else is wanted.
-pub const DEFAULT_STOP_GRACE_SECONDS: u32 = 10;
-
 /// The image of the pods' sandbox process, as the CRI plugin of containerd is told; its default in containerd 2.4.
 /// kcl assembles an image of exactly this name.
 pub const SANDBOX_IMAGE: &str = "registry.k8s.io/pause:3.10.2";
@@ -70,13 +67,6 @@ pub struct NodeSpec {
     pub capacity: Capacity,
     /// Kubernetes itself.
     pub kubernetes: KubernetesSpec,
-    /// Seconds that containers get to end when the node stops, before they are killed.
-    #[serde(default = "default_stop_grace")]
-    pub stop_grace_seconds: u32,
-}
-
-fn default_stop_grace() -> u32 {
-    DEFAULT_STOP_GRACE_SECONDS
 }
 
 /// What a node is bounded to.
@@ -177,8 +167,6 @@ pub struct KubernetesSpec {
     /// Components: `apiserver`, `controller-manager`, `scheduler`, `etcd`, `kubelet`, `kube-proxy`.
     /// For `kube-proxy` keys are paths into its configuration (`conntrack.maxPerCore`), since its flags yield to it.
     pub extra: BTreeMap<String, BTreeMap<String, String>>,
-    /// Node labels that the kubelet registers.
-    pub labels: BTreeMap<String, String>,
 }
 
 /// A member of etcd.

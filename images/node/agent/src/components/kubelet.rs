@@ -12,18 +12,6 @@ use crate::paths::{self, KUBELET_CONF, pki, pki_file};
 
 const CONFIG: &str = "kubelet.json";
 
-/// Labels outside Kubernetes' own domains are the kubelet's to set, and of those within only these
-/// (`k8s.io/kubelet/pkg/apis/well_known_labels.go`): the admission plugin NodeRestriction refuses the others.
-const ALLOWED_LABELS: &[&str] = &[
-    "kubernetes.io/hostname",
-    "kubernetes.io/arch",
-    "kubernetes.io/os",
-    "topology.kubernetes.io/zone",
-    "topology.kubernetes.io/region",
-    "node.kubernetes.io/instance-type",
-];
-const ALLOWED_LABEL_DOMAINS: &[&str] = &["kubelet.kubernetes.io", "node.kubernetes.io"];
-
 /// The process.
 pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
     Process {
@@ -45,23 +33,9 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("kubeconfig", KUBELET_CONF)
         .set("hostname-override", spec.name.as_str())
         .set("node-ip", spec.address.to_string());
-    let labels = spec.kubernetes.labels.iter().filter(|(name, _)| may_set(name));
-    let labels: Vec<String> = labels.map(|(name, value)| format!("{name}={value}")).collect();
-    if !labels.is_empty() {
-        flags.set("node-labels", labels.join(","));
-    }
     // Its flags win over its file.
     flags.extra(spec, "kubelet");
     flags
-}
-
-/// Whether the kubelet may label its own node so.
-fn may_set(label: &str) -> bool {
-    let Some((domain, _)) = label.split_once('/') else { return true };
-    let below = |parent: &str| domain == parent || domain.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'));
-    !(below("kubernetes.io") || below("k8s.io"))
-        || ALLOWED_LABELS.contains(&label)
-        || ALLOWED_LABEL_DOMAINS.iter().any(|allowed| below(allowed))
 }
 
 fn config(spec: &NodeSpec, facts: &Facts) -> Value {
@@ -120,18 +94,6 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
 mod tests {
     use super::*;
     use crate::testing::{facts, spec};
-
-    #[test]
-    fn labels_that_it_may_not_set_are_left_to_kcl() {
-        assert!(may_set("disk"));
-        assert!(may_set("example.org/disk"));
-        assert!(may_set("topology.kubernetes.io/zone"));
-        assert!(may_set("kcl.node.kubernetes.io/x"));
-        assert!(!may_set("node-role.kubernetes.io/control-plane"));
-        assert!(!may_set("kubernetes.io/role"));
-        assert!(!may_set("x.k8s.io/y"));
-        assert!(may_set("notkubernetes.io/y"));
-    }
 
     #[test]
     fn a_machine_with_all_capabilities_needs_no_gate() {
