@@ -1,4 +1,4 @@
-//! Expected errors: what happened, a stable id, an exit code by family, and what to do next.
+//! Expected errors: a message, a stable id, an exit code by family, and hints.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The family of an error. Its name is the stable id in JSON output; its number is kcl's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// Anything that was not expected: a bug, or a new kind of trouble.
+    /// Anything unexpected: a bug, or a new kind of failure.
     Internal,
     /// A flag, a variable or a file that the user wrote is wrong.
     Usage,
     /// The host lacks something.
     Host,
-    /// An artifact could not be had or is damaged.
+    /// An artifact is unavailable or damaged.
     Artifact,
     /// A driver failed.
     Driver,
-    /// A node or Kubernetes in it did not come up.
+    /// A node or its Kubernetes did not start.
     Cluster,
     /// There is no such cluster or node.
     NotFound,
@@ -26,14 +26,14 @@ pub enum Family {
     State,
     /// The kubeconfig cannot be read or written.
     Kubeconfig,
-    /// The user ended it.
+    /// The user interrupted the command.
     Interrupted,
     /// Something took longer than the user allowed.
     Timeout,
 }
 
 impl Family {
-    /// kcl's exit code. 1 to 7 are left to `kcl status`, whose code is made of bits.
+    /// Returns kcl's exit code. 1 to 7 are left to `kcl status`, whose code is made of bits.
     pub fn exit_code(self) -> u8 {
         match self {
             Family::Internal => 70,
@@ -50,7 +50,7 @@ impl Family {
         }
     }
 
-    /// The stable id in JSON output.
+    /// Returns the stable id in JSON output.
     pub fn id(self) -> &'static str {
         match self {
             Family::Internal => "INTERNAL",
@@ -68,34 +68,34 @@ impl Family {
     }
 }
 
-/// An error that a user is to understand: the cause first, then what to do.
+/// An error for the user: the cause first, then the remedies.
 #[derive(Debug)]
 pub struct Error {
     /// Its family.
     pub family: Family,
-    /// What was tried and what was found.
+    /// The failed action and the finding.
     pub message: String,
-    /// What the user can do, one line each.
+    /// The remedies, one line each.
     pub hints: Vec<String>,
     /// The cause below, for `-v`.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    /// What was done so far is kept, and the same command goes on from there.
+    /// The result so far is kept, and the same command resumes from there.
     pub unfinished: bool,
 }
 
 impl Error {
-    /// An error of a family with a message.
+    /// Returns an error of a family with a message.
     pub fn new(family: Family, message: impl Into<String>) -> Self {
         Error { family, message: message.into(), hints: Vec::new(), source: None, unfinished: false }
     }
 
-    /// With one more thing that the user can do.
+    /// Adds a remedy.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// With the cause below.
+    /// Adds the cause below.
     pub fn source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));
         self

@@ -1,6 +1,6 @@
 //! kcl: a real multi-node Kubernetes on one computer, in seconds. This is the library behind the command.
 //!
-//! `ARCHITECTURE.md` says what each room owns and what may call what.
+//! `ARCHITECTURE.md` describes the rooms and the calls between them.
 
 pub mod addons;
 pub mod app;

@@ -1,4 +1,4 @@
-//! The `kcl` command: parse, dispatch, exit code; nothing else.
+//! The `kcl` command: parses, dispatches and sets the exit code.
 
 use std::process::ExitCode;
 

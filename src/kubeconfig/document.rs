@@ -1,4 +1,4 @@
-//! The contents of a kubeconfig as a tree of values, in which only our entries are touched.
+//! The contents of a kubeconfig as a tree of values. Only kcl's own entries are changed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::error::Result;
 use crate::kubeconfig::{Entry, error};
 
-/// The lists of named entries, and under which key an entry holds its content.
+/// The lists of named entries, each with the key of an entry's content.
 const LISTS: [(&str, &str); 3] = [("clusters", "cluster"), ("users", "user"), ("contexts", "context")];
-/// The name of the extension that tells our entries from other people's.
+/// The name of the extension that marks kcl's own entries.
 const EXTENSION: &str = "kcl";
 
 /// A kubeconfig.
@@ -23,7 +23,7 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// The kubeconfig at `path`; an empty one where there is no file or nothing in it.
+    /// Reads the kubeconfig at `path`. It is empty if the file is missing or empty.
     pub(super) fn read(path: &Path) -> Result<Self> {
         match std::fs::read_to_string(path) {
             Ok(text) => Document::parse(path, &text),
@@ -32,11 +32,11 @@ impl Document {
         }
     }
 
-    /// A kubeconfig from its text; `path` is for messages.
+    /// Parses the text of a kubeconfig; `path` is for messages.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self> {
         let invalid = |problem: &str| {
             error(path, format!("it is not valid: {problem}"))
-                .hint("mend it, or name another file by KUBECONFIG")
+                .hint("fix it, or name another file with KUBECONFIG")
                 .hint(format!("`kubectl config view --kubeconfig {}` shows how kubectl reads it", path.display()))
         };
         // An excerpt in a message could show a key.
@@ -69,46 +69,46 @@ impl Document {
         }
     }
 
-    /// The text of the document, which reads as the same document.
+    /// Returns the document as text that parses to the same document.
     pub(super) fn to_yaml(&self) -> Result<String> {
         let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
         let text = serde_saphyr::to_string_with_options(&self.root, options)
             .map_err(|cause| error(&self.path, format!("it cannot be written: {cause}")))?;
-        // All contexts of the user are in this text: that it is right is worth reading it once more.
+        // This text holds all contexts of the user, so it is worth reading it once more.
         match Document::parse(&self.path, &text)? == *self {
             true => Ok(text),
             false => Err(error(&self.path, "it holds something that cannot be written back as it was")),
         }
     }
 
-    /// Whether any of the three entries is there, whoever made it.
+    /// Returns true if one of the three entries exists, by whatever program.
     pub(super) fn has_entry(&self, name: &str) -> bool {
         LISTS.iter().any(|(list, _)| self.find(list, name).is_some())
     }
 
-    /// Whether any of the three entries is there and ours.
+    /// Returns true if one of the three entries exists and is kcl's own.
     pub(super) fn has_own_entry(&self, name: &str) -> bool {
         LISTS.iter().any(|(list, content)| self.find(list, name).is_some_and(|entry| is_ours(&entry[content])))
     }
 
-    /// Whether a user of that name is there.
+    /// Returns true if a user of that name exists.
     pub(super) fn has_user(&self, name: &str) -> bool {
         self.find("users", name).is_some()
     }
 
-    /// The cluster and the user of a context.
+    /// Returns the cluster and the user of a context.
     pub(super) fn context(&self, name: &str) -> Option<(String, String)> {
         let context = &self.find("contexts", name)?["context"];
         let text = |key: &str| context[key].as_str().unwrap_or_default().to_owned();
         Some((text("cluster"), text("user")))
     }
 
-    /// The URL of a cluster.
+    /// Returns the URL of a cluster.
     pub(super) fn server(&self, name: &str) -> Option<String> {
         Some(self.find("clusters", name)?["cluster"]["server"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Puts our three entries in. Of our own older context, what the user added (a namespace) stays.
+    /// Adds kcl's three entries, or replaces them. A namespace that the user added to the context stays.
     pub(super) fn put(&mut self, entry: &Entry<'_>) -> Result<()> {
         let name = entry.profile;
         for (list, content) in LISTS {
@@ -160,7 +160,7 @@ impl Document {
         self.root.insert("current-context".to_owned(), json!(name));
     }
 
-    /// Takes our entries out, and the current context where it was ours.
+    /// Removes kcl's entries, and the current context if it was one of them.
     pub(super) fn remove(&mut self, name: &str) -> Result<()> {
         let foreign_context = self.find("contexts", name).is_some_and(|entry| !is_ours(&entry["context"]));
         for (list, content) in LISTS {
@@ -179,7 +179,7 @@ impl Document {
     }
 }
 
-/// Whether kcl made the content of an entry.
+/// Returns true if kcl made the content of an entry.
 fn is_ours(content: &Value) -> bool {
     content["extensions"].as_array().is_some_and(|list| list.iter().any(|extension| extension["name"] == EXTENSION))
 }

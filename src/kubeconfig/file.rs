@@ -1,4 +1,4 @@
-//! One kubeconfig file: changed under its lock, whole or not at all.
+//! A kubeconfig file, which is changed under its lock, whole or not at all.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use crate::kubeconfig::document::Document;
 use crate::kubeconfig::error;
 use crate::kubeconfig::lock::Lock;
 
-/// Changes the file at `path` by `change`; returns whether anything had to be written.
+/// Changes the file at `path`; returns false if there was nothing to write.
 pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Document) -> Result<()>) -> Result<bool> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         kcl_files::private_dir(parent)
@@ -30,7 +30,7 @@ pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Document) -> Result<()>
     Ok(true)
 }
 
-/// Replaces the file that `path` leads to; links stay links, mode and owner stay.
+/// Replaces the file at `path`. Links stay links; mode and owner are kept.
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let target = follow(path)?;
     let (mode, owner) = match std::fs::metadata(&target) {
@@ -46,10 +46,10 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.commit(mode)
 }
 
-/// Where a chain of symbolic links ends, be there a file or not.
+/// Follows a chain of symbolic links to its end, which need not exist.
 fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    // The kernel's own limit.
+    // This is the kernel's own limit.
     for _ in 0..40 {
         match std::fs::read_link(&path) {
             Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),

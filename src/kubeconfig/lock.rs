@@ -1,6 +1,6 @@
-//! The lock of a kubeconfig, as client-go has it: `<file>.lock`, made exclusively and removed afterwards (`lockFile` in
-//! `tools/clientcmd/loader.go`). A lock that client-go left when it was killed stands in everybody's way until someone
-//! removes it. Ours is held by an OS lock besides, so another kcl sees that its holder is gone and takes it over.
+//! The lock of a kubeconfig, with client-go's protocol: `<file>.lock` is created exclusively and removed afterwards
+//! (`lockFile` in `tools/clientcmd/loader.go`). A client-go that is killed leaves its lock, and someone has to remove
+//! it. kcl holds an OS lock on the file as well, so another kcl sees that the holder has ended and takes it over.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::kubeconfig::error;
 
-/// How long another program may hold it: kubectl does for milliseconds.
+/// The longest time for which another program may hold it: kubectl holds it for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often it is looked for. A watch would not see what another host removes from a shared home.
+/// The interval of attempts. A watch would miss what another host removes from a shared home.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// The mode of a lock that kcl made; client-go's have no bits at all.
+/// The mode of a lock that kcl created; client-go's have no bits at all.
 const OURS: u32 = 0o600;
 
-/// The lock; dropping it gives it back.
+/// A lock that is held. Dropping it releases it.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    // Held for its OS lock, which ends with the process.
+    // The OS lock, which ends with the process.
     _held: kcl_files::Lock,
 }
 
@@ -32,7 +32,7 @@ impl Lock {
         Lock::take_within(file, PATIENCE)
     }
 
-    /// Locks the kubeconfig `file`, or says after `patience` that another has it.
+    /// Locks the kubeconfig `file`, or fails if another program still holds the lock after `patience`.
     pub(super) fn take_within(file: &Path, patience: Duration) -> Result<Self> {
         let mut name = file.as_os_str().to_owned();
         name.push(".lock");
@@ -57,14 +57,14 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Before the OS lock is given back, which comes with the file's end.
+        // The OS lock is released after this.
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!("the lock {} cannot be removed: {error}", self.path.display());
         }
     }
 }
 
-/// Takes the lock at `path`: a new one, or one that a kcl left. None where another program has it.
+/// Takes the lock at `path`: a new one, or one that a kcl left. Returns nothing if another program holds it.
 fn attempt(path: &Path) -> io::Result<Option<kcl_files::Lock>> {
     let mut options = OpenOptions::new();
     options.write(true).mode(OURS);
@@ -72,11 +72,11 @@ fn attempt(path: &Path) -> io::Result<Option<kcl_files::Lock>> {
         Ok(file) => file,
         Err(there) if there.kind() == io::ErrorKind::AlreadyExists => match options.open(path) {
             Ok(file) if file.metadata()?.permissions().mode() & 0o777 == OURS => file,
-            // Another program's: client-go's can only be opened by root. Or one that has just been given back.
+            // It is another program's (only root can open client-go's), or it has just been released.
             _ => return Ok(None),
         },
         Err(error) => return Err(error),
     };
-    // None too if another kcl has taken and removed the file between the two steps.
+    // Another kcl may have taken and removed the file between the two steps; then this returns nothing.
     kcl_files::Lock::try_file(file, path)
 }

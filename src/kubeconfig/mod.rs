@@ -1,7 +1,7 @@
-//! The user's kubeconfig: our cluster, user and context are put in, taken out, compared; everything else in it is kept.
+//! The user's kubeconfig. kcl adds, removes and compares its own cluster, user and context, and keeps everything else.
 //!
-//! Where it is, which file of several is changed, and the lock are as in `k8s.io/client-go/tools/clientcmd`, so that
-//! kubectl and kcl do not write at once.
+//! The location, the choice between several files and the lock follow `k8s.io/client-go/tools/clientcmd`, so that
+//! kubectl and kcl do not write at the same time.
 
 mod document;
 mod file;
@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Family, Result};
 use document::Document;
 
-/// Where the user's kubeconfig is: one file, or several by precedence.
+/// The location of the user's kubeconfig: one file, or several by precedence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kubeconfig {
     files: Vec<PathBuf>,
 }
 
-/// What a cluster's user needs; all entries bear the name of the profile.
+/// The entries for a cluster. All of them have the name of the profile.
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
     /// The cluster's name.
@@ -35,19 +35,19 @@ pub struct Entry<'a> {
     pub key_pem: &'a str,
 }
 
-/// How the kubeconfig stands to a cluster.
+/// The state of the kubeconfig with regard to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// The context is there and leads to the cluster's API.
+    /// The context exists and leads to the cluster's API.
     Configured,
-    /// There is no context of that name.
+    /// No context has that name.
     Missing,
     /// The context leads elsewhere, or to nothing.
     Misconfigured,
 }
 
 impl Kubeconfig {
-    /// The files that kubectl uses: those in `$KUBECONFIG`, else `~/.kube/config`.
+    /// Returns the files that kubectl uses: those in `$KUBECONFIG`, or `~/.kube/config`.
     pub fn from_env() -> Result<Self> {
         let list = std::env::var_os("KUBECONFIG").unwrap_or_default();
         let mut files: Vec<PathBuf> = Vec::new();
@@ -66,19 +66,19 @@ impl Kubeconfig {
         Ok(Kubeconfig { files })
     }
 
-    /// These files, by precedence; at least one.
+    /// Uses these files, by precedence; at least one.
     pub fn new(files: Vec<PathBuf>) -> Self {
         assert!(!files.is_empty(), "a kubeconfig is at least one file");
         Kubeconfig { files }
     }
 
-    /// Puts `entry` in, where it is or into the first file that exists, and makes its context the current one unless
-    /// `keep_context`. Returns the file. What is right already is not written. An entry of that name that kcl did not
-    /// make is an error and stays. May wait seconds for another program's lock.
+    /// Writes `entry` into the file that has it, or into the first file that exists, and makes its context the current
+    /// one unless `keep_context`. Returns the file. A file that is up to date is not written. An entry of that name
+    /// that kcl did not make is an error and stays. This may wait seconds for another program's lock.
     pub fn merge(&self, entry: &Entry<'_>, keep_context: bool) -> Result<PathBuf> {
         let default = self.default_file();
         let mut place = default;
-        // An entry is changed where it is: another one in a file of less precedence would have no effect.
+        // An entry is changed in its own file: another one in a file of lower precedence would have no effect.
         for path in self.files.iter().filter(|path| path.exists()) {
             if Document::read(path)?.has_entry(entry.profile) {
                 place = path;
@@ -101,8 +101,8 @@ impl Kubeconfig {
         Ok(place.to_owned())
     }
 
-    /// Takes out what kcl put in for `profile`, in all files, and unsets the current context where it was that.
-    /// Returns the files that changed. What is not there is no error.
+    /// Removes kcl's entries for `profile` from all files, and unsets the current context if it was one of them.
+    /// Returns the files that changed. Missing entries are not an error.
     pub fn remove(&self, profile: &str) -> Result<Vec<PathBuf>> {
         let mut changed = Vec::new();
         let mut ours = false;
@@ -117,9 +117,9 @@ impl Kubeconfig {
         Ok(changed)
     }
 
-    /// How the kubeconfig stands to the cluster of `profile`, whose API is at the URL `server`.
+    /// Returns the state of the kubeconfig with regard to the cluster of `profile`, whose API is at the URL `server`.
     pub fn check(&self, profile: &str, server: &str) -> Result<Check> {
-        // Of entries of one name, the first file's counts.
+        // If several entries have one name, the first file's counts.
         let (mut context, mut cluster, mut user) = (None, None, None);
         for path in self.files.iter().filter(|path| path.exists()) {
             let document = Document::read(path)?;
@@ -139,14 +139,14 @@ impl Kubeconfig {
         }
     }
 
-    /// The file that kubectl writes new things to: the only one, the first that exists, or the last.
+    /// Returns the file that kubectl writes new entries to: the only one, the first that exists, or the last.
     fn default_file(&self) -> &Path {
         let existing = self.files.iter().find(|path| path.exists());
         existing.or(self.files.last()).expect("a kubeconfig is at least one file")
     }
 }
 
-/// An error about a file.
+/// Returns an error about a file.
 fn error(path: &Path, problem: impl std::fmt::Display) -> Error {
     Error::new(Family::Kubeconfig, format!("the kubeconfig {}: {problem}", path.display()))
 }

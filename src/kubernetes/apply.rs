@@ -11,13 +11,13 @@ use super::FIELD_MANAGER;
 use super::resources::{Resources, api_of, title};
 use crate::error::{Error, Family, Result};
 
-/// How many objects are applied at once: enough to hide the round trips.
+/// The number of objects that are applied at once: enough to hide the round trips.
 const AT_ONCE: usize = 16;
 
-/// The kind that defines kinds.
+/// The kind that defines other kinds.
 const DEFINITION: &str = "CustomResourceDefinition";
 
-/// The objects of a YAML text. `origin` names it in errors.
+/// Parses the objects of a YAML text. `origin` names it in errors.
 pub fn documents(origin: &str, text: &str) -> Result<Vec<DynamicObject>> {
     let wrong = |what: String| Error::new(Family::Usage, format!("{origin}: {what}"));
     let values: Vec<serde_json::Value> =
@@ -69,7 +69,7 @@ fn is_base(object: &DynamicObject) -> bool {
     matches!(kind(object), "Namespace" | DEFINITION | "PriorityClass")
 }
 
-/// Waits until the objects that a definition defines are served.
+/// Waits until the API serves the objects of a definition.
 async fn served(client: &Client, definition: &DynamicObject) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let name = definition.name_any();

@@ -1,4 +1,4 @@
-//! Kubernetes as a client sees it: a connection, server-side apply, waits as watches.
+//! The client side of Kubernetes: a connection, server-side apply, waits as watches.
 
 mod apply;
 mod client;
@@ -10,6 +10,6 @@ pub use client::{Access, connect, ready};
 pub use resources::{Resources, api_of};
 pub use wait::{Fresh, default_service_account, dns_available, nodes_ready};
 
-/// Under this name kcl owns fields of objects
+/// The field manager by which kcl owns fields of objects
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
 pub const FIELD_MANAGER: &str = "kcl";

@@ -1,4 +1,4 @@
-//! Which resources a cluster serves.
+//! The resources that a cluster serves.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::error::{Error, Family, Result};
 /// The resources of a cluster by their kinds.
 pub struct Resources {
     served: Discovery,
-    /// Those that were defined since: by API version and kind.
+    /// The resources that were defined since discovery, by API version and kind.
     defined: BTreeMap<(String, String), (ApiResource, Scope)>,
 }
 
 impl Resources {
-    /// Asks the cluster.
+    /// Discovers the resources of a cluster.
     pub async fn discover(client: &Client) -> Result<Self> {
         let served = Discovery::new(client.clone()).run_aggregated().await.map_err(|error| {
             Error::new(Family::Cluster, format!("the cluster does not say which APIs it serves: {error}")).source(error)
@@ -24,7 +24,7 @@ impl Resources {
         Ok(Resources { served, defined: BTreeMap::new() })
     }
 
-    /// Adds what a CustomResourceDefinition defines. What the cluster says of it comes later than it is served.
+    /// Adds the resource of a CustomResourceDefinition, which discovery lists later than the API serves it.
     pub fn define(&mut self, definition: &DynamicObject) {
         let spec = &definition.data["spec"];
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -41,7 +41,7 @@ impl Resources {
         }
     }
 
-    /// A resource by its API version and kind.
+    /// Returns a resource by its API version and kind.
     pub fn of(&self, api_version: &str, kind: &str) -> Option<(ApiResource, Scope)> {
         if let Some(found) = self.defined.get(&(api_version.to_owned(), kind.to_owned())) {
             return Some(found.clone());
@@ -51,7 +51,7 @@ impl Resources {
         Some((resource, capabilities.scope))
     }
 
-    /// The resource that a CustomResourceDefinition of a name (`plural.group`) defines, in its best version.
+    /// Returns the resource of the CustomResourceDefinition with a name (`plural.group`), in its best version.
     pub fn of_definition(&self, name: &str) -> Option<(ApiResource, Scope)> {
         let (plural, group) = name.split_once('.')?;
         let resources = self.served.get(group)?.recommended_resources();
@@ -60,7 +60,7 @@ impl Resources {
     }
 }
 
-/// The objects of a resource, in a namespace where it has any: `default` where none is said.
+/// Returns the API of a resource. A namespaced resource without a namespace is in `default`.
 pub fn api_of(client: &Client, resource: &ApiResource, scope: &Scope, namespace: Option<&str>) -> Api<DynamicObject> {
     match scope {
         Scope::Cluster => Api::all_with(client.clone(), resource),
@@ -68,7 +68,7 @@ pub fn api_of(client: &Client, resource: &ApiResource, scope: &Scope, namespace:
     }
 }
 
-/// An object's kind and name, for messages.
+/// Returns an object's kind and name, for messages.
 pub fn title(object: &DynamicObject) -> String {
     let kind = object.types.as_ref().map(|types| types.kind.as_str()).unwrap_or("object");
     format!("{kind} {}", object.name_any())

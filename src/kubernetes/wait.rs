@@ -1,7 +1,7 @@
-//! Waits: each is a watch that ends when what it waits for is seen. None has an end of its own; the caller bounds it.
+//! Waits as watches, each of which ends when its condition is met. They have no time limit; the caller sets one.
 //!
-//! [`Fresh`] tells a fresh report from one that is left of an earlier life of a node: after `kcl stop` and `kcl start`,
-//! etcd still says of every node and pod that it is ready.
+//! [`Fresh`] tells a fresh report from a stale one: after `kcl stop` and `kcl start`, etcd still lists every node and
+//! pod as ready.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -16,23 +16,23 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Family, Result};
 
-/// Which reports count.
+/// The reports that count.
 #[derive(Clone, Debug, Default)]
 pub struct Fresh {
-    /// Nodes that this run started, and what is on them, have to be reported at or after `since`; others at any time.
+    /// The nodes that this run started. Reports about them and their pods count from `since` on; others at any time.
     pub started: Vec<String>,
-    /// When this run began.
+    /// The time at which this run began.
     pub since: Timestamp,
 }
 
 impl Fresh {
-    /// The time from which reports of a node count.
+    /// Returns the time from which reports of a node count.
     fn since(&self, node: &str) -> Option<Timestamp> {
         self.started.iter().any(|started| started == node).then_some(self.since)
     }
 }
 
-/// Waits until every one of `names` has a kubelet that reports Ready. `seen` is told how many do.
+/// Waits until the kubelet of every one of `names` reports Ready. `seen` gets the number of those that do.
 pub async fn nodes_ready(client: &Client, names: &[String], fresh: &Fresh, mut seen: impl FnMut(usize)) -> Result<()> {
     watch_until(Api::<Node>::all(client.clone()), watcher::Config::default(), |nodes| {
         let ready = names
@@ -57,13 +57,13 @@ pub async fn dns_available(client: &Client, fresh: &Fresh) -> Result<()> {
     .await
 }
 
-/// Waits until pods can be made in a namespace: admission wants its default service account.
+/// Waits until pods can be created in a namespace: admission requires its default service account.
 pub async fn default_service_account(client: &Client, namespace: &str) -> Result<()> {
     let name = watcher::Config::default().fields("metadata.name=default");
     watch_until(Api::<ServiceAccount>::namespaced(client.clone(), namespace), name, |found| !found.is_empty()).await
 }
 
-/// Whether the kubelet reports Ready, and did so at or after `since`.
+/// Returns true if the kubelet reports Ready, and has done so at or after `since`.
 fn node_is_ready(node: &Node, since: Option<Timestamp>) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| {
@@ -72,7 +72,7 @@ fn node_is_ready(node: &Node, since: Option<Timestamp>) -> bool {
     })
 }
 
-/// Whether all containers are ready and started at or after `since`.
+/// Returns true if all containers are ready and started at or after `since`.
 fn pod_is_ready(pod: &Pod, since: Option<Timestamp>) -> bool {
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
     !containers.is_empty()
@@ -83,7 +83,7 @@ fn pod_is_ready(pod: &Pod, since: Option<Timestamp>) -> bool {
         })
 }
 
-/// Watches until `done` says so of all objects by name.
+/// Watches until `done` returns true for all objects by name.
 async fn watch_until<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -98,7 +98,7 @@ where
         let event = match events.try_next().await {
             Ok(Some(event)) => event,
             Ok(None) => return Err(Error::new(Family::Cluster, "the watch ended")),
-            // The API server may still be coming up or be restarting; the stream starts anew by itself.
+            // The API server may be starting or restarting; the stream resumes by itself.
             Err(error) => {
                 tracing::debug!(%error, "watch");
                 continue;

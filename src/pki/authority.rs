@@ -1,4 +1,4 @@
-//! A CA that issues, and certificates with their keys in files.
+//! CAs that issue certificates, and certificates with their keys in files.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use crate::pki::leaf::Leaf;
 
 /// The life of a CA: ten years, as in kubeadm.
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
-/// Certificates are good for clocks that are late by so much.
+/// The time by which certificates are valid earlier, for clocks that are late.
 const BACKDATE: Duration = Duration::from_secs(3600);
 
 /// A certificate and its key, as PEM.
@@ -35,7 +35,7 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// The CA of a certificate and a key that belong together.
+    /// Returns the CA of a certificate and a key that belong together.
     pub(super) fn new(cert_pem: String, key_pem: String) -> Result<Self, String> {
         let key = KeyPair::from_pem(&key_pem).map_err(|error| format!("the key cannot be read: {error}"))?;
         let pem = pem::parse(&cert_pem).map_err(|error| format!("the certificate cannot be read: {error}"))?;
@@ -49,7 +49,7 @@ impl Authority {
         Ok(Authority { cert_pem, key_pem, not_after, issuer })
     }
 
-    /// A certificate as `leaf` wants it, good for `life` or as long as the CA.
+    /// Issues a certificate for `leaf` that is valid for `life`, or as long as the CA.
     pub(super) fn issue(&self, leaf: &Leaf, life: Duration, now: jiff::Timestamp) -> Result<KeyedCertificate, String> {
         let issue = || -> Result<_, rcgen::Error> {
             let key = KeyPair::generate()?;
@@ -78,7 +78,7 @@ impl Authority {
     }
 }
 
-/// A new CA.
+/// Creates a CA.
 pub(super) fn self_signed(common_name: &str, now: jiff::Timestamp) -> Result<KeyedCertificate, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = params(common_name, CA_LIFE, now)?;
@@ -88,7 +88,7 @@ pub(super) fn self_signed(common_name: &str, now: jiff::Timestamp) -> Result<Key
     Ok(KeyedCertificate { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
 }
 
-/// What all certificates have.
+/// Returns the parameters that all certificates share.
 fn params(common_name: &str, life: Duration, now: jiff::Timestamp) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
     let now = OffsetDateTime::from_unix_timestamp(now.as_second()).map_err(|_| rcgen::Error::Time)?;
@@ -103,7 +103,7 @@ fn params(common_name: &str, life: Duration, now: jiff::Timestamp) -> Result<Cer
     Ok(params)
 }
 
-/// Bytes from the operating system's generator.
+/// Returns bytes from the operating system's generator.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], rcgen::Error> {
     let mut bytes = [0; N];
     rustls::crypto::ring::default_provider()
@@ -114,13 +114,14 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], rcgen::Error> {
 }
 
 impl KeyedCertificate {
-    /// What is kept in `dir` under `name`; none where any of it is missing or cannot be read.
+    /// Reads the pair in `dir` under `name`; returns nothing if a part of it is missing or unreadable.
     pub(super) fn read(dir: &Path, name: &str) -> Option<Self> {
         let read = |ending: &str| std::fs::read_to_string(dir.join(format!("{name}.{ending}"))).ok();
         Some(KeyedCertificate { cert_pem: read("crt")?, key_pem: read("key")? })
     }
 
-    /// Keeps it. Not synced: what a power cut spoils is found to be so and issued again, and the start is quicker.
+    /// Writes the pair. It is not flushed to the disk: after a power cut a damaged one is issued again, and the start
+    /// is faster.
     pub(super) fn write(&self, dir: &Path, name: &str) -> io::Result<()> {
         for (ending, content) in [("key", &self.key_pem), ("crt", &self.cert_pem)] {
             let path = dir.join(format!("{name}.{ending}"));

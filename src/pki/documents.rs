@@ -1,4 +1,4 @@
-//! The documents around keys: kubeconfigs of components, and how Secrets are encrypted. JSON, which is YAML too.
+//! Kubeconfigs of components, and the configuration of encryption at rest. JSON, which is YAML too.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::pki::authority::KeyedCertificate;
 
-/// A kubeconfig with everything in it, for the API servers through the node's loopback.
+/// Returns a kubeconfig with its keys, for the API servers by way of the node's loopback.
 pub(super) fn kubeconfig(cluster: &str, user: &str, ca_pem: &str, pair: &KeyedCertificate) -> String {
     let context = format!("{user}@{cluster}");
     text(&json!({
@@ -32,7 +32,7 @@ pub(super) fn kubeconfig(cluster: &str, user: &str, ca_pem: &str, pair: &KeyedCe
     }))
 }
 
-/// Secrets are written encrypted with `key`, and read whether they are or not.
+/// Returns a configuration that encrypts Secrets with `key`, and reads those that are not encrypted too.
 pub(super) fn encryption(key: &[u8; 32]) -> String {
     text(&json!({
         "apiVersion": "apiserver.config.k8s.io/v1",
@@ -47,7 +47,7 @@ pub(super) fn encryption(key: &[u8; 32]) -> String {
     }))
 }
 
-/// Whether a text is what [`encryption`] makes, as far as kind goes.
+/// Returns true if a text is of the kind that [`encryption`] returns.
 pub(super) fn is_encryption(text: &str) -> bool {
     serde_json::from_str::<Value>(text).is_ok_and(|value| value["kind"] == "EncryptionConfiguration")
 }

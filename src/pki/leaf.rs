@@ -1,4 +1,4 @@
-//! Which leaf certificates there are, and what each says: data, as in kubeadm's `certlist.go`.
+//! The leaf certificates and their subjects: data, as in kubeadm's `certlist.go`.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,7 +8,7 @@ use crate::pki::{ClusterIdentity, NodeIdentity};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Which CA signs.
+/// The CA that signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signer {
     Cluster,
@@ -16,30 +16,30 @@ pub(super) enum Signer {
     FrontProxy,
 }
 
-/// A leaf certificate that is wanted.
+/// The specification of a leaf certificate.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
-    /// The file's name without ending, below the node's `pki` directory and below ours.
+    /// The file's name without its extension, below the node's `pki` directory and below kcl's.
     pub name: &'static str,
-    /// Who signs it.
+    /// The CA that signs it.
     pub signer: Signer,
     /// The user name, for clients.
     pub common_name: String,
     /// The group, for clients.
     pub organization: Option<&'static str>,
-    /// For TLS servers.
+    /// Allows use by TLS servers.
     pub server: bool,
-    /// For TLS clients.
+    /// Allows use by TLS clients.
     pub client: bool,
-    /// What a server is called.
+    /// The DNS names of a server.
     pub names: Vec<String>,
-    /// Where a server is reached.
+    /// The addresses of a server.
     pub addresses: Vec<IpAddr>,
-    /// Not a file of its own, but part of this kubeconfig.
+    /// The kubeconfig that holds it, if it has no file of its own.
     pub kubeconfig: Option<&'static str>,
 }
 
-/// All certificates of a node.
+/// Returns all certificates of a node.
 pub(super) fn of_node(node: &NodeIdentity, cluster: &ClusterIdentity) -> Vec<Leaf> {
     let user = format!("system:node:{}", node.name);
     let own: Vec<IpAddr> = node.address.iter().collect();
@@ -76,19 +76,20 @@ pub(super) fn of_node(node: &NodeIdentity, cluster: &ClusterIdentity) -> Vec<Lea
     leaves
 }
 
-/// The user's own.
+/// Returns the user's certificate.
 pub(super) fn admin() -> Leaf {
     Leaf { organization: Some("system:masters"), ..client("admin", Signer::Cluster, "kubernetes-admin") }
 }
 
-/// A server in the cluster that is none of Kubernetes' own.
+/// Returns the certificate of a server in the cluster that is not part of Kubernetes.
 pub(super) fn service(names: &[String]) -> Leaf {
     let first = names.first().map(String::as_str).unwrap_or("server");
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     server("server", Signer::Cluster, first, &names, &[])
 }
 
-/// Names only this node, so that another node in the cluster changes nothing here.
+/// Returns the certificate of the API server. It names only this node, so another node in the cluster changes nothing
+/// here.
 fn api_server(node: &NodeIdentity, cluster: &ClusterIdentity) -> Leaf {
     let service = format!("kubernetes.default.svc.{}", cluster.dns_domain);
     let names = [&node.name, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", &service];

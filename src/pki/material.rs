@@ -1,4 +1,4 @@
-//! What a cluster keeps for its life: the CAs, the service account key, the encryption configuration.
+//! The material that a cluster keeps for its life: the CAs, the service account key, the encryption configuration.
 
 use std::fs::Permissions;
 use std::io;
@@ -14,12 +14,12 @@ use crate::pki::documents;
 const SA_KEY: &str = "sa.key";
 const SA_PUB: &str = "sa.pub";
 const ENCRYPTION: &str = "encryption.json";
-/// The CAs: the file's name without ending, and what follows the cluster's name in their subject.
+/// The CAs: the file's name without its extension, and the suffix of the cluster's name in the subject.
 const CLUSTER_CA: (&str, &str) = ("ca", "ca");
 const ETCD_CA: (&str, &str) = ("etcd-ca", "etcd-ca");
 const FRONT_PROXY_CA: (&str, &str) = ("front-proxy-ca", "front-proxy-ca");
 
-/// All of it, read and checked.
+/// The material, read and checked.
 pub(super) struct Material {
     pub cluster: Authority,
     pub etcd: Authority,
@@ -29,7 +29,7 @@ pub(super) struct Material {
     pub encryption: String,
 }
 
-/// Makes all of it in `dir`, which is not there: beside it first, then renamed.
+/// Creates the material in `dir`, which does not exist: beside it first, then renamed.
 pub(super) fn create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> io::Result<()> {
     let parent = dir.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     private_dir(parent)?;
@@ -47,12 +47,12 @@ pub(super) fn create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> io::Res
     put(ENCRYPTION, &documents::encryption(&random::<32>().map_err(io::Error::other)?))?;
     sync_dir(staging.path())?;
     std::fs::rename(staging.path(), dir)?;
-    // There is nothing at its old place any more for the guard to remove.
+    // Its old place is empty, so the guard has nothing to remove.
     let _ = staging.keep();
     sync_dir(parent)
 }
 
-/// Reads it, or says what is wrong with which file.
+/// Reads the material, or describes the fault of a file.
 pub(super) fn load(dir: &Path) -> Result<Material, String> {
     let read = |name: &str| std::fs::read_to_string(dir.join(name)).map_err(|error| format!("{name}: {error}"));
     let authority = |(name, _): (&str, &str)| {

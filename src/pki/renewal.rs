@@ -1,4 +1,4 @@
-//! Whether a certificate is still what is wanted.
+//! The check of a certificate against its specification.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use x509_parser::x509::X509Name;
 use crate::pki::authority::KeyedCertificate;
 use crate::pki::leaf::Leaf;
 
-/// Why `kept` has to be issued again; none where it is good. Pure.
+/// Returns the reason why `kept` has to be issued again, or nothing if it is valid. Pure.
 pub(super) fn needs_renewal(
     kept: &KeyedCertificate,
     leaf: &Leaf,

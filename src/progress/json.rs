@@ -1,4 +1,4 @@
-//! For programs: one CloudEvent (version 1.0) a line, shaped as minikube's are.
+//! The renderer for programs: one CloudEvent (version 1.0) a line, in minikube's shape.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::progress::{Event, Renderer, text};
 
-/// How often a step that goes on gets an event.
+/// The shortest interval between two events of a running step.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Writes events.
@@ -25,14 +25,14 @@ struct State {
     running: HashMap<usize, Running>,
 }
 
-/// A step that is going on.
+/// A running step.
 struct Running {
     data: Map<String, Value>,
     throttle: text::Throttle,
 }
 
 impl Json {
-    /// Events go to `out`.
+    /// Writes events to `out`.
     pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
         let run = format!("{}-{}", jiff::Timestamp::now().as_nanosecond(), std::process::id());
         Json { state: Mutex::new(State { out, run, count: 0, running: HashMap::new() }) }
@@ -54,7 +54,7 @@ impl Renderer for Json {
                 "datacontenttype": "application/json",
                 "data": data,
             });
-            // Nobody may be reading any more; that does not stop the work.
+            // The reader may be gone; that does not stop the work.
             let _ = writeln!(state.out, "{event}");
             let _ = state.out.flush();
         }
@@ -62,7 +62,7 @@ impl Renderer for Json {
 }
 
 impl State {
-    /// The type's end and the data of an event, where it is worth one. All values are texts, as in minikube.
+    /// Returns the end of the type and the data of an event, if it is worth one. All values are texts, as in minikube.
     fn data(&mut self, event: &Event, now: Instant) -> Option<(&'static str, Map<String, Value>)> {
         match event {
             Event::Started { step, total, name, title } => {

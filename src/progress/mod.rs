@@ -1,4 +1,4 @@
-//! What is going on, as events; how it is shown (a terminal, a pipe, JSON) is a renderer's business.
+//! Progress as events. A renderer shows them: on a terminal, in a pipe, or as JSON.
 
 mod json;
 #[cfg(test)]
@@ -16,56 +16,56 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Family};
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A step began.
     Started {
-        /// Counts up from 1 within a run.
+        /// The number of the step, from 1 within a run.
         step: usize,
-        /// How many there will be, where that is known.
+        /// The number of steps in the run, if it is known.
         total: Option<usize>,
         /// A stable name: `artifacts`, `machines`, …
         name: &'static str,
-        /// What is being done, for people.
+        /// The text for people.
         title: String,
     },
     /// A step went on.
     Progress {
         /// The step.
         step: usize,
-        /// What it does now or waits for.
+        /// The current activity.
         message: String,
-        /// Done and total, in any unit, where they are known.
+        /// The finished part and the total, in any unit, if they are known.
         position: Option<(u64, u64)>,
     },
     /// A step ended well.
     Finished {
         /// The step.
         step: usize,
-        /// What was reached, for people.
+        /// The result, for people.
         message: String,
-        /// How long it took.
+        /// The time that it took.
         elapsed: Duration,
     },
-    /// A step ended badly; the error itself follows.
+    /// A step failed; the error itself follows.
     Failed {
         /// The step.
         step: usize,
-        /// How long it took.
+        /// The time until it failed.
         elapsed: Duration,
     },
-    /// Something the user should know.
+    /// A warning for the user.
     Warning(String),
     /// A line for the user.
     Info(String),
-    /// Why the command failed, at its end.
+    /// The command failed; this is the last event.
     Error {
-        /// What kind of failure it is: its id and exit code.
+        /// The kind of failure, which has an id and an exit code.
         family: Family,
-        /// What was tried and what was found.
+        /// The failed action and the finding.
         message: String,
-        /// What the user can do, one line each.
+        /// The remedies, one line each.
         hints: Vec<String>,
         /// The causes below, from the nearest.
         causes: Vec<String>,
@@ -74,18 +74,18 @@ pub enum Event {
 
 /// Shows events.
 pub trait Renderer: Send + Sync {
-    /// Shows one.
+    /// Shows an event.
     fn event(&self, event: &Event);
 }
 
-/// Shows nothing.
+/// A renderer that shows nothing.
 pub struct Silent;
 
 impl Renderer for Silent {
     fn event(&self, _: &Event) {}
 }
 
-/// Where events go. Cheap to clone.
+/// The sender of events. Cheap to clone.
 #[derive(Clone)]
 pub struct Progress {
     renderer: Arc<dyn Renderer>,
@@ -95,22 +95,22 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Events go to `renderer`.
+    /// Sends events to `renderer`.
     pub fn new(renderer: Arc<dyn Renderer>) -> Self {
         Progress { renderer, steps: Arc::default(), total: Arc::default() }
     }
 
-    /// Events go nowhere.
+    /// Discards events.
     pub fn silent() -> Self {
         Progress::new(Arc::new(Silent))
     }
 
-    /// How many steps there will be in all, those that have begun included.
+    /// Sets the number of steps in the run, including those that have begun.
     pub fn expect(&self, total: usize) {
         self.total.store(total, Ordering::Relaxed);
     }
 
-    /// Begins a step. Dropped without [`Step::finish`], it has failed.
+    /// Begins a step. A step that is dropped without [`Step::finish`] has failed.
     pub fn step(&self, name: &'static str, title: impl Into<String>) -> Step {
         let step = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
         let total = Some(self.total.load(Ordering::Relaxed)).filter(|total| *total > 0).map(|total| total.max(step));
@@ -118,17 +118,17 @@ impl Progress {
         Step { renderer: self.renderer.clone(), step, begun: Instant::now(), done: false }
     }
 
-    /// Something the user should know.
+    /// Warns the user.
     pub fn warn(&self, message: impl Into<String>) {
         self.renderer.event(&Event::Warning(message.into()));
     }
 
-    /// A line for the user.
+    /// Shows a line to the user.
     pub fn info(&self, message: impl Into<String>) {
         self.renderer.event(&Event::Info(message.into()));
     }
 
-    /// Why the command failed; the last event.
+    /// Reports an error that ends the command; this is the last event.
     pub fn error(&self, error: &Error) {
         let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
         self.renderer.event(&Event::Error {
@@ -140,7 +140,7 @@ impl Progress {
     }
 }
 
-/// A step that is going on.
+/// A running step.
 pub struct Step {
     renderer: Arc<dyn Renderer>,
     step: usize,
@@ -149,12 +149,12 @@ pub struct Step {
 }
 
 impl Step {
-    /// What it does now or waits for.
+    /// Sets the current activity.
     pub fn message(&self, message: impl Into<String>) {
         self.renderer.event(&Event::Progress { step: self.step, message: message.into(), position: None });
     }
 
-    /// What it does now, and how far it is.
+    /// Sets the current activity and its progress.
     pub fn position(&self, message: impl Into<String>, done: u64, total: u64) {
         self.renderer.event(&Event::Progress {
             step: self.step,
@@ -163,7 +163,7 @@ impl Step {
         });
     }
 
-    /// It ended well.
+    /// Ends the step with its result.
     pub fn finish(mut self, message: impl Into<String>) {
         self.done = true;
         self.renderer.event(&Event::Finished {

@@ -1,14 +1,14 @@
-//! A place for renderers to write to that a test can look at.
+//! A target for renderers that tests can read.
 
 use std::io::{Result, Write};
 use std::sync::{Arc, Mutex};
 
-/// What was written. Clones share it.
+/// The written bytes. Clones share them.
 #[derive(Clone, Default)]
 pub struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl Page {
-    /// The text so far.
+    /// Returns the text so far.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

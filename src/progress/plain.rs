@@ -1,4 +1,4 @@
-//! For a pipe, a log, CI: plain lines, no control codes.
+//! The renderer for pipes, logs and CI: plain lines, no control codes.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::progress::{Event, Renderer, text};
 
-/// How often a step that goes on gets a line.
+/// The shortest interval between two lines of a running step.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Writes lines.
@@ -21,14 +21,14 @@ struct State {
     running: HashMap<usize, Running>,
 }
 
-/// A step that is going on.
+/// A running step.
 struct Running {
     title: String,
     throttle: text::Throttle,
 }
 
 impl Plain {
-    /// Lines go to `out`; `verbose` tells the causes of errors.
+    /// Writes lines to `out`; with `verbose`, the causes of errors too.
     pub(super) fn new(out: Box<dyn Write + Send>, verbose: bool) -> Self {
         Plain { verbose, state: Mutex::new(State { out, running: HashMap::new() }) }
     }
@@ -40,7 +40,7 @@ impl Renderer for Plain {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let lines = state.lines(event, self.verbose, Instant::now());
         for line in lines {
-            // Nobody may be reading any more; that does not stop the work.
+            // The reader may be gone; that does not stop the work.
             let _ = writeln!(state.out, "{line}");
         }
         let _ = state.out.flush();

@@ -1,4 +1,4 @@
-//! Which renderer there is to be, and where log lines go beside it.
+//! The choice of the renderer, and the place of log lines beside it.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::progress::plain::Plain;
 use crate::progress::terminal::Terminal;
 use crate::progress::{Progress, Renderer};
 
-/// What the surroundings of the process allow.
+/// The capabilities of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Surroundings {
-    /// Someone looks at stderr, and it can draw.
+    /// Stderr is a terminal that can draw.
     live: bool,
     /// Colours are welcome.
     color: bool,
 }
 
-/// Sets up what the user sees, once a process: `output_json` for CloudEvents on stdout, otherwise lines on stderr, live
-/// where that is a terminal and `CI` is not set. `verbosity` counts `-v`; the variable `RUST_LOG` wins over it.
-/// Log lines go to stderr and do not break what is drawn there.
+/// Sets up the output, once a process: CloudEvents on stdout with `output_json`, otherwise lines on stderr, live on a
+/// terminal unless `CI` is set. `verbosity` counts `-v`; the variable `RUST_LOG` takes precedence over it. Log lines go
+/// to stderr and do not break the live lines.
 pub fn choose(output_json: bool, verbosity: u8) -> Progress {
     let surroundings = surroundings(std::io::stderr().is_terminal(), |name| {
         std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -39,7 +39,7 @@ pub fn choose(output_json: bool, verbosity: u8) -> Progress {
         .with_ansi(surroundings.color)
         .with_timer(time::uptime());
     let filter = wanted.as_ref().ok().cloned().unwrap_or_else(|| targets(filter(verbosity, None)));
-    // An error means that there is a subscriber already, such as a test's: then that one is right.
+    // An error means that there is a subscriber already, such as a test's, which is kept.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     let verbose = verbosity > 0;
     let renderer: Arc<dyn Renderer> = match (output_json, surroundings.live) {
@@ -54,8 +54,8 @@ pub fn choose(output_json: bool, verbosity: u8) -> Progress {
     progress
 }
 
-/// A filter of our own. By targets alone: one by spans and their fields (`EnvFilter`) has each run of kcl compile regular
-/// expressions first.
+/// A filter by targets alone. One by spans and their fields (`EnvFilter`) compiles regular expressions in each run of
+/// kcl.
 fn targets(filter: &str) -> Targets {
     filter.parse().expect("our own filters are right")
 }
@@ -70,7 +70,7 @@ fn surroundings(is_terminal: bool, var: impl Fn(&str) -> Option<String>) -> Surr
 fn filter(verbosity: u8, rust_log: Option<&str>) -> &str {
     match (rust_log.filter(|value| !value.is_empty()), verbosity) {
         (Some(rust_log), _) => rust_log,
-        // A connection that is refused while an API server comes up is no news to a user.
+        // A refused connection while an API server starts is not news for a user.
         (None, 0) => "warn,kube_client=off",
         (None, 1) => "warn,kube_client=off,kcl=info",
         (None, 2) => "info,kcl=debug",

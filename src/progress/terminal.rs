@@ -1,4 +1,4 @@
-//! For a terminal: a line per step with a mark; what is going on below them, live.
+//! The renderer for terminals: a line with a mark for each step, and live lines for running steps below them.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::progress::{Event, Renderer, text};
 
-/// How often the live lines turn.
+/// The interval of the live lines' animation.
 const TICK: Duration = Duration::from_millis(120);
 
 /// Draws lines and bars.
@@ -19,14 +19,14 @@ pub(super) struct Terminal {
     running: Mutex<HashMap<usize, Running>>,
 }
 
-/// A step that is going on.
+/// A running step.
 struct Running {
     title: String,
     bar: ProgressBar,
     has_length: bool,
 }
 
-/// The colours that are used, as codes of ECMA-48.
+/// The colours, as codes of ECMA-48.
 #[derive(Clone, Copy)]
 enum Color {
     Red = 31,
@@ -36,7 +36,7 @@ enum Color {
 }
 
 impl Terminal {
-    /// Draws with `bars`, which whoever else writes to the terminal has to know.
+    /// Draws with `bars`, which every other writer to the terminal has to share.
     pub(super) fn new(bars: MultiProgress, color: bool, verbose: bool) -> Self {
         Terminal { bars, color, verbose, running: Mutex::default() }
     }
@@ -110,7 +110,7 @@ impl Renderer for Terminal {
     }
 }
 
-/// A live line: what is done, what is waited for, for how long; with a bar where the end is known. Without colours.
+/// Returns a live line: the activity and its duration, with a bar if the end is known. Without colours.
 fn style(with_bar: bool) -> ProgressStyle {
     let template = match with_bar {
         true => "{spinner} {prefix} [{bar:20}] {percent}% {wide_msg} {elapsed}",

@@ -1,8 +1,8 @@
-//! What the renderers for people share: durations, marks, and how often a line is worth printing.
+//! Durations, marks and rate limits, which the renderers for people share.
 
 use std::time::{Duration, Instant};
 
-/// `0.8s`, `12.3s`, `2m05s`
+/// Formats a duration: `0.8s`, `12.3s`, `2m05s`.
 pub(super) fn duration(duration: Duration) -> String {
     match duration.as_secs() {
         0..60 => format!("{:.1}s", duration.as_secs_f64().min(59.9)),
@@ -10,20 +10,20 @@ pub(super) fn duration(duration: Duration) -> String {
     }
 }
 
-/// Whole per cent, where the total is known.
+/// Returns whole per cent, if the total is known.
 pub(super) fn percent(position: Option<(u64, u64)>) -> Option<u64> {
     let (done, total) = position.filter(|(_, total)| *total > 0)?;
     Some((u128::from(done.min(total)) * 100 / u128::from(total)) as u64)
 }
 
-/// The lines of an error: the cause, what lies below it where `verbose`, what to do.
+/// Returns the lines of an error: the cause, the causes below it if `verbose`, and the remedies.
 pub(super) fn error(message: &str, hints: &[String], causes: &[String], verbose: bool) -> Vec<String> {
     let causes = causes.iter().filter(|_| verbose).map(|cause| format!("  caused by: {cause}"));
     let hints = hints.iter().map(|hint| format!("  -> {hint}"));
     std::iter::once(message.to_owned()).chain(causes).chain(hints).collect()
 }
 
-/// Lets a message through when it is new and the last one is a while ago.
+/// A filter for messages that passes new ones at an interval.
 #[derive(Debug)]
 pub(super) struct Throttle {
     interval: Duration,
@@ -32,12 +32,12 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// Lets the first message through after `interval` from `now`.
+    /// Passes the first message after `interval` from `now`.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
         Throttle { interval, since: now, last: String::new() }
     }
 
-    /// Whether `message` is to be shown now.
+    /// Returns true if `message` is to be shown now.
     pub(super) fn lets(&mut self, message: &str, now: Instant) -> bool {
         let lets = message != self.last && now.duration_since(self.since) >= self.interval;
         if lets {

@@ -1,4 +1,4 @@
-//! When a cluster ends by itself: at a time, with a process, or with whichever is first.
+//! The end of a cluster by itself: at a time, with a process, or with the first of them.
 
 use std::fmt;
 use std::io;
@@ -8,38 +8,38 @@ use jiff::Timestamp;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
-/// When a cluster ends by itself; by default never.
+/// The lifetime of a cluster; unlimited by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Lifetime {
-    /// At this time.
+    /// The time at which it ends.
     pub until: Option<Timestamp>,
-    /// When this process has ended.
+    /// The process with which it ends.
     pub process: Option<ProcessId>,
 }
 
-/// A process of this host, told from a later one with the same number.
+/// A process of this host, which is distinct from a later one with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProcessId {
     /// Its number.
     pub pid: u32,
-    /// When it was started: ticks since the host was (field 22 of proc_pid_stat(5)).
+    /// Its start: ticks since the host's start (field 22 of proc_pid_stat(5)).
     pub started: u64,
 }
 
 impl Lifetime {
-    /// Until a time.
+    /// Returns a lifetime until a time.
     pub fn until(time: Timestamp) -> Self {
         Lifetime { until: Some(time), process: None }
     }
 
-    /// Whether nothing ends it.
+    /// Returns true if nothing ends it.
     pub fn is_unlimited(&self) -> bool {
         *self == Lifetime::default()
     }
 
-    /// Whether it is over.
+    /// Returns true if it is over.
     pub fn is_over(&self) -> bool {
         self.until.is_some_and(|until| until <= Timestamp::now())
             || self.process.is_some_and(|process| process.open().is_err())
@@ -61,10 +61,10 @@ impl fmt::Display for Lifetime {
 }
 
 impl ProcessId {
-    /// The process with this number.
+    /// Finds the process with this number.
     ///
     /// # Errors
-    /// There is none, or it has ended.
+    /// Fails if it does not exist or has ended.
     pub fn of(pid: u32) -> io::Result<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The second field is the name in parentheses, which may hold anything; then follow those from the third on.
@@ -77,18 +77,18 @@ impl ProcessId {
         }
     }
 
-    /// This process.
+    /// Returns this process.
     ///
     /// # Errors
-    /// `/proc` cannot be read.
+    /// Fails if `/proc` cannot be read.
     pub fn own() -> io::Result<Self> {
         ProcessId::of(std::process::id())
     }
 
-    /// A descriptor that is readable once it has ended (pidfd_open(2)).
+    /// Returns a descriptor that is readable once the process has ended (pidfd_open(2)).
     ///
     /// # Errors
-    /// It has ended.
+    /// Fails if it has ended.
     pub fn open(self) -> io::Result<OwnedFd> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
         let descriptor = pidfd_open(pid, PidfdFlags::empty())?;

@@ -1,4 +1,4 @@
-//! One writer of a cluster at a time: an OS lock, which the kernel releases when its process ends, however it ends.
+//! The lock of a cluster, for one writer at a time. The kernel releases it when its process ends, however it ends.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use kcl_files::Lock;
 
 use crate::error::{Error, Family, Result};
 
-/// The right to change a cluster; dropping it gives it back, and removes its file where there is no cluster (any more).
+/// The right to change a cluster. Dropping it releases it, and removes its file if the cluster does not exist.
 #[derive(Debug)]
 pub struct ClusterLock {
     cluster: String,
@@ -17,12 +17,12 @@ pub struct ClusterLock {
 }
 
 impl ClusterLock {
-    /// The cluster that it is for.
+    /// Returns the name of the cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// Takes the lock at `path` of the cluster whose directory is `dir`; `on_wait` hears once for each owner whom it
+    /// Takes the lock at `path` of the cluster whose directory is `dir`; `on_wait` gets the name of each holder that it
     /// waits for.
     pub(super) async fn take(path: PathBuf, cluster: &str, dir: PathBuf, on_wait: impl FnMut(&str)) -> Result<Self> {
         let held = Lock::exclusive(&path, on_wait).await.map_err(|error| {
@@ -34,7 +34,7 @@ impl ClusterLock {
 
 impl Drop for ClusterLock {
     fn drop(&mut self) {
-        // Before the lock itself is given back, which comes with the file's end.
+        // The lock itself is released after this.
         if !self.dir.exists()
             && let Err(error) = std::fs::remove_file(&self.path)
         {

@@ -1,4 +1,4 @@
-//! Where kcl keeps things on the host.
+//! The directories of kcl on the host.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,19 +10,19 @@ use crate::error::{Error, Family, Result};
 /// The two directories of kcl.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
-    /// What must not be lost: clusters and locks. `KCL_HOME`, else `kcl` in the XDG data directory; absolute.
+    /// The data that must not be lost: clusters and locks. `KCL_HOME`, or `kcl` in the XDG data directory; absolute.
     pub home: PathBuf,
-    /// What can be had again. `KCL_CACHE`, else `kcl` in the XDG cache directory; absolute.
+    /// The data that can be fetched or built again. `KCL_CACHE`, or `kcl` in the XDG cache directory; absolute.
     pub cache: PathBuf,
 }
 
 impl Paths {
-    /// The directories that this process is to use.
+    /// Returns the directories of this process.
     pub fn from_env() -> Result<Self> {
         Paths::from_vars(|name| std::env::var_os(name))
     }
 
-    /// The directories by variables; an empty variable is an unset one.
+    /// Returns the directories by variables; an empty variable counts as unset.
     fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
         let path = |name: &str, default: fn(&etcetera::base_strategy::Xdg) -> PathBuf| {
             let path = match var(name).filter(|value| !value.is_empty()) {
@@ -41,17 +41,17 @@ impl Paths {
         Ok(Paths { home: path("KCL_HOME", |xdg| xdg.data_dir())?, cache: path("KCL_CACHE", |xdg| xdg.cache_dir())? })
     }
 
-    /// Where all clusters are.
+    /// Returns the directory of all clusters.
     pub fn clusters(&self) -> PathBuf {
         self.home.join("clusters")
     }
 
-    /// Where a cluster is.
+    /// Returns the directory of a cluster.
     pub fn cluster(&self, name: &str) -> PathBuf {
         self.clusters().join(name)
     }
 
-    /// Where locks are: outside of what a deletion removes.
+    /// Returns the directory of locks, which a deletion does not remove.
     pub fn locks(&self) -> PathBuf {
         self.home.join("locks")
     }

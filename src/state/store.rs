@@ -49,7 +49,7 @@ impl Store {
         match std::fs::read(&path) {
             Ok(content) => parse(&content).map(Some).map_err(|problem| {
                 Error::new(Family::State, format!("{}: {problem}", path.display()))
-                    .hint("mend the file, or put back a copy of it")
+                    .hint("fix the file, or restore a copy of it")
                     .hint(format!("`kcl delete -p {cluster}` still removes the cluster, file and all"))
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
