@@ -1,4 +1,4 @@
-//! Clusters for integration tests: made by the `kcl` command, gone with the test, also with one that was killed.
+//! Clusters for integration tests, which end with the test's process, even if it is killed.
 //!
 //! ```no_run
 //! # async fn a_test() -> kcl::error::Result<()> {
@@ -14,7 +14,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The command is `kcl` on the PATH, or the file that the variable `KCL` names. The user's kubeconfig is left alone.
+//! The command is `kcl` in `PATH`, or the file in the variable `KCL`. The user's kubeconfig is not changed.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -37,11 +37,11 @@ use crate::state::Paths;
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
-    /// Its kubeconfig, among its other files: it goes with them, whoever deletes it.
+    /// Its kubeconfig, which is deleted with its other files.
     kubeconfig: PathBuf,
 }
 
-/// A namespace of a test. Dropping it begins its deletion.
+/// A namespace of a test. Dropping it starts its deletion.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -49,22 +49,22 @@ pub struct Namespace {
 }
 
 impl Cluster {
-    /// A fresh cluster of one node.
+    /// Starts a new cluster of one node.
     ///
     /// # Errors
-    /// It does not start; what kcl said is the message.
+    /// Fails if it does not start; the message is kcl's.
     pub async fn start() -> Result<Self> {
         Cluster::start_with([""; 0]).await
     }
 
-    /// A fresh cluster as these flags of `kcl start` say: `["--nodes", "3", "--addons", "ingress"]`.
+    /// Starts a new cluster with these flags of `kcl start`: `["--nodes", "3", "--addons", "ingress"]`.
     ///
     /// # Errors
-    /// As of [`Cluster::start`].
+    /// Fails as [`Cluster::start`] does.
     pub async fn start_with(flags: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self> {
         let name = fresh_name("test");
         let kubeconfig = Paths::from_env()?.cluster(&name).join("kubeconfig");
-        // Before it is there: a test that is given up while it starts drops it too.
+        // It exists before its cluster does: a test that is cancelled during the start drops it too.
         let cluster = Cluster { name, kubeconfig };
         let process = std::process::id().to_string();
         let mut start = tokio::process::Command::from(cluster.kcl(["start", "--until-exit-of", &process]));
@@ -77,38 +77,38 @@ impl Cluster {
         Err(Error::new(Family::Cluster, format!("the cluster for the test does not start:\n{}", said.trim())))
     }
 
-    /// The cluster that all tests of this process share; it is made by the first, and deleted when the process has
-    /// ended. Tests that may not meet take a [`Cluster::namespace`] each.
+    /// Returns the cluster that all tests of this process share. The first one creates it, and it is deleted when the
+    /// process has ended. Tests that must not meet use a [`Cluster::namespace`] each.
     ///
     /// # Errors
-    /// As of [`Cluster::start`].
+    /// Fails as [`Cluster::start`] does.
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<Cluster> = OnceCell::const_new();
         SHARED.get_or_try_init(Cluster::start).await
     }
 
-    /// Its name, for `kcl -p`.
+    /// Returns its name, for `kcl -p`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A kubeconfig that has it alone.
+    /// Returns the path of a kubeconfig that holds this cluster alone.
     pub fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig.clone()
     }
 
-    /// A client with all rights. Of the runtime that it is made in, so of one test.
+    /// Returns a client with all rights. It belongs to the current runtime, so to one test.
     ///
     /// # Errors
-    /// The kubeconfig is gone.
+    /// Fails if the kubeconfig is missing.
     pub fn client(&self) -> Result<Client> {
         client(&self.kubeconfig())
     }
 
-    /// A fresh namespace, in which pods can be made at once.
+    /// Creates a namespace, in which pods can be created at once.
     ///
     /// # Errors
-    /// The API refuses it.
+    /// Fails if the API rejects it.
     pub async fn namespace(&self) -> Result<Namespace> {
         let client = self.client()?;
         let name = fresh_name("test");
@@ -124,7 +124,7 @@ impl Cluster {
         Ok(namespace)
     }
 
-    /// kcl for this cluster, to be run.
+    /// Returns a command of kcl for this cluster.
     pub fn kcl(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> std::process::Command {
         let program = std::env::var_os("KCL").unwrap_or_else(|| OsString::from("kcl"));
         let mut command = std::process::Command::new(program);
@@ -153,7 +153,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         let (kubeconfig, name) = (self.kubeconfig.clone(), self.name.clone());
-        // On a runtime of its own: the test's may be about to end.
+        // It has a runtime of its own, as the test's may be about to end.
         let delete = move || -> Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let failed =
@@ -173,10 +173,10 @@ fn client(kubeconfig: &Path) -> Result<Client> {
     let failed = |error: &dyn std::fmt::Display| {
         Error::new(Family::Kubeconfig, format!("the test's kubeconfig {}: {error}", kubeconfig.display()))
     };
-    // One crypto backend for everything; a second call would only find it installed.
+    // All crates use one crypto backend; a second call finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let read = Kubeconfig::read_from(kubeconfig).map_err(|error| failed(&error))?;
-    // Nothing in it has to be waited for.
+    // Nothing in it has to be awaited.
     let config = futures::executor::block_on(Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()));
     Client::try_from(config.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
 }
