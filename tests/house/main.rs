@@ -1,3 +1,4 @@
 //! Rules that the project keeps about its own sources. Needs neither root nor artifacts.
 
+mod imports;
 mod words;
