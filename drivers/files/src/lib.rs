@@ -1,18 +1,15 @@
 //! Files that are written whole or not at all, and locks between processes.
 
+mod dir;
 mod lock;
 mod new_file;
 
-use std::fs::{DirBuilder, File};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+pub use dir::{private_dir, remove, sync_dir};
 pub use lock::Lock;
-pub use new_file::NewFile;
-
-/// The prefix of the names of temporary files.
-pub const TEMPORARY: &str = ".kcl-";
+pub use new_file::{NewFile, TEMPORARY};
 
 /// Replaces `path` with a file of this content and mode. The file holds the old content or the new at any moment, even
 /// after a power cut.
@@ -34,33 +31,6 @@ pub fn sole_temporary(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(TEMPORARY);
     name.push(path.file_name().unwrap_or_default());
     path.with_file_name(name)
-}
-
-/// Removes a file; succeeds if it does not exist.
-pub fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Creates a directory and its parents with access for their owner only. Those that exist are not changed.
-pub fn private_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-/// Flushes the entries of a directory to the disk.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// Returns the directory that `path` is in.
-fn parent(path: &Path) -> io::Result<&Path> {
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Ok(Path::new(".")),
-        Some(parent) => Ok(parent),
-        None => Err(ErrorKind::InvalidInput.into()),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{TEMPORARY, parent, remove, sync_dir};
+use crate::dir::{parent, remove, sync_dir};
+
+/// The prefix of the names of temporary files.
+pub const TEMPORARY: &str = ".kcl-";
 
 /// A file that gets its name once it is whole. Dropping it before that removes it.
 #[derive(Debug)]
