@@ -10,6 +10,7 @@
 
 mod addons;
 mod answer;
+mod cluster;
 mod control;
 mod guard;
 mod identity;
@@ -19,9 +20,11 @@ mod page;
 mod proxy;
 mod server;
 mod session;
+mod shared;
 mod upstream;
 
 pub use addons::{Addon, Addons};
+pub use cluster::Cluster;
 pub use control::{Reply, Request, Running};
 pub use identity::Identity;
-pub use server::{Cluster, Config, Console};
+pub use server::{Config, Console};

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::answer::{self, Answer};
 use crate::guard;
 use crate::identity::Identity;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// A token of a service account has some 1,200 bytes; those of others may have more.
 const LARGEST: usize = 64 * 1024;

@@ -13,7 +13,7 @@ use crate::answer::{self, Answer, Body};
 use crate::guard;
 use crate::identity::Identity;
 use crate::omit::Omitted;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// What the page may say. All else stays here: the session, and above all who asks.
 const ASKED: [HeaderName; 3] = [ACCEPT, CONTENT_TYPE, CONTENT_LENGTH];

@@ -4,9 +4,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HOST, LOCATION};
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -18,29 +17,15 @@ use tokio::sync::Notify;
 
 use crate::addons::Addons;
 use crate::answer::{self, Answer};
+use crate::cluster::Cluster;
 use crate::identity::Identity;
 use crate::session::{Sessions, secret};
+use crate::shared::{Activity, Shared};
 use crate::upstream::Upstream;
 use crate::{control, guard, own, page, proxy};
 
 /// How often it is looked whether anybody still needs the server.
 const LOOK: Duration = Duration::from_secs(10);
-
-/// The cluster that is shown, and the credentials of the user whose console it is.
-pub struct Cluster {
-    /// Its name.
-    pub name: String,
-    /// The API server: `https://host:port`.
-    pub server: String,
-    /// The CA of the API server, as PEM.
-    pub ca_pem: String,
-    /// The client certificate, as PEM.
-    pub cert_pem: String,
-    /// Its key, as PEM.
-    pub key_pem: String,
-    /// The version of kcl, for the page.
-    pub kcl_version: String,
-}
 
 /// What a console needs to know.
 pub struct Config<'a> {
@@ -62,20 +47,6 @@ pub struct Console {
     tcp: TcpListener,
     unix: UnixListener,
     idle: Duration,
-}
-
-/// What all requests share.
-pub(crate) struct Shared {
-    pub(crate) cluster: Cluster,
-    pub(crate) upstream: Upstream,
-    pub(crate) sessions: Sessions,
-    pub(crate) activity: Arc<Activity>,
-    /// Told when the server is to end.
-    pub(crate) end: Notify,
-    addons: Option<Arc<dyn Addons>>,
-    pub(crate) port: u16,
-    /// The path below which all is. Browsers send cookies to all ports of a host; to this path only who knows it.
-    scope: String,
 }
 
 impl Console {
@@ -216,64 +187,4 @@ fn signed_out(shared: &Shared) -> Answer {
     let text =
         format!("You are not signed in to this console. For a link that signs you in run:\n\n  {}", shared.command());
     answer::text(StatusCode::UNAUTHORIZED, text)
-}
-
-impl Shared {
-    pub(crate) fn link(&self, identity: Identity) -> String {
-        format!("http://127.0.0.1:{}/{}/open?token={}", self.port, self.scope, self.sessions.link(identity))
-    }
-
-    /// The cookie of a session. It is no one's but the page's: no script reads it, and no other site's link sends it.
-    pub(crate) fn cookie(&self, secret: &str) -> String {
-        format!("{}={secret}; Path=/{}/; HttpOnly; SameSite=Strict", guard::COOKIE_NAME, self.scope)
-    }
-
-    /// Addons are switched with kcl's own rights: by its user only.
-    pub(crate) fn addons_for(&self, identity: &Identity) -> Option<Arc<dyn Addons>> {
-        self.addons.clone().filter(|_| *identity == Identity::Own)
-    }
-
-    fn command(&self) -> String {
-        format!("kcl dashboard -p {}", self.cluster.name)
-    }
-}
-
-/// When the server was last of use.
-pub(crate) struct Activity {
-    last: Mutex<Instant>,
-    channels: AtomicUsize,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Activity { last: Mutex::new(Instant::now()), channels: AtomicUsize::new(0) }
-    }
-
-    fn touch(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// Since when nobody used it.
-    fn idle(&self) -> Duration {
-        match self.channels.load(Ordering::SeqCst) {
-            0 => self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed(),
-            _ => Duration::ZERO,
-        }
-    }
-
-    /// A channel is open until what is returned is dropped.
-    pub(crate) fn channel(self: &Arc<Self>) -> OpenChannel {
-        self.channels.fetch_add(1, Ordering::SeqCst);
-        OpenChannel(self.clone())
-    }
-}
-
-/// An open channel: somebody looks at the page.
-pub(crate) struct OpenChannel(Arc<Activity>);
-
-impl Drop for OpenChannel {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.channels.fetch_sub(1, Ordering::SeqCst);
-    }
 }

@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::answer::Body;
+use crate::cluster::Cluster;
 use crate::identity::Identity;
-use crate::server::Cluster;
 
 type Https = Client<HttpsConnector<HttpConnector>, Body>;
 
