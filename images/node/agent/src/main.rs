@@ -4,6 +4,7 @@
 //! [`supervise`]), whose connections to the API go through its [`gate`]. Single-threaded throughout. In a virtual machine
 //! the same program is the initrd's `/init` too ([`guest`]).
 
+mod capacity;
 mod cli;
 mod components;
 mod console;

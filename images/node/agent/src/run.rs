@@ -11,11 +11,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::capacity::View;
 use crate::console::say;
 use crate::error::{Doing, Error, Result};
 use crate::facts::Facts;
-use crate::gate::{Client, Gate};
-use crate::prepare::View;
+use crate::gate::{self, Client, Gate};
 use crate::socket::{Answer, Request};
 use crate::state::State;
 use crate::supervise::{self, Component, Reaper};
@@ -94,7 +94,7 @@ async fn start(state: &Rc<State>, reaper: &Reaper) -> Result<Node> {
     let client = Client::from_kubeconfig(Path::new(paths::KUBELET_CONF))?;
     prepare::all(&spec, &facts, reaper).await?;
     let view = Rc::new(View::render(&spec)?);
-    let gate = Gate::open(&spec, client, state.clone()).await?;
+    let gate = gate::open(&spec, client, state.clone()).await?;
     let processes = components::all(&spec, &facts);
     state.starting(&processes);
     say(format_args!("{} is prepared after {} ms", spec.name, state.uptime_ms()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_node_spec::{NodeSpec, ports};
 
 use super::flags::Flags;
-use super::{After, Process, Readiness, leader_elect};
+use super::{After, Process, Readiness};
 use crate::paths::{CONTROLLER_MANAGER_CONF, pki, pki_file};
 
 /// The process.
@@ -24,14 +24,13 @@ pub fn process(spec: &NodeSpec) -> Process {
 
 fn flags(spec: &NodeSpec) -> Flags {
     let mut flags = Flags::default();
-    super::scheduler::companion(&mut flags, CONTROLLER_MANAGER_CONF);
+    super::scheduler::companion(&mut flags, spec, CONTROLLER_MANAGER_CONF);
     flags
         // kcl gives each node its range itself.
         .set("allocate-node-cidrs", "false")
         .set("cluster-name", spec.cluster.as_str())
         .set("cluster-signing-cert-file", pki_file(pki::CA_CERT))
         .set("cluster-signing-key-file", pki_file(pki::CA_KEY))
-        .set("leader-elect", leader_elect(spec))
         .set("root-ca-file", pki_file(pki::CA_CERT))
         .set("service-account-private-key-file", pki_file(pki::SA_KEY))
         .set("use-service-account-credentials", "true")

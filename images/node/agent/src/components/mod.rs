@@ -1,4 +1,4 @@
-//! What runs in a node: for each component a pure function from the node spec and the facts to a [`Process`].
+//! The components of a node: each is a pure function from the node spec and the facts to a [`Process`].
 
 mod containerd;
 mod controller_manager;
@@ -7,67 +7,16 @@ mod flags;
 mod kube_apiserver;
 mod kube_proxy;
 mod kubelet;
+mod process;
 mod scheduler;
 
-use std::path::PathBuf;
-use std::time::Duration;
+pub use process::{After, Process, Readiness};
 
 use kcl_node_spec::{NodeSpec, Role};
 
 use crate::facts::Facts;
-use crate::paths;
 
-/// A component as it is to be run.
-#[derive(Clone, Debug)]
-pub struct Process {
-    /// The component's name, and its program's among the components.
-    pub name: &'static str,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// Files below [`paths::RENDERED`]: name and content.
-    pub files: Vec<(&'static str, String)>,
-    /// How one knows that it is ready.
-    pub readiness: Readiness,
-    /// What it waits for before it is started.
-    pub after: &'static [After],
-    /// How long it gets to end after SIGTERM before it is killed.
-    pub grace: Duration,
-    /// It sees the machine as `capacity` bounds it.
-    pub bounded_view: bool,
-    /// All others wait for it: it comes first where CPUs are scarce.
-    pub urgent: bool,
-}
-
-impl Process {
-    /// Its program.
-    pub fn program(&self) -> PathBuf {
-        paths::binary(self.name)
-    }
-}
-
-/// How one knows that a component is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    /// It says so itself, by sd_notify(3).
-    Notify,
-    /// `GET /healthz` over plain HTTP on this port of loopback.
-    Http(u16),
-    /// `GET /healthz` over TLS on this port of loopback.
-    Https(u16),
-    /// The gate finds the API server of this node ready.
-    Gate,
-}
-
-/// What a component waits for. A condition that was once true may become false again: it counts at each start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// Another component is ready.
-    Ready(&'static str),
-    /// The node's own API server serves, though its start is not finished (its RBAC may be missing).
-    ApiServing,
-}
-
-/// The components of the node, in the order of their start.
+/// Returns the components of the node, in the order of their start.
 pub fn all(spec: &NodeSpec, facts: &Facts) -> Vec<Process> {
     let mut all = Vec::new();
     if spec.role == Role::ControlPlane {
@@ -82,11 +31,6 @@ pub fn all(spec: &NodeSpec, facts: &Facts) -> Vec<Process> {
     }
     all.push(kube_proxy::process(spec, facts));
     all
-}
-
-/// Whether several control planes have to agree on who leads.
-fn leader_elect(spec: &NodeSpec) -> String {
-    (spec.kubernetes.etcd_members.len() > 1).to_string()
 }
 
 #[cfg(test)]

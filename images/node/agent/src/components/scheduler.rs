@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_node_spec::{NodeSpec, ports};
 
 use super::flags::Flags;
-use super::{After, Process, Readiness, leader_elect};
+use super::{After, Process, Readiness};
 use crate::paths::{SCHEDULER_CONF, pki, pki_file};
 
 /// The process.
@@ -24,14 +24,16 @@ pub fn process(spec: &NodeSpec) -> Process {
 
 fn flags(spec: &NodeSpec) -> Flags {
     let mut flags = Flags::default();
-    companion(&mut flags, SCHEDULER_CONF);
-    flags.set("leader-elect", leader_elect(spec)).feature_gates(spec).extra(spec, "scheduler");
+    companion(&mut flags, spec, SCHEDULER_CONF);
+    flags.feature_gates(spec).extra(spec, "scheduler");
     flags
 }
 
-/// Flags of the API server's companions.
-pub fn companion(flags: &mut Flags, kubeconfig: &str) {
+/// Sets the flags that both companions of the API server have.
+pub fn companion(flags: &mut Flags, spec: &NodeSpec, kubeconfig: &str) {
+    let has_rivals = spec.kubernetes.etcd_members.len() > 1;
     flags
+        .set("leader-elect", has_rivals.to_string())
         .set("authentication-kubeconfig", kubeconfig)
         .set("authorization-kubeconfig", kubeconfig)
         .set("kubeconfig", kubeconfig)

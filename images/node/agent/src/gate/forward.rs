@@ -1,16 +1,20 @@
 //! Connections through the gate.
 
-use crate::console::say;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use kcl_node_spec::{NodeSpec, ports};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::Gate;
+use super::{Client, Gate};
+use crate::console::say;
+use crate::error::{Doing, Result};
+use crate::state::State;
 
 /// A server on the same network that takes longer to connect to is down.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -19,8 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// goodbye, and its clients should find another one soon.
 const SILENCE: u32 = 10;
 
-/// Accepts for as long as the agent runs.
-pub async fn accept(listener: TcpListener, gate: Rc<Gate>) {
+/// Opens the gate's port and passes its connections on for as long as the agent runs.
+pub async fn open(spec: &NodeSpec, client: Client, state: Rc<State>) -> Result<Rc<Gate>> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::API_SERVER));
+    let listener = TcpListener::bind(address).await.doing(|| format!("listen on {address}"))?;
+    let gate = Gate::new(spec, client, state);
+    tokio::task::spawn_local(accept(listener, gate.clone()));
+    Ok(gate)
+}
+
+async fn accept(listener: TcpListener, gate: Rc<Gate>) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => {

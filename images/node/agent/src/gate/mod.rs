@@ -11,17 +11,16 @@ pub mod http;
 mod upstream;
 
 pub use client::Client;
+pub use forward::open;
 
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use kcl_node_spec::{NodeSpec, Role, ports};
-use tokio::net::TcpListener;
+use kcl_node_spec::{NodeSpec, Role};
 use tokio::sync::watch;
 
-use crate::error::{Doing, Result};
 use crate::state::State;
 use upstream::Upstream;
 
@@ -36,10 +35,8 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Opens the gate's port and begins to look for API servers.
-    pub async fn open(spec: &NodeSpec, client: Client, state: Rc<State>) -> Result<Rc<Gate>> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::API_SERVER));
-        let listener = TcpListener::bind(address).await.doing(|| format!("listen on {address}"))?;
+    /// Begins to watch the API servers of a node spec.
+    fn new(spec: &NodeSpec, client: Client, state: Rc<State>) -> Rc<Gate> {
         let gate = Rc::new(Gate {
             client: Arc::new(client),
             upstreams: RefCell::default(),
@@ -47,8 +44,7 @@ impl Gate {
             state,
         });
         gate.set_servers(spec);
-        tokio::task::spawn_local(forward::accept(listener, gate.clone()));
-        Ok(gate)
+        gate
     }
 
     /// Takes over a changed list of API servers; connections that exist are left alone.
@@ -62,7 +58,11 @@ impl Gate {
             let found = kept.iter().position(|upstream| upstream.address == address);
             upstreams.push(match found {
                 Some(index) => kept.swap_remove(index),
-                None => Upstream::watch(address, own(&address), self),
+                None => {
+                    let gate = Rc::downgrade(self);
+                    let changed = move || drop(gate.upgrade().inspect(|gate| gate.changed()));
+                    Upstream::watch(address, own(&address), self.client(), changed)
+                }
             });
         }
         drop(upstreams);

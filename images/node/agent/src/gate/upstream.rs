@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Client, Gate, http};
+use super::{Client, http};
 
 /// Between two questions at the beginning; later a fortieth of the time that was spent in vain, so that one that is down
 /// for long costs nothing.
@@ -31,23 +32,24 @@ pub struct Upstream {
     ready: Cell<bool>,
     doubt: Notify,
     task: RefCell<Option<JoinHandle<()>>>,
-    gate: Weak<Gate>,
+    /// Called after each change of readiness.
+    changed: Box<dyn Fn()>,
 }
 
 type Connection = TlsStream<TcpStream>;
 
 impl Upstream {
     /// Begins to ask.
-    pub fn watch(address: SocketAddr, local: bool, gate: &Rc<Gate>) -> Rc<Upstream> {
+    pub fn watch(address: SocketAddr, local: bool, client: Arc<Client>, changed: impl Fn() + 'static) -> Rc<Upstream> {
         let upstream = Rc::new(Upstream {
             address,
             local,
             ready: Cell::new(false),
             doubt: Notify::new(),
             task: RefCell::new(None),
-            gate: Rc::downgrade(gate),
+            changed: Box::new(changed),
         });
-        let task = tokio::task::spawn_local(upstream.clone().ask_forever(gate.client()));
+        let task = tokio::task::spawn_local(upstream.clone().ask_forever(client));
         upstream.task.replace(Some(task));
         upstream
     }
@@ -72,7 +74,7 @@ impl Upstream {
         }
     }
 
-    async fn ask_forever(self: Rc<Upstream>, client: std::sync::Arc<Client>) {
+    async fn ask_forever(self: Rc<Upstream>, client: Arc<Client>) {
         loop {
             let since = Instant::now();
             let mut connection = None;
@@ -104,8 +106,6 @@ impl Upstream {
 
     fn set(&self, ready: bool) {
         self.ready.set(ready);
-        if let Some(gate) = self.gate.upgrade() {
-            gate.changed();
-        }
+        (self.changed)();
     }
 }

@@ -1,6 +1,5 @@
 //! Makes a bare machine fit for the components. In process and idempotent: a second run changes nothing.
 
-mod capacity;
 mod cgroup;
 mod cni;
 mod identity;
@@ -10,8 +9,6 @@ pub mod network;
 mod overlay;
 mod packets;
 mod sysctl;
-
-pub use capacity::View;
 
 use kcl_node_spec::{NodeSpec, Role};
 use std::path::Path;

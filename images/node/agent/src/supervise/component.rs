@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::reaper::{Exit, Reaper, Running};
 use super::{notify, probe, spawn};
+use crate::capacity::View;
 use crate::components::{After, Process, Readiness};
 use crate::console::say;
 use crate::gate::Gate;
-use crate::prepare::View;
 use crate::state::State;
 
 /// The first pause before a restart; each further one is twice as long.

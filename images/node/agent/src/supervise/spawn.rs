@@ -11,9 +11,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getppid, setsid};
 
 use super::reaper::{Reaper, Running};
+use crate::capacity::View;
 use crate::components::{Process, Readiness};
 use crate::error::{Doing, Result};
-use crate::prepare::View;
 use crate::{files, paths};
 
 /// The nice value of urgent components (`man 2 setpriority`): about nine times the weight of the others.

@@ -1,0 +1,56 @@
+//! A component as the supervisor runs it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::paths;
+
+/// A component and the way to run it.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The name of the component and of its program.
+    pub name: &'static str,
+    /// The arguments of the program.
+    pub args: Vec<String>,
+    /// Files below [`paths::RENDERED`]: name and content.
+    pub files: Vec<(&'static str, String)>,
+    /// The sign that the component is ready.
+    pub readiness: Readiness,
+    /// The conditions that must be true before it is started.
+    pub after: &'static [After],
+    /// The time between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// True if it sees the machine as `capacity` bounds it.
+    pub bounded_view: bool,
+    /// True if all others wait for it, so that it comes first where CPUs are scarce.
+    pub urgent: bool,
+}
+
+impl Process {
+    /// Returns the path of the component's program.
+    pub fn program(&self) -> PathBuf {
+        paths::binary(self.name)
+    }
+}
+
+/// The sign that a component is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// The component reports it by sd_notify(3).
+    Notify,
+    /// `GET /healthz` succeeds over plain HTTP on this port of loopback.
+    Http(u16),
+    /// `GET /healthz` succeeds over TLS on this port of loopback.
+    Https(u16),
+    /// The gate finds the API server of this node ready.
+    Gate,
+}
+
+/// A condition for the start of a component. It is checked at each start, as it may become false again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Another component is ready.
+    Ready(&'static str),
+    /// The node's own API server serves, though its start may not be finished (its RBAC may be missing).
+    ApiServing,
+}
