@@ -7,18 +7,35 @@ use base64::engine::general_purpose::STANDARD;
 use kube::{Client, Config};
 
 use crate::error::{Error, Family, Result};
-use crate::pki::AdminCredentials;
 
-/// The address of an API, and the credentials for it.
+/// An API server and the credentials for it.
 #[derive(Clone)]
 pub struct Access {
-    /// `https://ADDRESS:PORT`.
+    /// The URL of the API server: `https://ADDRESS:PORT`.
     pub server: String,
-    /// The client's certificate and key, and the CA to trust.
-    pub credentials: AdminCredentials,
+    /// The credentials of the client.
+    pub credentials: Credentials,
 }
 
-/// Returns a client. It sends nothing yet.
+/// The client certificate of a user, and the CA of the API server, as PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The cluster's CA.
+    pub ca_pem: String,
+    /// The client certificate.
+    pub cert_pem: String,
+    /// The key of the client certificate.
+    pub key_pem: String,
+}
+
+/// Leaves out the contents, as a key must not get into logs.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+/// Returns a client. Nothing is sent yet.
 pub fn connect(access: &Access) -> Result<Client> {
     let unusable = |error: &dyn std::fmt::Display| {
         Error::new(Family::Internal, format!("the cluster's credentials are not usable: {error}"))

@@ -6,7 +6,7 @@ mod resources;
 mod wait;
 
 pub use apply::{apply, documents};
-pub use client::{Access, connect, ready};
+pub use client::{Access, Credentials, connect, ready};
 pub use resources::{Resources, api_of};
 pub use wait::{Fresh, default_service_account, dns_available, nodes_ready};
 

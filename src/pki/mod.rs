@@ -17,6 +17,7 @@ use kcl_node_spec::{Addresses, Role, Subnets, paths};
 
 use crate::config::check_name;
 use crate::error::{Error, Family, Result};
+use crate::kubernetes::Credentials;
 use authority::KeyedCertificate;
 use leaf::{Leaf, Signer};
 use material::Material;
@@ -56,24 +57,6 @@ pub struct IssuedFiles {
     pub files: Vec<File>,
     /// The certificates that were replaced, each with the reason: `apiserver.crt: it ends soon`.
     pub renewed: Vec<String>,
-}
-
-/// The credentials of the user's kubeconfig, a member of `system:masters`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AdminCredentials {
-    /// The cluster's CA.
-    pub ca_pem: String,
-    /// The certificate.
-    pub cert_pem: String,
-    /// Its key.
-    pub key_pem: String,
-}
-
-/// Keys are not logged.
-impl std::fmt::Debug for AdminCredentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AdminCredentials").finish_non_exhaustive()
-    }
 }
 
 /// The certificates and keys of a cluster.
@@ -131,10 +114,10 @@ impl Pki {
     }
 
     /// Returns the credentials of the user, which are kept in `dir` like those of nodes.
-    pub fn admin_credentials(&self, expiration: Duration, now: jiff::Timestamp) -> Result<AdminCredentials> {
+    pub fn admin_credentials(&self, expiration: Duration, now: jiff::Timestamp) -> Result<Credentials> {
         let mut issued = IssuedFiles { files: Vec::new(), renewed: Vec::new() };
         let pair = self.obtain(&self.dir, &leaf::admin(), expiration, now, &mut issued)?;
-        Ok(AdminCredentials { ca_pem: self.ca_pem().to_owned(), cert_pem: pair.cert_pem, key_pem: pair.key_pem })
+        Ok(Credentials { ca_pem: self.ca_pem().to_owned(), cert_pem: pair.cert_pem, key_pem: pair.key_pem })
     }
 
     /// Returns the certificate and key of a server in the cluster, which are kept by a name. They stay the same while
