@@ -29,7 +29,7 @@ pub struct Import {
 
 /// Reads the text of a source file.
 pub fn read(text: &str) -> Module {
-    let stream: TokenStream = text.parse().expect("the source has the tokens of Rust");
+    let stream: TokenStream = text.parse().expect("tokens of Rust");
     let mut module = Module::default();
     body(stream, &mut module, true);
     module

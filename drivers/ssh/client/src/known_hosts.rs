@@ -7,6 +7,9 @@ use kcl_driver_api::{Error, ErrorKind, Result};
 use russh::keys::known_hosts::{check_known_hosts_path, known_host_keys_path, learn_known_hosts_path};
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
+/// The port of SSH.
+pub const PORT: u16 = 22;
+
 /// The flag that accepts keys of new hosts without a question.
 const FLAG: &str = "--accept-host-key";
 
@@ -39,7 +42,7 @@ impl KnownHosts {
 
     /// Checks that the key is the host's, and treats a new host as configured.
     pub(crate) async fn check(&self, address: &str, port: u16, key: &PublicKey) -> Result<()> {
-        let place = if port == crate::PORT { address.to_owned() } else { format!("[{address}]:{port}") };
+        let place = if port == PORT { address.to_owned() } else { format!("[{address}]:{port}") };
         match check_known_hosts_path(address, port, key, &self.file) {
             Ok(true) => return Ok(()),
             Ok(false) => {}

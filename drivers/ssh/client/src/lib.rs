@@ -13,11 +13,8 @@ use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-pub use known_hosts::{KnownHosts, Unknown};
+pub use known_hosts::{KnownHosts, PORT, Unknown};
 pub use login::{authenticate, usual_keys};
-
-/// The port of SSH.
-pub const PORT: u16 = 22;
 
 /// The time that a host may take to answer at all.
 const REACH: Duration = Duration::from_secs(15);
