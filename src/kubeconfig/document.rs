@@ -8,7 +8,22 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::error::Result;
-use crate::kubeconfig::{Entry, error};
+use crate::kubeconfig::failure::error;
+
+/// The cluster and the credentials of one user; all its entries in a kubeconfig bear the name of the profile.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    /// The cluster's name.
+    pub profile: &'a str,
+    /// The API's URL.
+    pub server: &'a str,
+    /// The cluster's CA as PEM.
+    pub ca_pem: &'a str,
+    /// The user's certificate as PEM.
+    pub cert_pem: &'a str,
+    /// The key of the user's certificate as PEM.
+    pub key_pem: &'a str,
+}
 
 /// The lists of named entries, each with the key of an entry's content.
 const LISTS: [(&str, &str); 3] = [("clusters", "cluster"), ("users", "user"), ("contexts", "context")];

@@ -8,7 +8,7 @@ use kcl_files::NewFile;
 
 use crate::error::Result;
 use crate::kubeconfig::document::Document;
-use crate::kubeconfig::error;
+use crate::kubeconfig::failure::error;
 use crate::kubeconfig::lock::Lock;
 
 /// Changes the file at `path`; returns false if there was nothing to write.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::kubeconfig::error;
+use crate::kubeconfig::failure::error;
 
 /// The longest time for which another program may hold it: kubectl holds it for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -4,6 +4,7 @@
 //! kubectl and kcl do not write at the same time.
 
 mod document;
+mod failure;
 mod file;
 mod lock;
 #[cfg(test)]
@@ -13,26 +14,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Family, Result};
 use document::Document;
+pub use document::Entry;
 
 /// The location of the user's kubeconfig: one file, or several by precedence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kubeconfig {
     files: Vec<PathBuf>,
-}
-
-/// The entries for a cluster. All of them have the name of the profile.
-#[derive(Clone, Copy)]
-pub struct Entry<'a> {
-    /// The cluster's name.
-    pub profile: &'a str,
-    /// The API's URL.
-    pub server: &'a str,
-    /// The cluster's CA as PEM.
-    pub ca_pem: &'a str,
-    /// The user's certificate as PEM.
-    pub cert_pem: &'a str,
-    /// Its key as PEM.
-    pub key_pem: &'a str,
 }
 
 /// The state of the kubeconfig with regard to a cluster.
@@ -144,9 +131,4 @@ impl Kubeconfig {
         let existing = self.files.iter().find(|path| path.exists());
         existing.or(self.files.last()).expect("a kubeconfig is at least one file")
     }
-}
-
-/// Returns an error about a file.
-fn error(path: &Path, problem: impl std::fmt::Display) -> Error {
-    Error::new(Family::Kubeconfig, format!("the kubeconfig {}: {problem}", path.display()))
 }

@@ -4,51 +4,24 @@
 
 mod authority;
 mod documents;
+mod identity;
 mod leaf;
 mod material;
 mod renewal;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kcl_driver_api::File;
-use kcl_node_spec::{Addresses, Role, Subnets, paths};
+use kcl_node_spec::{Role, paths};
 
 use crate::config::check_name;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::Credentials;
 use authority::KeyedCertificate;
+pub use identity::{ClusterIdentity, NodeIdentity};
 use leaf::{Leaf, Signer};
 use material::Material;
-
-/// The properties of a node that certificates name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeIdentity {
-    /// Its name.
-    pub name: String,
-    /// Its role: a worker gets fewer files.
-    pub role: Role,
-    /// Its address on the node network.
-    pub address: Addresses,
-}
-
-/// The properties of a cluster that certificates name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterIdentity {
-    /// Its name.
-    pub cluster: String,
-    /// Its DNS domain.
-    pub dns_domain: String,
-    /// Its service network; the first address is the API's.
-    pub service_cidr: Subnets,
-    /// Further DNS names of the API server.
-    pub apiserver_names: Vec<String>,
-    /// Further addresses of the API server.
-    pub apiserver_ips: Vec<IpAddr>,
-    /// The validity of leaf certificates, which ends with that of the CAs.
-    pub expiration: Duration,
-}
 
 /// The files of a node, and the changes in them.
 #[derive(Debug)]

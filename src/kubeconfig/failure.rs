@@ -1,0 +1,11 @@
+//! Errors about a kubeconfig file.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use crate::error::{Error, Family};
+
+/// Returns the error for a problem with a kubeconfig file.
+pub(super) fn error(path: &Path, problem: impl Display) -> Error {
+    Error::new(Family::Kubeconfig, format!("the kubeconfig {}: {problem}", path.display()))
+}
