@@ -1,4 +1,4 @@
-//! What the console asks of whoever runs addons: kcl itself, which the crate does not know.
+//! The interface to the cluster's addons, which kcl implements: this crate does not know kcl.
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -7,27 +7,27 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Addon {
-    /// Its name.
+    /// The addon's name.
     pub name: String,
-    /// What it is for, in a line.
+    /// The purpose of the addon, in one line.
     pub title: String,
-    /// The version of its software.
+    /// The version of the addon's software.
     pub version: String,
-    /// Whether it is on.
+    /// True if the addon is enabled.
     pub enabled: bool,
-    /// The names of the addons that it needs.
+    /// The names of the addons that this one needs.
     pub needs: Vec<String>,
 }
 
-/// The addons of the cluster. Errors are texts for the user.
+/// The addons of the cluster. Errors are messages for the user.
 #[async_trait]
 pub trait Addons: Send + Sync {
-    /// All there are, by name.
+    /// Returns all addons, by name.
     async fn list(&self) -> Result<Vec<Addon>, String>;
 
-    /// Switches one on, and returns once it is ready.
+    /// Enables an addon and returns once it is ready.
     async fn enable(&self, name: &str) -> Result<(), String>;
 
-    /// Switches one off, and returns once what it made is gone.
+    /// Disables an addon and returns once everything that it created is gone.
     async fn disable(&self, name: &str) -> Result<(), String>;
 }

@@ -1,4 +1,4 @@
-//! Answers of the server's own, and the headers that all have.
+//! Responses of the server itself, and the headers that every response has.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -7,13 +7,13 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use serde::Serialize;
 
-/// What is sent: of the server's own, or passed on as it comes.
+/// The body of a response: the server's own, or passed on as it arrives.
 pub(crate) type Body = Either<Full<Bytes>, Incoming>;
 
-/// An answer.
+/// A response to a request.
 pub(crate) type Answer = Response<Body>;
 
-/// What no answer is without: nothing is guessed, framed, told to others or kept.
+/// The headers of every response: browsers must not guess its type, frame it, share it or store it.
 const ALWAYS: [(&str, &str); 5] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
@@ -22,7 +22,7 @@ const ALWAYS: [(&str, &str); 5] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
-/// Bytes of a media type.
+/// Returns a response of bytes with a media type.
 pub(crate) fn bytes(status: StatusCode, media_type: &'static str, content: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Either::Left(Full::new(content.into())));
     *answer.status_mut() = status;
@@ -30,12 +30,12 @@ pub(crate) fn bytes(status: StatusCode, media_type: &'static str, content: impl 
     answer
 }
 
-/// A text for people.
+/// Returns a response of plain text for the user.
 pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Answer {
     bytes(status, "text/plain; charset=utf-8", text.into() + "\n")
 }
 
-/// A document for the page.
+/// Returns a response of JSON for the page.
 pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Answer {
     match serde_json::to_vec(document) {
         Ok(content) => bytes(status, "application/json", content),
@@ -43,7 +43,7 @@ pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Answer {
     }
 }
 
-/// A refusal or failure in the form of Kubernetes' own (`Status`), as the page reads either in the same way.
+/// Returns a failure as a `Status` of Kubernetes, so that the page reads both in the same way.
 pub(crate) fn failure(status: StatusCode, message: impl Into<String>) -> Answer {
     let message: String = message.into();
     json(
@@ -54,7 +54,7 @@ pub(crate) fn failure(status: StatusCode, message: impl Into<String>) -> Answer 
     )
 }
 
-/// Sets the headers that all answers have. What is no page of the console's own is nothing that a browser shows or runs.
+/// Sets the headers that every response has. Without a `policy` the browser neither renders nor runs the content.
 pub(crate) fn seal(headers: &mut HeaderMap, policy: Option<HeaderValue>) {
     for (name, value) in ALWAYS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));

@@ -1,4 +1,4 @@
-//! The private socket by which kcl asks its console for a link, or for its end: a line of JSON each way.
+//! The private socket through which kcl requests a link from its console, or ends it: a line of JSON each way.
 
 use std::io;
 use std::path::Path;
@@ -11,55 +11,55 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::identity::Identity;
 use crate::shared::Shared;
 
-/// What is asked.
+/// A request to a running console.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Request {
-    /// A link that works once.
+    /// Creates a link that works once.
     Link {
-        /// For whom.
+        /// The user of the session.
         identity: Identity,
-        /// Only of a console that shows this API server with the page of this version of kcl.
+        /// The URL of the API server that the console must show.
         server: String,
-        /// See there.
+        /// The version of kcl whose page the console must serve.
         version: String,
-        /// Only of one at this port; none: whatever it has.
+        /// The port that the console must have; `None` for any.
         port: Option<u16>,
     },
-    /// The end of the server.
+    /// Ends the server.
     End,
 }
 
-/// What is answered.
+/// The reply of a running console.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reply {
-    /// The link.
+    /// The link to open.
     Link(String),
-    /// This console is of another kcl, of a cluster that is no more, or at another port.
+    /// The console belongs to another version of kcl or a former cluster, or has another port.
     Outdated,
-    /// It ends now.
+    /// The console ends now.
     Ending,
 }
 
-/// A console that runs, at the other end of its socket.
+/// A running console, at the other end of its socket.
 pub struct Running {
     stream: UnixStream,
 }
 
 impl Running {
-    /// Connects. Nobody listens where there is no file (`NotFound`), or only that of a process that died
-    /// (`ConnectionRefused`).
+    /// Connects to a console. If none listens, the error is `NotFound` (no socket) or `ConnectionRefused` (the socket
+    /// of a process that died).
     pub async fn find(socket: &Path) -> io::Result<Running> {
         Ok(Running { stream: UnixStream::connect(socket).await? })
     }
 
-    /// The number of its process; it is alive for certain as long as it answers.
+    /// Returns the process id of the console, which is certain to be alive as long as it responds.
     pub fn process(&self) -> io::Result<Option<i32>> {
         Ok(self.stream.peer_cred()?.pid())
     }
 
-    /// Asks it for something. `UnexpectedEof` where it ended instead of answering.
+    /// Sends a request and returns the reply. The error is `UnexpectedEof` if the console ended instead.
     pub async fn ask(mut self, request: &Request) -> io::Result<Reply> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
@@ -72,7 +72,7 @@ impl Running {
     }
 }
 
-/// Answers all who can reach the socket.
+/// Serves every process that can reach the socket.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
     while let Ok((stream, _)) = listener.accept().await {
         let shared = shared.clone();

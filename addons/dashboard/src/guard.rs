@@ -1,4 +1,4 @@
-//! Which requests are answered at all, by what a browser says of them and a page cannot change.
+//! Decides which requests are served, by headers that the browser sets and a page cannot change.
 
 use http::header::{COOKIE, HOST, ORIGIN, UPGRADE};
 use http::{HeaderMap, HeaderName, Method};
@@ -6,14 +6,15 @@ use http::{HeaderMap, HeaderName, Method};
 /// The cookie of a session.
 pub(crate) const COOKIE_NAME: &str = "kcl-console";
 
-/// Who makes a request: `same-origin`, `same-site`, `cross-site`, `none` (Fetch Metadata,
+/// The header that tells the origin of a request: `same-origin`, `same-site`, `cross-site`, `none` (Fetch Metadata,
 /// <https://www.w3.org/TR/fetch-metadata/>).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What the answer is for: `document`, `script`, `empty` for fetch(), …
+/// The header that tells the use of the response: `document`, `script`, `empty` for fetch(), …
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// The names that a server on this port goes by. Any other is of a site that had its name lead here (DNS rebinding).
+/// Returns true if the `Host` header names this server. Any other name belongs to a site that has its own name resolve
+/// to this host (DNS rebinding).
 pub(crate) fn host_is_ours(headers: &HeaderMap, port: u16) -> bool {
     let host = text(headers, &HOST);
     host.is_some_and(|host| names(port).iter().any(|name| name == host))
@@ -23,15 +24,15 @@ fn names(port: u16) -> [String; 2] {
     [format!("127.0.0.1:{port}"), format!("localhost:{port}")]
 }
 
-/// Whether a request for data comes from the page itself. What changes something, and what opens a channel (a shell's,
-/// too, which is a GET), has to name its origin; the rest must not name another, and its answer must not become a
-/// document, a script or a picture: what a pod says would have the page's rights.
+/// Returns true if a request for data comes from the page itself. A request that changes something or opens a channel
+/// (a shell's, too, which is a GET) must name the page as its origin. Any other must not name a different origin, and
+/// its response must not become a document, a script or a picture: a pod's output would have the page's rights.
 pub(crate) fn data_is_ours(method: &Method, headers: &HeaderMap, port: u16) -> bool {
     let origins = names(port).map(|name| format!("http://{name}"));
     let own = |origin: &str| origins.iter().any(|one| one == origin);
     let origin = match text(headers, &ORIGIN) {
         Some(origin) => own(origin),
-        // A header that is no text is nobody's.
+        // A header that is not text cannot be the page's.
         None if headers.contains_key(ORIGIN) => false,
         None => matches!(*method, Method::GET | Method::HEAD) && !headers.contains_key(UPGRADE),
     };
@@ -40,15 +41,15 @@ pub(crate) fn data_is_ours(method: &Method, headers: &HeaderMap, port: u16) -> b
     origin && site && dest
 }
 
-/// The secret of the session that a request names.
+/// Returns the secret of the session that a request names.
 pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split("; ")).filter_map(|pair| pair.split_once('='));
     pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, secret)| secret)
 }
 
-/// Whether a path of the API server leads on to what a pod or node serves: its answers are not Kubernetes' own. History is
-/// read from Prometheus that way, and nothing else.
+/// Returns true if a path of the API server leads to a pod or a node, whose responses are not Kubernetes' own. The only
+/// exception is the history that the page reads from Prometheus.
 pub(crate) fn leads_on(path: &str) -> bool {
     const HISTORY: [&str; 2] = [
         "/api/v1/namespaces/kcl-monitoring/services/prometheus:9090/proxy/api/v1/query",
@@ -59,7 +60,7 @@ pub(crate) fn leads_on(path: &str) -> bool {
         ["api", _, "nodes", _, sub, ..] | ["api", _, "namespaces", _, _, _, sub, ..] => *sub == "proxy",
         _ => false,
     };
-    // No name of Kubernetes needs what would have to be understood as the API server does.
+    // No name in Kubernetes needs these, and the API server may decode them differently.
     let odd = path.contains(['%', '\\']) || segments.iter().any(|segment| matches!(*segment, "." | ".."));
     odd || on && !HISTORY.contains(&path)
 }

@@ -1,8 +1,8 @@
-//! As whom the API server is asked.
+//! The user as whom the console talks to the API server.
 
 use serde::{Deserialize, Serialize};
 
-/// Who a session is for. It never changes to one with more rights.
+/// The user of a session. A session never gains rights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Identity {
@@ -10,12 +10,12 @@ pub enum Identity {
     Own,
     /// The bearer of a token, without the certificate.
     Token(String),
-    /// Another user, whom the certificate's owner impersonates
+    /// Another user, impersonated by the owner of the certificate
     /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>).
     As {
         /// The name of the user.
         user: String,
-        /// The groups of the user; none: those that the API server knows of.
+        /// The groups of the user; if empty, those that the API server knows.
         groups: Vec<String>,
     },
 }

@@ -1,12 +1,12 @@
 //! kcl's web console: a page for one user on this computer, and the server that shows it.
 //!
-//! The server listens on loopback only. It shows the page ([`page`](self)) and passes what the page asks of Kubernetes on
-//! to the API server, as the user whom the session is for: what that user may not, the API server refuses. Who may use it
-//! at all is decided by three things that a program without the user's rights cannot have together: a link that works
-//! once, asked for through a private Unix socket; the cookie that it is exchanged for, which only pages below one path
-//! that nobody can guess are sent; and, for whatever changes something, an origin that is the page itself.
+//! The server listens on loopback only. It serves the page ([`page`](self)) and passes the page's requests to
+//! Kubernetes on to the API server as the session's user, whose rights the API server checks. Access takes three things
+//! that a program without the user's rights cannot have together: a link that works once, requested through a private
+//! Unix socket; the cookie that it is exchanged for, which browsers send only to pages below one unguessable path; and,
+//! for every change, the page itself as the origin.
 //!
-//! The page is plain HTML, CSS and JavaScript modules in `page/`, embedded here. It uses nothing from elsewhere.
+//! The page is plain HTML, CSS and JavaScript modules in `page/`, embedded here. It loads nothing from other hosts.
 
 mod addons;
 mod answer;

@@ -1,5 +1,5 @@
-//! Answers without what the page has no use for. More than half of a list of pods are notes of who set which field and what
-//! every pod has, and the browser takes longer over them than the API server.
+//! Removes members that the page does not use from responses. More than half of a list of pods is managed fields and
+//! defaults, and the browser takes longer to parse them than the API server to send them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,16 +10,16 @@ use serde::Serialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// In which header the page names the members of a document that it does without, as in
-/// `items.metadata.managedFields,items.spec.volumes`. What is in an array has the path of the array.
+/// The header in which the page names the members of a document that it does not need, as in
+/// `items.metadata.managedFields,items.spec.volumes`. Elements of an array have the path of the array.
 pub(crate) const OMIT: HeaderName = HeaderName::from_static("x-omit");
 
-/// Members by their names; one that is left out has none of its own.
+/// The members to omit, as a tree by name; a leaf is omitted.
 #[derive(Default)]
 pub(crate) struct Omitted(BTreeMap<String, Omitted>);
 
 impl Omitted {
-    /// What a request names, if it names anything.
+    /// Returns the members that a request names, if any.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Omitted> {
         let mut all = Omitted::default();
         for path in headers.get(OMIT)?.to_str().ok()?.split(',') {
@@ -28,7 +28,7 @@ impl Omitted {
         Some(all)
     }
 
-    /// The document without them; none where it is no JSON.
+    /// Returns the document without these members, or `None` if it is not JSON.
     pub(crate) fn leave_out(&self, document: &[u8]) -> Option<Vec<u8>> {
         let mut kept = Vec::with_capacity(document.len());
         let mut reader = serde_json::Deserializer::from_slice(document);
@@ -38,14 +38,14 @@ impl Omitted {
     }
 }
 
-/// Writes what is kept of a value while it is read: the page waits for it, so each byte is looked at once.
+/// Writes the remaining members of a value while it is read: the page waits for it, so each byte is read once.
 struct Kept<'a> {
     omitted: &'a Omitted,
     to: &'a mut Vec<u8>,
 }
 
 impl Kept<'_> {
-    /// Ends an array or an object, each of whose elements was written with a comma behind it.
+    /// Closes an array or an object whose elements were each written with a trailing comma.
     fn close(self, bracket: u8) {
         self.to.pop_if(|last| *last == b',');
         self.to.push(bracket);

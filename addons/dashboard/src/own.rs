@@ -1,4 +1,4 @@
-//! What the page asks of the console itself: what it is for, to be another user, and addons.
+//! The console's own API: information about the cluster, sign-in as another user, and addons.
 
 use http::header::{HeaderValue, SET_COOKIE};
 use http::{Method, Request, StatusCode};
@@ -12,10 +12,10 @@ use crate::guard;
 use crate::identity::Identity;
 use crate::shared::Shared;
 
-/// A token of a service account has some 1,200 bytes; those of others may have more.
+/// The limit for the body of a sign-in. A token of a service account has some 1,200 bytes; others may have more.
 const LARGEST: usize = 64 * 1024;
 
-/// Answers what is below `console/`.
+/// Responds to a request below `console/`.
 pub(crate) async fn answer(shared: &Shared, identity: &Identity, path: &str, request: Request<Incoming>) -> Answer {
     match (request.method(), path) {
         (&Method::GET, "info") => info(shared, identity),
@@ -31,7 +31,7 @@ pub(crate) async fn answer(shared: &Shared, identity: &Identity, path: &str, req
 }
 
 fn nothing() -> Answer {
-    answer::failure(StatusCode::NOT_FOUND, "the console has no such thing")
+    answer::failure(StatusCode::NOT_FOUND, "the console has no such path")
 }
 
 fn info(shared: &Shared, identity: &Identity) -> Answer {
@@ -46,7 +46,7 @@ fn info(shared: &Shared, identity: &Identity) -> Answer {
     answer::json(StatusCode::OK, &document)
 }
 
-/// A session of the token's bearer in place of this one, which ends: there is no way back to more rights.
+/// Replaces this session with one of the token's bearer, so that there is no way back to more rights.
 async fn sign_in(shared: &Shared, request: Request<Incoming>) -> Answer {
     #[derive(Deserialize)]
     struct Asked {
@@ -55,11 +55,11 @@ async fn sign_in(shared: &Shared, request: Request<Incoming>) -> Answer {
     let before = guard::session(request.headers()).map(str::to_owned);
     let body = match Limited::new(request.into_body(), LARGEST).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) => return answer::failure(StatusCode::BAD_REQUEST, format!("no token: {error}")),
+        Err(error) => return answer::failure(StatusCode::BAD_REQUEST, format!("the token cannot be read: {error}")),
     };
     let token = match serde_json::from_slice::<Asked>(&body) {
         Ok(asked) if !asked.token.trim().is_empty() => asked.token.trim().to_owned(),
-        _ => return answer::failure(StatusCode::BAD_REQUEST, "no token was given"),
+        _ => return answer::failure(StatusCode::BAD_REQUEST, "the token is missing"),
     };
     if let Some(before) = before {
         shared.sessions.close(&before);
@@ -79,8 +79,9 @@ fn sign_out(shared: &Shared, request: &Request<Incoming>) -> Answer {
     answer
 }
 
+/// Sets a cookie in a response.
 pub(crate) fn set_cookie(answer: &mut Answer, cookie: &str) {
-    // A hexadecimal number and names of our own: it is a header's text.
+    // The cookie consists of a hexadecimal number and the console's own names, so it is valid as a header.
     if let Ok(value) = HeaderValue::from_str(cookie) {
         answer.headers_mut().insert(SET_COOKIE, value);
     }
@@ -96,7 +97,7 @@ async fn addons(shared: &Shared, identity: &Identity) -> Answer {
 
 async fn switch(shared: &Shared, identity: &Identity, name: &str, verb: &str) -> Answer {
     let Some(addons) = shared.addons_for(identity) else { return nothing() };
-    // Half a switch is worse than one that nobody waits for: it goes on where the page is closed.
+    // A change runs to its end even if the page is closed, as half a change would be worse.
     let (name, verb) = (name.to_owned(), verb.to_owned());
     let done = tokio::spawn(async move {
         match verb.as_str() {

@@ -12,31 +12,31 @@ use crate::answer::{self, Answer};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/page");
 
-/// The script that comes within the page itself.
+/// The script that is inlined into the page.
 const EARLY: &str = include_str!("../page/early.js");
 
-/// The page: `index.html`, with its early script where that is named.
+/// The page: `index.html` with its early script inlined.
 static PAGE: LazyLock<String> = LazyLock::new(|| {
     include_str!("../page/index.html").replace(r#"<script src="page/early.js">"#, &format!("<script>{EARLY}"))
 });
 
-/// How the policy names the early script (CSP 3, "hash-source").
+/// The hash by which the policy allows the early script (CSP 3, "hash-source").
 static EARLY_HASH: LazyLock<String> =
     LazyLock::new(|| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(EARLY))));
 
-/// What of the page a path below the session's leads to; the empty one to the page itself.
+/// Returns the file of the page at a path below the session's; the empty path is the page itself.
 pub(crate) fn file(path: &str) -> Option<Answer> {
     if path.is_empty() {
         return Some(answer::bytes(StatusCode::OK, media_type("index.html"), PAGE.as_str()));
     }
     let path = path.strip_prefix("page/")?;
     let mut answer = answer::bytes(StatusCode::OK, media_type(path), FILES.get_file(path)?.contents());
-    // Of this process: its path is another in the next.
+    // Each process has another path, so a cached file never outlives it.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=86400"));
     Some(answer)
 }
 
-/// What a page may load and ask: its own files below `scope`, from the host that it came from.
+/// Returns the content security policy: a page may load and request only files below `scope` from its own host.
 pub(crate) fn policy(host: &str, scope: &str) -> Option<HeaderValue> {
     let own = format!("http://{host}/{scope}/");
     let early = EARLY_HASH.as_str();

@@ -1,4 +1,4 @@
-//! Passes the page's requests on to the API server, and its answers back: documents, streams, and channels.
+//! Passes the page's requests on to the API server, and the responses back: documents, streams and channels.
 
 use http::header::{
     ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_ACCEPT,
@@ -15,23 +15,23 @@ use crate::identity::Identity;
 use crate::omit::Omitted;
 use crate::shared::Shared;
 
-/// What the page may say. All else stays here: the session, and above all who asks.
+/// The request headers that are passed on. All others stay here, above all those that name the session or a user.
 const ASKED: [HeaderName; 3] = [ACCEPT, CONTENT_TYPE, CONTENT_LENGTH];
 
-/// What opens a channel (RFC 6455). No extensions: they would be of this hop only.
+/// The request headers that open a channel (RFC 6455). Extensions are left out, as they would be of this hop only.
 const CHANNEL: [HeaderName; 5] =
     [UPGRADE, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_PROTOCOL];
 
-/// What the API server may say.
+/// The response headers that are passed back.
 const SAID: [HeaderName; 2] = [CONTENT_TYPE, WARNING];
 
-/// And how it opens a channel.
+/// The response headers that open a channel.
 const OPENED: [HeaderName; 4] = [UPGRADE, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL];
 
-/// Objects as rows, as the API server would print them.
+/// The media type of objects as rows of a table, as kubectl prints them.
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
-/// Whether a path is one of the API server's that the page uses.
+/// Returns true if a path is one of the API server's that the page uses.
 pub(crate) fn covers(path: &str) -> bool {
     ["/api/", "/apis/"].iter().any(|prefix| path.starts_with(prefix)) || matches!(path, "/api" | "/apis" | "/version")
 }
@@ -65,7 +65,7 @@ pub(crate) async fn pass(shared: &Shared, identity: &Identity, path: &str, reque
             };
             let mut back = Answer::new(body);
             *back.status_mut() = parts.status;
-            // How the body is cut is this hop's own affair.
+            // The framing of the body belongs to this hop.
             keep(&SAID, &parts.headers, back.headers_mut());
             back
         }
@@ -73,22 +73,22 @@ pub(crate) async fn pass(shared: &Shared, identity: &Identity, path: &str, reque
     }
 }
 
-/// A document without what the page does without.
+/// Returns a document without the members that the page does not need.
 async fn lean(body: Incoming, omitted: &Omitted) -> Result<Body, String> {
     let whole = body.collect().await.map_err(|error| format!("the API server's answer was cut off: {error}"))?;
     let whole = whole.to_bytes();
     Ok(Either::Left(omitted.leave_out(&whole).map_or(whole, Into::into).into()))
 }
 
-/// Opens a channel, and joins both ends of it.
+/// Opens a channel and connects both ends of it.
 async fn channel(shared: &Shared, identity: &Identity, path: &str, mut request: Request<Incoming>) -> Answer {
     let mut onward: Request<Body> = Request::new(Either::Left(Default::default()));
     keep(&CHANNEL, request.headers(), onward.headers_mut());
-    // A page cannot say in a header what it takes when it opens a channel, so it says so in the query.
+    // A page cannot set `Accept` when it opens a channel, so it uses the query.
     if path.split(['?', '&']).any(|pair| pair == "as=Table") {
         onward.headers_mut().insert(ACCEPT, HeaderValue::from_static(TABLE));
     }
-    // The API server's own: it asks for one, and has no use for ours.
+    // The API server requires an origin, and only its own is of use to it.
     if let Ok(origin) = HeaderValue::from_str(shared.upstream.server()) {
         onward.headers_mut().insert(ORIGIN, origin);
     }
@@ -110,13 +110,13 @@ async fn channel(shared: &Shared, identity: &Identity, path: &str, mut request: 
     keep(&OPENED, response.headers(), back.headers_mut());
     let used = shared.activity.channel();
     tokio::spawn(async move {
-        // Held until the channel is closed.
+        // The guard is held until the channel is closed.
         let _used = used;
         let joined = tokio::try_join!(hyper::upgrade::on(&mut request), hyper::upgrade::on(&mut response));
         match joined {
             Ok((page, server)) => {
                 let (mut page, mut server) = (TokioIo::new(page), TokioIo::new(server));
-                // Who closes it, and how, is the business of both ends.
+                // Both ends may close the channel at any time.
                 let _ = tokio::io::copy_bidirectional(&mut page, &mut server).await;
             }
             Err(error) => tracing::debug!("a channel was not opened: {error}"),
@@ -125,6 +125,7 @@ async fn channel(shared: &Shared, identity: &Identity, path: &str, mut request: 
     back
 }
 
+/// Copies the headers of these names.
 fn keep(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
     for name in names {
         for value in from.get_all(name) {

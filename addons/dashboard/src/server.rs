@@ -1,4 +1,4 @@
-//! The server: who may come in, and which room a request is for.
+//! The server: authenticates requests and routes them.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,24 +24,24 @@ use crate::shared::{Activity, Shared};
 use crate::upstream::Upstream;
 use crate::{control, guard, own, page, proxy};
 
-/// How often it is looked whether anybody still needs the server.
+/// The interval at which the server checks whether it is still needed.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// What a console needs to know.
+/// The configuration of a console.
 pub struct Config<'a> {
-    /// What is shown.
+    /// The cluster to show.
     pub cluster: Cluster,
-    /// The port on loopback; 0: any that is free.
+    /// The port on loopback; 0 for any free port.
     pub port: u16,
-    /// Where links are asked for: a Unix socket in a directory that only the user can enter. It must not exist.
+    /// The Unix socket for requests for links, in a directory that only the user can enter. It must not exist.
     pub socket: &'a Path,
-    /// Who switches addons.
+    /// The cluster's addons, if the page may change them.
     pub addons: Option<Arc<dyn Addons>>,
-    /// How long it lives without a request or an open page.
+    /// The time without a request or an open page after which the server ends.
     pub idle: Duration,
 }
 
-/// A console that is ready.
+/// A console that is ready to serve.
 pub struct Console {
     shared: Arc<Shared>,
     tcp: TcpListener,
@@ -50,7 +50,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// Listens. Nothing is answered before [`Self::serve`].
+    /// Listens on loopback and on the socket. Requests wait until [`Self::serve`].
     pub async fn bind(config: Config<'_>) -> io::Result<Console> {
         let upstream = Upstream::new(&config.cluster).map_err(io::Error::other)?;
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
@@ -68,12 +68,12 @@ impl Console {
         Ok(Console { shared: Arc::new(shared), tcp, unix, idle: config.idle })
     }
 
-    /// A link that works once.
+    /// Returns a link that works once.
     pub fn link(&self, identity: Identity) -> String {
         self.shared.link(identity)
     }
 
-    /// Serves until it is told to end, is not needed for long, or `wanted` is no longer true.
+    /// Serves until it is told to end, has been idle for long, or `wanted` returns false.
     pub async fn serve(self, wanted: impl Fn() -> bool) {
         let Console { shared, tcp, unix, idle } = self;
         let pages = tokio::spawn(pages(shared.clone(), tcp));
@@ -95,8 +95,8 @@ async fn pages(shared: Arc<Shared>, listener: TcpListener) {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(connection(shared.clone(), stream))),
             Err(error) => {
-                // Too many open files; some close.
-                tracing::warn!("a connection was not accepted: {error}");
+                // Too many files are open; wait until some are closed.
+                tracing::warn!("a connection cannot be accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -116,7 +116,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     }
 }
 
-/// Answers a request, with the headers that all answers have.
+/// Responds to a request, with the headers that every response has.
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     shared.activity.touch();
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
@@ -126,16 +126,16 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     answer
 }
 
-/// Finds who answers. The word says whether it is a file of the page.
+/// Routes a request. The boolean is true for a file of the page.
 async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> (Answer, bool) {
     if !guard::host_is_ours(request.headers(), shared.port) {
-        let text = format!("this server goes by the name 127.0.0.1:{} only", shared.port);
+        let text = format!("this server is reached as 127.0.0.1:{} only", shared.port);
         return (answer::text(StatusCode::MISDIRECTED_REQUEST, text), false);
     }
     let path = request.uri().path().to_owned();
     let scope = path.strip_prefix('/').and_then(|path| path.strip_prefix(&shared.scope));
     let Some(inner) = scope.and_then(|path| path.strip_prefix('/')) else {
-        return (answer::text(StatusCode::NOT_FOUND, "There is nothing here."), false);
+        return (answer::text(StatusCode::NOT_FOUND, "Not found."), false);
     };
     if inner == "open" && request.method() == Method::GET {
         return (open(shared, request.uri().query().unwrap_or_default()), false);
@@ -145,7 +145,7 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> (Answer, boo
         if inner.is_empty() {
             return (signed_out(shared), false);
         }
-        return (answer::failure(StatusCode::UNAUTHORIZED, "this page has no session (any more)"), false);
+        return (answer::failure(StatusCode::UNAUTHORIZED, "the session has expired"), false);
     };
     if request.method() == Method::GET
         && let Some(file) = page::file(inner)
@@ -153,24 +153,24 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> (Answer, boo
         return (file, true);
     }
     if !guard::data_is_ours(request.method(), request.headers(), shared.port) {
-        let refused = answer::failure(StatusCode::FORBIDDEN, "only the console's own page may ask for this");
+        let refused = answer::failure(StatusCode::FORBIDDEN, "only the console's own page may request this");
         return (refused, false);
     }
     let api = format!("/{inner}");
     let answer = match inner.strip_prefix("console/") {
         Some(rest) => own::answer(shared, &identity, rest, request).await,
         None if proxy::covers(&api) => proxy::pass(shared, &identity, &api, request).await,
-        None => answer::failure(StatusCode::NOT_FOUND, "the console has no such thing"),
+        None => answer::failure(StatusCode::NOT_FOUND, "the console has no such path"),
     };
     (answer, false)
 }
 
-/// Exchanges a link's token for a session; the redirect keeps it out of the page's history.
+/// Exchanges a link's token for a session; the redirect keeps the token out of the browser's history.
 fn open(shared: &Shared, query: &str) -> Answer {
     let token = query.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or_default();
     let Some(secret) = shared.sessions.redeem(token) else {
         let text = format!(
-            "This link was used before, or is too old: it works once. For another one run:\n\n  {}",
+            "This link has been used or has expired: it works once. For a new one run:\n\n  {}",
             shared.command()
         );
         return answer::text(StatusCode::FORBIDDEN, text);

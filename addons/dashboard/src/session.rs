@@ -8,13 +8,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::identity::Identity;
 
-/// How long a link that nobody used is good.
+/// The lifetime of an unused link.
 pub(crate) const LINK_LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// How long a session is good without a request.
+/// The lifetime of a session without a request.
 pub(crate) const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Secrets are looked up by their digests, so that how long a look takes says nothing about them.
+/// The digest of a secret. Lookups are by digest, so that their timing tells nothing about the secret.
 type Digest = [u8; 32];
 
 /// All links and sessions of a server. They end with it.
@@ -25,7 +25,7 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// The token of a new link.
+    /// Creates a link and returns its token.
     pub(crate) fn link(&self, identity: Identity) -> String {
         let token = secret();
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,14 +34,14 @@ impl Sessions {
         token
     }
 
-    /// The secret of a new session for a token, which is used up.
+    /// Exchanges the token of a link for a new session and returns the session's secret.
     pub(crate) fn redeem(&self, token: &str) -> Option<String> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let (identity, made) = links.remove(&digest(token))?;
         (made.elapsed() < LINK_LIFE).then(|| self.open(identity))
     }
 
-    /// The secret of a new session.
+    /// Opens a session and returns its secret.
     pub(crate) fn open(&self, identity: Identity) -> String {
         let secret = secret();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +50,7 @@ impl Sessions {
         secret
     }
 
-    /// Whom a session is for; none where there is no such session (any more).
+    /// Returns the user of a session, or `None` if it does not exist or has expired.
     pub(crate) fn find(&self, secret: &str) -> Option<Identity> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let (identity, used) = sessions.get_mut(&digest(secret))?;
@@ -67,7 +67,7 @@ impl Sessions {
     }
 }
 
-/// 256 random bits as text.
+/// Returns 256 random bits as text.
 pub(crate) fn secret() -> String {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the kernel has random bytes");

@@ -1,4 +1,4 @@
-//! The way to the API server, with a user's credentials and no one else's.
+//! The connection to the API server, with the credentials of one user only.
 
 use std::sync::Arc;
 
@@ -21,16 +21,16 @@ type Https = Client<HttpsConnector<HttpConnector>, Body>;
 
 /// Connections to one API server. HTTP/1.1, as channels (WebSocket) need.
 pub(crate) struct Upstream {
-    /// `https://host:port`.
+    /// The URL of the API server: `https://host:port`.
     server: String,
-    /// Authenticated by the client certificate of the kubeconfig's user.
+    /// The client that authenticates with the certificate of the kubeconfig's user.
     own: Https,
-    /// By nothing but what a request says: a bearer's requests must not be taken for the certificate's.
+    /// The client without a certificate: requests with a token must not get the certificate's rights.
     bare: Https,
 }
 
 impl Upstream {
-    /// The API server of a cluster. Nothing is sent yet. Errors say what of the credentials is not usable.
+    /// Returns the connection to a cluster's API server. Nothing is sent yet. Errors name the unusable credential.
     pub(crate) fn new(cluster: &Cluster) -> Result<Self, String> {
         let unusable =
             |what: &str, error: &dyn std::fmt::Display| format!("the cluster's {what} is not usable: {error}");
@@ -53,12 +53,12 @@ impl Upstream {
         Ok(Upstream { server: cluster.server.clone(), own: client(own), bare: client(config()?.with_no_client_auth()) })
     }
 
-    /// Its URL.
+    /// Returns the URL of the API server.
     pub(crate) fn server(&self) -> &str {
         &self.server
     }
 
-    /// Asks as `identity`. `headers` of the request must hold none that says who asks.
+    /// Sends a request as `identity`. The request must not have headers that name a user.
     pub(crate) async fn send(
         &self,
         identity: &Identity,
@@ -84,11 +84,10 @@ fn client(config: ClientConfig) -> Https {
     Client::builder(TokioExecutor::new()).build(https)
 }
 
-/// Says who asks.
+/// Sets the headers that name the user.
 fn authenticate(identity: &Identity, headers: &mut HeaderMap) -> Result<(), String> {
-    let value = |text: &str, what: &str| {
-        HeaderValue::from_str(text).map_err(|_| format!("this {what} has characters that no {what} can have"))
-    };
+    let value =
+        |text: &str, what: &str| HeaderValue::from_str(text).map_err(|_| format!("the {what} has invalid characters"));
     match identity {
         Identity::Own => {}
         Identity::Token(token) => {

@@ -1,4 +1,4 @@
-//! An API server that says what it was asked, and by whom: over TLS, with a client certificate or without.
+//! An API server that records requests and their users: over TLS, with or without a client certificate.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -17,10 +17,10 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// What was asked.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Whether a certificate was shown.
+    /// True if the client had a certificate.
     pub certificate: bool,
     headers: HeaderMap,
 }
@@ -35,7 +35,7 @@ impl Asked {
     }
 }
 
-/// The server; it ends with the test's runtime.
+/// The server, which ends with the test's runtime.
 pub struct FakeApi {
     pub ca_pem: String,
     pub client_pem: String,
@@ -70,7 +70,7 @@ impl FakeApi {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// What it was asked so far.
+    /// Returns the requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("no panic").clone()
     }
@@ -111,7 +111,7 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, asked: Arc<Mutex<Vec<As
     }
 }
 
-/// Says what was asked; on a channel, says again what it hears.
+/// Responds with the request; a channel echoes its input.
 fn answer(mut request: Request<Incoming>) -> Response<Full<bytes::Bytes>> {
     let path = request.uri().path_and_query().map(|path| path.as_str().to_owned()).unwrap_or_default();
     if !request.headers().contains_key(UPGRADE) {

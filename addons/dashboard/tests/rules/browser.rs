@@ -1,19 +1,19 @@
-//! What a browser sends and keeps, with every header in the test's hand.
+//! A browser whose headers the tests control.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A browser with a cookie, or without.
+/// A browser with or without a cookie.
 #[derive(Clone)]
 pub struct Browser {
-    /// `127.0.0.1:port`.
+    /// The server: `127.0.0.1:port`.
     host: String,
-    /// `/console-…/`.
+    /// The path below which everything is served: `/console-…/`.
     scope: String,
     cookie: Option<String>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -28,7 +28,7 @@ impl Answer {
 }
 
 impl Browser {
-    /// One that knows a link.
+    /// Returns a browser that knows a link.
     pub fn new(link: &str) -> Self {
         let rest = link.strip_prefix("http://").expect("a URL");
         let (host, path) = rest.split_once('/').expect("a path");
@@ -36,7 +36,7 @@ impl Browser {
         Browser { host: host.to_owned(), scope: format!("/{scope}/"), cookie: None }
     }
 
-    /// Goes to a URL, and keeps the cookie.
+    /// Opens a URL and keeps the cookie.
     pub async fn open(&mut self, url: &str) -> Answer {
         let path = url.split_once(&self.host).expect("a URL of this host").1.to_owned();
         let answer = self.at(&path).await;
@@ -54,7 +54,7 @@ impl Browser {
         self.ask("GET", path, &[], "").await
     }
 
-    /// As the page itself posts.
+    /// Posts as the page itself does.
     pub async fn post(&mut self, path: &str, body: &str) -> Answer {
         let origin = format!("http://{}", self.host);
         let answer = self.ask("POST", path, &[("origin", &origin)], body).await;
@@ -62,12 +62,12 @@ impl Browser {
         answer
     }
 
-    /// Below the scope.
+    /// Requests a path below the scope.
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&'static str, &str)], body: &str) -> Answer {
         self.send(method, &format!("{}{path}", self.scope), headers, body).await
     }
 
-    /// A path of the server.
+    /// Requests a path of the server.
     pub async fn at(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "").await
     }

@@ -1,4 +1,4 @@
-//! Who may use a console, and as whom it asks: against an API server that says what it was asked.
+//! Access to a console and the user of its requests, against an API server that records them.
 
 mod api;
 mod browser;
@@ -60,7 +60,7 @@ async fn fixture(identity: Identity) -> Fixture {
 }
 
 impl Fixture {
-    /// A browser that has followed the link.
+    /// Returns a browser that has followed the link.
     async fn signed_in(&self) -> Browser {
         let mut browser = Browser::new(&self.link);
         let answer = browser.open(&self.link).await;
@@ -87,7 +87,7 @@ async fn a_link_signs_in_once_and_leaves_no_token_behind() {
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
 
-    // The same link again, by whoever has seen it.
+    // The same link once more, by anyone who has seen it.
     let mut other = Browser::new(&fixture.link);
     let again = other.open(&fixture.link).await;
     assert_eq!(again.status, 403, "{again:?}");
@@ -113,7 +113,7 @@ async fn requests_are_passed_on_as_the_user_and_nothing_else_of_the_page_is() {
     let answer = browser.ask("GET", "api/v1/pods?limit=1", &headers, "").await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.body, "asked: GET /api/v1/pods?limit=1");
-    // What is passed on is data and never a document with this page's rights.
+    // A passed-on response is data, and never a document with the page's rights.
     assert!(answer.header("content-security-policy").is_some_and(|policy| policy.contains("sandbox")), "{answer:?}");
     assert_eq!(answer.header("x-content-type-options").as_deref(), Some("nosniff"));
     assert_eq!(answer.header("set-cookie"), None, "the API server sets none here");
@@ -173,9 +173,9 @@ async fn other_sites_and_names_get_nothing() {
     let refused = async |method: &str, headers: &[(&'static str, &str)]| -> Answer {
         browser.ask(method, "api/v1/pods", headers, "").await
     };
-    // A name of another site that leads to loopback.
+    // The name of another site resolves to loopback.
     assert_eq!(refused("GET", &[("host", "evil.example:80")]).await.status, 421);
-    // Another origin, also one on this host; none where it has to be named.
+    // Another origin, also one on this host, is refused; so is a missing one where it is required.
     assert_eq!(refused("POST", &[("origin", "http://evil.example")]).await.status, 403);
     assert_eq!(refused("POST", &[("origin", "http://127.0.0.1:1")]).await.status, 403);
     assert_eq!(refused("DELETE", &[]).await.status, 403);
@@ -184,12 +184,12 @@ async fn other_sites_and_names_get_nothing() {
     let channel = [("upgrade", "websocket"), ("connection", "upgrade, close"), ("origin", "http://evil.example")];
     assert_eq!(refused("GET", &channel).await.status, 403);
     assert_eq!(refused("GET", &channel[..2]).await.status, 403);
-    // What pods serve, and what is not the API.
+    // Content of pods, and paths that are not the API's, are refused.
     for path in ["api/v1/namespaces/a/services/b/proxy/x", "api/v1/nodes/n/proxy/", "metrics", "logs/", "debug/pprof"] {
         let status = browser.get(path).await.status;
         assert!(matches!(status, 403 | 404), "{path}: {status}");
     }
-    // Outside of the path that only this browser knows.
+    // Paths outside of the one that only this browser knows are refused.
     assert_eq!(browser.at("/api/v1/pods").await.status, 404);
     assert_eq!(browser.at("/").await.status, 404);
     assert!(fixture.api.asked().is_empty(), "{:?}", fixture.api.asked());
