@@ -1,8 +1,8 @@
-//! The addresses that this node answers for: on its loopback interface, with a label by which they are known.
+//! The addresses that this node answers for. They are on its loopback interface, marked by a label.
 //!
 //! The kernel answers ARP on every interface for an address of any of its own (`man 7 ip`, arp_ignore). On the loopback
-//! interface an address is never chosen as the sender of what the node itself sends, and who looks for the node's
-//! addresses does not find it.
+//! interface an address is never chosen as the source of the node's own packets, and is not taken for an address of the
+//! node.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,33 +17,33 @@ use crate::error::{Doing, Result};
 /// The loopback interface is the first of every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// What our addresses are known by. The kernel keeps a label for each, which has to begin as the interface's name does.
+/// The label of the addresses that are added here. The kernel requires that it begins with the interface's name.
 const LABEL: &str = "lo:kcl";
 
 /// An interface on the node network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its number.
+    /// The index of the interface.
     pub index: u32,
-    /// Its hardware address.
+    /// The hardware address of the interface.
     pub mac: [u8; 6],
 }
 
-/// The node's links and addresses.
+/// A handle to the node's links and addresses.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     handle: Handle,
 }
 
 impl Addresses {
-    /// Of the network namespace that this is in. Must run within a Tokio runtime.
+    /// Opens the links of this network namespace. Must run within a Tokio runtime.
     pub fn connect() -> Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection().doing(|| "open a netlink socket".to_owned())?;
         tokio::spawn(connection);
         Ok(Addresses { handle })
     }
 
-    /// Those that were added here, by this process or an earlier one.
+    /// Returns the addresses that this process or an earlier one added.
     pub async fn own(&self) -> Result<BTreeSet<Ipv4Addr>> {
         let all = self.all().await?;
         let labelled =
@@ -51,20 +51,20 @@ impl Addresses {
         Ok(all.iter().filter(labelled).filter_map(address).collect())
     }
 
-    /// Adds one. That it is there already is no error.
+    /// Adds an address; succeeds if it already exists.
     pub async fn add(&self, address: Ipv4Addr) -> Result<()> {
         let mut request = self.handle.address().add(LOOPBACK, address.into(), 32).replace();
         *request.message_mut() = message(address);
         request.execute().await.doing(|| format!("add the address {address}"))
     }
 
-    /// Takes one away.
+    /// Removes an address.
     pub async fn remove(&self, address: Ipv4Addr) -> Result<()> {
         let removed = self.handle.address().del(message(address)).execute().await;
         removed.doing(|| format!("remove the address {address}"))
     }
 
-    /// The interfaces that have this address of the node.
+    /// Returns the interfaces that have this address of the node.
     pub async fn interfaces(&self, node: Ipv4Addr) -> Result<Vec<Interface>> {
         let all = self.all().await?;
         let having = all.iter().filter(|message| address(message) == Some(node)).map(|message| message.header.index);

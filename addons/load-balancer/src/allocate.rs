@@ -1,4 +1,4 @@
-//! Who gets which address of the pool. Pure: what is asked for and held goes in, who gets what comes out.
+//! Allocates the addresses of the pool to Services: a pure function of the requests and of the current addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,18 +7,18 @@ use std::net::Ipv4Addr;
 use crate::objects::Key;
 use crate::pool::Pool;
 
-/// A Service that is to have an address. They come oldest first: of two with the same claim, the older one has it.
+/// A Service that needs an address. Requests are sorted oldest first: of two with the same claim, the older one wins.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Whose it is.
+    /// The Service.
     pub key: Key,
-    /// The address that it asks for, as it is written.
+    /// The address that the Service requests, as written.
     pub wanted: Option<String>,
-    /// The address that it has.
+    /// The address that the Service has.
     pub held: Option<Ipv4Addr>,
 }
 
-/// Why a Service does not get what it asks for.
+/// The reason why a request is not granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// All addresses are in use.
@@ -26,36 +26,36 @@ pub enum Problem {
         /// The pool.
         pool: String,
     },
-    /// The address is another Service's.
+    /// The address belongs to another Service.
     Taken {
         /// The address.
         address: Ipv4Addr,
         /// The Service.
         by: Key,
     },
-    /// The address is a node's.
+    /// The address belongs to a node.
     OfANode {
         /// The address.
         address: Ipv4Addr,
     },
     /// The pool does not have the address.
     Outside {
-        /// What was asked for.
+        /// The requested address.
         wanted: String,
         /// The pool.
         pool: String,
     },
-    /// On nodes' addresses there is but one Service for a port.
+    /// Another Service has the port on the nodes' addresses.
     PortTaken {
         /// The port, with its protocol.
         port: String,
-        /// Who has it.
+        /// The owner of the port.
         by: String,
     },
 }
 
 impl Problem {
-    /// A word for machines: the reason of the Event.
+    /// Returns the machine-readable reason of the Event.
     pub fn reason(&self) -> &'static str {
         match self {
             Problem::Exhausted { .. } => "AddressPoolExhausted",
@@ -66,7 +66,7 @@ impl Problem {
     }
 }
 
-/// What was found, and what to do about it.
+/// Formats the problem and its remedy.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -76,35 +76,36 @@ impl fmt::Display for Problem {
                  addon a larger pool: kcl addons configure load-balancer"
             ),
             Problem::Taken { address, by } => {
-                write!(f, "{address} is the address of Service {by}; ask for another one, or for none to get any")
+                write!(f, "{address} is the address of Service {by}; request another one, or none for any")
             }
             Problem::OfANode { address } => {
-                write!(f, "{address} is the address of a node; ask for another one, or for none to get any")
+                write!(f, "{address} is the address of a node; request another one, or none for any")
             }
             Problem::Outside { wanted, pool } => write!(
                 f,
-                "{wanted:?} is no address of the pool {pool}; ask for one of these, or give the addon another pool: \
+                "{wanted:?} is not an address of the pool {pool}; request one of these, or give the addon another pool: \
                  kcl addons configure load-balancer"
             ),
             Problem::PortTaken { port, by } => write!(
                 f,
-                "port {port} of the nodes, whose addresses Services have in this cluster, is taken by {by}; choose \
+                "port {port} is in use by {by}, and Services have the addresses of the nodes in this cluster; choose \
                  another port"
             ),
         }
     }
 }
 
-/// What a Service gets.
+/// The address that a Service gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// Its address.
+    /// The address of the Service.
     pub address: Option<Ipv4Addr>,
-    /// Why it is not the one that was asked for.
+    /// The reason why it is not the requested one.
     pub problem: Option<Problem>,
 }
 
-/// Gives out addresses, but none of `nodes`. Who has a good one keeps it, until it asks for another one that it can have.
+/// Allocates addresses, except those of `nodes`. A Service keeps a valid address until it requests another one that is
+/// available.
 pub fn allocate(pool: &Pool, nodes: &BTreeSet<Ipv4Addr>, requests: &[Request]) -> BTreeMap<Key, Grant> {
     let usable = |address: &Ipv4Addr| pool.contains(*address) && !nodes.contains(address);
     let mut owners: BTreeMap<Ipv4Addr, &Key> = BTreeMap::new();

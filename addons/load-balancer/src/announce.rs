@@ -1,32 +1,32 @@
-//! Which node answers for an address. Pure, as [`crate::allocate`].
+//! Chooses the node that answers for each address. Pure, as [`crate::allocate`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::objects::{Key, Readiness};
 
-/// A node that might.
+/// A node that may answer for addresses.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Its name.
+    /// The node's name.
     pub name: String,
-    /// What its kubelet says.
+    /// The state of the node's kubelet.
     pub readiness: Readiness,
-    /// Whether the machine answers at all.
+    /// True if the machine responds to probes.
     pub answers: bool,
-    /// Whether it runs the control plane.
+    /// True if the node runs the control plane.
     pub control_plane: bool,
-    /// Whether it is kept out.
+    /// True if the node is excluded from load balancing.
     pub excluded: bool,
 }
 
 impl Candidate {
-    /// Whether it may go on with what it has: it is the node's kernel that answers and forwards, so a kubelet that is
-    /// being started again is no reason to move. One that has been silent for long is.
+    /// Returns true if the node may keep its addresses. The node's kernel answers and forwards, so a kubelet that
+    /// restarts is no reason to move them, but one that has been silent for long is.
     fn keeps(&self) -> bool {
         self.answers && !self.excluded && self.readiness != Readiness::Silent
     }
 
-    /// Whether it may be given more.
+    /// Returns true if the node may get further addresses.
     fn takes(&self) -> bool {
         self.keeps() && self.readiness == Readiness::Ready
     }
@@ -35,11 +35,11 @@ impl Candidate {
 /// A Service that has an address.
 #[derive(Clone, Debug)]
 pub struct Announced {
-    /// Which.
+    /// The Service.
     pub key: Key,
-    /// Who answers now.
+    /// The node that answers now.
     pub by: Option<String>,
-    /// The nodes with an endpoint, where only those lead to one (`externalTrafficPolicy: Local`).
+    /// The nodes with an endpoint, if traffic must stay on the node (`externalTrafficPolicy: Local`).
     pub only: Option<BTreeSet<String>>,
 }
 
@@ -49,14 +49,14 @@ impl Announced {
     }
 }
 
-/// Chooses. Who answers goes on; of the others the one with the fewest addresses comes first. Control planes come last:
-/// when one goes, nobody is left to move its addresses.
+/// Chooses a node for each Service. A node that answers goes on; otherwise the one with the fewest addresses is chosen.
+/// Control planes come last: if one fails, nothing is left to move its addresses.
 pub fn choose(nodes: &[Candidate], services: &[Announced]) -> BTreeMap<Key, Option<String>> {
     let mut load: BTreeMap<&str, usize> = BTreeMap::new();
     let mut chosen: BTreeMap<Key, Option<String>> = BTreeMap::new();
     let mut open = Vec::new();
     for service in services {
-        // Where no node suits, as a Service without a pod, any is as good, and who has it keeps it.
+        // If no node qualifies, as for a Service without a pod, any will do, and the current one is kept.
         let anywhere = !nodes.iter().any(|node| node.takes() && service.suits(&node.name));
         let fits = |node: &&Candidate| node.keeps() && (anywhere || service.suits(&node.name));
         let current = nodes.iter().filter(fits).find(|node| service.by.as_deref() == Some(&node.name));

@@ -1,5 +1,5 @@
-//! Gratuitous ARP: tells all on a segment that an address is here now (RFC 5227, 3: an announcement). Who knew it
-//! elsewhere would go on sending there, until its entry is old.
+//! Gratuitous ARP: announces to a segment that an address is at this node now (RFC 5227, 3). Without it, hosts would
+//! send to the former node until their entries expire.
 
 #![allow(unsafe_code)]
 
@@ -12,7 +12,7 @@ use crate::addresses::Interface;
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 
-/// Sends an announcement of `address` by an interface.
+/// Sends an announcement of `address` through an interface.
 pub fn announce(interface: Interface, address: Ipv4Addr) -> io::Result<()> {
     // Protocol 0: nothing is received.
     // SAFETY: a plain system call without pointers.
@@ -20,7 +20,7 @@ pub fn announce(interface: Interface, address: Ipv4Addr) -> io::Result<()> {
     if socket < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new and has no other owner.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     let frame = frame(interface.mac, address);
     // SAFETY: all bytes zero are a valid sockaddr_ll.
@@ -44,7 +44,7 @@ pub fn announce(interface: Interface, address: Ipv4Addr) -> io::Result<()> {
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// An Ethernet frame with an ARP request (RFC 826) in which the sender asks for its own address.
+/// Returns an Ethernet frame with an ARP request (RFC 826) in which the sender asks for its own address.
 fn frame(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
     let mut frame = Vec::with_capacity(42);
     frame.extend(BROADCAST);

@@ -1,4 +1,4 @@
-//! The objects of one kind, as a watch tells them.
+//! The objects of one kind, as a watch reports them.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use kube::runtime::watcher::Event;
 
 use crate::objects::Key;
 
-/// What is known.
+/// The known objects of one kind.
 #[derive(Debug)]
 pub struct Cache<K> {
     objects: BTreeMap<Key, K>,
-    /// What a list that is under way has brought.
+    /// The objects that the current list has returned so far.
     listed: BTreeMap<Key, K>,
     synced: bool,
 }
@@ -24,7 +24,7 @@ impl<K> Default for Cache<K> {
 }
 
 impl<K: Metadata<Ty = ObjectMeta>> Cache<K> {
-    /// Takes in what the watch says. Returns what is gone.
+    /// Applies an event of the watch. Returns the object if it was deleted.
     pub fn take(&mut self, event: Event<K>) -> Option<K> {
         match event {
             Event::Apply(object) => self.put(object),
@@ -46,7 +46,7 @@ impl<K: Metadata<Ty = ObjectMeta>> Cache<K> {
         None
     }
 
-    /// Takes in an object, unless a newer version of it is known: an answer to a request and the watch may cross.
+    /// Stores an object, unless a newer version of it is known: a response and an event of the watch may cross.
     pub fn put(&mut self, object: K) {
         let key = Key::of(&object);
         if self.objects.get(&key).is_none_or(|known| version(known) <= version(&object)) {
@@ -54,23 +54,23 @@ impl<K: Metadata<Ty = ObjectMeta>> Cache<K> {
         }
     }
 
-    /// Whether all objects have been heard of.
+    /// Returns true once the first list is complete.
     pub fn synced(&self) -> bool {
         self.synced
     }
 
-    /// All objects.
+    /// Returns all objects.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &K)> {
         self.objects.iter()
     }
 }
 
-/// Resource versions can be compared as numbers since Kubernetes 1.35 (KEP-5504), and always could in fact.
+/// Compares resource versions as numbers, which is guaranteed since Kubernetes 1.35 (KEP-5504) and always worked.
 fn version(object: &impl Metadata<Ty = ObjectMeta>) -> u64 {
     object.metadata().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// Who wrote which field is the largest part of most objects.
+/// Drops the managed fields, which are the largest part of most objects.
 fn slim<K: Metadata<Ty = ObjectMeta>>(mut object: K) -> K {
     object.metadata_mut().managed_fields = None;
     object

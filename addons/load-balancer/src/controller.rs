@@ -1,4 +1,4 @@
-//! Gives out addresses and chooses who answers for them: one process in a cluster.
+//! The controller: allocates addresses and chooses the node that answers for each. One process in a cluster.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -25,25 +25,25 @@ use crate::report::Reports;
 use crate::settings::Controller;
 use crate::withdrawal::withdrawn;
 
-/// When something that the API did not take is tried again, and how long it may take.
+/// The delay before a failed request is retried, and its timeout.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The API server knows these: every other Service would only be noise.
+/// The field selector of Services: the API server filters out all other types.
 const LOAD_BALANCERS: &str = "spec.type=LoadBalancer";
 
-/// Headless Services' slices are of no interest.
+/// The label selector of EndpointSlices: those of headless Services are left out.
 const WITH_ADDRESS: &str = "!service.kubernetes.io/headless";
 
-/// Something that is news.
+/// An event that the controller handles.
 enum News {
     Service(watcher::Event<Service>),
     Node(watcher::Event<Node>),
     Slice(watcher::Event<EndpointSlice>),
-    /// The addon is being taken away.
+    /// The addon is being removed.
     Withdrawn,
 }
 
-/// Runs until it is told to end.
+/// Runs until SIGTERM.
 pub async fn run(client: Client, settings: Controller) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).doing(|| "wait for SIGTERM".to_owned())?;
     let services = watcher::Config::default().fields(LOAD_BALANCERS);
@@ -60,8 +60,8 @@ pub async fn run(client: Client, settings: Controller) -> Result<()> {
     let mut balancer = Balancer { reports: Reports::new(client.clone()), client, settings, world: World::default() };
     let mut again: Option<Instant> = None;
     match &balancer.settings.pool {
-        Some(pool) => println!("giving out {pool}"),
-        None => println!("giving out the addresses of the nodes"),
+        Some(pool) => println!("allocating from {pool}"),
+        None => println!("allocating the addresses of the nodes"),
     }
     loop {
         let later = async {
@@ -77,12 +77,12 @@ pub async fn run(client: Client, settings: Controller) -> Result<()> {
             _ = terminate.recv() => return Ok(()),
         };
         balancer.world.unreachable.clone_from(&prober.unreachable.borrow_and_update());
-        // All that is there already: a hundred Services are one decision.
+        // Events that are already queued are handled as one decision.
         let mut next = first;
         while let Some(item) = next {
             if matches!(item, News::Withdrawn) {
                 balancer.withdraw().await?;
-                // Who ends before the pod is deleted is started again.
+                // A process that ends before its pod is deleted would be restarted.
                 terminate.recv().await;
                 return Ok(());
             }
@@ -97,14 +97,14 @@ pub async fn run(client: Client, settings: Controller) -> Result<()> {
     }
 }
 
-/// What a watch says, for ever. Errors are its own business: it tries again, later and later.
+/// Returns the events of a watch, without an end. After an error the watch retries with a backoff.
 fn watch<K>(api: Api<K>, config: watcher::Config, news: fn(watcher::Event<K>) -> News) -> BoxStream<'static, News>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let stream = watcher(api, config).default_backoff();
     let told = move |event: watcher::Result<watcher::Event<K>>| {
-        let event = event.inspect_err(|error| eprintln!("a watch is begun again: {error}"));
+        let event = event.inspect_err(|error| eprintln!("a watch is restarted: {error}"));
         std::future::ready(event.ok().map(news))
     };
     stream.filter_map(told).boxed()
@@ -121,7 +121,7 @@ impl Balancer {
     async fn take(&mut self, news: News) {
         match news {
             News::Service(event) => {
-                // It is deleted, or no longer of this type; then the annotation is the last trace.
+                // The Service is deleted, or has another type; then only the annotation is left.
                 let gone = self.world.services.take(event).filter(|service| service.announced_by().is_some());
                 if let Some(service) = gone {
                     let patch = json!({"metadata": {"uid": service.uid(), "annotations": {ANNOUNCED_BY: null}}});
@@ -138,7 +138,7 @@ impl Balancer {
         self.world.services.synced() && self.world.nodes.synced() && self.world.slices.synced()
     }
 
-    /// Brings all Services to where they have to be. False where the API did not take all of it.
+    /// Reconciles all Services. Returns false if a request failed.
     async fn act(&mut self) -> bool {
         if self.settings.pool.is_none() {
             self.world.listening = self.listening().await;
@@ -154,7 +154,7 @@ impl Balancer {
         done
     }
 
-    /// The decisions that are not in effect yet, with the Services as they are.
+    /// Returns the decisions that are not in effect yet, with the current Services.
     fn changes<'a>(&'a self, decisions: &'a [Decision]) -> impl Iterator<Item = (&'a Decision, &'a Service)> {
         let find = |key: &Key| self.world.services.iter().find(|(known, _)| *known == key).map(|(_, service)| service);
         decisions
@@ -163,11 +163,11 @@ impl Balancer {
             .filter(|(decision, service)| !decision.is_so(service))
     }
 
-    /// The Service as it is then; none where it is gone or has become another.
+    /// Applies a decision. Returns the new Service, or `None` if it was deleted or replaced.
     async fn carry_out(&self, decision: &Decision, before: &Service) -> Result<Option<Service>> {
         let ingress: Vec<_> = decision.addresses.iter().map(|ip| json!({"ip": ip, "ipMode": "VIP"})).collect();
         let ingress = if ingress.is_empty() { json!(null) } else { json!(ingress) };
-        // The annotation goes with the status: one request, and no right to write Services themselves.
+        // The annotation is written with the status: one request, and no right to write Services themselves.
         let patch = json!({
             "metadata": {"uid": decision.uid, "annotations": {ANNOUNCED_BY: decision.by}},
             "status": {"loadBalancer": {"ingress": ingress}},
@@ -186,7 +186,7 @@ impl Balancer {
         let answer = timeout(AGAIN * 10, request).await;
         match answer.map_err(std::io::Error::from).doing(|| format!("write the status of Service {key}"))? {
             Ok(service) => Ok(Some(service)),
-            // Gone, another one of the same name, or of another type: the watch tells which.
+            // The Service was deleted, replaced, or changed its type: the watch tells which.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => Ok(None),
             Err(error) => {
                 eprintln!("{key}: {error}");
@@ -195,14 +195,14 @@ impl Balancer {
         }
     }
 
-    /// Nodes are asked for as long as something depends on them.
+    /// Probes the nodes as long as a Service depends on them.
     fn whom_to_ask(&self) -> Vec<probe::Target> {
         let depends = self.world.services.iter().any(|(_, service)| service.announced_by().is_some());
         let nodes = self.world.nodes.iter().filter(|_| depends);
         nodes.filter_map(|(key, node)| Some((key.name.clone(), node.address()?))).collect()
     }
 
-    /// The ports of Services without an address on which a node listens already.
+    /// Returns the ports of Services without an address on which a node already listens.
     async fn listening(&self) -> BTreeSet<u16> {
         let services = self.world.services.iter().map(|(_, service)| service);
         let open = services.filter(|service| ours(&self.settings, service) && service.addresses().is_empty());
@@ -212,9 +212,9 @@ impl Balancer {
         probe::listening(&nodes, &ports).await
     }
 
-    /// Takes back what was given, as nobody will answer for it.
+    /// Removes all addresses from Services, as nothing will answer for them.
     async fn withdraw(&self) -> Result<()> {
-        println!("the addon is being taken away: all addresses are taken back");
+        println!("the addon is being removed: releasing all addresses");
         let services = self.world.services.iter().map(|(_, service)| service);
         let held = services.filter(|service| ours(&self.settings, service) && !service.addresses().is_empty());
         let (held, decisions): (Vec<_>, Vec<_>) = held.map(|service| (service, nothing(service))).unzip();

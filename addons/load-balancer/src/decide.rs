@@ -1,4 +1,4 @@
-//! What every Service is to have, from all that is known. Pure.
+//! Decides the addresses and the node of each Service from the known objects. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -13,44 +13,44 @@ use crate::on_nodes;
 use crate::pool::Pool;
 use crate::settings::Controller;
 
-/// What is known.
+/// The known objects.
 #[derive(Debug, Default)]
 pub struct World {
-    /// Services of type LoadBalancer, whoever's.
+    /// The Services of type LoadBalancer, of any class.
     pub services: Cache<Service>,
     /// The nodes.
     pub nodes: Cache<Node>,
-    /// Where pods of Services are.
+    /// The endpoints of Services.
     pub slices: Cache<EndpointSlice>,
-    /// The names of nodes that do not answer.
+    /// The names of nodes that do not respond to probes.
     pub unreachable: BTreeSet<String>,
-    /// TCP ports that programs of nodes listen on.
+    /// The TCP ports on which programs of nodes listen.
     pub listening: BTreeSet<u16>,
 }
 
-/// What a Service is to have.
+/// The state that a Service should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Which Service.
+    /// The Service.
     pub key: Key,
-    /// Which of those that have had the name.
+    /// The uid of the Service, as a name may be reused.
     pub uid: String,
-    /// Its addresses.
+    /// The addresses of the Service.
     pub addresses: Vec<Ipv4Addr>,
-    /// The node that answers for them.
+    /// The node that answers for the addresses.
     pub by: Option<String>,
-    /// Why that is not all that it asks for.
+    /// The reason why the request is not granted in full.
     pub problem: Option<Problem>,
 }
 
 impl Decision {
-    /// Whether the Service has it already.
+    /// Returns true if the Service already has this state.
     pub fn is_so(&self, service: &Service) -> bool {
         self.addresses == service.addresses() && self.by.as_deref() == service.announced_by()
     }
 }
 
-/// Whether a Service is this load balancer's business.
+/// Returns true if a Service belongs to this load balancer.
 pub fn ours(settings: &Controller, service: &Service) -> bool {
     match service.spec.load_balancer_class.as_deref() {
         Some(class) => class == settings.class,
@@ -58,7 +58,7 @@ pub fn ours(settings: &Controller, service: &Service) -> bool {
     }
 }
 
-/// Decides for each Service that is ours, oldest first, and frees those that were.
+/// Decides for each Service of this load balancer, oldest first, and releases those that no longer belong to it.
 pub fn decide(settings: &Controller, world: &World) -> Vec<Decision> {
     let (mut mine, others): (Vec<_>, Vec<_>) =
         world.services.iter().map(|(_, service)| service).partition(|service| ours(settings, service));
@@ -72,7 +72,7 @@ pub fn decide(settings: &Controller, world: &World) -> Vec<Decision> {
     decisions
 }
 
-/// What a Service has that is no longer ours.
+/// Returns the decision that releases a Service of another load balancer.
 pub fn nothing(service: &Service) -> Decision {
     let uid = service.uid().to_owned();
     Decision { key: Key::of(service), uid, addresses: Vec::new(), by: None, problem: None }
@@ -158,7 +158,7 @@ fn of_nodes(world: &World, services: &[&Service]) -> Vec<Decision> {
         .collect()
 }
 
-/// The nodes with ready endpoints of each Service.
+/// Returns the nodes with ready endpoints, for each Service.
 fn places(world: &World) -> BTreeMap<Key, BTreeSet<String>> {
     let mut places: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
     for (_, slice) in world.slices.iter() {

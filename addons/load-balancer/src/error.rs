@@ -1,41 +1,41 @@
-//! What ends the program; the kubelet starts it again, and what it said is in the pod's log.
+//! Errors that end the program. The kubelet restarts it, and the message is in the pod's log.
 
-/// The errors.
+/// An error that ends the program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A variable of the environment, or an argument, is not as it has to be.
+    /// An environment variable or an argument is invalid.
     #[error("{0}")]
     Setting(String),
-    /// There is no service account to speak as.
-    #[error("this is no pod with a service account: {0}")]
+    /// The service account is missing.
+    #[error("the service account is missing: {0}")]
     NotInACluster(#[from] kube::config::InClusterError),
-    /// The cluster's API.
+    /// A request to the cluster's API failed.
     #[error("the cluster's API: {0}")]
     Api(#[from] kube::Error),
-    /// The kernel's links and addresses.
+    /// A netlink request failed.
     #[error("{doing}: {source}")]
     Netlink {
-        /// What was done.
+        /// The operation that failed.
         doing: String,
-        /// Why it failed.
+        /// The cause.
         source: rtnetlink::Error,
     },
-    /// Any other call to the kernel.
+    /// Another system call failed.
     #[error("{doing}: {source}")]
     Io {
-        /// What was done.
+        /// The operation that failed.
         doing: String,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
-/// The program's results.
+/// The result of most functions here.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Adds to an error what was being done.
+/// Adds the failed operation to an error.
 pub trait Doing<T> {
-    /// `what` completes "cannot".
+    /// Adds the operation; `what` completes "cannot".
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
 }
 

@@ -1,9 +1,9 @@
 //! The load balancer of kcl's clusters: a Service of type LoadBalancer gets an address of the node network, and a node
-//! answers for it. From there on it is kube-proxy's: it serves the addresses in a Service's status on every node.
+//! answers for it. kube-proxy does the rest: it serves the addresses in a Service's status on every node.
 //!
-//! One program with two roles. The [`controller`], one in a cluster, gives out addresses and chooses the node for each;
-//! a [`speaker`] on each node has the node answer. Between them is nothing but the Services: the address is in the
-//! status, the node in an annotation. Neither keeps a state of its own.
+//! One program has two roles. The [`controller`], one in a cluster, allocates addresses and chooses the node for each;
+//! a [`speaker`] on each node makes the node answer. They communicate through the Services alone: the address is in the
+//! status, the node in an annotation. Neither has state of its own.
 
 mod addresses;
 mod allocate;
@@ -32,9 +32,9 @@ use error::Result;
 use settings::Role;
 
 fn main() -> ExitCode {
-    // One thread: there is little to do, and each further one would cost memory on every node.
+    // One thread is enough, and each further one would cost memory on every node.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("the kernel gives the process a way to wait");
+    let runtime = runtime.expect("the kernel provides epoll");
     match runtime.block_on(run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<()> {
     let role = settings::role(std::env::args().nth(1).as_deref())?;
-    // Only fails where there is one already.
+    // Fails only if a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::try_from(Config::incluster()?)?;
     match role {

@@ -1,5 +1,5 @@
-//! The parts of Kubernetes' objects that matter here. The whole of a Node or a Service is many times as large, and every
-//! node would hold it in memory.
+//! The parts of Kubernetes objects that are needed here. A whole Node or Service is many times as large, and every node
+//! would hold it in memory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,10 +12,10 @@ use serde::Deserialize;
 /// The annotation that names the node which answers for a Service's address.
 pub const ANNOUNCED_BY: &str = "kcl.dev/announced-by";
 
-/// The annotation by which a Service asks for an address, beside `spec.loadBalancerIP`, which is deprecated.
+/// The annotation by which a Service requests an address, beside `spec.loadBalancerIP`, which is deprecated.
 pub const WANTED_ADDRESS: &str = "kcl.dev/load-balancer-ip";
 
-/// The label that keeps a node out (`k8s.io/api/core/v1`, `LabelNodeExcludeBalancers`).
+/// The label that excludes a node (`k8s.io/api/core/v1`, `LabelNodeExcludeBalancers`).
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// The label of nodes that run the control plane.
@@ -24,17 +24,17 @@ const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// The label by which an EndpointSlice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// Namespace and name.
+/// The namespace and name of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// Empty for what has none.
+    /// The namespace; empty for cluster-wide objects.
     pub namespace: String,
     /// The name.
     pub name: String,
 }
 
 impl Key {
-    /// Of an object.
+    /// Returns the key of an object.
     pub fn of(object: &impl Metadata<Ty = ObjectMeta>) -> Self {
         let metadata = object.metadata();
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -52,35 +52,35 @@ impl fmt::Display for Key {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Service {
     metadata: ObjectMeta,
-    /// What is wanted.
+    /// The desired state.
     #[serde(default)]
     pub spec: ServiceSpec,
     #[serde(default)]
     status: ServiceStatus,
 }
 
-/// `spec`.
+/// The `spec` of a Service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
-    /// Whose business it is.
+    /// The class of the load balancer.
     pub load_balancer_class: Option<String>,
-    /// The address that is wanted.
+    /// The requested address.
     #[serde(rename = "loadBalancerIP")]
     pub load_balancer_ip: Option<String>,
-    /// `Cluster` or `Local`.
+    /// The external traffic policy: `Cluster` or `Local`.
     pub external_traffic_policy: Option<String>,
-    /// What is served.
+    /// The ports of the Service.
     pub ports: Vec<ServicePort>,
 }
 
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct ServicePort {
-    /// `TCP`, `UDP` or `SCTP`.
+    /// The protocol: `TCP`, `UDP` or `SCTP`.
     #[serde(default = "tcp")]
     pub protocol: String,
-    /// Its number.
+    /// The number of the port.
     pub port: u16,
 }
 
@@ -106,28 +106,28 @@ struct Ingress {
 }
 
 impl Service {
-    /// The addresses in its status.
+    /// Returns the addresses in the Service's status.
     pub fn addresses(&self) -> Vec<Ipv4Addr> {
         self.status.load_balancer.ingress.iter().filter_map(|ingress| ingress.ip).collect()
     }
 
-    /// The node that answers for its address.
+    /// Returns the node that answers for the Service's address.
     pub fn announced_by(&self) -> Option<&str> {
         self.annotation(ANNOUNCED_BY)
     }
 
-    /// The address that it asks for, as it is written.
+    /// Returns the address that the Service requests, as written.
     pub fn wanted(&self) -> Option<&str> {
         let field = self.spec.load_balancer_ip.as_deref().filter(|text| !text.is_empty());
         field.or_else(|| self.annotation(WANTED_ADDRESS))
     }
 
-    /// Whether only nodes with an endpoint of it answer, and clients keep their addresses.
+    /// Returns true if only nodes with an endpoint answer, so that clients keep their addresses.
     pub fn is_local(&self) -> bool {
         self.spec.external_traffic_policy.as_deref() == Some("Local")
     }
 
-    /// What tells it from another one of its name.
+    /// Returns the uid, which tells the Service from another of the same name.
     pub fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
@@ -166,25 +166,25 @@ struct Condition {
     status: String,
 }
 
-/// What is known of a node's kubelet.
+/// The state of a node's kubelet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// It says that the node is ready.
+    /// The kubelet reports that the node is ready.
     Ready,
-    /// It says that the node is not, so at least the kubelet lives.
+    /// The kubelet reports that the node is not ready, so at least the kubelet is alive.
     NotReady,
-    /// It has not been heard for long.
+    /// The kubelet has been silent for long.
     Silent,
 }
 
 impl Node {
-    /// Its address on the node network.
+    /// Returns the node's address on the node network.
     pub fn address(&self) -> Option<Ipv4Addr> {
         let internal = self.status.addresses.iter().filter(|address| address.kind == "InternalIP");
         internal.filter_map(|address| address.address.parse().ok()).next()
     }
 
-    /// What its condition Ready says.
+    /// Returns the state of the kubelet by the condition Ready.
     pub fn readiness(&self) -> Readiness {
         let ready = self.status.conditions.iter().find(|condition| condition.kind == "Ready");
         match ready.map(|condition| condition.status.as_str()) {
@@ -194,12 +194,12 @@ impl Node {
         }
     }
 
-    /// Whether it runs the control plane.
+    /// Returns true if the node runs the control plane.
     pub fn is_control_plane(&self) -> bool {
         self.has_label(CONTROL_PLANE)
     }
 
-    /// Whether its administrator keeps it out of load balancing.
+    /// Returns true if the node is excluded from load balancing.
     pub fn is_excluded(&self) -> bool {
         self.has_label(EXCLUDED)
     }
@@ -209,7 +209,7 @@ impl Node {
     }
 }
 
-/// Where some of the pods of a Service are.
+/// A part of the endpoints of a Service.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct EndpointSlice {
     metadata: ObjectMeta,
@@ -231,14 +231,14 @@ struct EndpointConditions {
 }
 
 impl EndpointSlice {
-    /// The Service that it is of.
+    /// Returns the Service of the slice.
     pub fn service(&self) -> Option<Key> {
         let labels: &BTreeMap<_, _> = self.metadata.labels.as_ref()?;
         let namespace = self.metadata.namespace.clone().unwrap_or_default();
         Some(Key { namespace, name: labels.get(SERVICE_NAME)?.clone() })
     }
 
-    /// The nodes with an endpoint that is ready; where nothing is said it is (`discovery.k8s.io/v1`).
+    /// Returns the nodes with a ready endpoint; without a condition it is ready (`discovery.k8s.io/v1`).
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         let ready =
             |endpoint: &&Endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false);
@@ -246,7 +246,7 @@ impl EndpointSlice {
     }
 }
 
-/// Tells the client where in the API a type is.
+/// Implements the client's trait for a type: its group, version and plural.
 macro_rules! resource {
     ($type:ty, $group:literal, $version:literal, $kind:literal, $path:literal, $scope:ty) => {
         impl Resource for $type {

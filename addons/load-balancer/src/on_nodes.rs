@@ -1,5 +1,5 @@
-//! Where there is no pool: Services have the addresses of the nodes. kube-proxy serves them there; nobody has to
-//! announce them, but a port of a node leads to one Service only. Pure, as [`crate::allocate`].
+//! Allocation without a pool: Services have the addresses of the nodes, where kube-proxy serves them. They need no
+//! announcement, but a port of a node leads to one Service only. Pure, as [`crate::allocate`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,7 @@ use kcl_node_spec::ports;
 use crate::allocate::Problem;
 use crate::objects::{Key, ServicePort};
 
-/// Ports of nodes that are never a Service's, and whose they are. kube-proxy would lead whoever wants to log in to a node
-/// to a pod instead.
+/// The reserved ports of nodes and their owners. Otherwise kube-proxy would lead a login on a node to a pod.
 const RESERVED: &[(&str, u16, &str)] = &[
     ("TCP", 22, "the node's sshd"),
     ("TCP", ports::ETCD_CLIENT, "etcd"),
@@ -19,19 +18,19 @@ const RESERVED: &[(&str, u16, &str)] = &[
     ("UDP", 4789, "the nodes' VXLAN"),
 ];
 
-/// A Service that asks for ports of the nodes. They come oldest first.
+/// A Service that requests ports of the nodes. Requests are sorted oldest first.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Whose it is.
+    /// The Service.
     pub key: Key,
-    /// What it serves.
+    /// The ports of the Service.
     pub ports: Vec<ServicePort>,
-    /// Whether it has its addresses already.
+    /// True if the Service already has its addresses.
     pub held: bool,
 }
 
-/// Which Services get the nodes' addresses, and why others do not. `listening` are the TCP ports on which a program of a
-/// node was found to listen.
+/// Returns the Services that get the nodes' addresses, and the problems of the others. `listening` are the TCP ports on
+/// which a program of a node listens.
 pub fn grant(requests: &[Request], listening: &BTreeSet<u16>) -> BTreeMap<Key, Option<Problem>> {
     let mut owners: BTreeMap<&ServicePort, &Key> = BTreeMap::new();
     let mut results = BTreeMap::new();

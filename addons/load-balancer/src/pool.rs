@@ -1,4 +1,4 @@
-//! The addresses that there are to give out.
+//! The pool of addresses for Services.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -7,26 +7,26 @@ use std::str::FromStr;
 
 use ipnet::Ipv4Net;
 
-/// Ranges of addresses, in the order in which they are used up.
+/// Ranges of addresses, in the order of their use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     ranges: Vec<RangeInclusive<u32>>,
 }
 
 impl Pool {
-    /// Whether an address is one of its.
+    /// Returns true if the pool contains an address.
     pub fn contains(&self, address: Ipv4Addr) -> bool {
         self.ranges.iter().any(|range| range.contains(&address.to_bits()))
     }
 
-    /// All of them.
+    /// Returns all addresses.
     pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.ranges.iter().cloned().flatten().map(Ipv4Addr::from_bits)
     }
 }
 
-/// As the setting is written: ranges `a-b`, networks `a/n` and single addresses, with commas or spaces between.
-/// A network's own address and its broadcast address are no hosts'.
+/// Parses ranges `a-b`, networks `a/n` and single addresses, separated by commas or spaces. The network address and the
+/// broadcast address of a network are left out.
 impl FromStr for Pool {
     type Err = String;
 

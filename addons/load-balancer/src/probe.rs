@@ -1,9 +1,9 @@
-//! Whether nodes answer.
+//! Probes the nodes.
 //!
-//! Kubernetes takes 40 seconds to notice that a node is gone: so long a kubelet may be silent. Here it takes three: each
-//! second every node is asked for a connection to a port that nobody listens on, and its kernel refuses. It is the kernel
-//! that answers for addresses and forwards, so no process of the node has to be asked; a kubelet or a speaker that is
-//! started again is not missed, and no log there has a line about it.
+//! Kubernetes takes 40 seconds to notice that a node is gone, as long as a kubelet may be silent. This takes three: a
+//! connection to an unused port of each node is attempted once a second, and the node's kernel refuses it. The kernel
+//! answers for addresses and forwards, so no process of the node is probed: a restart of the kubelet or the speaker
+//! does not matter, and nothing is logged there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -15,32 +15,32 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// tcpmux (RFC 1078), which nobody serves. If somebody does, that is an answer too.
+/// The probed port: tcpmux (RFC 1078), which is practically unused. An accepted connection is a response too.
 const PORT: u16 = 1;
 
-/// How often, and how long an answer may take.
+/// The interval between probes, which is also their timeout.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// So many times in a row without an answer, and a node is gone.
+/// The number of failed probes in a row after which a node is gone.
 const MISSES: u32 = 2;
 
-/// One that has not answered yet may be starting, as this controller was: when a whole cluster is started, its nodes come
-/// up one by one.
+/// The same number for a node that has never responded: it may still be starting, as the nodes of a cluster come up one
+/// by one.
 const MISSES_AT_FIRST: u32 = 20;
 
-/// A node's name and address.
+/// The name and address of a node.
 pub type Target = (String, Ipv4Addr);
 
-/// Asks nodes as long as there are some to ask.
+/// Probes nodes as long as there are any.
 #[derive(Debug)]
 pub struct Prober {
     targets: watch::Sender<Vec<Target>>,
-    /// The names of those that do not answer.
+    /// The names of the nodes that do not respond.
     pub unreachable: watch::Receiver<BTreeSet<String>>,
 }
 
 impl Prober {
-    /// Starts with nobody to ask. Must run within a Tokio runtime.
+    /// Starts without nodes. Must run within a Tokio runtime.
     pub fn start() -> Self {
         let (targets, wanted) = watch::channel(Vec::new());
         let (said, unreachable) = watch::channel(BTreeSet::new());
@@ -48,7 +48,7 @@ impl Prober {
         Prober { targets, unreachable }
     }
 
-    /// Whom to ask from now on.
+    /// Sets the nodes to probe from now on.
     pub fn ask(&self, targets: Vec<Target>) {
         self.targets.send_if_modified(|before| {
             let news = *before != targets;
@@ -78,7 +78,7 @@ async fn run(mut targets: watch::Receiver<Vec<Target>>, said: watch::Sender<BTre
     }
 }
 
-/// Who has answered, and who how often not.
+/// The results of the probes: the nodes that have responded, and the failures in a row.
 #[derive(Debug, Default)]
 struct Record {
     misses: BTreeMap<String, u32>,
@@ -86,7 +86,7 @@ struct Record {
 }
 
 impl Record {
-    /// Takes in whether each of those who were asked has answered. Returns who is gone.
+    /// Records the result for each probed node. Returns the nodes that are gone.
     fn note(&mut self, answers: impl Iterator<Item = (String, bool)>) -> BTreeSet<String> {
         let before = std::mem::take(self);
         for (name, answered) in answers {
@@ -112,7 +112,7 @@ async fn answers(address: Ipv4Addr) -> bool {
     }
 }
 
-/// Those of `ports` that somebody on one of `nodes` listens on.
+/// Returns those of `ports` on which a program of one of `nodes` listens.
 pub async fn listening(nodes: &[Ipv4Addr], ports: &BTreeSet<u16>) -> BTreeSet<u16> {
     let open = |address: Ipv4Addr, port: u16| async move {
         let connected = timeout(PERIOD, TcpStream::connect((address, port))).await;

@@ -1,4 +1,4 @@
-//! Events on Services: why one has no address, and what has changed.
+//! Events on Services: the reason for a missing address, and changes.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +12,18 @@ use crate::objects::Service;
 /// Writes Events, each once.
 pub struct Reports {
     recorder: Recorder,
-    /// The last problem that was told, by the Service's uid.
+    /// The last reported problem, by the Service's uid.
     told: BTreeMap<String, String>,
 }
 
 impl Reports {
-    /// Nothing was told yet.
+    /// Returns a report without Events so far.
     pub fn new(client: Client) -> Self {
         let reporter = Reporter { controller: "kcl-load-balancer".to_owned(), instance: None };
         Reports { recorder: Recorder::new(client, reporter), told: BTreeMap::new() }
     }
 
-    /// Tells what is news of the decisions, of all of them; Services that are gone are forgotten.
+    /// Reports the new problems among all decisions; Services that no longer exist are forgotten.
     pub async fn problems(&mut self, decisions: &[Decision]) {
         self.told.retain(|uid, _| decisions.iter().any(|one| one.uid == *uid && one.problem.is_some()));
         for decision in decisions {
@@ -37,7 +37,7 @@ impl Reports {
         }
     }
 
-    /// Tells that a decision is in effect. `before` is the Service as it was.
+    /// Reports that a decision is in effect. `before` is the former Service.
     pub async fn change(&self, decision: &Decision, before: &Service) {
         let Some(address) = decision.addresses.first() else { return };
         match &decision.by {

@@ -1,4 +1,4 @@
-//! What the manifests tell the program, in its environment.
+//! The settings of the program, which the manifests pass in its environment.
 
 use std::net::Ipv4Addr;
 
@@ -7,43 +7,43 @@ use ipnet::Ipv4Net;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 
-/// What this process is.
+/// The role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Gives out addresses.
+    /// Allocates addresses.
     Controller,
-    /// Answers for them.
+    /// Answers for addresses.
     Speaker,
 }
 
-/// The role that the first argument names.
+/// Returns the role that the first argument names.
 pub fn role(argument: Option<&str>) -> Result<Role> {
     match argument {
         Some("controller") => Ok(Role::Controller),
         Some("speaker") => Ok(Role::Speaker),
-        other => Err(Error::Setting(format!("the role is {other:?}, and has to be controller or speaker"))),
+        other => Err(Error::Setting(format!("the role is {other:?}, but must be controller or speaker"))),
     }
 }
 
 /// The controller's settings.
 #[derive(Clone, Debug)]
 pub struct Controller {
-    /// The addresses to give out; none: those of the nodes.
+    /// The addresses to allocate; `None` for those of the nodes.
     pub pool: Option<Pool>,
-    /// The node network: who is on another one cannot answer on this one.
+    /// The node network: a node on another network cannot answer here.
     pub subnet: Option<Ipv4Net>,
-    /// The `loadBalancerClass` that is ours.
+    /// The `loadBalancerClass` of this load balancer.
     pub class: String,
-    /// Whether Services that name no class are ours too.
+    /// True if Services without a class belong to it too.
     pub classless: bool,
-    /// The name of the Deployment that this is of.
+    /// The name of the controller's Deployment.
     pub workload: String,
-    /// Its namespace.
+    /// The namespace of the workload.
     pub namespace: String,
 }
 
 impl Controller {
-    /// Reads them.
+    /// Reads the settings from the environment.
     pub fn from_env() -> Result<Self> {
         let pool = variable("POOL")?;
         let pool = if pool.trim().is_empty() { None } else { Some(pool.parse().map_err(Error::Setting)?) };
@@ -51,37 +51,37 @@ impl Controller {
         let subnet = if subnet.is_empty() {
             None
         } else {
-            let wrong = |_| Error::Setting(format!("the variable SUBNET is {subnet:?}, which is no IPv4 network"));
+            let wrong = |_| Error::Setting(format!("the variable SUBNET is {subnet:?}, which is not an IPv4 network"));
             Some(subnet.parse().map_err(wrong)?)
         };
         let classless = variable("CLASSLESS")?;
         let classless = classless.parse().map_err(|_| {
-            Error::Setting(format!("the variable CLASSLESS is {classless:?}, and has to be true or false"))
+            Error::Setting(format!("the variable CLASSLESS is {classless:?}, but must be true or false"))
         })?;
         let (workload, namespace) = (variable("WORKLOAD")?, variable("NAMESPACE")?);
         Ok(Controller { pool, subnet, class: variable("CLASS")?, classless, workload, namespace })
     }
 }
 
-/// A speaker's settings.
+/// The speaker's settings.
 #[derive(Clone, Debug)]
 pub struct Speaker {
-    /// The node that it is on.
+    /// The name of the node.
     pub node: String,
     /// The node's address, which tells the interface on the node network.
     pub address: Ipv4Addr,
-    /// The name of the DaemonSet that this is of.
+    /// The name of the speaker's DaemonSet.
     pub workload: String,
-    /// Its namespace.
+    /// The namespace of the workload.
     pub namespace: String,
 }
 
 impl Speaker {
-    /// Reads them.
+    /// Reads the settings from the environment.
     pub fn from_env() -> Result<Self> {
         let address = variable("NODE_ADDRESS")?;
         let address = address.parse().map_err(|_| {
-            Error::Setting(format!("the variable NODE_ADDRESS is {address:?}, which is no IPv4 address"))
+            Error::Setting(format!("the variable NODE_ADDRESS is {address:?}, which is not an IPv4 address"))
         })?;
         let (workload, namespace) = (variable("WORKLOAD")?, variable("NAMESPACE")?);
         Ok(Speaker { node: variable("NODE_NAME")?, address, workload, namespace })

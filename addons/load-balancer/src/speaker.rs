@@ -1,7 +1,7 @@
-//! Has its node answer for the addresses that the controller gave to it: one process on each node.
+//! The speaker: makes its node answer for the addresses that the controller assigned to it. One process on each node.
 //!
-//! The addresses are the kernel's, and stay when the speaker ends: one that is started again interrupts nothing. It takes
-//! away what is no longer the node's once it knows all Services, and everything when the addon is taken away.
+//! The addresses are in the kernel and stay when the speaker ends, so a restart interrupts nothing. The speaker removes
+//! stale addresses once it knows all Services, and all addresses when the addon is removed.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -23,13 +23,13 @@ use crate::objects::Service;
 use crate::settings::Speaker;
 use crate::withdrawal::withdrawn;
 
-/// Announcements are sent again: a frame may be lost, and RFC 5227 wants two.
+/// The number of announcements: a frame may be lost, and RFC 5227 requires two.
 const REPEATS: u32 = 2;
 
-/// Between them (RFC 5227, ANNOUNCE_INTERVAL is 2 s; at a failover every second counts).
+/// The interval between announcements (RFC 5227 has 2 s; at a failover every second counts).
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs until it is told to end.
+/// Runs until SIGTERM.
 pub async fn run(client: Client, settings: Speaker) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).doing(|| "wait for SIGTERM".to_owned())?;
     let gone = withdrawn::<DaemonSet>(client.clone(), &settings.namespace, &settings.workload);
@@ -51,7 +51,7 @@ pub async fn run(client: Client, settings: Speaker) -> Result<()> {
             () = later => None,
             Some(()) = gone.next() => {
                 node.hold(&BTreeSet::new()).await?;
-                // Who ends before the pod is deleted is started again.
+                // A process that ends before its pod is deleted would be restarted.
                 terminate.recv().await;
                 return Ok(());
             }
@@ -61,7 +61,7 @@ pub async fn run(client: Client, settings: Speaker) -> Result<()> {
         while let Some(event) = next {
             match event {
                 Ok(event) => drop(services.take(event)),
-                Err(error) => eprintln!("the watch of Services is begun again: {error}"),
+                Err(error) => eprintln!("the watch of Services is restarted: {error}"),
             }
             next = events.next().now_or_never().flatten();
         }
@@ -86,12 +86,12 @@ struct Node {
 }
 
 impl Node {
-    /// Has the node answer for these and no others. True where some are new.
+    /// Makes the node answer for these addresses and no others. Returns true if some are new.
     async fn hold(&self, wanted: &BTreeSet<Ipv4Addr>) -> Result<bool> {
         let own = self.addresses.own().await?;
         for address in own.difference(wanted) {
             self.addresses.remove(*address).await?;
-            println!("no longer {address}");
+            println!("no longer answering for {address}");
         }
         let fresh: BTreeSet<Ipv4Addr> = wanted.difference(&own).copied().collect();
         for address in &fresh {

@@ -1,15 +1,15 @@
-//! What the unit tests share.
+//! Helpers that the unit tests share.
 
 use std::net::Ipv4Addr;
 
 use crate::objects::Key;
 
-/// A Service in the namespace `default`.
+/// Returns the key of a Service in the namespace `default`.
 pub fn key(name: &str) -> Key {
     Key { namespace: "default".to_owned(), name: name.to_owned() }
 }
 
-/// An address of the network 10.0.0.0/24.
+/// Returns an address of the network 10.0.0.0/24.
 pub fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, last)
 }

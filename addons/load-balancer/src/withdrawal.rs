@@ -1,5 +1,5 @@
-//! Whether the addon is being taken away. A pod that is told to end cannot tell from that: it may be replaced by another
-//! one in a moment, and what it has set up has to stay. Its Deployment or DaemonSet tells.
+//! Detects the removal of the addon. SIGTERM does not tell: the pod may be replaced in a moment, and its addresses have
+//! to stay. The deletion of its Deployment or DaemonSet does.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 
-/// An item for each time that the workload is seen to be gone, or about to be.
+/// Returns an item each time that the workload is found deleted, or about to be.
 pub fn withdrawn<K>(client: Client, namespace: &str, name: &str) -> impl Stream<Item = ()> + Send + use<K>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
