@@ -1,9 +1,9 @@
-//! What the kubelet takes for the size of the machine.
+//! The size of the machine as the kubelet sees it.
 //!
-//! The kubelet (its cadvisor) reads `/proc/meminfo` and `/sys/devices/system/{cpu,node}`, which show the whole host in a
-//! container. A made-up copy of these is mounted over them in a mount namespace of the kubelet alone: everything else in
-//! the node sees the truth, and pods in a user namespace can still mount `/proc` and `/sys` (the kernel allows that only
-//! where nothing covers parts of them).
+//! The kubelet (its cadvisor) reads `/proc/meminfo` and `/sys/devices/system/{cpu,node}`, which show the whole host in
+//! a container. A modified copy of these is mounted over them in a mount namespace of the kubelet alone: everything
+//! else in the node sees the original, and pods in a user namespace can still mount `/proc` and `/sys` (the kernel
+//! allows that only if nothing covers parts of them).
 
 use std::ffi::CString;
 use std::fmt::Write as _;
@@ -25,14 +25,14 @@ const CPUS: &str = "/sys/devices/system/cpu";
 const NODES: &str = "/sys/devices/system/node";
 const MEMINFO: &str = "/proc/meminfo";
 
-/// What is mounted over what, for the process that calls [`View::enter`].
+/// The bind mounts of the modified files, for the process that calls [`View::enter`].
 #[derive(Clone, Debug, Default)]
 pub struct View {
     binds: Vec<(CString, CString)>,
 }
 
 impl View {
-    /// Renders the copies for what `spec` bounds; of what it does not, there is none.
+    /// Renders copies for the capacities that `spec` bounds; others get none.
     pub fn render(spec: &NodeSpec) -> Result<View> {
         let capacity = &spec.capacity;
         let mut view = View::default();
@@ -61,12 +61,12 @@ impl View {
         }
     }
 
-    /// Whether there is anything to see.
+    /// Returns true if nothing is bounded.
     pub fn is_empty(&self) -> bool {
         self.binds.is_empty()
     }
 
-    /// Puts the calling process into a mount namespace of its own with this view. Other mounts go on propagating both
+    /// Moves the calling process into a mount namespace of its own with this view. Other mounts still propagate both
     /// ways. Called between fork and exec.
     pub fn enter(&self) -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
@@ -80,7 +80,7 @@ impl View {
     }
 }
 
-/// `meminfo` of a machine with `bytes` of memory, all else as it is.
+/// Returns `meminfo` of a machine with `bytes` of memory; everything else stays.
 fn clamp_meminfo(meminfo: &str, bytes: u64) -> String {
     let total = bytes / 1024;
     let mut text = String::with_capacity(meminfo.len());
@@ -100,7 +100,7 @@ fn clamp_meminfo(meminfo: &str, bytes: u64) -> String {
     text
 }
 
-/// The CPUs that the agent, and so its children, may run on.
+/// Returns the CPUs that the agent, and so its children, may use.
 fn allowed_cpus() -> Result<Vec<usize>> {
     let set = sched_getaffinity(Pid::from_raw(0)).doing(|| "ask which CPUs may be used".to_owned())?;
     Ok((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect())
@@ -114,8 +114,8 @@ fn last_octet(addresses: Addresses) -> u8 {
     }
 }
 
-/// `count` of the CPUs. The kubelet binds its pods to those that it sees, so each node of a host gets others, as far as
-/// there are: `index` differs from node to node.
+/// Chooses `count` of the CPUs. The kubelet binds its pods to those that it sees, so each node of a host gets other
+/// ones as far as possible: `index` differs between nodes.
 fn choose_cpus(allowed: &[usize], count: usize, index: usize) -> Vec<usize> {
     let count = count.min(allowed.len());
     let mut chosen: Vec<usize> = (0..count).map(|cpu| allowed[(index * count + cpu) % allowed.len()]).collect();
@@ -123,7 +123,7 @@ fn choose_cpus(allowed: &[usize], count: usize, index: usize) -> Vec<usize> {
     chosen
 }
 
-/// One memory node with all CPUs, each a core of one socket.
+/// Renders one memory node with all CPUs, each a core of one socket.
 fn render_cpus(root: &Path, cpus: &[usize], meminfo: &str) -> Result<()> {
     for stale in ["cpu", "node"] {
         let _ = std::fs::remove_dir_all(root.join(stale));
@@ -134,7 +134,7 @@ fn render_cpus(root: &Path, cpus: &[usize], meminfo: &str) -> Result<()> {
         files::write(&root.join("cpu").join(list), all.as_bytes(), 0o444)?;
         files::write(&root.join("node").join(list), b"0\n", 0o444)?;
     }
-    // No huge pages can be told apart per node.
+    // Huge pages cannot be counted per node.
     files::create_dir(&node.join("hugepages"))?;
     files::write(&node.join("distance"), b"10\n", 0o444)?;
     files::write(&node.join("cpulist"), all.as_bytes(), 0o444)?;

@@ -14,13 +14,13 @@ use crate::paths::SOCKET;
 use crate::socket::{Answer, Request};
 use crate::supervise::tail;
 
-/// How often a component may end while `wait` looks on, until it gives up: by then it has been tried for seconds.
+/// The number of restarts of a component after which `wait` gives up: by then it has been retried for seconds.
 const HOPELESS: u32 = 5;
 
-/// What `wait` waits for.
+/// The goal of `wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// The API answers.
+    /// The API is reachable.
     Api,
     /// Every component is ready.
     Running,
@@ -35,7 +35,7 @@ impl Goal {
     }
 }
 
-/// `status`: the status as JSON. It succeeds for a node that runs.
+/// Prints the status as JSON (`status`); succeeds if the node runs.
 pub fn status() -> Result<ExitCode> {
     let status: NodeStatus = ask(&Request::Status)?;
     let text = serde_json::to_string_pretty(&status).map_err(|error| Error::Invalid(error.to_string()))?;
@@ -43,22 +43,22 @@ pub fn status() -> Result<ExitCode> {
     Ok(if status.phase == Phase::Running { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// `restart`, `reload`.
+/// Sends `restart` or `reload`.
 pub fn order(request: &Request) -> Result<ExitCode> {
     let answer: Answer = ask(request)?;
     answer.error.map_or(Ok(ExitCode::SUCCESS), |error| Err(Error::Invalid(error)))
 }
 
-/// `stop`: returns when the agent has ended.
+/// Stops the node (`stop`) and returns once the agent has ended.
 pub fn stop() -> Result<ExitCode> {
     let mut reader = send(&connect()?, &Request::Stop)?;
     let mut rest = String::new();
-    // The end of the connection is the answer, however it comes.
+    // The end of the connection is the reply, however it ends.
     let _ = reader.read_line(&mut rest);
     Ok(ExitCode::SUCCESS)
 }
 
-/// `wait`: blocks until the goal is reached.
+/// Waits (`wait`) until the goal is reached.
 pub fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
     let deadline = Instant::now() + limit;
     let stream = connect_until(deadline)?;
@@ -101,7 +101,7 @@ pub fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
     }
 }
 
-/// Says on standard error which components are not ready, and what they said last.
+/// Prints on standard error the components that are not ready, with their last log lines.
 fn gave_up(status: Option<&NodeStatus>, why: &str) -> ExitCode {
     eprintln!("{why}");
     let Some(status) = status else { return ExitCode::FAILURE };
@@ -116,7 +116,7 @@ fn gave_up(status: Option<&NodeStatus>, why: &str) -> ExitCode {
         let state = state.as_str().unwrap_or_default();
         let exit = component.last_exit.as_deref().map(|exit| format!(", last {exit}")).unwrap_or_default();
         eprintln!("{}: {state}, {} restarts{exit}", component.name, component.restarts);
-        // One that waits for another has nothing to say.
+        // A component that waits for another has no log yet.
         if component.state != ComponentState::Waiting {
             for line in tail(&component.name, 8).unwrap_or_default().lines() {
                 eprintln!("  {line}");
@@ -140,7 +140,7 @@ fn connect() -> Result<UnixStream> {
     UnixStream::connect(SOCKET).doing(|| format!("reach the agent at {SOCKET}; does it run?"))
 }
 
-/// The socket is the first thing that the agent makes, but the command may be there before it.
+/// Connects to the socket. The agent creates it first, but the command may be even earlier.
 fn connect_until(deadline: Instant) -> Result<UnixStream> {
     const INTERVAL: Duration = Duration::from_millis(10);
     loop {

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// When the agent started, or first asked.
+/// The time at which the agent started, or first asked.
 pub fn started() -> Instant {
     *STARTED
 }
 
-/// Says something, with the seconds since the start of the agent before it, as the kernel does.
+/// Prints a message with the seconds since the start of the agent, as the kernel does.
 pub fn say(text: impl Display) {
     println!("[{:>9.3}] {text}", started().elapsed().as_secs_f64());
 }

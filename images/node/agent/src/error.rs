@@ -1,4 +1,4 @@
-//! What can go wrong, with the thing that was being done.
+//! Errors, with the operation that failed.
 
 use std::io;
 
@@ -8,20 +8,20 @@ pub enum Error {
     /// A system call or a file operation failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done to what.
+        /// The operation that failed and its object.
         what: String,
-        /// The system's answer.
+        /// The error of the system.
         source: io::Error,
     },
     /// The kernel refused a netlink request.
     #[error("{what}: {source}")]
     Netlink {
-        /// What was being done to what.
+        /// The operation that failed and its object.
         what: String,
-        /// The kernel's answer.
+        /// The error of the kernel.
         source: rtnetlink::Error,
     },
-    /// Something was found that is not right.
+    /// A file or a fact is invalid.
     #[error("{0}")]
     Invalid(String),
 }
@@ -35,7 +35,7 @@ impl From<kcl_node_spec::NoIpv4> for Error {
 /// The result of most functions here.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Says what was being done when an error came up.
+/// Adds the failed operation to an error.
 pub trait Doing<T> {
     /// Adds `what` to the error.
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;

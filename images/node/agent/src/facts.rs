@@ -1,4 +1,4 @@
-//! What the machine under the node is like. Detected, never assumed.
+//! Facts about the machine under the node. They are detected, never assumed.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -13,7 +13,8 @@ use crate::paths::rendered;
 /// The inode of the first process namespace of a kernel (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// By its value `host` the engine says that the network is the host's: nothing inside tells it.
+/// The value `host` of this variable, by which the engine reports that the network is the host's: nothing inside shows
+/// it.
 const SHARED_NETWORK: &str = "KCL_NETWORK";
 
 /// `CAP_SYS_RESOURCE` of capabilities(7).
@@ -22,31 +23,31 @@ const CAP_SYS_RESOURCE: u32 = 24;
 /// The hierarchy of control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cgroup {
-    /// One hierarchy a controller.
+    /// One hierarchy for each controller (version 1).
     V1,
-    /// The unified one.
+    /// The unified hierarchy (version 2).
     V2,
 }
 
-/// What the machine is like.
+/// The facts about the machine.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// The agent is process 1: it reaps orphans and owns the whole system.
+    /// True if the agent is process 1, so that it reaps orphans and owns the whole system.
     pub init: bool,
-    /// The network namespace is the node's own, and not that of a host.
+    /// True if the network namespace belongs to the node and not to a host.
     pub own_network: bool,
     /// The hierarchy of control groups.
     pub cgroup: Cgroup,
-    /// CAP_SYS_RESOURCE may be had.
+    /// True if CAP_SYS_RESOURCE is available.
     pub cap_sys_resource: bool,
-    /// A process may be made less likely to be killed when memory runs out.
+    /// True if the OOM score of a process can be lowered.
     pub oom_adjustable: bool,
-    /// The resolver file that pods inherit: one with a resolver that pods can reach.
+    /// The resolver file that pods inherit, with a resolver that pods can reach.
     pub resolv_conf: PathBuf,
 }
 
 impl Facts {
-    /// Looks.
+    /// Detects the facts.
     pub fn detect(spec: &NodeSpec) -> Facts {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Facts {
@@ -63,18 +64,18 @@ impl Facts {
     }
 }
 
-/// Whether the kernel is the node's own: a VM or a host, not a container.
+/// Returns true if the kernel is the node's own: on a VM or a host, not in a container.
 pub fn own_kernel() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST_PID_NAMESPACE)
 }
 
-/// The capabilities that a process of this system can ever have, from `/proc/self/status`.
+/// Returns the capabilities that a process of this system can ever have, from `/proc/self/status`.
 fn bounding_set(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Lowers the agent's own score by one, as the kernel would have it, and puts it back.
+/// Returns true if the OOM score can be lowered: lowers the agent's own by one and restores it.
 fn oom_adjustable() -> bool {
     let path = "/proc/self/oom_score_adj";
     let Ok(before) = fs::read_to_string(path) else { return false };

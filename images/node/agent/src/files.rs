@@ -1,4 +1,4 @@
-//! Writing files so that nobody ever reads half of one.
+//! Writing files so that a reader never sees half of one.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
@@ -31,12 +31,12 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     attempt().doing(|| format!("write {}", path.display()))
 }
 
-/// Makes a directory and those above it.
+/// Creates a directory and its parents.
 pub fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).doing(|| format!("make the directory {}", path.display()))
 }
 
-/// Makes a directory that only root may look into.
+/// Creates a directory that only root may enter.
 pub fn create_private_dir(path: &Path) -> Result<()> {
     create_dir(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o700)).doing(|| format!("set the mode of {}", path.display()))

@@ -1,4 +1,4 @@
-//! The sandbox process of pods: it holds the pod's namespaces, reaps what is left to it, and ends when told to.
+//! The sandbox process of pods: holds the pod's namespaces, reaps orphans, and ends on a signal.
 
 #![allow(unsafe_code)]
 

@@ -8,12 +8,12 @@ use super::{Process, Readiness};
 use crate::facts::Facts;
 use crate::paths::{self, CONTAINERD_ROOT};
 
-/// Where it answers.
+/// The socket of containerd.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
 
 const CONFIG: &str = "containerd.toml";
 
-/// What a node has no use for: it would cost time at the start, or modules and disks that are not there.
+/// The plugins that a node does not need: they would slow down the start, or need missing modules and disks.
 const DISABLED: &[&str] = &[
     "io.containerd.snapshotter.v1.blockfile",
     "io.containerd.snapshotter.v1.btrfs",
@@ -29,7 +29,7 @@ const DISABLED: &[&str] = &[
     "io.containerd.tracing.processor.v1.otlp",
 ];
 
-/// The process.
+/// Returns the process of containerd.
 pub fn process(facts: &Facts) -> Process {
     Process {
         name: "containerd",

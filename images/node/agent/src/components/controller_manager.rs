@@ -8,7 +8,7 @@ use super::flags::Flags;
 use super::{After, Process, Readiness};
 use crate::paths::{CONTROLLER_MANAGER_CONF, pki, pki_file};
 
-/// The process.
+/// Returns the process of the controller manager.
 pub fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-controller-manager",
@@ -26,7 +26,7 @@ fn flags(spec: &NodeSpec) -> Flags {
     let mut flags = Flags::default();
     super::scheduler::companion(&mut flags, spec, CONTROLLER_MANAGER_CONF);
     flags
-        // kcl gives each node its range itself.
+        // kcl assigns each node its range itself.
         .set("allocate-node-cidrs", "false")
         .set("cluster-name", spec.cluster.as_str())
         .set("cluster-signing-cert-file", pki_file(pki::CA_CERT))

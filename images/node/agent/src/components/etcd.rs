@@ -10,7 +10,7 @@ use super::flags::Flags;
 use super::{Process, Readiness};
 use crate::paths::{pki, pki_file};
 
-/// The process.
+/// Returns the process of etcd.
 pub fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "etcd",
@@ -51,11 +51,11 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("peer-cert-file", pki_file(pki::ETCD_PEER_CERT))
         .set("peer-key-file", pki_file(pki::ETCD_PEER_KEY))
         .set("quota-backend-bytes", (2_u64 << 30).to_string())
-        // The API server compacts every five minutes itself; this is for what it leaves.
+        // The API server compacts every five minutes itself; this cleans up the rest.
         .set("auto-compaction-retention", "1h")
         .set("log-level", "warn");
     if members.len() == 1 {
-        // Nobody to wait for before the first election, which otherwise takes up to a second.
+        // A single member has nobody to wait for before the first election, which otherwise takes up to a second.
         flags.set("heartbeat-interval", "10").set("election-timeout", "100");
     }
     flags.extra(spec, "etcd");

@@ -1,15 +1,15 @@
-//! Command line flags: kcl's, and the user's over them.
+//! Command line flags: those of kcl, overridden by the user's.
 
 use std::collections::BTreeMap;
 
 use kcl_node_spec::NodeSpec;
 
-/// Flags of one component, in order, each once.
+/// The flags of one component, in order and without repetition.
 #[derive(Clone, Debug, Default)]
 pub struct Flags(Vec<(String, String)>);
 
 impl Flags {
-    /// Sets a flag, in place of an earlier value.
+    /// Sets a flag, replacing an earlier value.
     pub fn set(&mut self, name: &str, value: impl Into<String>) -> &mut Flags {
         let value = value.into();
         match self.0.iter_mut().find(|(found, _)| found == name) {
@@ -19,7 +19,7 @@ impl Flags {
         self
     }
 
-    /// Takes a flag away.
+    /// Removes a flag.
     pub fn remove(&mut self, name: &str) -> &mut Flags {
         self.0.retain(|(found, _)| found != name);
         self
@@ -32,7 +32,7 @@ impl Flags {
         if gates.is_empty() { self } else { self.set("feature-gates", gates.join(",")) }
     }
 
-    /// What the user wants of `component`, over everything before.
+    /// Sets the user's flags of `component`, which override all earlier ones.
     pub fn extra(&mut self, spec: &NodeSpec, component: &str) -> &mut Flags {
         for (name, value) in extra(spec, component) {
             self.set(name, value.as_str());
@@ -40,13 +40,13 @@ impl Flags {
         self
     }
 
-    /// The command line.
+    /// Returns the command line arguments.
     pub fn args(&self) -> Vec<String> {
         self.0.iter().map(|(name, value)| format!("--{name}={value}")).collect()
     }
 }
 
-/// The user's settings of `component`.
+/// Returns the user's settings of `component`.
 pub fn extra<'a>(spec: &'a NodeSpec, component: &str) -> impl Iterator<Item = (&'a String, &'a String)> {
     spec.kubernetes.extra.get(component).into_iter().flat_map(BTreeMap::iter)
 }

@@ -11,17 +11,17 @@ use crate::paths::{self, ENCRYPTION_CONF, pki, pki_file};
 
 const AUTHENTICATION: &str = "apiserver-authentication.json";
 
-/// The process.
+/// Returns the process of the API server.
 pub fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-apiserver",
         args: flags(spec).args(),
         files: vec![(AUTHENTICATION, authentication())],
         readiness: Readiness::Gate,
-        // Started together with it, it would only take turns with etcd on the processor, and retry.
+        // Started at the same time as etcd, it would only compete with it for the processor, and retry.
         after: &[After::Ready("etcd")],
-        // Within some 50 ms it has withdrawn its address and its lease. What it then waits for is that its connections
-        // fall idle, at which it looks again and again with pauses of up to 500 ms; its clients on this node are gone.
+        // Within some 50 ms it has withdrawn its address and its lease. After that it only waits for idle connections,
+        // checking with pauses of up to 500 ms; its clients on this node have ended.
         grace: Duration::from_millis(600),
         bounded_view: false,
         urgent: true,
@@ -48,7 +48,7 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("kubelet-certificate-authority", pki_file(pki::CA_CERT))
         .set("kubelet-client-certificate", pki_file(pki::KUBELET_CLIENT_CERT))
         .set("kubelet-client-key", pki_file(pki::KUBELET_CLIENT_KEY))
-        // Node names are in nobody's DNS.
+        // Node names are not in any DNS.
         .set("kubelet-preferred-address-types", "InternalIP,Hostname")
         .set("profiling", "false")
         .set("proxy-client-cert-file", pki_file(pki::FRONT_PROXY_CLIENT_CERT))
@@ -62,7 +62,7 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("service-account-key-file", pki_file(pki::SA_PUB))
         .set("service-account-signing-key-file", pki_file(pki::SA_KEY))
         .set("service-cluster-ip-range", spec.network.service_cidr.to_string())
-        // Watches are ended within this time when it stops; without it, it waits for them without an end.
+        // The deadline for watches at a stop; without it, the API server waits for them indefinitely.
         .set("shutdown-watch-termination-grace-period", "1s")
         .set("tls-cert-file", pki_file(pki::API_SERVER_CERT))
         .set("tls-private-key-file", pki_file(pki::API_SERVER_KEY))
@@ -74,12 +74,12 @@ fn flags(spec: &NodeSpec) -> Flags {
     flags
 }
 
-/// Flags that the API server refuses beside `--authentication-config`, or that replace it.
+/// The flags that the API server refuses beside `--authentication-config`, or that replace it.
 fn clashes_with_authentication_config(flag: &str) -> bool {
     flag == "anonymous-auth" || flag.starts_with("oidc-")
 }
 
-/// Anonymous requests reach the health endpoints and nothing else (KEP-4633).
+/// Lets anonymous requests reach the health endpoints and nothing else (KEP-4633).
 fn authentication() -> String {
     let config = json!({
         "apiVersion": "apiserver.config.k8s.io/v1",

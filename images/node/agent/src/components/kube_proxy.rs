@@ -12,7 +12,7 @@ use crate::paths::{self, KUBE_PROXY_CONF};
 
 const CONFIG: &str = "kube-proxy.json";
 
-/// The process.
+/// Returns the process of kube-proxy.
 pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
     Process {
         name: "kube-proxy",
@@ -34,7 +34,7 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
         "clientConnection": { "kubeconfig": KUBE_PROXY_CONF },
         "clusterCIDR": spec.network.cluster_cidr,
         "detectLocalMode": "ClusterCIDR",
-        // Limits of connection tracking are the whole kernel's: left alone.
+        // Limits of connection tracking belong to the whole kernel and stay unchanged.
         "conntrack": {
             "maxPerCore": 0,
             "min": 0,
@@ -46,7 +46,7 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
         "metricsBindAddress": format!("127.0.0.1:{}", ports::KUBE_PROXY_METRICS),
         "hostnameOverride": spec.name,
         "mode": "nftables",
-        // How long changes are gathered before they are applied: services work at once, and a burst is one change.
+        // The periods of changes: services work at once, and a burst is one change.
         "nftables": { "minSyncPeriod": "100ms" },
         "oomScoreAdj": if facts.oom_adjustable { -999 } else { 0 },
     });

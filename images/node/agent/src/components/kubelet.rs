@@ -12,7 +12,7 @@ use crate::paths::{self, KUBELET_CONF, pki, pki_file};
 
 const CONFIG: &str = "kubelet.json";
 
-/// The process.
+/// Returns the process of the kubelet.
 pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
     Process {
         name: "kubelet",
@@ -33,7 +33,7 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("kubeconfig", KUBELET_CONF)
         .set("hostname-override", spec.name.as_str())
         .set("node-ip", spec.address.to_string());
-    // Its flags win over its file.
+    // Flags override the configuration file.
     flags.extra(spec, "kubelet");
     flags
 }
@@ -41,7 +41,7 @@ fn flags(spec: &NodeSpec) -> Flags {
 fn config(spec: &NodeSpec, facts: &Facts) -> Value {
     let mut gates = spec.kubernetes.feature_gates.clone();
     if !facts.cap_sys_resource {
-        // Lets it go on where a sysctl or an OOM score may not be set; nothing else hangs on it.
+        // The feature lets the kubelet continue if a sysctl or an OOM score cannot be set; it has no other effect.
         gates.entry("KubeletInUserNamespace".to_owned()).or_insert(true);
     }
     json!({
@@ -58,7 +58,7 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
         "clusterDomain": spec.network.dns_domain,
         "containerRuntimeEndpoint": format!("unix://{}", containerd::SOCKET),
         "enforceNodeAllocatable": [],
-        // A small disk is no reason to evict, nor to delete images.
+        // A small disk is no reason to evict pods or to delete images.
         "evictionHard": {
             "imagefs.available": "0%",
             "memory.available": "0%",
@@ -75,8 +75,8 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
         "makeIPTablesUtilChains": false,
         "maxParallelImagePulls": 4,
         "serializeImagePulls": false,
-        // A node that comes back is Ready at once: the kubelet's quick first reports end when they see Ready, as they do
-        // at once where an earlier life left it, and the first report may come before the node's CSINode is there.
+        // A restarted node is Ready at once: the kubelet's quick first reports end when they see Ready, which an
+        // earlier run may have left, and the first report may come before the node's CSINode exists.
         "nodeStatusUpdateFrequency": "1s",
         "nodeStatusReportFrequency": "5m",
         "readOnlyPort": 0,

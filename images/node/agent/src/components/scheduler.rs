@@ -1,4 +1,4 @@
-//! The scheduler, and what it has in common with the controller manager.
+//! The scheduler, and the flags that it shares with the controller manager.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::flags::Flags;
 use super::{After, Process, Readiness};
 use crate::paths::{SCHEDULER_CONF, pki, pki_file};
 
-/// The process.
+/// Returns the process of the scheduler.
 pub fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-scheduler",
@@ -44,8 +44,8 @@ pub fn companion(flags: &mut Flags, spec: &NodeSpec, kubeconfig: &str) {
         .set("kube-api-qps", "500")
         .set("kube-api-burst", "1000")
         .set("profiling", "false")
-        // Without these each makes up two RSA keys at its start, for a port that only loopback reaches. The
-        // certificate names 127.0.0.1, and its key lies on this node anyway.
+        // Without these each generates two RSA keys at its start, for a port that only loopback reaches. The
+        // certificate names 127.0.0.1, and its key is on this node anyway.
         .set("tls-cert-file", pki_file(pki::API_SERVER_CERT))
         .set("tls-private-key-file", pki_file(pki::API_SERVER_KEY));
 }

@@ -13,12 +13,12 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// How to talk to the API servers and to the components of this node.
+/// The TLS client for the API servers and for the components of this node.
 pub struct Client {
-    /// Certificate, key and CA.
+    /// The certificate, the key and the CA.
     pub config: Arc<ClientConfig>,
-    /// The name that is asked of the other side: every serving certificate of a control plane names the loopback
-    /// address, as that is where clients find it.
+    /// The server name to verify: every serving certificate of a control plane names the loopback address, where
+    /// clients connect.
     pub name: ServerName<'static>,
 }
 

@@ -16,11 +16,11 @@ use crate::console::say;
 use crate::error::{Doing, Result};
 use crate::state::State;
 
-/// A server on the same network that takes longer to connect to is down.
+/// The time to connect after which a server on the same network is considered down.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Seconds without an answer after which the other side of a connection is given up: a node that lost its power says no
-/// goodbye, and its clients should find another one soon.
+/// Seconds without a response after which a connection is dropped: a node that lost its power closes nothing, and its
+/// clients should soon find another one.
 const SILENCE: u32 = 10;
 
 /// Opens the gate's port and passes its connections on for as long as the agent runs.
@@ -39,7 +39,7 @@ async fn accept(listener: TcpListener, gate: Rc<Gate>) {
                 tokio::task::spawn_local(pass(client, gate.clone()));
             }
             Err(error) => {
-                // Out of descriptors or memory: the next attempt would fail alike, and at once.
+                // Descriptors or memory are exhausted: an immediate retry would fail as well.
                 say(format_args!("the gate cannot accept a connection: {error}"));
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -51,7 +51,7 @@ async fn accept(listener: TcpListener, gate: Rc<Gate>) {
 async fn pass(mut client: TcpStream, gate: Rc<Gate>) {
     let mut server = connect(&gate).await;
     let _ = client.set_nodelay(true);
-    // Either side may break off at any time; the other one sees it as an end.
+    // Either side may close at any time; the other one sees the end.
     let _ = copy_bidirectional(&mut client, &mut server).await;
 }
 

@@ -1,21 +1,21 @@
-//! As much of HTTP/1.1 (RFC 9112) as a health question needs.
+//! The part of HTTP/1.1 (RFC 9112) that a health check needs.
 
 use std::io::{Error, ErrorKind, Result};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// An answer; its body is read and dropped.
+/// A response; its body is read and dropped.
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The connection can be used again.
+    /// True if the connection can be used again.
     pub reusable: bool,
 }
 
-/// An answer longer than this is none to a health question.
+/// The size limit of a response to a health check.
 const LONGEST: usize = 256 << 10;
 
-/// Asks once.
+/// Sends one request.
 pub async fn get<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, path: &str) -> Result<Answer> {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
     stream.flush().await?;
@@ -31,7 +31,7 @@ pub async fn get<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, path: &str) 
     Err(Error::new(ErrorKind::InvalidData, "the answer is too long"))
 }
 
-/// The answer, once all of it is there.
+/// Returns the response once it is complete.
 fn parse(read: &[u8]) -> Option<Result<Answer>> {
     let end = read.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&read[..end]);
@@ -48,7 +48,7 @@ fn parse(read: &[u8]) -> Option<Result<Answer>> {
     let whole = match header("content-length").and_then(|length| length.parse::<usize>().ok()) {
         Some(length) => body.len() >= length,
         None if header("transfer-encoding").is_some() => body.ends_with(b"0\r\n\r\n"),
-        // It ends with the connection, whose end need not be waited for.
+        // The body ends with the connection, whose end need not be awaited.
         None => return Some(Ok(Answer { status, reusable: false })),
     };
     let reusable = !header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));

@@ -1,9 +1,9 @@
 //! The gate: this node's one way to the API.
 //!
 //! Everything in the node talks to 127.0.0.1:6443, and the gate passes connections on to an API server that is ready,
-//! preferably the node's own. While none is ready, connections are accepted and held: a component that starts early waits
-//! instead of failing, backing off, and being late. An API server is ready when its `/readyz` says so to the kubelet's
-//! certificate; it is asked only until it is, and again after a connection to it failed.
+//! preferably the node's own. While none is ready, connections are accepted and held: a component that starts early
+//! waits instead of failing and backing off. An API server is ready when its `/readyz` succeeds for the kubelet's
+//! certificate; it is probed until it does, and again after a connection to it failed.
 
 mod client;
 mod forward;
@@ -24,12 +24,12 @@ use tokio::sync::watch;
 use crate::state::State;
 use upstream::Upstream;
 
-/// The gate.
+/// The listener on loopback that balances connections over the API servers.
 pub struct Gate {
     client: Arc<Client>,
-    /// The node's own API server first.
+    /// The API servers, the node's own first.
     upstreams: RefCell<Vec<Rc<Upstream>>>,
-    /// Counts changes of readiness.
+    /// The number of changes of readiness.
     changes: watch::Sender<u64>,
     state: Rc<State>,
 }
@@ -47,7 +47,7 @@ impl Gate {
         gate
     }
 
-    /// Takes over a changed list of API servers; connections that exist are left alone.
+    /// Applies a changed list of API servers; existing connections stay.
     pub fn set_servers(self: &Rc<Gate>, spec: &NodeSpec) {
         let own = |address: &SocketAddr| spec.role == Role::ControlPlane && address.ip() == spec.address.primary();
         let mut wanted: Vec<SocketAddr> = spec.kubernetes.api_servers.clone();
@@ -70,7 +70,7 @@ impl Gate {
         self.changed();
     }
 
-    /// The client with the kubelet's certificate.
+    /// Returns the client with the kubelet's certificate.
     pub fn client(&self) -> Arc<Client> {
         self.client.clone()
     }
@@ -80,12 +80,12 @@ impl Gate {
         self.until(|gate| gate.upstreams.borrow().iter().any(|upstream| upstream.local && upstream.is_ready())).await;
     }
 
-    /// The process of the node's own API server ended.
+    /// Notes that the node's own API server ended.
     pub fn local_ended(&self) {
         self.upstreams.borrow().iter().filter(|upstream| upstream.local).for_each(|upstream| upstream.failed());
     }
 
-    /// Those that are ready, in the order in which to try them.
+    /// Returns the ready API servers, in the order in which to try them.
     async fn until_some_ready(&self) -> Vec<Rc<Upstream>> {
         let ready =
             || -> Vec<_> { self.upstreams.borrow().iter().filter(|upstream| upstream.is_ready()).cloned().collect() };
@@ -98,7 +98,7 @@ impl Gate {
         let _ = self.changes.subscribe().wait_for(|_| condition(self)).await;
     }
 
-    /// Tells everybody who waits that the readiness of an upstream changed.
+    /// Notifies all waiters that the readiness of an upstream changed.
     fn changed(&self) {
         let ready = self.upstreams.borrow().iter().any(|upstream| upstream.is_ready());
         self.state.api_ready(ready);

@@ -1,4 +1,4 @@
-//! One API server, and whether it is ready.
+//! One API server and its readiness.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,18 +16,18 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Client, http};
 
-/// Between two questions at the beginning; later a fortieth of the time that was spent in vain, so that one that is down
-/// for long costs nothing.
+/// The interval between probes at the beginning; later it is a fortieth of the time so far, so that a server that is
+/// down for long costs nothing.
 const SHORTEST: Duration = Duration::from_millis(25);
 const LONGEST: Duration = Duration::from_secs(1);
-/// An API server on the same network that does not answer within this time is not ready.
+/// The timeout of a probe: the API server is on the same network.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// An API server.
+/// An API server that is probed.
 pub struct Upstream {
-    /// Where it is.
+    /// The address of the server.
     pub address: SocketAddr,
-    /// It is the node's own.
+    /// True if it is the node's own.
     pub local: bool,
     ready: Cell<bool>,
     doubt: Notify,
@@ -39,7 +39,7 @@ pub struct Upstream {
 type Connection = TlsStream<TcpStream>;
 
 impl Upstream {
-    /// Begins to ask.
+    /// Begins to probe.
     pub fn watch(address: SocketAddr, local: bool, client: Arc<Client>, changed: impl Fn() + 'static) -> Rc<Upstream> {
         let upstream = Rc::new(Upstream {
             address,
@@ -54,12 +54,12 @@ impl Upstream {
         upstream
     }
 
-    /// It said so, and nothing spoke against it since.
+    /// Returns true if the last probe succeeded and no connection has failed since.
     pub fn is_ready(&self) -> bool {
         self.ready.get()
     }
 
-    /// A connection to it failed: it is not ready until it says so again.
+    /// Notes that a connection failed: the server is not ready until the next probe succeeds.
     pub fn failed(&self) {
         if self.ready.get() {
             self.set(false);
@@ -67,7 +67,7 @@ impl Upstream {
         }
     }
 
-    /// Stops asking.
+    /// Stops probing.
     pub fn forget(&self) {
         if let Some(task) = self.task.take() {
             task.abort();
@@ -87,7 +87,7 @@ impl Upstream {
         }
     }
 
-    /// Asks once, over the connection of the last time where that is possible.
+    /// Probes once, over the previous connection if possible.
     async fn ask(&self, client: &Client, kept: &mut Option<Connection>) -> io::Result<u16> {
         let mut connection = match kept.take() {
             Some(connection) => connection,

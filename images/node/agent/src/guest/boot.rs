@@ -1,4 +1,4 @@
-//! From the kernel's first program to the machine's first process.
+//! The boot of a virtual machine, from the kernel's first program to the machine's first process.
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -20,16 +20,16 @@ use super::{disks, files as guest_files, kernel, network, service};
 use crate::error::{Doing, Error, Result};
 use crate::{files, paths, prepare};
 
-/// By what name the kernel calls it.
+/// The name by which the kernel starts the program.
 pub const CALLED: &str = "/init";
 
-/// The console of the machine: what its first process says, without what the kernel does.
+/// The console of the machine, for the first process's output without the kernel's.
 const CONSOLE: &str = "/dev/hvc0";
 
-/// As many open files as a process may have, as in the containers of the native driver.
+/// The limit of open files of a process, as in the containers of the native driver.
 const OPEN_FILES: u64 = 1_048_576;
 
-/// Boots. Where that cannot be done it says why on the kernel's console and switches the machine off.
+/// Boots the machine. On an error prints it on the kernel's console and powers the machine off.
 pub fn main() -> ExitCode {
     let Err(error) = boot();
     eprintln!("kcl-node: the machine cannot start: {error}");
@@ -55,14 +55,14 @@ fn boot() -> Result<Infallible> {
     enter(Path::new(disks::ROOT))?;
     prepare::base()?;
     for (path, mode, content) in put {
-        // On the disk when the host hears that the machine runs.
+        // The files are on the disk before the host hears that the machine runs.
         guest_files::put(&path, mode, &content)?;
     }
     first_process(&config)
 }
 
-/// What was put while the machine was off: path, mode and content. It lies in the initrd, out of sight once the machine's
-/// own root is the root.
+/// Returns the files that were put while the machine was off: path, mode and content. They are in the initrd, which is
+/// unreachable once the machine's own root is mounted.
 fn put_before() -> Result<Vec<(PathBuf, u32, Vec<u8>)>> {
     let mut found = Vec::new();
     let mut directories = vec![PathBuf::from(FILES)];
@@ -82,7 +82,7 @@ fn put_before() -> Result<Vec<(PathBuf, u32, Vec<u8>)>> {
     Ok(found)
 }
 
-/// Makes a directory the root. The initrd's files are in memory, so what is not needed any more goes.
+/// Makes a directory the root. The initrd's files are in memory, so those that are no longer needed are deleted.
 fn enter(root: &Path) -> Result<()> {
     let _ = fs::remove_file(CALLED);
     let _ = fs::remove_dir_all(FILES);
@@ -97,11 +97,11 @@ fn enter(root: &Path) -> Result<()> {
 #[allow(unsafe_code)]
 fn first_process(config: &GuestConfig) -> Result<Infallible> {
     let console = File::options().read(true).write(true).open(CONSOLE).doing(|| format!("open {CONSOLE}"))?;
-    // Lines as they were written.
+    // Lines are passed on as written.
     let mut modes = tcgetattr(&console).doing(|| format!("read the modes of {CONSOLE}"))?;
     modes.output_flags.remove(OutputFlags::OPOST);
     tcsetattr(&console, SetArg::TCSANOW, &modes).doing(|| format!("set the modes of {CONSOLE}"))?;
-    // Closed by a successful exec: until then nobody is told that the machine runs.
+    // A successful exec closes it: until then nothing reports that the machine runs.
     let (reader, mut writer) = io::pipe().doing(|| "make a pipe".to_owned())?;
     // SAFETY: there is one thread, so the child may do whatever the parent may.
     match unsafe { fork() }.doing(|| "start the service".to_owned())? {
@@ -119,7 +119,7 @@ fn first_process(config: &GuestConfig) -> Result<Infallible> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("PATH", paths::PATH).env("HOME", "/root").env("TERM", "linux");
     let error = command.exec();
-    // The service tells the host, which switches the machine off.
+    // The service reports to the host, which powers the machine off.
     let _ = write!(writer, "{program}: {error}");
     drop(writer);
     loop {

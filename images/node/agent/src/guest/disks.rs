@@ -1,4 +1,4 @@
-//! The machine's root: a read-only disk under an overlay, volumes and trees on it.
+//! The machine's root: a read-only disk under an overlay, with volumes and trees.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
@@ -10,11 +10,11 @@ use nix::mount::{MsFlags, mount};
 use crate::error::{Doing, Error, Result};
 use crate::files;
 
-/// Where the root file system is mounted while the initrd is.
+/// The mount point of the root file system while the initrd is the root.
 const LOWER: &str = "/kcl/lower";
-/// Where the data disk is.
+/// The mount point of the data disk.
 const DATA: &str = "/kcl/data";
-/// The machine's root before it is the root.
+/// The machine's root before it becomes the root.
 pub const ROOT: &str = "/kcl/root";
 
 /// Mounts all disks into the machine's root.
@@ -30,13 +30,13 @@ pub fn mount_all(config: &GuestConfig) -> Result<()> {
     mount(Some("overlay"), ROOT, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .doing(|| "mount the overlay of the root file system".to_owned())?;
     let mut volumes: Vec<&String> = config.volumes.iter().collect();
-    // The outer ones first, as they would hide those in them.
+    // Outer directories come first, as they would hide inner ones.
     volumes.sort_by_key(|target| Path::new(target).components().count());
     for target in volumes {
         let (from, to) = (data.join(VOLUMES).join(volume(target)), inside(target));
         files::create_dir(&to)?;
         if !from.exists() {
-            // A volume starts with what the root file system has in its place.
+            // A volume starts with the content of the root file system at its path.
             copy(&to, &from)?;
         }
         mount(Some(&from), &to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
@@ -48,12 +48,12 @@ pub fn mount_all(config: &GuestConfig) -> Result<()> {
     Ok(())
 }
 
-/// A path of the machine as long as the initrd is the root.
+/// Returns a path of the machine while the initrd is the root.
 pub fn inside(path: &str) -> PathBuf {
     Path::new(ROOT).join(path.trim_start_matches('/'))
 }
 
-/// Mounts the disk of that serial.
+/// Mounts the disk with a serial.
 fn disk(serial: &str, target: &str, flags: MsFlags) -> Result<()> {
     let device = find(serial)?;
     files::create_dir(Path::new(target))?;

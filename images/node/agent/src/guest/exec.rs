@@ -1,4 +1,4 @@
-//! Commands for the host.
+//! Commands that the host runs.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,36 +20,36 @@ use nix::unistd::Pid;
 use super::port::Replies;
 use crate::paths::PATH;
 
-/// What a shell says where a program is not there, and where it cannot be run.
+/// The exit codes of a shell for a missing program and for one that cannot be run.
 const NOT_FOUND: i32 = 127;
 const NOT_RUNNABLE: i32 = 126;
 
-/// A command that runs, in a process group of its own. Dropped, it is killed with its group.
+/// A running command in a process group of its own. Dropping it kills the group.
 pub struct Running {
-    /// None once it has ended.
+    /// `None` once the command has ended.
     group: Arc<Mutex<Option<Pid>>>,
     input: Option<Sender<Vec<u8>>>,
     terminal: Option<File>,
 }
 
 impl Running {
-    /// Bytes for it.
+    /// Writes bytes to the command's input.
     pub fn input(&self, bytes: Vec<u8>) {
         if let Some(input) = &self.input {
-            // One that has ended needs none.
+            // A command that has ended needs no input.
             let _ = input.send(bytes);
         }
     }
 
-    /// No more bytes for it.
+    /// Closes the command's input.
     pub fn input_end(&mut self) {
-        // A terminal has no end.
+        // A terminal has no end of input.
         if self.terminal.is_none() {
             self.input = None;
         }
     }
 
-    /// Its terminal has another size.
+    /// Resizes the command's terminal.
     #[allow(unsafe_code)]
     pub fn resize(&self, size: TerminalSize) {
         if let Some(terminal) = &self.terminal {
@@ -72,7 +72,7 @@ fn winsize(size: TerminalSize) -> Winsize {
     Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
-/// Starts a command; none where it could not be, which is told as a shell tells it.
+/// Starts a command. If it cannot be started, reports that as a shell does and returns `None`.
 pub fn start(
     argv: &[String],
     env: &[(String, String)],
@@ -137,7 +137,7 @@ fn on_terminal(mut command: Command, size: TerminalSize, session: &str, replies:
     Ok(Running { group: watch(child, outputs, session, replies), input: Some(input), terminal: Some(ours) })
 }
 
-/// Sends what is read until the end.
+/// Sends everything that is read, until the end.
 fn pump(
     mut from: impl Read + Send + 'static,
     session: &str,
@@ -162,7 +162,7 @@ fn write_to(mut to: impl Write + Send + 'static, feed: Receiver<Vec<u8>>, sessio
     let (session, replies) = (session.to_owned(), replies.clone());
     thread::spawn(move || {
         for bytes in feed {
-            // A command may end before it has read all.
+            // A command may end before it has read everything.
             let _ = to.write_all(&bytes);
             replies.send(&session, &Reply::Taken);
         }
@@ -180,7 +180,7 @@ fn watch(
     let group = Arc::new(Mutex::new(Some(pid)));
     let (running, session, replies) = (group.clone(), session.to_owned(), replies.clone());
     thread::spawn(move || {
-        // Not yet reaped, so that its number is nobody else's as long as it may be killed by it.
+        // The process is not reaped yet, so its id cannot be reused while it may be killed by it.
         let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
         let status = {
             let mut group = running.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Files of the machine, for its host.
+//! Files of the machine that the host reads and writes.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -10,7 +10,7 @@ use kcl_node_spec::guest::Reason;
 use crate::error::{Doing, Error, Result};
 use crate::files;
 
-/// Writes a file: whole or not at all, and on the disk when it returns.
+/// Writes a file whole or not at all; it is on the disk when this returns.
 pub fn put(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
     let (Some(parent), Some(_)) = (path.parent(), path.file_name()) else {
         return Err(Error::Invalid(format!("{} is no path of a file", path.display())));
@@ -19,7 +19,7 @@ pub fn put(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
     kcl_files::write_sole(path, content, mode).doing(|| format!("write {}", path.display()))
 }
 
-/// Reads a file, or says why it cannot be.
+/// Reads a file, or returns the reason why it cannot be read.
 pub fn get(path: &Path) -> std::result::Result<Vec<u8>, (Reason, String)> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
@@ -27,7 +27,7 @@ pub fn get(path: &Path) -> std::result::Result<Vec<u8>, (Reason, String)> {
         }
         _ => (Reason::Failed, format!("could not read {} in the machine: {error}", path.display())),
     };
-    // Not blocking, as it may be a FIFO.
+    // The open must not block, as the file may be a FIFO.
     let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
     let kind = file.metadata().map_err(failed)?.file_type();
     if !kind.is_file() {

@@ -1,4 +1,4 @@
-//! What the kernel needs before it sees a disk: its own file systems, and modules.
+//! Preparation of the kernel before it sees a disk: its own file systems, and modules.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use nix::mount::{MsFlags, mount};
 use crate::error::{Doing, Result};
 use crate::files;
 
-/// Mounts what the initrd itself works with.
+/// Mounts the file systems that the initrd itself needs.
 pub fn file_systems() -> Result<()> {
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         files::create_dir(Path::new(target))?;
@@ -22,7 +22,7 @@ pub fn file_systems() -> Result<()> {
     Ok(())
 }
 
-/// Loads the modules of the initrd, in the order of their names, and forgets their files: they lie in memory.
+/// Loads the modules of the initrd, in the order of their names, and deletes their files, which are in memory.
 pub fn modules() -> Result<()> {
     let read = || fs::read_dir(MODULES).doing(|| format!("read {MODULES}"));
     let mut paths: Vec<_> = read()?.flatten().map(|entry| entry.path()).collect();
@@ -40,7 +40,7 @@ pub fn modules() -> Result<()> {
     Ok(())
 }
 
-/// Whether a word is on the kernel's command line.
+/// Returns true if a word is on the kernel's command line.
 pub fn was_told(word: &str) -> bool {
     fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(|found| found == word))
 }

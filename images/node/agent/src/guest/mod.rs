@@ -1,8 +1,8 @@
 //! The first program of a virtual machine: `/init` of its initrd.
 //!
-//! It loads what it takes to see the disks, mounts them, sets the machine's address, lays down the files that kcl put
-//! while the machine was off, and becomes the machine's first process, like a container's engine does. A child stays
-//! beside that one and serves the host's [`service`] requests.
+//! It loads the modules for the disks, mounts the disks, sets the machine's address, writes the files that kcl put
+//! while the machine was off, and becomes the machine's first process, as a container engine does. A child of it stays
+//! and serves the host's [`service`] requests.
 
 mod boot;
 mod disks;

@@ -1,4 +1,4 @@
-//! The machine's addresses and the routes that its driver asks for. The rest is `kcl-node run`'s, as everywhere.
+//! The machine's addresses and the routes that its driver requests. `kcl-node run` does the rest, as on all machines.
 
 use kcl_node_spec::guest::{GuestConfig, GuestInterface, GuestRoute};
 use nix::net::if_::if_nametoindex;
@@ -7,7 +7,7 @@ use rtnetlink::{Handle, LinkUnspec};
 use crate::error::{Doing, Result};
 use crate::prepare::network;
 
-/// Sets them.
+/// Sets the addresses and routes.
 pub fn apply(config: &GuestConfig) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "start the event loop".to_owned())?;

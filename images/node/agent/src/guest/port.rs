@@ -1,8 +1,9 @@
-//! A serial port of virtio as a stream of lines.
+//! A virtio serial port as a stream of lines.
 //!
-//! The kernel tells that the host has gone by reads of nothing and by a hang-up that stays until it is back; so the port
-//! is waited for by edges (`EPOLLET` of epoll(7)), which come with each change. That comes on another queue than the
-//! data, and so may a moment after the first lines of the host that came next: only one that stays away has gone.
+//! The kernel reports that the host has closed the port by empty reads and by a hang-up that lasts until the host is
+//! back. So the port is polled by edges (`EPOLLET` of epoll(7)), which come with each change. The report comes on
+//! another queue than the data, and so may follow the first lines of the next host: only a host that stays away has
+//! closed the port.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,13 +17,13 @@ use kcl_node_spec::guest::Reply;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// How many lines may wait for the host.
+/// The number of lines that may wait for the host.
 const WAITING: usize = 16;
 
-/// How long a host is away that has gone.
+/// The time without a host after which it is considered gone.
 const AWAY: Duration = Duration::from_secs(3);
 
-/// What came of the host.
+/// An event of the host.
 pub enum Incoming {
     /// A line, without its end.
     Line(Vec<u8>),
@@ -30,7 +31,7 @@ pub enum Incoming {
     Gone,
 }
 
-/// The port and what waits to be written to it.
+/// The port and the lines to be written to it.
 pub struct Port {
     file: File,
     epoll: Epoll,
@@ -39,12 +40,12 @@ pub struct Port {
     waiting: Arc<Waiting>,
     pending: Vec<u8>,
     incoming: Vec<u8>,
-    /// Since when the host is away, until that is told.
+    /// The time since which the host is away, until that is reported.
     away: Option<Instant>,
     told: bool,
 }
 
-/// Where replies go from any thread.
+/// A sender of replies, for any thread.
 #[derive(Clone)]
 pub struct Replies {
     sender: Sender<Vec<u8>>,
@@ -52,7 +53,7 @@ pub struct Replies {
     wake: Arc<EventFd>,
 }
 
-/// How many lines wait, and who waits for them to be fewer.
+/// The number of waiting lines, and a condition for their decrease.
 #[derive(Default)]
 struct Waiting {
     count: Mutex<usize>,
@@ -60,8 +61,8 @@ struct Waiting {
 }
 
 impl Replies {
-    /// Sends a reply of a session; waits while too many are on their way. Not for the port's own thread, which takes
-    /// them away.
+    /// Sends a reply of a session; blocks while too many are waiting. The port's own thread must not call this, as it
+    /// takes them away.
     pub fn send(&self, session: &str, reply: &Reply) {
         let count = self.waiting.count.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.waiting.fewer.wait_while(count, |count| *count >= WAITING));
@@ -81,7 +82,7 @@ impl Replies {
 }
 
 impl Port {
-    /// Opens a port, and where its replies go.
+    /// Opens a port; returns it with the sender of its replies.
     pub fn open(path: &Path) -> io::Result<(Port, Replies)> {
         let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -96,13 +97,13 @@ impl Port {
         Ok((Port { file, epoll, wake, outgoing, waiting, pending, incoming, away: None, told: true }, replies))
     }
 
-    /// Moves lines both ways for ever.
+    /// Moves lines both ways, without an end.
     pub fn serve(&mut self, mut take: impl FnMut(Incoming)) -> io::Result<()> {
         loop {
             self.read(&mut take)?;
             self.write()?;
             let left = self.away.map(|since| AWAY.saturating_sub(since.elapsed()));
-            // Rounded up: a rest of less than a millisecond would spin.
+            // The time is rounded up, as a rest of less than a millisecond would spin.
             let timeout = left.and_then(|left| EpollTimeout::try_from(left + Duration::from_millis(1)).ok());
             let mut events = [EpollEvent::empty(); 2];
             match self.epoll.wait(&mut events, timeout.unwrap_or(EpollTimeout::NONE)) {
@@ -113,7 +114,7 @@ impl Port {
         }
     }
 
-    /// There is no host.
+    /// Notes that there is no host.
     fn nobody(&mut self, take: &mut impl FnMut(Incoming)) {
         if self.told {
             return;
@@ -151,7 +152,8 @@ impl Port {
         }
     }
 
-    /// While the host is away nothing can be written; what waits then goes to the next one, which passes over it.
+    /// Writes waiting lines. While the host is away nothing can be written; the lines then go to the next host, which
+    /// skips them.
     fn write(&mut self) -> io::Result<()> {
         loop {
             if self.pending.is_empty() {

@@ -1,4 +1,4 @@
-//! What the host can ask of the machine while it runs: commands, files, its end. A thread for each port.
+//! Requests of the host while the machine runs: commands, files and its end. Each port has a thread.
 
 use std::fs;
 use std::io::{PipeReader, Read};
@@ -17,13 +17,13 @@ use super::exec::{self, Running};
 use super::files;
 use super::port::{Incoming, Port, Replies};
 
-/// Where the kernel lists the ports, with their names.
+/// The directory in which the kernel lists the ports, with their names.
 const PORTS: &str = "/sys/class/virtio-ports";
 
-/// How the first process came up: milliseconds since the kernel started, or why it did not.
+/// The result of the first process's start: milliseconds since the kernel started, or the error.
 type Life = std::result::Result<u64, String>;
 
-/// Serves until the machine ends. `start` ends when the first process is there, with a message where it is not.
+/// Serves until the machine ends. `start` ends when the first process is running, or with a message if it failed.
 pub fn run(mut start: PipeReader) -> ! {
     let _ = nix::sys::prctl::set_name(c"kcl-guest");
     let mut trouble = String::new();
@@ -46,7 +46,7 @@ pub fn run(mut start: PipeReader) -> ! {
     std::process::exit(1)
 }
 
-/// CLOCK_BOOTTIME of clock_gettime(2).
+/// Returns the time of CLOCK_BOOTTIME (clock_gettime(2)).
 fn uptime_ms() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from);
     time.map(|time| time.as_millis() as u64).unwrap_or_default()
@@ -58,7 +58,7 @@ fn ports() -> Vec<PathBuf> {
     entries.filter(|entry| ours(&entry.path())).map(|entry| Path::new("/dev").join(entry.file_name())).collect()
 }
 
-/// What a session is about.
+/// The state of a session.
 enum Task {
     Command(Running),
     File { path: PathBuf, mode: u32, content: Vec<u8> },
@@ -70,7 +70,7 @@ fn serve(path: &Path, life: &Life) -> std::io::Result<()> {
     port.serve(|incoming| match incoming {
         Incoming::Gone => current = None,
         Incoming::Line(line) => {
-            // What cannot be read is the rest of a line that was cut off.
+            // An unreadable line is the rest of an interrupted one.
             if let Ok((session, request)) = serde_json::from_slice::<(String, Request)>(&line) {
                 current = obey(current.take(), session, request, life, &replies);
             }
@@ -78,7 +78,7 @@ fn serve(path: &Path, life: &Life) -> std::io::Result<()> {
     })
 }
 
-/// Carries a request out. Returns the session that goes on.
+/// Serves a request. Returns the session if it continues.
 fn obey(
     current: Option<(String, Task)>,
     session: String,
@@ -92,7 +92,7 @@ fn obey(
             current => current,
         };
     }
-    // A new session ends the one before.
+    // A new session ends the previous one.
     drop(current);
     let reply = |reply| replies.at_once(&session, &reply);
     let failed = |reason, message: String| Reply::Failed { reason, message };
@@ -110,7 +110,7 @@ fn obey(
         }
         Request::Get { path } => {
             let (session, replies) = (session.clone(), replies.clone());
-            // The port's thread has to take the lines to the host meanwhile.
+            // Meanwhile the port's thread has to send the lines to the host.
             thread::spawn(move || match files::get(Path::new(&path)) {
                 Ok(content) => {
                     for chunk in content.chunks(CHUNK) {
@@ -122,7 +122,7 @@ fn obey(
             });
         }
         Request::End => {
-            // A first process that just ends takes the kernel with it.
+            // If the first process just ended, the kernel would panic.
             nix::unistd::sync();
             reply(match kill(Pid::from_raw(1), Signal::SIGTERM) {
                 Ok(()) => Reply::Done,
@@ -134,7 +134,7 @@ fn obey(
     None
 }
 
-/// Goes on with a session. None where that was its end.
+/// Continues a session. Returns `None` at its end.
 fn go_on(task: Task, session: &str, request: Request, replies: &Replies) -> Option<Task> {
     match (task, request) {
         (Task::Command(running), Request::Input(text)) => {
