@@ -6,7 +6,7 @@ use std::time::Instant;
 
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The time at which the agent started, or first asked.
+/// Returns the time at which the agent started, or of the first call.
 pub fn started() -> Instant {
     *STARTED
 }

@@ -24,7 +24,7 @@ use crate::{components, console, facts, files, paths, prepare, socket};
 /// The time that containers get to end when the node stops, before they are killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// What runs of a node that could be prepared.
+/// The running parts of a prepared node.
 struct Node {
     spec: NodeSpec,
     facts: Facts,
@@ -33,7 +33,7 @@ struct Node {
     reaper: Reaper,
 }
 
-/// Runs until it is told to stop.
+/// Runs until the node is told to stop.
 pub fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "start the event loop".to_owned())?;
@@ -57,7 +57,7 @@ async fn main() -> Result<()> {
         started = start(&state, &reaper) => match started {
             Ok(node) => Some(node),
             Err(error) => {
-                // It stays, so that kcl can ask why.
+                // The agent stays, so that kcl can ask for the reason.
                 say(format_args!("the node could not be prepared: {error}"));
                 state.failed(&error.to_string());
                 None
@@ -65,7 +65,7 @@ async fn main() -> Result<()> {
         },
         () = signals.any() => return Ok(()),
     };
-    // Who asked for the stop waits for the end of the connection, so its sender is kept till then.
+    // The client of the stop waits for the end of the connection, so its sender is kept until then.
     let _asked = loop {
         tokio::select! {
             () = signals.any() => break None,
@@ -141,7 +141,7 @@ async fn obey(request: Request, node: Option<&mut Node>) -> Result<()> {
     Ok(())
 }
 
-/// Switches a machine off whose first process is the agent: the kernel panics when that ends, however it came to it.
+/// Powers off a machine whose first process is the agent: the kernel panics when that process ends for any reason.
 fn power_off() {
     if std::process::id() == 1 && facts::own_kernel() {
         nix::unistd::sync();
@@ -150,13 +150,13 @@ fn power_off() {
     }
 }
 
-/// Signals that ask the node to stop.
+/// Waits for a signal to stop the node.
 struct Signals([Signal; 3]);
 
 impl Signals {
     fn listen() -> Result<Signals> {
         let listen = |kind| signal(kind).doing(|| "listen for signals".to_owned());
-        // SIGPWR: what engines and hypervisors send to an init that is to stop.
+        // Engines and hypervisors send SIGPWR to an init that is to stop.
         let power = SignalKind::from_raw(libc::SIGPWR);
         Ok(Signals([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(power)?]))
     }

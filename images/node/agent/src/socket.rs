@@ -1,4 +1,4 @@
-//! What `kcl-node`'s other commands talk to: a Unix socket, a JSON document a line.
+//! The interface to `kcl-node`'s other commands: a Unix socket with one JSON document a line.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -15,33 +15,33 @@ use crate::files;
 use crate::paths::SOCKET;
 use crate::state::State;
 
-/// What can be asked.
+/// A request to the agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Request {
-    /// The status, once.
+    /// Returns the status, once.
     Status,
-    /// The status now and after each change.
+    /// Returns the status now and after each change.
     Watch,
-    /// Restart a component.
+    /// Restarts a component.
     Restart {
-        /// Its name.
+        /// The name of the component.
         component: String,
     },
-    /// Stop the node. There is no answer but the end of the connection.
+    /// Stops the node. The only reply is the end of the connection.
     Stop,
-    /// Read the node spec again.
+    /// Reads the node spec again.
     Reload,
 }
 
-/// The answer to an order.
+/// The reply to an order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answer {
-    /// Why it was not carried out.
+    /// The reason why the order failed.
     pub error: Option<String>,
 }
 
-/// An order for the agent, and where its answer goes.
+/// An order for the agent, and the sender of its reply.
 pub type Order = (Request, oneshot::Sender<Answer>);
 
 /// Serves for as long as the agent runs.

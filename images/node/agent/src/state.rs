@@ -1,4 +1,4 @@
-//! The state of the node: one value that all tasks change and everybody can watch.
+//! The state of the node: one value that all tasks change and watch.
 
 use kcl_node_spec::{ComponentState, ComponentStatus, NodeSpec, NodeStatus, Phase};
 use tokio::sync::watch;
@@ -6,15 +6,15 @@ use tokio::sync::watch;
 use crate::components::Process;
 use crate::console::{say, started};
 
-/// The state.
+/// The state of the node, with its watchers.
 pub struct State {
     status: watch::Sender<NodeStatus>,
-    /// The node's own API server serves, though it may not be ready.
+    /// True while the node's own API server serves, though it may not be ready.
     pub api_serving: watch::Sender<bool>,
 }
 
 impl State {
-    /// A node that begins to be prepared.
+    /// Returns the state of a node whose preparation begins.
     pub fn new(name: &str) -> State {
         let status = NodeStatus {
             name: name.to_owned(),
@@ -28,29 +28,29 @@ impl State {
         State { status: watch::Sender::new(status), api_serving: watch::Sender::new(false) }
     }
 
-    /// The state now.
+    /// Returns the current status.
     pub fn now(&self) -> NodeStatus {
         NodeStatus { uptime_ms: self.uptime_ms(), ..self.status.borrow().clone() }
     }
 
-    /// Milliseconds since the agent started.
+    /// Returns the milliseconds since the agent started.
     pub fn uptime_ms(&self) -> u64 {
         started().elapsed().as_millis() as u64
     }
 
-    /// Sees every change from now on, and the state now first.
+    /// Returns a receiver of the current status and of all changes.
     pub fn subscribe(&self) -> watch::Receiver<NodeStatus> {
         let mut receiver = self.status.subscribe();
         receiver.mark_changed();
         receiver
     }
 
-    /// The node goes by its spec from now on.
+    /// Notes that the node follows its spec from now on.
     pub fn named(&self, spec: &NodeSpec) {
         self.status.send_modify(|status| status.name.clone_from(&spec.name));
     }
 
-    /// The node is prepared, and these are started.
+    /// Notes that the node is prepared and that these components are started.
     pub fn starting(&self, components: &[Process]) {
         let waiting = |process: &Process| ComponentStatus {
             name: process.name.to_owned(),
@@ -66,7 +66,7 @@ impl State {
         });
     }
 
-    /// The node could not be prepared.
+    /// Notes that the preparation failed.
     pub fn failed(&self, error: &str) {
         self.status.send_modify(|status| {
             status.phase = Phase::Failed;
@@ -74,12 +74,12 @@ impl State {
         });
     }
 
-    /// The node is being stopped.
+    /// Notes that the node is being stopped.
     pub fn stopping(&self) {
         self.status.send_modify(|status| status.phase = Phase::Stopping);
     }
 
-    /// The API can be reached, or no more.
+    /// Notes that the API is reachable or no longer reachable.
     pub fn api_ready(&self, ready: bool) {
         self.status.send_if_modified(|status| std::mem::replace(&mut status.api_ready, ready) != ready);
     }
@@ -101,7 +101,7 @@ impl State {
         });
     }
 
-    /// A component is ready.
+    /// Notes that a component is ready.
     pub fn ready(&self, name: &str) {
         let now = self.uptime_ms();
         say(format_args!("{name} is ready"));

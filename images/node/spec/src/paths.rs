@@ -1,78 +1,78 @@
-//! Where things are in a node. The layout under `/etc/kubernetes` is kubeadm's, which people know.
+//! Paths in a node. The layout below `/etc/kubernetes` is kubeadm's, which people know.
 
 /// The node spec.
 pub const SPEC: &str = "/etc/kcl/node.json";
-/// The agent.
+/// The agent's program.
 pub const AGENT: &str = "/opt/kcl/agent/kcl-node";
 /// Kubernetes and its companions: `bin/` and `cni/`, read-only.
 pub const COMPONENTS: &str = "/opt/kcl/components";
-/// containerd's root, seeded with the system images.
+/// The root directory of containerd, seeded with the system images.
 pub const CONTAINERD_ROOT: &str = "/var/lib/containerd";
 /// The agent's socket, below a tmpfs.
 pub const SOCKET: &str = "/run/kcl/agent.sock";
 /// Logs of the components: `<component>.log`, rotated to `<component>.log.1`.
 pub const LOGS: &str = "/var/log/kcl";
-/// Where components say that they are ready (sd_notify(3)): one socket a component.
+/// The directory of the sockets by which components report that they are ready (sd_notify(3)).
 pub const NOTIFY: &str = "/run/kcl/notify";
-/// Configuration files that the agent writes anew at each start.
+/// The directory of configuration files, which the agent writes at each start.
 pub const RENDERED: &str = "/run/kcl/config";
-/// Directories that live on a real file system.
+/// The directories that are on a real file system.
 pub const VOLUMES: &[&str] =
     &["/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/kcl", "/var/log"];
 
-/// Certificates and keys.
+/// The directory of certificates and keys.
 pub const PKI: &str = "/etc/kubernetes/pki";
-/// Kubeconfig of the controller manager.
+/// The kubeconfig of the controller manager.
 pub const CONTROLLER_MANAGER_CONF: &str = "/etc/kubernetes/controller-manager.conf";
-/// Kubeconfig of the scheduler.
+/// The kubeconfig of the scheduler.
 pub const SCHEDULER_CONF: &str = "/etc/kubernetes/scheduler.conf";
-/// Kubeconfig of the kubelet.
+/// The kubeconfig of the kubelet.
 pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
-/// Kubeconfig of kube-proxy.
+/// The kubeconfig of kube-proxy.
 pub const KUBE_PROXY_CONF: &str = "/etc/kubernetes/kube-proxy.conf";
-/// How Secrets are encrypted at rest (`apiserver.config.k8s.io/v1`, `EncryptionConfiguration`).
+/// The configuration of the encryption of Secrets at rest (`apiserver.config.k8s.io/v1`, `EncryptionConfiguration`).
 pub const ENCRYPTION_CONF: &str = "/etc/kubernetes/encryption.yaml";
 
 /// File names below [`PKI`]. A control plane has all, a worker only `CA_CERT` and the two of its kubelet.
 pub mod pki {
     /// The cluster's CA.
     pub const CA_CERT: &str = "ca.crt";
-    /// Its key: the controller manager signs with it.
+    /// The key of the cluster's CA, with which the controller manager signs.
     pub const CA_KEY: &str = "ca.key";
     /// The API server's serving certificate.
     pub const API_SERVER_CERT: &str = "apiserver.crt";
-    /// Its key.
+    /// The key of the API server's serving certificate.
     pub const API_SERVER_KEY: &str = "apiserver.key";
-    /// The API server as a client of kubelets.
+    /// The certificate of the API server as a client of kubelets.
     pub const KUBELET_CLIENT_CERT: &str = "apiserver-kubelet-client.crt";
-    /// Its key.
+    /// The key of that certificate.
     pub const KUBELET_CLIENT_KEY: &str = "apiserver-kubelet-client.key";
-    /// The API server as a client of etcd.
+    /// The certificate of the API server as a client of etcd.
     pub const ETCD_CLIENT_CERT: &str = "apiserver-etcd-client.crt";
-    /// Its key.
+    /// The key of that certificate.
     pub const ETCD_CLIENT_KEY: &str = "apiserver-etcd-client.key";
     /// The CA of the aggregation layer.
     pub const FRONT_PROXY_CA_CERT: &str = "front-proxy-ca.crt";
-    /// The API server as a client of extension API servers.
+    /// The certificate of the API server as a client of extension API servers.
     pub const FRONT_PROXY_CLIENT_CERT: &str = "front-proxy-client.crt";
-    /// Its key.
+    /// The key of that certificate.
     pub const FRONT_PROXY_CLIENT_KEY: &str = "front-proxy-client.key";
     /// The CA of etcd.
     pub const ETCD_CA_CERT: &str = "etcd/ca.crt";
     /// etcd's certificate, as a server of clients.
     pub const ETCD_SERVER_CERT: &str = "etcd/server.crt";
-    /// Its key.
+    /// The key of that certificate.
     pub const ETCD_SERVER_KEY: &str = "etcd/server.key";
-    /// etcd's certificate between members, both ways.
+    /// The certificate of etcd for its members, as server and client.
     pub const ETCD_PEER_CERT: &str = "etcd/peer.crt";
-    /// Its key.
+    /// The key of that certificate.
     pub const ETCD_PEER_KEY: &str = "etcd/peer.key";
-    /// Signs service account tokens.
+    /// The private key that signs service account tokens.
     pub const SA_KEY: &str = "sa.key";
-    /// Checks them.
+    /// The public key that verifies service account tokens.
     pub const SA_PUB: &str = "sa.pub";
     /// The kubelet's serving certificate, which the API server checks.
     pub const KUBELET_SERVER_CERT: &str = "kubelet.crt";
-    /// Its key.
+    /// The key of that certificate.
     pub const KUBELET_SERVER_KEY: &str = "kubelet.key";
 }

@@ -1,26 +1,26 @@
 //! The ports of a node's components.
 
-/// The API server, on the node's address. On 127.0.0.1 the agent of every node listens on the same port and balances
-/// connections over the API servers.
+/// The port of the API server on the node's address. On 127.0.0.1 the agent of every node listens on the same port and
+/// balances connections over the API servers.
 pub const API_SERVER: u16 = 6443;
-/// etcd, for its clients.
+/// The port of etcd for its clients.
 pub const ETCD_CLIENT: u16 = 2379;
-/// etcd, for its members.
+/// The port of etcd for its members.
 pub const ETCD_PEER: u16 = 2380;
-/// The kubelet.
+/// The port of the kubelet.
 pub const KUBELET: u16 = 10250;
-/// The health endpoint of the kubelet.
+/// The port of the kubelet's health endpoint.
 pub const KUBELET_HEALTH: u16 = 10248;
-/// The metrics of kube-proxy.
+/// The port of kube-proxy's metrics.
 pub const KUBE_PROXY_METRICS: u16 = 10249;
-/// The health endpoint of kube-proxy.
+/// The port of kube-proxy's health endpoint.
 pub const KUBE_PROXY_HEALTH: u16 = 10256;
-/// The controller manager.
+/// The port of the controller manager.
 pub const CONTROLLER_MANAGER: u16 = 10257;
-/// The scheduler.
+/// The port of the scheduler.
 pub const SCHEDULER: u16 = 10259;
 
-/// All of them.
+/// The ports of all components.
 pub const ALL: [u16; 9] = [
     API_SERVER,
     ETCD_CLIENT,

@@ -1,12 +1,12 @@
-//! What an agent says of its node: `kcl-node status` prints it as JSON.
+//! The status of a node, which `kcl-node status` prints as JSON.
 
 use serde::{Deserialize, Serialize};
 
-/// How far the node is.
+/// The phase of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Mounts, sysctls, cgroups, routes.
+    /// Mounts, sysctls, cgroups and routes are being prepared.
     Preparing,
     /// Components are being started.
     Starting,
@@ -18,54 +18,54 @@ pub enum Phase {
     Failed,
 }
 
-/// How far a component is.
+/// The state of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ComponentState {
-    /// It waits for another.
+    /// The component waits for another.
     Waiting,
-    /// Its process runs and is not ready yet.
+    /// The process runs and is not ready yet.
     Starting,
-    /// It is ready.
+    /// The component is ready.
     Ready,
-    /// It ended and will be started again after a back-off.
+    /// The process ended and will be restarted after a delay.
     BackOff,
-    /// It was stopped.
+    /// The component was stopped.
     Stopped,
 }
 
-/// A component of a node.
+/// The status of a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentStatus {
-    /// `etcd`, `kube-apiserver`, …
+    /// The name: `etcd`, `kube-apiserver`, …
     pub name: String,
-    /// How far it is.
+    /// The state of the component.
     pub state: ComponentState,
-    /// Its process, in the node's process namespace.
+    /// The process id, in the node's process namespace.
     pub pid: Option<u32>,
-    /// How often it was started again since the node started.
+    /// The number of restarts since the node started.
     pub restarts: u32,
-    /// How it last ended, in words: `exit code 1`, `signal 9`.
+    /// The last end of the process, as text: `exit code 1`, `signal 9`.
     pub last_exit: Option<String>,
     /// Milliseconds from the agent's start until it was first ready.
     pub ready_after_ms: Option<u64>,
 }
 
-/// A node.
+/// The status of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// Its name.
+    /// The node's name.
     pub name: String,
-    /// The agent's version: kcl's.
+    /// The version of the agent, which is kcl's.
     pub agent: String,
-    /// How far it is.
+    /// The phase of the node.
     pub phase: Phase,
-    /// Why it failed.
+    /// The reason of a failure.
     pub error: Option<String>,
-    /// The API answers through this node's loopback port.
+    /// True if the API is reachable through this node's loopback port.
     pub api_ready: bool,
     /// Milliseconds since the agent started.
     pub uptime_ms: u64,
-    /// Its components, in the order of their start.
+    /// The components, in the order of their start.
     pub components: Vec<ComponentStatus>,
 }

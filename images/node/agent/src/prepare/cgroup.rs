@@ -1,8 +1,8 @@
-//! Control groups: room for the kubelet's.
+//! Control groups for the kubelet.
 //!
 //! In the unified hierarchy a group has either processes or controllers for its children ("no internal processes",
-//! cgroups(7)). The kubelet wants controllers below the root of the node, so everything that runs there, the agent first,
-//! moves to a leaf; the components, its children, are born there.
+//! cgroups(7)). The kubelet needs controllers below the root of the node, so every process there, the agent first,
+//! moves to a leaf; the components, its children, start there.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::files;
 const ROOT: &str = "/sys/fs/cgroup";
 const LEAF: &str = "kcl";
 
-/// Makes room. Nothing to do in the old hierarchies.
+/// Moves all processes to a leaf. The old hierarchies need no change.
 pub fn delegate(cgroup: Cgroup) -> Result<()> {
     if cgroup == Cgroup::V1 {
         return Ok(());
@@ -23,7 +23,7 @@ pub fn delegate(cgroup: Cgroup) -> Result<()> {
     let leaf = root.join(LEAF);
     files::create_dir(&leaf)?;
     for pid in files::read(root.join("cgroup.procs"))?.lines() {
-        // Kernel threads of a VM cannot be moved, and a process may have ended since.
+        // Kernel threads of a VM cannot be moved, and a process may have ended meanwhile.
         let _ = fs::write(leaf.join("cgroup.procs"), pid);
     }
     for controller in files::read(root.join("cgroup.controllers"))?.split_whitespace() {

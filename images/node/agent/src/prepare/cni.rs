@@ -1,7 +1,7 @@
 //! The configuration of the container network: a point-to-point link per pod, addresses of the node's own range, and
 //! host ports.
 //!
-//! Addresses are remembered below `/run`, as the sandboxes that hold them end with the node.
+//! Addresses are recorded below `/run`, as the sandboxes that hold them end with the node.
 
 use std::path::Path;
 
@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::files;
 use crate::prepare::overlay;
 
-/// Where containerd finds it. Written before containerd starts: it reloads on a write, not on a create.
+/// The path at which containerd finds the configuration. It is written before containerd starts, which reloads on a
+/// write but not on a create.
 const CONFLIST: &str = "/etc/cni/net.d/10-kcl.conflist";
 
 /// Writes the configuration.

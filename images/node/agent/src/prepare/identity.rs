@@ -1,4 +1,4 @@
-//! Who the node is: its machine id, its host name, and the names that it knows.
+//! The identity of the node: its machine id, its host name, and its names for hosts.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,7 +15,7 @@ const HOSTS: &str = "/etc/hosts";
 const BEGIN: &str = "# kcl begin";
 const END: &str = "# kcl end";
 
-/// The host name and the machine id, for a node whose system is ours.
+/// Sets the host name and the machine id, on a node whose system belongs to the agent.
 pub fn set(spec: &NodeSpec) -> Result<()> {
     nix::unistd::sethostname(&spec.name).doing(|| format!("set the host name to {}", spec.name))?;
     files::write(Path::new("/etc/hostname"), format!("{}\n", spec.name).as_bytes(), 0o644)?;
@@ -27,7 +27,7 @@ pub fn set(spec: &NodeSpec) -> Result<()> {
     files::write(Path::new("/etc/machine-id"), files::read(MACHINE_ID)?.as_bytes(), 0o444)
 }
 
-/// `/etc/hosts` and the resolver file.
+/// Writes `/etc/hosts` and the resolver file.
 pub fn names(spec: &NodeSpec, facts: &Facts) -> Result<()> {
     let found = fs::read_to_string(HOSTS).unwrap_or_default();
     let text = if facts.init { own_hosts(spec) } else { with_block(&found, &host_lines(spec)) };
@@ -60,7 +60,7 @@ fn own_hosts(spec: &NodeSpec) -> String {
     text + &host_lines(spec)
 }
 
-/// `found` with our lines between two marks, and nothing else changed.
+/// Returns `found` with kcl's lines between two marks; the rest is unchanged.
 fn with_block(found: &str, lines: &str) -> String {
     let mut kept = String::new();
     let mut inside = false;

@@ -1,4 +1,4 @@
-//! Makes a bare machine fit for the components. In process and idempotent: a second run changes nothing.
+//! Prepares a bare machine for the components. In process and idempotent: a second run changes nothing.
 
 mod cgroup;
 mod cni;
@@ -18,12 +18,12 @@ use crate::facts::Facts;
 use crate::supervise::Reaper;
 use crate::{files, paths};
 
-/// What must be there before any fact can be looked up: the kernel's file systems.
+/// Mounts the kernel's file systems, without which no fact can be detected.
 pub fn base() -> Result<()> {
     if std::process::id() == 1 { mounts::base() } else { Ok(()) }
 }
 
-/// Everything before the first component.
+/// Prepares everything before the first component.
 pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     if facts.init {
         mounts::propagate()?;
@@ -46,7 +46,7 @@ pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> 
     packets::apply(spec, reaper).await
 }
 
-/// What can change while the node runs: names, routes, masquerading.
+/// Updates what can change while the node runs: names, routes, masquerading.
 pub async fn update(before: &NodeSpec, spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     identity::names(spec, facts)?;
     network::apply(spec, Some(before), facts).await?;

@@ -1,4 +1,4 @@
-//! Kernel modules, where the kernel is the node's own and has them as files.
+//! Kernel modules, if the kernel is the node's own and has them as files.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,8 +6,8 @@ use std::process::Command;
 use crate::console::say;
 use crate::supervise::Reaper;
 
-/// What is wanted, and a path that exists once it is there. Most are autoloaded on first use; those that are not, or
-/// whose absence shows only as an error in a pod, are here.
+/// The required modules, each with a path that exists once it is loaded. Most modules are loaded on first use; these
+/// are not, or their absence shows only as an error in a pod.
 const WANTED: &[(&str, &str)] = &[
     ("overlay", "/sys/module/overlay"),
     ("nf_tables", "/sys/module/nf_tables"),
@@ -16,7 +16,8 @@ const WANTED: &[(&str, &str)] = &[
     ("veth", "/sys/module/veth"),
 ];
 
-/// Loads what is missing. A failure is not fatal: it may be built in, and what needs it says so better.
+/// Loads the missing modules. A failure is not fatal: the module may be built in, and a component that needs it has the
+/// better error message.
 pub async fn load(reaper: &Reaper) {
     let missing: Vec<&str> =
         WANTED.iter().filter(|(_, path)| !Path::new(path).exists()).map(|(name, _)| *name).collect();

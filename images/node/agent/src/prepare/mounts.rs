@@ -9,13 +9,13 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use crate::error::{Doing, Result};
 use crate::files;
 
-/// A file system that process 1 expects: source, target, type, flags, options.
+/// A file system that process 1 needs: source, target, type, flags, options.
 type Mount = (&'static str, &'static str, &'static str, MsFlags, &'static str);
 
 const NO_EXEC: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 const NO_DEV: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
-/// In the order of their nesting. A container's engine made most of them already; a VM has none.
+/// The file systems in the order of their nesting. A container engine has mounted most of them already; a VM has none.
 const BASE: &[Mount] = &[
     ("proc", "/proc", "proc", NO_EXEC, ""),
     ("sysfs", "/sys", "sysfs", NO_EXEC, ""),
@@ -26,13 +26,13 @@ const BASE: &[Mount] = &[
     ("tmpfs", "/tmp", "tmpfs", NO_DEV, "mode=1777"),
 ];
 
-/// Where control groups are. Of what kind they are is the engine's choice in a container and ours in a VM.
+/// The mount point of control groups. The engine chooses their version in a container, the agent in a VM.
 const CGROUP: Mount = ("cgroup2", "/sys/fs/cgroup", "cgroup2", NO_EXEC, "nsdelegate");
 
-/// Programs in pods may keep BPF objects there. Not every kernel or engine has it.
+/// The file system in which programs in pods may keep BPF objects. Not every kernel or engine has it.
 const OPTIONAL: &[Mount] = &[("bpf", "/sys/fs/bpf", "bpf", NO_EXEC, "mode=700")];
 
-/// Mounts what is not there yet.
+/// Mounts the file systems that are missing.
 pub fn base() -> Result<()> {
     for wanted in BASE.iter().chain([&CGROUP]) {
         ensure(wanted)?;
@@ -45,8 +45,8 @@ pub fn base() -> Result<()> {
     Ok(())
 }
 
-/// The kernel's messages: the kubelet does not start without the device (it watches for processes that were killed for
-/// want of memory), and engines leave it out.
+/// Creates the device of the kernel's messages: the kubelet does not start without it (it watches for processes that
+/// ran out of memory), and engines leave it out.
 pub fn kernel_messages() -> Result<()> {
     let path = Path::new("/dev/kmsg");
     if path.exists() {
@@ -65,15 +65,15 @@ fn ensure(wanted: &Mount) -> Result<()> {
     mount(Some(source), target, Some(kind), flags, options).doing(|| format!("mount {kind} at {target}"))
 }
 
-/// Whether something is mounted there: it lies on another device than the directory above it.
+/// Returns true if a path is a mount point: it is on another device than the directory above it.
 fn is_mount_point(path: &Path) -> bool {
     let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
     path.parent().is_none_or(|parent| device(path) != device(parent))
 }
 
-/// Makes writable what an engine mounted read-only of the kernel's file systems: control groups, which are the node's own,
-/// and sysfs, which pods in the node's network namespace may ask to write. Engines do so for a container that is not
-/// "privileged", also where it has all rights that there are to be had.
+/// Makes file systems of the kernel writable that an engine mounted read-only: control groups, which belong to the
+/// node, and sysfs, which pods in the node's network namespace may need to write. Engines do so for a container that is
+/// not "privileged", even if it has all available rights.
 pub fn writable() -> Result<()> {
     for (path, flags) in read_only(&files::read("/proc/self/mountinfo")?) {
         mount(None::<&str>, path.as_str(), None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>)
@@ -82,7 +82,7 @@ pub fn writable() -> Result<()> {
     Ok(())
 }
 
-/// The read-only mounts at and below /sys of proc_pid_mountinfo(5), with the flags to mount each anew.
+/// Returns the read-only mounts at and below /sys of proc_pid_mountinfo(5), with the flags to remount each.
 fn read_only(mountinfo: &str) -> Vec<(String, MsFlags)> {
     let of_line = |line: &str| {
         let (mount, file_system) = line.split_once(" - ")?;
@@ -98,7 +98,7 @@ fn read_only(mountinfo: &str) -> Vec<(String, MsFlags)> {
             "noexec" => MsFlags::MS_NOEXEC,
             _ => MsFlags::empty(),
         };
-        // Where the whole file system is read-only, the mount alone is not enough.
+        // If the whole file system is read-only, remounting the mount alone is not enough.
         let whole = file_system.split(' ').nth(2)?.split(',').any(|option| option == "ro");
         let what = if whole { MsFlags::empty() } else { MsFlags::MS_BIND };
         Some((path.to_owned(), options.split(',').map(flag).fold(what, MsFlags::union)))
@@ -106,7 +106,7 @@ fn read_only(mountinfo: &str) -> Vec<(String, MsFlags)> {
     mountinfo.lines().filter_map(of_line).collect()
 }
 
-/// Lets mounts of the kubelet reach the containers that ask for them (mount propagation of volumes).
+/// Lets mounts of the kubelet propagate to the containers that request them (mount propagation of volumes).
 pub fn propagate() -> Result<()> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>)
         .doing(|| "make mounts below / shared".to_owned())

@@ -12,7 +12,7 @@ use crate::error::{Doing, Result};
 use crate::facts::Facts;
 use crate::prepare::overlay;
 
-/// Brings links up and sets the routes of `spec`; those to the peers of `before` that are no more are taken away.
+/// Brings links up and sets the routes of `spec`; routes to former peers of `before` are removed.
 pub async fn apply(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts) -> Result<()> {
     let (connection, handle, _) = rtnetlink::new_connection().doing(|| "open a netlink socket".to_owned())?;
     let connection = tokio::spawn(connection);
@@ -38,16 +38,16 @@ async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handl
             ensure(handle, index, anywhere, gateway).await?;
         }
     }
-    // A pod has a route of its own. Without this one, what is sent to a pod that is gone, as endpoints of an earlier life
-    // are until their kubelet reports, would leave by the default route; so it is refused at once.
+    // A pod has a route of its own. Without this one, packets to a deleted pod, such as an endpoint of an earlier run
+    // that its kubelet has not updated, would leave by the default route; so they are refused at once.
     for pods in network.pod_cidr.iter() {
         let mut own = to(pods);
         own.header.kind = RouteType::Unreachable;
         let refused = handle.route().add(own).replace().execute().await;
         refused.doing(|| format!("refuse what is for no pod of {pods}"))?;
     }
-    // kube-proxy leads what the node itself sends to a service elsewhere, but only what has a route: a node without a default
-    // route would reach none, and its API server no API that a service serves.
+    // kube-proxy redirects the node's own packets to a service, but only those with a route: a node without a default
+    // route would reach no service, and its API server no API that a service serves.
     for (services, own) in network.service_cidr.via(spec.address) {
         let mut route = route(services, index, None);
         route.attributes.push(RouteAttribute::PrefSource(own.into()));
@@ -64,14 +64,14 @@ async fn routes(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts, handl
     overlay::apply(spec, index, handle).await?;
     for (pods, address) in before.into_iter().flat_map(peer_routes) {
         if !wanted.iter().any(|(kept, _)| *kept == pods) {
-            // A route that is gone already is as good.
+            // A route that is already gone is fine.
             let _ = handle.route().del(route(pods, index, Some(address))).execute().await;
         }
     }
     Ok(())
 }
 
-/// The way to the pods of each peer on our segment; to the others leads the [`overlay`].
+/// Returns the route to the pods of each peer on this segment; the [`overlay`] leads to the others.
 fn peer_routes(spec: &NodeSpec) -> impl Iterator<Item = (IpNet, IpAddr)> {
     spec.network.peers.iter().filter(|peer| !peer.overlay).flat_map(|peer| peer.pod_cidr.via(peer.address))
 }

@@ -1,8 +1,8 @@
-//! The way to pods of nodes on other segments: a VXLAN (RFC 7348) between the nodes' own addresses.
+//! The route to pods of nodes on other segments: a VXLAN (RFC 7348) between the nodes' own addresses.
 //!
-//! Nothing is learned or flooded. Of each peer three facts are laid down: its pods are behind a gateway, the first address
-//! of its share, which lies on the tunnel; the gateway has a hardware address, which follows from the peer's own; and that
-//! hardware address is at the peer.
+//! Nothing is learned or flooded. Three facts about each peer are configured: its pods are behind a gateway, the first
+//! address of its share, which is on the tunnel; the gateway's hardware address follows from the peer's own address;
+//! and that hardware address is at the peer.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,13 +14,13 @@ use rtnetlink::{Handle, LinkUnspec, LinkVxlan, RouteMessageBuilder};
 
 use crate::error::{Doing, Result};
 
-/// The tunnel's name.
+/// The name of the tunnel.
 const LINK: &str = "kcl-vxlan";
 
-/// The UDP port. IANA's for VXLAN; Linux's own default is older than it.
+/// The UDP port: IANA's for VXLAN; Linux's own default is older.
 const PORT: u16 = 4789;
 
-/// What a frame in the tunnel has around it: Ethernet 14, IP 20, UDP 8, VXLAN 8 bytes.
+/// The overhead of a frame in the tunnel: Ethernet 14, IP 20, UDP 8, VXLAN 8 bytes.
 const OVERHEAD: u32 = 50;
 
 /// The largest packet of a pod, in bytes.
@@ -32,10 +32,10 @@ fn needed(spec: &NodeSpec) -> bool {
     spec.network.peers.iter().any(|peer| peer.overlay)
 }
 
-/// Lays the tunnel over the interface `index`, or takes it away where no peer is behind it.
+/// Sets up the tunnel over the interface `index`, or removes it if no peer is behind it.
 pub async fn apply(spec: &NodeSpec, index: u32, handle: &Handle) -> Result<()> {
     let there = find(handle).await?;
-    // What an earlier spec said of peers goes with it: a tunnel is quickly made.
+    // The tunnel is recreated, which is quick, so that nothing of an earlier spec is left.
     if let Some(old) = there {
         handle.link().del(old).execute().await.doing(|| format!("remove the link {LINK}"))?;
     }
@@ -49,8 +49,8 @@ pub async fn apply(spec: &NodeSpec, index: u32, handle: &Handle) -> Result<()> {
         .local(address)
         .port(PORT)
         .learning(false)
-        // None, as RFC 7348 wants it: one that is left to the network card is wrong once a host on the way has changed the
-        // address (masquerading), and the packet is dropped.
+        // There is no checksum, as RFC 7348 recommends: one that is left to the network card is wrong once a host on
+        // the path has changed the address (masquerading), and the packet is dropped.
         .udp_csum(false)
         .address(hardware(address).to_vec())
         .mtu(mtu)
@@ -70,7 +70,7 @@ pub async fn apply(spec: &NodeSpec, index: u32, handle: &Handle) -> Result<()> {
 
 async fn find(handle: &Handle) -> Result<Option<u32>> {
     let mut links = handle.link().get().match_name(LINK.to_owned()).execute();
-    // The kernel says that there is none by an error.
+    // The kernel reports a missing link as an error.
     Ok(links.try_next().await.ok().flatten().map(|link| link.header.index))
 }
 
@@ -95,7 +95,7 @@ async fn reach(handle: &Handle, tunnel: u32, peer: &Peer) -> Result<()> {
     handle.route().add(route).replace().execute().await.doing(what)
 }
 
-/// The hardware address on the tunnel of the node with this address: locally administered, the rest is the address.
+/// Returns the hardware address of a node on the tunnel: locally administered, the rest is the node's address.
 fn hardware(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0x6b, a, b, c, d]

@@ -1,8 +1,8 @@
-//! The node's own packet rules: pods that talk to the world, or to nodes on other segments, do so with the node's address,
-//! and a service address that leads nowhere says so.
+//! The node's own packet rules: pods reach the world, and nodes on other segments, with the node's address, and packets
+//! to a service address without a backend are refused.
 //!
-//! Without the second, a packet to a service that kube-proxy has not come to yet would leave by the default route and be
-//! lost: who asked would wait for his time-out, five seconds for a resolver, rather than try again.
+//! Without the second rule, a packet to a service that kube-proxy does not know yet would leave by the default route
+//! and be lost: the client would wait for its timeout, five seconds for a resolver, instead of retrying.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -12,7 +12,7 @@ use kcl_node_spec::NodeSpec;
 use crate::error::Result;
 use crate::supervise::Reaper;
 
-/// Replaces our table, in one transaction.
+/// Replaces the agent's table in one transaction.
 pub async fn apply(spec: &NodeSpec, reaper: &Reaper) -> Result<()> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);
@@ -21,16 +21,17 @@ pub async fn apply(spec: &NodeSpec, reaper: &Reaper) -> Result<()> {
 
 fn ruleset(spec: &NodeSpec) -> Result<String> {
     let mut nodes = spec.address.require_v4()?.to_string();
-    // To a peer behind the tunnel, pods go by its own address, as our segment may not carry theirs; and an answer to theirs
-    // would come back through the tunnel, so that a firewall on the way would see half of the talk.
+    // Pods reach a peer behind the tunnel with its own address, as the segment may not carry theirs; and a response to
+    // theirs would come back through the tunnel, so that a firewall on the path would see half of the connection.
     for peer in spec.network.peers.iter().filter(|peer| !peer.overlay) {
         let _ = write!(nodes, ", {}", peer.address.require_v4()?);
     }
     let pods = spec.network.cluster_cidr.require_v4()?;
-    // What kube-proxy serves has another destination by the time that it is filtered (DNAT comes first). The rest is refused
-    // before a route is looked for: a host may have none, and "no route" is no answer that a resolver hears of.
+    // Packets to a service that kube-proxy serves have another destination by the time of the filter (DNAT comes
+    // first). The rest is refused before a route is looked up: a host may have none, and a resolver does not see "no
+    // route".
     let services = spec.network.service_cidr.require_v4()?;
-    // The first line makes the second one valid where there is no table yet.
+    // The first line makes the second one valid if there is no table yet.
     Ok(format!(
         "table ip kcl\n\
          delete table ip kcl\n\

@@ -1,4 +1,4 @@
-//! One component through its life: waiting, starting, ready, ended, started again.
+//! The life of one component: waiting, starting, ready, ended, restarted.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,36 +16,36 @@ use crate::console::say;
 use crate::gate::Gate;
 use crate::state::State;
 
-/// The first pause before a restart; each further one is twice as long.
+/// The first delay before a restart; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest pause.
+/// The longest delay.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A component that ran this long has recovered: the next pause is the first again.
+/// The run time after which a component has recovered, so that the next delay is the first again.
 const RECOVERED: Duration = Duration::from_secs(30);
 
-/// What a component can be told.
+/// An order for a component.
 pub enum Command {
-    /// End, and stay ended. The answer comes when it has.
+    /// Ends the component for good. The reply comes once it has ended.
     Stop(oneshot::Sender<()>),
-    /// End and start again, at once.
+    /// Ends the component and restarts it at once.
     Restart,
 }
 
-/// One component.
+/// A supervised component.
 pub struct Component {
-    /// What to run.
+    /// The process to run.
     pub process: Process,
-    /// Where its state is told.
+    /// The state of the node, which gets the component's status.
     pub state: Rc<State>,
-    /// Who waits for processes.
+    /// The reaper, which waits for processes.
     pub reaper: Reaper,
-    /// Who knows whether the API answers.
+    /// The gate, which knows the readiness of the API.
     pub gate: Rc<Gate>,
-    /// What the kubelet takes for the machine.
+    /// The size of the machine as the kubelet sees it.
     pub view: Rc<View>,
 }
 
-/// Why a run of the process ended.
+/// The reason why a run of the process ended.
 enum Ended {
     Itself(Exit),
     Told(Command),
@@ -53,7 +53,7 @@ enum Ended {
 }
 
 impl Component {
-    /// Lives until it is told to stop.
+    /// Supervises the component until it is told to stop.
     pub async fn live(self, mut commands: mpsc::Receiver<Command>) {
         let name = self.process.name;
         let mut pause = FIRST_PAUSE;
@@ -96,7 +96,7 @@ impl Component {
         }
     }
 
-    /// One run of the process, from its start to its end.
+    /// Runs the process once, from its start to its end.
     async fn run(&self, commands: &mut mpsc::Receiver<Command>) -> Ended {
         let notify = match notify::Socket::bind(self.process.name) {
             Ok(socket) => socket,
@@ -131,7 +131,7 @@ impl Component {
         ended
     }
 
-    /// SIGTERM, and SIGKILL to one that takes too long.
+    /// Sends SIGTERM, and SIGKILL after the grace period.
     async fn end(&self, running: &mut Running) {
         signal(running.pid, Signal::SIGTERM);
         if tokio::time::timeout(self.process.grace, &mut running.exit).await.is_err() {
@@ -183,6 +183,6 @@ impl Component {
 }
 
 fn signal(pid: Pid, signal: Signal) {
-    // It may have ended just now.
+    // The process may have just ended.
     let _ = kill(pid, signal);
 }

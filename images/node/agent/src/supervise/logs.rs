@@ -1,8 +1,8 @@
 //! Logs of the components.
 //!
-//! A component writes straight to its file: no byte passes through the agent, and nothing is lost should the agent fail.
-//! The price is that the file cannot be renamed away under it, so a file that has grown too large is copied and cut, once a
-//! minute at the most. It is opened for appending, so the next line lands at its new end.
+//! A component writes directly to its file: no byte passes through the agent, and nothing is lost if the agent fails.
+//! In return the file cannot be renamed while it is open, so a file that has grown too large is copied and truncated,
+//! at most once a minute. It is opened for appending, so the next line is written at its new end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,14 +12,14 @@ use std::time::Duration;
 use crate::console::say;
 use crate::paths;
 
-/// A file is cut when it is larger than this.
+/// The size above which a file is truncated.
 const LIMIT: u64 = 10 << 20;
-/// Earlier pieces that are kept.
+/// The number of earlier pieces that are kept.
 const KEPT: u32 = 3;
-/// How often sizes are looked at.
+/// The interval at which sizes are checked.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Looks at the logs of `components` for as long as the agent runs.
+/// Rotates the logs of `components` for as long as the agent runs.
 pub async fn rotate_forever(components: Vec<&'static str>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
@@ -42,7 +42,7 @@ fn rotate(path: &Path, limit: u64) -> io::Result<()> {
     }
     let mut log = OpenOptions::new().read(true).write(true).open(path)?;
     let mut copy = File::create(piece(path, 1))?;
-    // What was written during the copy is copied too; what is left open is the moment between the last read and the cut.
+    // Lines written during the copy are copied too; only those between the last read and the truncation can be lost.
     while io::copy(&mut log, &mut copy)? > 0 {}
     log.set_len(0)
 }
@@ -53,7 +53,7 @@ fn piece(path: &Path, index: u32) -> PathBuf {
     name.into()
 }
 
-/// The last `lines` lines of a component's log.
+/// Returns the last `lines` lines of a component's log.
 pub fn tail(component: &str, lines: usize) -> io::Result<String> {
     const ENOUGH: u64 = 16 << 10;
     let mut file = File::open(paths::log(component))?;

@@ -1,4 +1,4 @@
-//! Starts components, keeps them running, ends them.
+//! Supervises the components: starts them, restarts them and stops them.
 
 mod component;
 mod logs;

@@ -1,4 +1,4 @@
-//! Components that say themselves that they are ready: sd_notify(3).
+//! Readiness that components report themselves: sd_notify(3).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use tokio::net::UnixDatagram;
 use crate::error::{Doing, Result};
 use crate::paths;
 
-/// The socket of one component.
+/// The notification socket of one component.
 pub struct Socket {
     path: PathBuf,
     socket: UnixDatagram,
 }
 
 impl Socket {
-    /// Makes it, in place of one of an earlier run.
+    /// Creates the socket, replacing that of an earlier run.
     pub fn bind(component: &str) -> Result<Socket> {
         let path = Path::new(paths::NOTIFY).join(component);
         let _ = fs::remove_file(&path);

@@ -1,7 +1,8 @@
-//! Ending the containers of pods when the node stops.
+//! Ends the containers of pods when the node stops.
 //!
-//! The kubelet and containerd leave containers running when they end, so the agent ends them, as the kubelet would:
-//! SIGTERM, some grace, SIGKILL. Found by their control groups, which hold for process 1 and for a host alike.
+//! The kubelet and containerd leave containers running when they end, so the agent ends them as the kubelet would:
+//! SIGTERM, a grace period, SIGKILL. They are found by their control groups, on a node as process 1 as well as on a
+//! host.
 
 use crate::console::say;
 use std::collections::HashMap;
@@ -20,11 +21,11 @@ use tokio::io::unix::AsyncFd;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Member {
     pid: i32,
-    /// Its process namespace: a container's, a pod's, or the node's.
+    /// The process namespace: a container's, a pod's, or the node's.
     namespace: String,
-    /// The first process of its namespace, which the kernel keeps from signals that it does not handle.
+    /// True for the first process of its namespace, which the kernel protects from signals that it does not handle.
     first: bool,
-    /// It handles SIGTERM, one way or another.
+    /// True if the process handles SIGTERM in any way.
     handles_term: bool,
 }
 
@@ -54,7 +55,8 @@ pub async fn end(grace: Duration) {
     }
 }
 
-/// Alone in its namespace and without a handler, it would sit out the whole grace: there is nothing to be graceful about.
+/// Returns true if SIGTERM has no effect on the process: alone in its namespace and without a handler it would just use
+/// up the grace period.
 fn deaf(member: &Member, all: &[Member]) -> bool {
     let alone = || all.iter().filter(|other| other.namespace == member.namespace).count() == 1;
     member.first && !member.handles_term && alone()
@@ -66,7 +68,7 @@ async fn any_ends(members: &[Member], limit: Duration) {
     for member in members {
         match pidfd(member.pid) {
             Ok(fd) => watched.push(fd),
-            // It ended before it could be watched.
+            // The process ended before it could be watched.
             Err(_) => return,
         }
     }
@@ -77,10 +79,10 @@ async fn any_ends(members: &[Member], limit: Duration) {
     let _ = tokio::time::timeout(limit, first).await;
 }
 
-/// Readable once the process ended: pidfd_open(2).
+/// Opens a descriptor that is readable once the process has ended: pidfd_open(2).
 #[allow(unsafe_code)]
 fn pidfd(pid: i32) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the call takes two integers; a descriptor that it returns is new and nobody else's. An `OwnedFd` never
+    // SAFETY: the call takes two integers; a returned descriptor is new and has no other owner. An `OwnedFd` never
     // changes the descriptor that it owns.
     unsafe {
         let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
@@ -115,18 +117,18 @@ fn member(pid: i32, dir: &Path) -> Option<Member> {
         pid,
         namespace,
         first: ids.last() == Some(&"1"),
-        // Caught by a handler, or blocked and waited for.
+        // The signal is caught by a handler, or blocked and awaited.
         handles_term: (set("SigCgt") | set("SigBlk")) & term != 0,
     })
 }
 
-/// Whether a line of `/proc/<pid>/cgroup` names a group of the kubelet's pods.
+/// Returns true if a line of `/proc/<pid>/cgroup` names a group of the kubelet's pods.
 fn in_pod(line: &str) -> bool {
     line.splitn(3, ':').nth(2).is_some_and(|path| path.contains("/kubepods"))
 }
 
 fn signal(pid: i32, signal: Signal) {
-    // It may have ended just now.
+    // The process may have just ended.
     let _ = kill(Pid::from_raw(pid), signal);
 }
 

@@ -1,4 +1,4 @@
-//! Asking a component on loopback whether it is ready, while it starts.
+//! Probes of a component on loopback while it starts.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::gate::{Client, http};
 
-/// Between two questions. Only while the component starts: once it is ready, nothing asks.
+/// The interval between probes. They end once the component is ready.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Returns once `GET /healthz` on this port of loopback is answered with 200.
+/// Returns once `GET /healthz` on this port of loopback succeeds with 200.
 pub async fn healthy(port: u16, client: Option<Arc<Client>>) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     loop {

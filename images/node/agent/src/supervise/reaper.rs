@@ -1,8 +1,8 @@
-//! The only place where processes are waited for.
+//! The only place that waits for processes.
 //!
-//! Process 1 inherits every orphan of the system, so it waits for any process and tells those who asked about theirs.
-//! A child cannot slip through between its start and its entry in the table: all of this is one thread, and the reaper
-//! runs only when the code that started the child has returned to it.
+//! Process 1 inherits every orphan of the system, so it waits for any process and notifies the waiters of theirs. A
+//! child cannot be missed between its start and its entry in the table: all of this is one thread, and the reaper runs
+//! only after the code that started the child has returned to it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,12 +20,12 @@ use tokio::sync::oneshot;
 
 use crate::error::{Doing, Error, Result};
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// By itself.
+    /// The process exited with a code.
     Code(i32),
-    /// By a signal.
+    /// The process was killed by a signal.
     Signal(Signal),
 }
 
@@ -38,22 +38,22 @@ impl fmt::Display for Exit {
     }
 }
 
-/// A process that runs.
+/// A running process.
 pub struct Running {
-    /// Its id.
+    /// The id of the process.
     pub pid: Pid,
-    /// How it ends.
+    /// The receiver of its end.
     pub exit: oneshot::Receiver<Exit>,
 }
 
-/// The table of those who wait.
+/// The table of waiters by process id.
 #[derive(Clone, Default)]
 pub struct Reaper {
     waiting: Rc<RefCell<HashMap<Pid, oneshot::Sender<Exit>>>>,
 }
 
 impl Reaper {
-    /// Makes the table and begins to reap.
+    /// Creates the table and begins to reap.
     pub fn start() -> Result<Reaper> {
         let reaper = Reaper::default();
         let mut children = signal(SignalKind::child()).doing(|| "listen for SIGCHLD".to_owned())?;
@@ -75,7 +75,7 @@ impl Reaper {
                 Ok(_) | Err(_) => continue,
             };
             if let Some(waiting) = self.waiting.borrow_mut().remove(&pid) {
-                // Nobody may be interested any more.
+                // The waiter may have been dropped.
                 let _ = waiting.send(exit);
             }
         }
@@ -95,7 +95,7 @@ impl Reaper {
         let name = command.get_program().to_string_lossy().into_owned();
         command.env("PATH", crate::paths::PATH).stdin(Stdio::null());
         if let Some(input) = input {
-            // A pipe takes 64 KiB without a reader: nothing to wait for.
+            // A pipe holds 64 KiB without a reader, so this does not block.
             let (reader, mut writer) = io::pipe().doing(|| "make a pipe".to_owned())?;
             writer.write_all(input.as_bytes()).doing(|| format!("write to {name}"))?;
             command.stdin(reader);

@@ -1,4 +1,4 @@
-//! A component's process at the moment of its birth.
+//! The start of a component's process.
 
 use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt;
@@ -36,7 +36,7 @@ pub fn spawn(process: &Process, view: &View, reaper: &Reaper) -> Result<Running>
         command.env("NOTIFY_SOCKET", Path::new(paths::NOTIFY).join(process.name));
     }
     let view = (process.bounded_view && !view.is_empty()).then(|| view.clone());
-    // Process 1 takes everything with it when it ends; under another one the components must not outlive the agent.
+    // Process 1 takes everything with it when it ends; otherwise the components must not outlive the agent.
     let agent = getpid();
     let tied = agent.as_raw() != 1;
     let urgent = process.urgent;
@@ -44,7 +44,7 @@ pub fn spawn(process: &Process, view: &View, reaper: &Reaper) -> Result<Running>
         setsid()?;
         if tied {
             prctl::set_pdeathsig(Signal::SIGTERM)?;
-            // An end before that has sent none.
+            // If the agent has ended before this call, no signal comes.
             if getppid() != agent {
                 return Err(Errno::ESRCH);
             }
@@ -60,7 +60,7 @@ pub fn spawn(process: &Process, view: &View, reaper: &Reaper) -> Result<Running>
     reaper.spawn(&mut command).doing(|| format!("start {}", program.display()))
 }
 
-/// Puts this process before others that want the CPU. Where the machine does not allow that, it goes without.
+/// Raises the priority of this process, if the machine allows it.
 #[allow(unsafe_code)]
 fn prefer() {
     // SAFETY: a system call on plain numbers.

@@ -1,4 +1,4 @@
-//! The orderly end of a node.
+//! The orderly stop of a node.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, pods};
 
-/// How components are told.
+/// The senders of orders, by component.
 pub type Handles = HashMap<&'static str, mpsc::Sender<Command>>;
 
-/// Ends everything: first who would start pods anew, then the pods, then the API server before the etcd that it needs
-/// to end in time. containerd stays until the pods are gone, as their shims report to it.
+/// Stops everything: first the components that would restart pods, then the pods, then the API server before the etcd
+/// that it needs. containerd stays until the pods have ended, as their shims report to it.
 pub async fn stop(handles: &Handles, grace: Duration) {
     let end = |name: &'static str| end(handles, name);
     tokio::join!(end("kubelet"), end("kube-controller-manager"), end("kube-scheduler"), end("kube-proxy"));
