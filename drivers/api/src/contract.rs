@@ -1,7 +1,7 @@
-//! The tests that every driver passes, whatever its machines are.
+//! The tests that every driver passes, independent of its machines.
 //!
 //! They need a root file system with `sh` and `cat`, and a first process that writes [`GREETING`] on its console once
-//! it is ready to end on SIGTERM. They panic where the driver does not keep the contract, and leave nothing behind where it does.
+//! it is ready to end on SIGTERM. They panic if the driver breaks the contract, and leave nothing behind otherwise.
 
 use std::future::Future;
 use std::io::{Read, Write};
@@ -18,27 +18,28 @@ use crate::{
     Power, PreflightRequest, Severity, Stdin, Stdout,
 };
 
-/// What the first process of a test machine writes on its console.
+/// The console output of the first process of a test machine.
 pub const GREETING: &str = "hello from the first process";
 
 /// A volume that machines of the fixture have.
 pub const VOLUME: &str = "/data/kept";
 
-/// Longer than any first process takes to end when asked.
+/// A time longer than any first process takes to end when asked.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// What the tests are run with.
+/// The setting of the tests.
 pub struct Fixture {
     /// The cluster that the tests make and delete.
     pub cluster: String,
-    /// A machine of that name and address, with the volume [`VOLUME`].
+    /// The specification of a machine of that name and address, with the volume [`VOLUME`].
     pub spec: MakeSpec,
 }
 
 /// Makes the specification of a machine from its name and address.
 pub type MakeSpec = Box<dyn Fn(&str, Addresses) -> MachineSpec + Send + Sync>;
 
-/// A test's machine, without bounds: with the volume [`VOLUME`], and a first process that greets once it can be ended.
+/// Returns a test's machine, without limits: with the volume [`VOLUME`], and a first process that greets once it can be
+/// ended.
 pub fn spec(cluster: &str, name: &str, address: Addresses, rootfs: &Path) -> MachineSpec {
     let script = format!("trap 'exit 0' TERM; echo '{GREETING}'; while :; do sleep 1000 & wait; done");
     MachineSpec {
@@ -58,7 +59,7 @@ pub fn spec(cluster: &str, name: &str, address: Addresses, rootfs: &Path) -> Mac
     }
 }
 
-/// One machine on a network of its own cluster, powered on.
+/// Makes one machine on a network of its own cluster, powered on.
 pub async fn one(driver: &dyn Driver, cluster: &str, spec: impl FnOnce(Addresses) -> MachineSpec) -> Box<dyn Machine> {
     let subnet = driver.propose_subnet(cluster).await.expect("a free subnet");
     let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.expect("a network");
@@ -67,7 +68,7 @@ pub async fn one(driver: &dyn Driver, cluster: &str, spec: impl FnOnce(Addresses
     machine
 }
 
-/// What a shell script in a machine writes, trimmed; it has to succeed.
+/// Runs a shell script that has to succeed in a machine and returns its output, trimmed.
 pub async fn output(machine: &dyn Machine, script: &str) -> String {
     let output = machine.exec(Exec::new(["sh", "-c", script])).await.expect("a command");
     assert_eq!(output.code, 0, "{script}: {}", String::from_utf8_lossy(&output.stderr));
@@ -75,7 +76,7 @@ pub async fn output(machine: &dyn Machine, script: &str) -> String {
 }
 
 impl Fixture {
-    /// A cluster of machines as [`spec`] makes them.
+    /// Returns a cluster of machines as [`spec`] makes them.
     pub fn new(cluster: &str, rootfs: &Path) -> Self {
         let (of, rootfs) = (cluster.to_owned(), rootfs.to_owned());
         let spec: MakeSpec = Box::new(move |name, address| spec(&of, name, address, &rootfs));
@@ -92,7 +93,7 @@ impl Fixture {
         (self.spec)(&name, network.subnet.hosts().nth(9 + index).expect("an address"))
     }
 
-    /// One machine, powered on.
+    /// Makes one machine, powered on.
     async fn one(&self, driver: &dyn Driver) -> (MachineSpec, Box<dyn Machine>) {
         let spec = self.machine(&self.network(driver).await, 0);
         let machine = driver.create(&spec).await.expect("a machine");
@@ -110,7 +111,7 @@ impl Fixture {
     }
 }
 
-/// All tests, one after the other.
+/// Runs all tests, one after the other.
 pub async fn all(driver: &dyn Driver, fixture: &Fixture) {
     several_at_once(driver, fixture).await;
     commands(driver, fixture).await;
@@ -124,7 +125,7 @@ pub async fn all(driver: &dyn Driver, fixture: &Fixture) {
     looking_changes_nothing(driver, fixture).await;
 }
 
-/// Several machines are made, powered on and deleted at once.
+/// Tests that several machines are made, powered on and deleted at once.
 pub async fn several_at_once(driver: &dyn Driver, fixture: &Fixture) {
     let network = fixture.network(driver).await;
     assert!(network.host.is_none_or(|host| network.subnet.contains(host)));
@@ -141,7 +142,7 @@ pub async fn several_at_once(driver: &dyn Driver, fixture: &Fixture) {
     fixture.end(driver).await;
 }
 
-/// Commands: exit codes, streams, input, variables, and what cannot be run.
+/// Tests commands: exit codes, streams, input, variables, and commands that cannot be run.
 pub async fn commands(driver: &dyn Driver, fixture: &Fixture) {
     let (_, machine) = fixture.one(driver).await;
     let output = machine.exec(Exec::new(["sh", "-c", "echo out; echo err >&2; exit 7"])).await.expect("a command");
@@ -167,7 +168,7 @@ pub async fn commands(driver: &dyn Driver, fixture: &Fixture) {
     fixture.end(driver).await;
 }
 
-/// A command whose streams are pipes: what is said is answered before the input ends, and all of it comes through.
+/// Tests a command whose streams are pipes: it answers each line before the input ends, and loses none.
 pub async fn streams(driver: &dyn Driver, fixture: &Fixture) {
     let (_, machine) = fixture.one(driver).await;
     let (input, mut to) = std::io::pipe().expect("a pipe");
@@ -193,7 +194,7 @@ pub async fn streams(driver: &dyn Driver, fixture: &Fixture) {
     fixture.end(driver).await;
 }
 
-/// Files: before the first boot, running, stopped; modes, parents, replacing, and what is not there.
+/// Tests files: before the first boot, running, stopped; modes, parents, replacement, and missing ones.
 pub async fn files(driver: &dyn Driver, fixture: &Fixture) {
     let spec = fixture.machine(&fixture.network(driver).await, 0);
     let machine = driver.create(&spec).await.expect("a machine");
@@ -213,7 +214,7 @@ pub async fn files(driver: &dyn Driver, fixture: &Fixture) {
             content: state.into(),
         });
         machine.put(&files).await.expect(state);
-        // Over what is there.
+        // Over an existing file.
         machine.put(&files).await.expect(state);
         for file in &files {
             let content = machine.get(&file.path).await.expect(state);
@@ -229,7 +230,7 @@ pub async fn files(driver: &dyn Driver, fixture: &Fixture) {
     fixture.end(driver).await;
 }
 
-/// Many files at once, of all sizes, in a machine that does not run and in one that does.
+/// Tests many files at once, of all sizes, in a stopped and in a running machine.
 pub async fn many_files(driver: &dyn Driver, fixture: &Fixture) {
     let spec = fixture.machine(&fixture.network(driver).await, 0);
     let machine = driver.create(&spec).await.expect("a machine");
@@ -257,7 +258,7 @@ pub async fn many_files(driver: &dyn Driver, fixture: &Fixture) {
     fixture.end(driver).await;
 }
 
-/// Power: on twice, off twice, with data and address kept, and the console of the last boot only.
+/// Tests power: on twice, off twice, with data and address kept, and the console of the last boot only.
 pub async fn power_cycles(driver: &dyn Driver, fixture: &Fixture) {
     let (spec, machine) = fixture.one(driver).await;
     machine.power_on().await.expect("a running machine is left alone");
@@ -287,7 +288,7 @@ pub async fn power_cycles(driver: &dyn Driver, fixture: &Fixture) {
     fixture.end(driver).await;
 }
 
-/// Lists, and deletes what runs, what is stopped, and what is not there.
+/// Tests the list, and the deletion of running, stopped and missing machines.
 pub async fn listing_and_deleting(driver: &dyn Driver, fixture: &Fixture) {
     assert_eq!(driver.list(Some(&fixture.cluster)).await.expect("a list"), []);
     let gone = driver.machine(&fixture.cluster, "nobody").await.err().expect("there is no such machine");
@@ -313,8 +314,8 @@ pub async fn listing_and_deleting(driver: &dyn Driver, fixture: &Fixture) {
     fixture.end(driver).await;
 }
 
-/// A creation and a power-on that nobody waits for any more, as after Ctrl-C, however far they were: deleting afterwards
-/// leaves nothing, and the machine can be made again.
+/// Tests that a creation and a power-on may be dropped at any point, as by Ctrl-C: a deletion afterwards leaves
+/// nothing, and the machine can be made again.
 pub async fn cut_off(driver: &dyn Driver, fixture: &Fixture) {
     let network = fixture.network(driver).await;
     let spec = fixture.machine(&network, 0);
@@ -333,7 +334,7 @@ pub async fn cut_off(driver: &dyn Driver, fixture: &Fixture) {
     fixture.end(driver).await;
 }
 
-/// Drops what is to be done once it went on for the `steps`th time.
+/// Drops a future after it was polled `steps` times.
 async fn cut_after(mut steps: u32, work: impl Future<Output = ()>) {
     let mut work = Box::pin(work);
     let cut = std::future::poll_fn(|context| {
@@ -346,8 +347,8 @@ async fn cut_after(mut steps: u32, work: impl Future<Output = ()>) {
     cut.await;
 }
 
-/// Directories of this host: there from the first boot, live in both directions, over power cycles; and where they can
-/// change, they come and go. Deleting the machine leaves what is in them.
+/// Tests directories of this host: there from the first boot, live in both directions, over power cycles; if they can
+/// change, they come and go. The machine's deletion leaves their content.
 pub async fn host_mounts(driver: &dyn Driver, fixture: &Fixture) {
     let mut spec = fixture.machine(&fixture.network(driver).await, 0);
     let here = std::env::temp_dir().join(format!("kcl-contract-{}-{}", fixture.cluster, std::process::id()));
@@ -406,13 +407,13 @@ pub async fn host_mounts(driver: &dyn Driver, fixture: &Fixture) {
     std::fs::remove_dir_all(&here).expect("removed");
 }
 
-/// The exit code and what was printed.
+/// Returns the exit code and the output.
 async fn shell(machine: &dyn Machine, script: &str) -> (i32, String) {
     let output = machine.exec(Exec::new(["sh", "-c", script])).await.expect("a command");
     (output.code, String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What only looks changes nothing.
+/// Tests that methods that only look change nothing.
 pub async fn looking_changes_nothing(driver: &dyn Driver, fixture: &Fixture) {
     let subnet = driver.propose_subnet(&fixture.cluster).await.expect("a free subnet");
     let request = PreflightRequest {
@@ -430,7 +431,7 @@ pub async fn looking_changes_nothing(driver: &dyn Driver, fixture: &Fixture) {
     assert_eq!(driver.propose_subnet(&fixture.cluster).await.expect("a subnet"), subnet, "it is still free");
 }
 
-/// Waits for the first process to have set itself up: before, it may miss a SIGTERM.
+/// Waits until the first process is ready: earlier, it may miss a SIGTERM.
 async fn greeted(machine: &dyn Machine) {
     while console(machine).await != GREETING {}
 }

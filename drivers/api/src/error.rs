@@ -1,4 +1,4 @@
-//! What can go wrong in a driver, in families that kcl tells apart.
+//! Errors of drivers, in families that kcl tells apart.
 
 /// A result of a driver.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -6,53 +6,53 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The family of an error: decides the exit code and whether a next step is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The machine, network or file is not there.
+    /// The machine, network or file does not exist.
     NotFound,
-    /// Something with that name, address or subnet is there already and is not ours.
+    /// Something else has that name, address or subnet already.
     Conflict,
-    /// The host lacks a program, a kernel feature, a right or room.
+    /// The host lacks a program, a kernel feature, a privilege or room.
     Host,
     /// The engine (runc, dockerd, QEMU, sshd …) refused or failed.
     Engine,
-    /// The machine is not in a state for this (exec in a stopped machine).
+    /// The machine is in the wrong state, such as a stopped machine for a command.
     State,
-    /// It was cut off on the way, and what was done is kept: the same request goes on from there.
+    /// The request was interrupted and its progress is kept: the same request resumes from there.
     Unfinished,
 }
 
-/// An error of a driver: what was tried, what was found and, where it is known, what to do.
+/// An error of a driver: the attempt, the cause and, if known, the next step.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// Its family.
+    /// The family of the error.
     pub kind: ErrorKind,
-    /// What was tried and what was found.
+    /// The attempt and its outcome.
     pub message: String,
-    /// What the user can do, as a sentence or a command.
+    /// The next step for the user, as a sentence or a command.
     pub hint: Option<String>,
-    /// The cause below.
+    /// The cause of the error.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
-    /// An error of a family with a message.
+    /// Creates an error of a family with a message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error { kind, message: message.into(), hint: None, source: None }
     }
 
-    /// The engine failed: the family that most errors belong to.
+    /// Creates an error of the engine, the family of most errors.
     pub fn engine(message: impl Into<String>) -> Self {
         Error::new(ErrorKind::Engine, message)
     }
 
-    /// With what the user can do.
+    /// Adds the next step for the user.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// With the cause below.
+    /// Adds the cause of the error.
     pub fn source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));
         self

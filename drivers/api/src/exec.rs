@@ -1,31 +1,31 @@
-//! Running a command in a machine.
+//! Commands for machines, and their results.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// What the command reads.
+/// The input of a command.
 #[derive(Clone, Debug, Default)]
 pub enum Stdin {
-    /// Nothing.
+    /// The input is empty.
     #[default]
     Null,
-    /// These bytes, then the end.
+    /// The input is these bytes.
     Bytes(Vec<u8>),
-    /// What kcl's own process reads.
+    /// The command reads the standard input of kcl.
     Inherit,
-    /// What is read from a file, a pipe or a socket, to its end.
+    /// The command reads a file, a pipe or a socket to its end.
     From(Arc<OwnedFd>),
 }
 
-/// Where the command's output goes.
+/// The destination of a command's output.
 #[derive(Clone, Debug, Default)]
 pub enum Stdout {
-    /// Into [`ExecOutput`].
+    /// The output is returned in [`ExecOutput`].
     #[default]
     Capture,
-    /// To kcl's own stdout and stderr.
+    /// The output goes to the standard output and standard error of kcl.
     Inherit,
-    /// To a file, a pipe or a socket. What it complains of is captured.
+    /// The output goes to a file, a pipe or a socket. Standard error is captured.
     To(Arc<OwnedFd>),
 }
 
@@ -34,30 +34,30 @@ pub enum Stdout {
 pub struct Exec {
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// Variables besides the machine's own.
+    /// Variables in addition to the machine's own.
     pub env: Vec<(String, String)>,
-    /// What it reads.
+    /// The input.
     pub stdin: Stdin,
-    /// Where its output goes.
+    /// The destination of the output.
     pub stdout: Stdout,
-    /// It gets a terminal of its own, joined to kcl's. Only with inherited streams.
+    /// The command has a terminal of its own, joined to kcl's. Only with inherited streams.
     pub tty: bool,
 }
 
 impl Exec {
-    /// A command that reads nothing and whose output is captured.
+    /// Returns a command that reads nothing and whose output is captured.
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Exec { argv: argv.into_iter().map(Into::into).collect(), ..Exec::default() }
     }
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Clone, Debug, Default)]
 pub struct ExecOutput {
-    /// Its exit code; 128 + n where signal n ended it.
+    /// The exit code; 128 + n if signal n ended the command.
     pub code: i32,
-    /// What it wrote, where it was captured.
+    /// The standard output, if it was captured.
     pub stdout: Vec<u8>,
-    /// What it complained of, where it was captured.
+    /// The standard error, if it was captured.
     pub stderr: Vec<u8>,
 }

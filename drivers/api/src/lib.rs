@@ -1,4 +1,4 @@
-//! What a driver is: the contract between kcl and the makers of machines.
+//! The contract between kcl and its drivers, which make machines.
 //!
 //! A driver makes, lists and deletes machines and the network between them. A machine has a name, an address, power,
 //! exec, files and logs; it knows nothing of Kubernetes. What differs between drivers is data ([`Capabilities`]) or a
@@ -47,7 +47,7 @@ impl DriverKind {
     /// The driver of machines whose host the user names.
     pub const FOR_HOSTS: DriverKind = DriverKind::Ssh;
 
-    /// The name that a user types.
+    /// Returns the name that a user types.
     pub fn name(self) -> &'static str {
         match self {
             DriverKind::Native => "native",
@@ -76,88 +76,88 @@ impl std::fmt::Display for DriverKind {
     }
 }
 
-/// What a driver can do with a machine, so that nothing outside has to ask which driver it is.
+/// The abilities of a driver for a machine, so that nothing outside has to ask which driver it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
-    /// How the process that runs kcl reaches the machine's ports.
+    /// The path from the process that runs kcl to the machine's ports.
     pub reach: Reach,
     /// The machine runs on the host's kernel, so the host's limits and sysctls are its own.
     pub shares_host_kernel: bool,
     /// CPU and memory limits are enforced from outside, while the machine itself still sees the whole host.
     pub limits_from_outside: bool,
-    /// Whether directories of this host can be in it too ([`HostMount`]).
+    /// The support for directories of this host in the machine ([`HostMount`]).
     pub mounts: Mounts,
 }
 
-/// Whether directories of this host can be in a machine too.
+/// The support for directories of this host in a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mounts {
-    /// No.
+    /// A machine has none.
     Never,
-    /// Those of its specification when it is made.
+    /// A machine has those of its specification from its creation on.
     AtCreation,
-    /// And they may change, also while it runs ([`Machine::set_mounts`]).
+    /// The directories may also change, even while the machine runs ([`Machine::set_mounts`]).
     Live,
 }
 
-/// How the process that runs kcl reaches the ports of a machine.
+/// The path from the process that runs kcl to the ports of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
-    /// By the machine's own address.
+    /// Ports are reached by the machine's own address.
     Address,
-    /// Only by ports that are published ([`MachineSpec::ports`]): bound to `bind` where the engine runs, and reached at
-    /// `at` from here. Both are loopback where the engine runs on this host.
+    /// Only published ports are reached ([`MachineSpec::ports`]): they are bound to `bind` where the engine runs, and
+    /// reached at `at` from here. Both are loopback if the engine runs on this host.
     Published {
-        /// What the engine binds published ports to.
+        /// The address that the engine binds published ports to.
         bind: IpAddr,
-        /// By which address they are reached from here.
+        /// The address by which they are reached from here.
         at: IpAddr,
     },
 }
 
 /// Makes, lists and deletes machines and their network.
 ///
-/// Every method is idempotent: making what is there and deleting what is not there both succeed.
+/// Every method is idempotent: to make what exists and to delete what does not both succeed.
 #[async_trait]
 pub trait Driver: Send + Sync {
     /// Returns what the driver can do with a machine of the cluster, whether it exists or not. Once
     /// [`Driver::ensure_network`] has returned, every driver of the same home gives the same answer.
     async fn capabilities(&self, cluster: &str, machine: &str) -> Result<Capabilities>;
 
-    /// Whether machines could be made here at all, quickly and without a change: what `kcl drivers` shows, and what the
-    /// choice among drivers goes by.
+    /// Checks that machines could be made here at all, quickly and without a change: for `kcl drivers`, and for the
+    /// choice among drivers.
     async fn health(&self) -> Result<Health>;
 
-    /// Everything that stands in the way of `request`, all at once, each with the command that mends it.
-    /// Nothing is changed.
+    /// Finds everything that stands in the way of `request`, all at once, each with the command that fixes it. Changes
+    /// nothing.
     async fn preflight(&self, request: &PreflightRequest) -> Result<Vec<Finding>>;
 
-    /// A free network of the host for a cluster without a `--subnet`: collides with no address, route or other
-    /// cluster. The answer is a suggestion: [`Driver::ensure_network`] takes it.
+    /// Proposes a free network of the host for a cluster without a `--subnet`: it collides with no address, route or
+    /// other cluster. Only [`Driver::ensure_network`] takes it.
     async fn propose_subnet(&self, cluster: &str) -> Result<Subnets>;
 
-    /// The addresses that machines have by themselves, by name: of a driver whose machines exist before kcl comes.
-    /// All others get the address that [`MachineSpec::address`] names.
+    /// Returns the addresses that machines have by themselves, by name, for a driver whose machines exist before kcl
+    /// comes. All others get the address of [`MachineSpec::address`].
     async fn addresses(&self) -> Result<BTreeMap<String, Addresses>> {
         Ok(BTreeMap::new())
     }
 
-    /// Makes the cluster's network, or mends it after a reboot.
+    /// Makes the cluster's network, or repairs it after a reboot.
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network>;
 
-    /// Removes the cluster's network. It has no machines any more.
+    /// Removes the network of a cluster that has no machines.
     async fn delete_network(&self, cluster: &str) -> Result<()>;
 
     /// Makes a machine, powered off. Several may be made at once.
     async fn create(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>>;
 
-    /// All machines of `cluster`, or of all clusters, from what the engine knows; half-made ones too.
+    /// Lists the machines of `cluster`, or of all clusters, from what the engine knows; half-made ones too.
     async fn list(&self, cluster: Option<&str>) -> Result<Vec<MachineInfo>>;
 
-    /// A handle to a machine that exists, rebuilt from what the engine knows.
-    /// Errors with [`ErrorKind::NotFound`] where there is none.
+    /// Returns a handle to a machine that exists, rebuilt from what the engine knows. If there is no such machine, the
+    /// error is [`ErrorKind::NotFound`].
     async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>>;
 
     /// Deletes a machine, running or not, whole or half made, with all that belongs to it.

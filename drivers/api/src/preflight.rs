@@ -1,4 +1,4 @@
-//! What is looked at before anything is changed.
+//! Checks before anything is changed: the request and the findings.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{Error, Subnets};
 
-/// What is about to be made.
+/// The machines that are about to be made or powered on.
 #[derive(Clone, Debug, Default)]
 pub struct PreflightRequest {
     /// The cluster.
@@ -16,7 +16,7 @@ pub struct PreflightRequest {
     /// The inotify instances that the processes of each machine will open (inotify(7), max_user_instances). A driver
     /// whose machines share a host's kernel checks that as many are left.
     pub inotify_instances: BTreeMap<String, u64>,
-    /// The subnet, where one was asked for or is kept.
+    /// The subnet, if one was requested or is kept.
     pub subnet: Option<Subnets>,
     /// The networks that only the cluster uses. A driver whose machines share the network of a host looks for them there.
     pub ranges: Vec<ClusterRange>,
@@ -42,26 +42,26 @@ pub struct ClusterRange {
     pub fix: String,
 }
 
-/// Whether a finding stops the start.
+/// The weight of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It will not work.
+    /// The start fails.
     Error,
-    /// It may work, worse.
+    /// The start may succeed, with drawbacks.
     Warning,
 }
 
-/// Something that stands in the way.
+/// An obstacle to a start, or a drawback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Whether it stops the start.
+    /// The weight of the finding.
     pub severity: Severity,
     /// A stable name: `root`, `inotify-instances`, `subnet-collision`, …
     pub id: &'static str,
-    /// What was found and what is needed.
+    /// The fact that was found and the one that is needed.
     pub message: String,
-    /// The command that mends it, where there is one.
+    /// The command that fixes it, if there is one.
     pub fix: Option<String>,
 }
 
@@ -88,17 +88,17 @@ impl Finding {
     }
 }
 
-/// Whether a driver works here.
+/// The condition of a driver on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// The engine and its version, such as `Docker 28.2.2`; none where it was not found.
+    /// The engine and its version, such as `Docker 28.2.2`; none if it was not found.
     pub engine: Option<String>,
-    /// What is missing, and what is worth knowing.
+    /// Missing parts and noteworthy facts.
     pub findings: Vec<Finding>,
 }
 
 impl Health {
-    /// Nothing stands in the way.
+    /// Returns true if nothing stands in the way.
     pub fn works(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity != Severity::Error)
     }
