@@ -1,4 +1,4 @@
-//! Packet filter rules of a cluster's network: masquerading, and a way through others' rules.
+//! Packet filter rules of a cluster's network: masquerading, and acceptance by rules of other programs.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -11,15 +11,15 @@ use kcl_driver_local::process::tie;
 use kcl_driver_oci::layout::ClusterNames;
 use kcl_driver_oci::nft::{check, delete_table, nft};
 
-/// Masquerades what leaves the cluster's network, and leads published ports to their machines, by a table of ours that is
-/// replaced as a whole. What stays on the bridge is left alone, also where br_netfilter shows bridged packets to this
+/// Masquerades packets that leave the cluster's network, and forwards published ports to their machines, by a table of
+/// kcl's own that is replaced as a whole. Packets on the bridge are left alone, even if br_netfilter shows them to this
 /// chain.
 fn table(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published]) -> String {
     let (table, bridge) = (&names.table, &names.bridge);
     let rules: String = ports.iter().map(Published::rule).collect();
     let published = match ports {
         [] => String::new(),
-        // What this host sends itself passes `output`; its answers find back because of the masquerading.
+        // Packets of this host itself pass `output`; the answers return because of the masquerading.
         _ => format!(
             "\tchain prerouting {{\n\t\ttype nat hook prerouting priority -100; policy accept;\n{rules}\t}}\n\
              \tchain output {{\n\t\ttype nat hook output priority -100; policy accept;\n{rules}\t}}\n\
@@ -58,11 +58,12 @@ impl Published {
     }
 }
 
-/// Puts the rules in place.
+/// Applies the rules.
 pub(crate) fn ensure(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published], rootfs: Option<&Path>) -> Result<()> {
     nft(rootfs, &table(names, subnet, ports))?;
     if !ports.is_empty() {
-        // Else the kernel refuses to send from 127.0.0.1 over the bridge, before its address is changed (ip-sysctl.rst).
+        // Otherwise the kernel refuses to send from 127.0.0.1 over the bridge, before the address is changed
+        // (ip-sysctl.rst).
         let path = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", names.bridge);
         std::fs::write(&path, "1").with_context(|| format!("write {path}"))?;
     }
@@ -79,7 +80,7 @@ pub(crate) fn ensure(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published],
     Ok(())
 }
 
-/// Takes the rules away; those that are not there are no error.
+/// Removes the rules; succeeds if there are none.
 pub(crate) fn remove(names: &ClusterNames) -> Result<()> {
     delete_table(&names.table)?;
     let Some(iptables) = iptables() else { return Ok(()) };
@@ -89,7 +90,7 @@ pub(crate) fn remove(names: &ClusterNames) -> Result<()> {
     Ok(())
 }
 
-/// The rules for iptables's filter table, as words: chain first.
+/// Returns the rules for iptables's filter table, as words: chain first.
 fn accept_rules(names: &ClusterNames) -> [Vec<String>; 2] {
     ["-i", "-o"].map(|way| {
         ["FORWARD", way, &names.bridge, "-m", "comment", "--comment", &names.bridge, "-j", "ACCEPT"]
@@ -98,14 +99,14 @@ fn accept_rules(names: &ClusterNames) -> [Vec<String>; 2] {
     })
 }
 
-/// Docker sets the policy of the forward chain to DROP, also for what is not its own.
+/// Accepts the cluster's packets where Docker is: it sets the policy of the forward chain to DROP for all packets.
 fn drops_forwarded(iptables: &Path) -> Result<bool> {
     let rules = run(Command::new(iptables).args(["-w", "-S", "FORWARD"]))?;
     check(&rules, "read the host's iptables rules")?;
     Ok(String::from_utf8_lossy(&rules.stdout).lines().any(|line| line == "-P FORWARD DROP"))
 }
 
-/// The host's own iptables: only a host that has it can have rules of it.
+/// Finds the host's own iptables: only a host that has it can have rules of it.
 fn iptables() -> Option<std::path::PathBuf> {
     ["/usr/sbin/iptables", "/sbin/iptables", "/usr/bin/iptables", "/usr/local/sbin/iptables"]
         .iter()

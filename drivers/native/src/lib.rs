@@ -1,7 +1,7 @@
 //! The native driver: every machine is an OCI container that the bundled runc runs. No daemon.
 //!
-//! What a machine is, and how it runs, is the matter of [`kcl_driver_oci`]; here is what a host with many of them needs:
-//! a network of their own, and a look at what stands in the way.
+//! [`kcl_driver_oci`] defines machines and runs them; this crate adds what a host with many of them needs: a network
+//! for each cluster, and a check of the host.
 
 mod context;
 mod create;
@@ -29,18 +29,18 @@ use kcl_driver_oci::{host, list};
 
 use crate::context::Context;
 
-/// What the driver is given.
+/// The settings of the driver.
 #[derive(Clone, Debug)]
 pub struct NativeConfig {
-    /// `$KCL_HOME`: machines lie in `clusters/<cluster>/nodes/<name>` below it.
+    /// The home of kcl, `$KCL_HOME`: machines are in `clusters/<cluster>/nodes/<name>` below it.
     pub home: PathBuf,
     /// A directory on a tmpfs, emptied by a reboot: `/run/kcl`.
     pub run: PathBuf,
-    /// The runc to run machines with, 1.4 or later (`linux.netDevices` of the OCI runtime specification 1.3).
-    /// Not needed to list and to delete.
+    /// The runc to run machines with, 1.4 or later (`linux.netDevices` of the OCI runtime specification 1.3). Listing
+    /// and deletion do not need it.
     pub runc: Option<PathBuf>,
-    /// A directory tree that holds `/usr/sbin/nft` with its libraries, so that the host needs none.
-    /// Where it is missing, the host's own `nft` is used.
+    /// A directory tree that holds `/usr/sbin/nft` with its libraries, so that the host needs none. If there is none,
+    /// the host's own `nft` is used.
     pub rootfs: Option<PathBuf>,
 }
 
@@ -50,7 +50,7 @@ pub struct NativeDriver {
 }
 
 impl NativeDriver {
-    /// A driver for the machines below `config.home`. Touches nothing.
+    /// Returns a driver for the machines below `config.home`. Changes nothing.
     pub fn new(config: NativeConfig) -> Self {
         let layout = Layout::new(&config.home, &config.run);
         NativeDriver { context: Arc::new(Context { layout, runc: config.runc, rootfs: config.rootfs }) }

@@ -1,4 +1,4 @@
-//! A handle to a machine: nothing but its names, so it is as good after a restart of kcl as before.
+//! A handle to a machine: nothing but its names, so a restart of kcl changes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct NativeMachine {
 }
 
 impl NativeMachine {
-    /// A handle to a machine that exists, whole or broken.
+    /// Returns a handle to a machine that exists, whole or broken.
     pub(crate) async fn open(context: Arc<Context>, cluster: &str, name: &str) -> Result<Self> {
         let names = context.layout.machine(cluster, name)?;
         if names.dir.is_dir() {

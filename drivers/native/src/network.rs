@@ -21,18 +21,18 @@ use crate::context::Context;
 use crate::firewall::{self, Published};
 use crate::subnet;
 
-/// The MTU where the host has no default route: Ethernet's.
+/// The MTU if the host has no default route: Ethernet's.
 const DEFAULT_MTU: u32 = 1500;
 
-/// How names of bridges of ours begin, of whatever `$KCL_HOME`.
+/// The prefix of the names of kcl's bridges, whatever the `$KCL_HOME`.
 const BRIDGE_PREFIX: &str = "kcl-";
 
-/// The machine's interface on the cluster's network.
+/// The name of the machine's interface on the cluster's network.
 pub(crate) const INTERFACE: &str = "eth0";
 
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
-/// A free network; the one that the cluster has already, if any.
+/// Proposes a free network, or the one that the cluster has already.
 pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Subnets> {
     let names = context.layout.cluster(cluster)?;
     let file = names.network_file();
@@ -43,8 +43,8 @@ pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Sub
     subnet::propose(&taken, &names.bridge).map(Subnets::from).ok_or_else(kcl_driver_local::subnet::none_free)
 }
 
-/// All that a network for `cluster` could collide with, other than by its own bridge: what the kernel knows, and
-/// what other clusters of this home, which may not run, hold on to.
+/// Lists everything that a network for `cluster` could collide with, except its own bridge: the networks of the kernel,
+/// and those of other clusters of this home, which may not run.
 pub(crate) async fn taken(context: &Arc<Context>, cluster: &str) -> Result<Vec<Taken>> {
     let mut taken = Netlink::connect()?.taken().await?;
     let (context, cluster) = (context.clone(), cluster.to_owned());
@@ -55,8 +55,8 @@ pub(crate) async fn taken(context: &Arc<Context>, cluster: &str) -> Result<Vec<T
     Ok(taken)
 }
 
-/// The links of the cluster's machines. One end of each has its address on the host until runc moves it, and stays there
-/// where kcl was killed in between: no rival of the cluster that it is for.
+/// Lists the links of the cluster's machines. One end of each has its address on the host until runc moves it, and
+/// stays there if kcl was killed in between: it does not collide with its own cluster.
 fn own_ends(layout: &Layout, cluster: &str) -> Result<Vec<String>> {
     let machines = directories(&layout.cluster(cluster)?.nodes())?;
     Ok(machines.iter().filter_map(|name| layout.machine(cluster, name).ok()).map(|names| names.peer).collect())
@@ -82,7 +82,7 @@ fn held_by_others(layout: &Layout, cluster: &str) -> Result<Vec<Taken>> {
     Ok(held)
 }
 
-/// Makes the network, or mends what a reboot or somebody else took of it.
+/// Makes the network, or repairs it after a reboot or a change by other programs.
 pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result<Network> {
     let names = context.layout.cluster(&spec.cluster)?;
     let subnet = spec.subnet.require_v4()?.trunc();
@@ -124,7 +124,7 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
     Ok(Network { subnet, host: Some(gateway), bridge: Some(bridge_name), link, links: BTreeMap::new() })
 }
 
-/// Fails where somebody else listens on one of the ports: it would be taken from him without a word.
+/// Fails if another program listens on one of the ports, which would be taken from it silently.
 pub(crate) fn free(ports: &[PublishedPort]) -> Result<()> {
     for port in ports {
         let address = (port.address, port.port);
@@ -140,7 +140,7 @@ pub(crate) fn free(ports: &[PublishedPort]) -> Result<()> {
     Ok(())
 }
 
-/// Leads the ports of a machine that was just made to it.
+/// Forwards the published ports of a machine that was just made.
 pub(crate) async fn publish(context: &Arc<Context>, cluster: &str) -> Result<()> {
     let names = context.layout.cluster(cluster)?;
     let lock = lock(context).await?;
@@ -153,7 +153,7 @@ pub(crate) async fn publish(context: &Arc<Context>, cluster: &str) -> Result<()>
     .await
 }
 
-/// The ports that the cluster's machines publish.
+/// Lists the ports that the cluster's machines publish.
 fn published(context: &Context, cluster: &str) -> Result<Vec<Published>> {
     let mut all = Vec::new();
     for name in directories(&context.layout.cluster(cluster)?.nodes())? {
@@ -166,7 +166,7 @@ fn published(context: &Context, cluster: &str) -> Result<Vec<Published>> {
     Ok(all)
 }
 
-/// Removes the network with all that no machine needs any more.
+/// Removes the network, and the settings of the host that no machine needs any more.
 pub(crate) async fn delete(context: &Arc<Context>, cluster: &str) -> Result<()> {
     let names = context.layout.cluster(cluster)?;
     let lock = lock(context).await?;
@@ -192,7 +192,7 @@ pub(crate) async fn delete(context: &Arc<Context>, cluster: &str) -> Result<()> 
     .await
 }
 
-/// One at a time may change what all clusters of the host share.
+/// Locks the settings that all clusters of the host share.
 async fn lock(context: &Arc<Context>) -> Result<File> {
     let run = context.layout.run.clone();
     blocking(move || {
@@ -206,7 +206,7 @@ async fn lock(context: &Arc<Context>) -> Result<File> {
     .await
 }
 
-/// Lets the host forward packets, and remembers that it did not.
+/// Lets the host forward packets, and records that it did not before.
 fn forward(run: &Path) -> Result<()> {
     let now = fs::read_to_string(IP_FORWARD).with_context(|| format!("read {IP_FORWARD}"))?;
     if now.trim() == "0" {
@@ -224,7 +224,7 @@ fn restore_forwarding(run: &Path) -> Result<()> {
     storage::remove_file(&mark(run))
 }
 
-/// On the tmpfs, so that it ends with the setting it speaks of.
+/// Returns the path of that record, on the tmpfs so that it ends with the setting.
 fn mark(run: &Path) -> std::path::PathBuf {
     run.join("ip_forward")
 }

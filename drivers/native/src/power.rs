@@ -1,4 +1,4 @@
-//! Powering a machine on and off, with its link.
+//! Powers a machine on and off, with its link.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) async fn on(context: &Arc<Context>, names: &MachineNames, spec: Machi
         return Ok(());
     }
     let runc = run::program(context.runc.as_deref())?;
-    // What a crash, a kill or an end of its own left of the boot before.
+    // Left by a crash, a kill or an unexpected end of the last boot.
     clear(context, names).await?;
     let result = async {
         plug_in(names, &spec).await?;
@@ -39,14 +39,14 @@ pub(crate) async fn on(context: &Arc<Context>, names: &MachineNames, spec: Machi
     result
 }
 
-/// Asks the machine to end, waits, kills what is left, and removes all that only a running machine has.
+/// Asks the machine to end, waits, kills the rest, and removes everything that only a running machine has.
 pub(crate) async fn off(context: &Arc<Context>, names: &MachineNames, grace: Duration) -> Result<()> {
     let of_machine = names.clone();
     blocking(move || run::ask_to_end(&of_machine, grace)).await?;
     clear(context, names).await
 }
 
-/// Kills what runs of the machine, and removes everything of it on the host but its directory.
+/// Kills the processes of the machine, and removes everything of it on the host except its directory.
 pub(crate) async fn clear(context: &Arc<Context>, names: &MachineNames) -> Result<()> {
     let (runc, of_machine) = (context.runc.clone(), names.clone());
     blocking(move || run::clear(runc.as_deref(), &of_machine)).await?;

@@ -1,4 +1,4 @@
-//! Trying what the kernel can do, in namespaces that are thrown away: no list of modules tells it as surely.
+//! Tests the kernel in namespaces that are thrown away: no list of modules is as reliable.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 
 pub(crate) use kcl_driver_oci::try_out::{Problem, problem};
 
-/// Makes a bridge with a link in it, and a table that masquerades.
+/// Makes a bridge with a link in it, and a table that masquerades; returns why either failed.
 pub(crate) fn network(rootfs: Option<&Path>) -> (Problem, Problem) {
     let tried = in_own_thread(|| {
         unshare(CloneFlags::CLONE_NEWNET).with_context(|| "make a network namespace")?;
@@ -24,7 +24,7 @@ pub(crate) fn network(rootfs: Option<&Path>) -> (Problem, Problem) {
         });
         let script = "table ip kcl_probe {\n chain postrouting {\n type nat hook postrouting priority 100;\n \
             ip saddr 192.0.2.0/24 oifname != \"kcl-probe\" masquerade\n }\n}\n";
-        // Without a tree there may be no nft yet; then it cannot be tried.
+        // Without a tree there may be no nft yet, and nothing to test with.
         let filter = rootfs.map_or(Ok(()), |tree| nft::nft(Some(tree), script));
         Ok((problem(links), problem(filter)))
     });

@@ -1,10 +1,10 @@
-//! Which addresses a cluster may have. Pure.
+//! Addresses that a cluster may have. Pure.
 
 use ipnet::Ipv4Net;
 use kcl_driver_local::subnet::{self, overlap};
 use kcl_driver_oci::netlink::Taken;
 
-/// Who has addresses of a network already, other than by the link `own`.
+/// Finds the owners of addresses of a network, other than the link `own`.
 pub(crate) fn collisions<'a>(
     subnet: Ipv4Net,
     taken: &'a [Taken],
@@ -13,17 +13,17 @@ pub(crate) fn collisions<'a>(
     others(taken, own).filter(move |taken| overlap(taken.net, subnet))
 }
 
-/// The first network that nobody has.
+/// Returns the first free network.
 pub(crate) fn propose(taken: &[Taken], own: &str) -> Option<Ipv4Net> {
     subnet::propose(others(taken, own).map(|taken| taken.net))
 }
 
-/// All but what the link `own` has.
+/// Returns all networks except those of the link `own`.
 fn others<'a>(taken: &'a [Taken], own: &'a str) -> impl Iterator<Item = &'a Taken> + Clone + use<'a> {
     taken.iter().filter(move |taken| taken.link.as_deref() != Some(own))
 }
 
-/// The host's own address on a network: the first.
+/// Returns the host's own address on a network: the first.
 pub(crate) fn gateway(subnet: Ipv4Net) -> Option<Ipv4Net> {
     Some(Ipv4Net::new_assert(subnet.hosts().next()?, subnet.prefix_len()))
 }

@@ -1,4 +1,4 @@
-//! The driver contract with real machines, and what only this driver promises: nothing of it is left on the host.
+//! The driver contract with real machines, and the promises of this driver alone: nothing is left on the host.
 //!
 //! Needs root, `KCL_TEST_RUNC` (a runc) and `KCL_TEST_ROOTFS` (an unpacked root file system with `sh` and `nft`).
 
@@ -16,7 +16,7 @@ use kcl_driver_api::{
 };
 use kcl_driver_native::{NativeConfig, NativeDriver};
 
-/// Set in children that are no tests of their own: the directory of the test that they belong to.
+/// The variable that is set in children that are not tests of their own: the directory of the test that they belong to.
 const CHILD_OF: &str = "KCL_TEST_CHILD_OF";
 
 #[test]
@@ -56,7 +56,7 @@ fn a_machine_looks_like_a_computer() {
         assert!(output(m, "ip link show eth0").await.contains("state UP"));
         let gateway = driver.propose_subnet("kn-looks").await.unwrap().hosts().next().unwrap();
         output(m, &format!("ip route add default via {gateway}; ip neigh; ip route get {gateway}")).await;
-        // What is mounted where, shared within the machine, and nothing of it on the host.
+        // Mounts are shared within the machine, and the host has none of them.
         let mounts = output(m, "cat /proc/self/mountinfo").await;
         for target in ["/", "/proc", "/sys", "/sys/fs/cgroup", "/run", "/tmp", VOLUME, "/opt/shared"] {
             let line = mounts
@@ -89,7 +89,7 @@ fn a_machine_looks_like_a_computer() {
             output(m, "ulimit -Hn").await,
             output(m, "sed -n 's/Max open files *[0-9]* *\\([0-9]*\\).*/\\1/p' /proc/1/limits").await
         );
-        // A process that is in no hurry and in a group of its own goes with the machine.
+        // A process in a group of its own that ignores the end is killed with the machine.
         output(m, "setsid sleep 100000 > /dev/null 2>&1 &").await;
         machine
             .put(&[File { path: "/lib/systemd/kcl-test".into(), mode: 0o644, content: b"x".to_vec() }])
@@ -141,7 +141,7 @@ fn comes_back_after_a_reboot() {
         let first = bench.driver();
         let machine = one(&first, "kn-reboot", |address| spec("kn-reboot", "kn-reboot", address, &bench.rootfs)).await;
         let address = machine.info().await.unwrap().address;
-        // What a reboot does: everything but the directory is gone, without anybody being asked.
+        // A reboot: everything but the directory is gone, without any call.
         let state = std::fs::read_dir(bench.base.join("run"))
             .unwrap()
             .flatten()
@@ -160,7 +160,7 @@ fn comes_back_after_a_reboot() {
         assert_eq!(machine.info().await.unwrap().address, address);
         assert_eq!(output(&*machine, "hostname").await, "kn-reboot");
         first.delete("kn-reboot", "kn-reboot").await.unwrap();
-        // The mark that forwarding was off went with the run directory, as the setting would have with the host.
+        // The record that forwarding was off is gone with the run directory, as the setting would be with the host.
         first.delete_network("kn-reboot").await.unwrap();
         std::fs::write(bench::IP_FORWARD, &bench.ip_forward).unwrap();
     });
@@ -179,7 +179,7 @@ fn what_fails_to_start_leaves_nothing_and_says_why() {
         let error = machine.power_on().await.unwrap_err();
         assert!(error.message.contains("/no/such/init"), "{error}");
         assert_eq!(machine.info().await.unwrap().power, Power::Stopped);
-        // Mended by a changed specification.
+        // Repaired by a changed specification.
         let machine = driver.create(&spec("kn-fails", "kn-fails", address, &bench.rootfs)).await.unwrap();
         machine.power_on().await.unwrap();
         driver.delete("kn-fails", "kn-fails").await.unwrap();
@@ -248,7 +248,7 @@ fn preflight_finds_a_colliding_subnet_and_changes_nothing() {
     });
 }
 
-/// kcl is killed at some moment while it makes machines; deleting afterwards leaves nothing, whatever the moment.
+/// Tests that kcl may be killed at any moment while it makes machines: a deletion afterwards leaves nothing.
 #[test]
 fn killed_at_any_moment() {
     for milliseconds in [5, 20, 40, 60, 80, 100, 130, 170, 220, 300] {
@@ -260,7 +260,7 @@ fn killed_at_any_moment() {
                 .stderr(std::process::Stdio::null())
                 .spawn()
                 .unwrap();
-            // Not waiting for anything: some moment is what is wanted.
+            // No wait for an event: any moment will do.
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             victim.kill().unwrap();
             victim.wait().unwrap();
@@ -273,7 +273,7 @@ fn killed_at_any_moment() {
     }
 }
 
-/// Not a test: what [`killed_at_any_moment`] kills.
+/// Runs as a child, not as a test: [`killed_at_any_moment`] kills it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "only as a child of killed_at_any_moment"]
 async fn the_victim() {
@@ -290,7 +290,7 @@ async fn the_victim() {
     tokio::join!(make(0), make(1), make(2));
 }
 
-/// A command gets a terminal of its own that is joined to ours.
+/// Tests that a command gets a terminal of its own that is joined to kcl's.
 #[test]
 fn a_terminal() {
     bench::run("kn-tty", async |bench| {
@@ -321,7 +321,7 @@ fn a_terminal() {
     });
 }
 
-/// Not a test: the one who sits at the terminal of [`a_terminal`].
+/// Runs as a child, not as a test: the user at the terminal of [`a_terminal`].
 #[tokio::test]
 #[ignore = "only as a child of a_terminal"]
 async fn the_user() {
@@ -338,7 +338,7 @@ async fn the_user() {
     println!("code {}", machine.exec(request).await.unwrap().code);
 }
 
-/// Not a test: prints how long things take, for three machines at once.
+/// Prints how long operations take for three machines at once; not a test.
 #[test]
 #[ignore = "prints durations; run by hand"]
 fn durations() {

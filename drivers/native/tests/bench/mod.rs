@@ -8,9 +8,9 @@ use kcl_driver_api::Driver;
 use kcl_driver_native::{NativeConfig, NativeDriver};
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// Where a test works and what it works with.
+/// The place and the tools of a test.
 pub struct Bench {
-    /// The test's cluster; all its machines' names begin so.
+    /// The test's cluster; the names of all its machines begin with it.
     pub cluster: &'static str,
     /// The runc to run machines with.
     pub runc: PathBuf,
@@ -22,8 +22,8 @@ pub struct Bench {
     pub ip_forward: String,
 }
 
-/// Runs a test in a network namespace of its own, so that it meets neither the host's networks nor other tests.
-/// Afterwards nothing of it is left. Skipped where the machine lacks what it needs.
+/// Runs a test in a network namespace of its own, away from the host's networks and other tests. Afterwards nothing of
+/// it is left. Skipped if this machine lacks something that the test needs.
 pub fn run(cluster: &'static str, test: impl AsyncFnOnce(&Bench) + Send) {
     let Some((runc, rootfs)) = given() else { return };
     let body = move || {
@@ -42,7 +42,7 @@ pub fn run(cluster: &'static str, test: impl AsyncFnOnce(&Bench) + Send) {
         let runtime = runtime.build().unwrap();
         let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test(&bench))));
         if let Err(panic) = result {
-            // A test that failed half-way must not make others fail.
+            // A test that failed half-way must not fail others.
             runtime.block_on(bench.clean());
             resume_unwind(panic);
         }
@@ -53,7 +53,7 @@ pub fn run(cluster: &'static str, test: impl AsyncFnOnce(&Bench) + Send) {
     }
 }
 
-/// What the tests are given, or nothing where they cannot run here.
+/// Returns the variables of the tests, or none if they cannot run here.
 pub fn given() -> Option<(PathBuf, PathBuf)> {
     let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let (Some(runc), Some(rootfs)) = (path("KCL_TEST_RUNC"), path("KCL_TEST_ROOTFS")) else {
@@ -70,12 +70,12 @@ pub fn given() -> Option<(PathBuf, PathBuf)> {
 pub const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 impl Bench {
-    /// A driver for the bench's directory.
+    /// Returns a driver for the bench's directory.
     pub fn driver(&self) -> NativeDriver {
         NativeDriver::new(self.config())
     }
 
-    /// What the driver is given.
+    /// Returns the settings of the driver.
     pub fn config(&self) -> NativeConfig {
         NativeConfig {
             home: self.base.join("home"),
@@ -95,7 +95,8 @@ impl Bench {
         }
     }
 
-    /// The processes of this bench's machines, from runc's first step on: those that see a mount of its directory.
+    /// Lists the processes of this bench's machines, from runc's first step on: those that see a mount of its
+    /// directory.
     pub fn processes(&self) -> Vec<String> {
         let numbers = names(Path::new("/proc")).filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
         let ours = numbers.filter_map(|pid| {
@@ -106,7 +107,7 @@ impl Bench {
         ours.collect()
     }
 
-    /// Nothing of the test is left on the host or in its directory.
+    /// Panics if the host or the directory has anything left of the test.
     pub fn assert_nothing_left(&self) {
         let none: [String; 0] = [];
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
