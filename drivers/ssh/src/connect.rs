@@ -1,4 +1,4 @@
-//! A connection to a host: reached, known, logged in.
+//! A connection to a host: the route, the host's key, the login.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -22,14 +22,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The hosts of a cluster: those that were named, and those that it was made on before.
+    /// Returns the hosts of a cluster: those that were named, and those that it was made on before.
     pub(crate) fn hosts_of(&self, cluster: &str) -> Result<Hosts> {
         let mut hosts = record::read(&self.home, cluster)?;
         hosts.extend(self.hosts.clone());
         Ok(hosts)
     }
 
-    /// The host of a machine.
+    /// Returns the host of a machine.
     pub(crate) fn host(&self, cluster: &str, machine: &str) -> Result<Option<Arc<Host>>> {
         Ok(self.hosts_of(cluster)?.get(machine).map(|target| self.pool.get(target)))
     }

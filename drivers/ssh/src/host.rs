@@ -1,4 +1,4 @@
-//! A host: a connection that is kept, and requests to what of kcl runs there.
+//! A host: a connection that is kept, and requests to the program of kcl there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +18,9 @@ use crate::route::{Hop, UserConfig};
 use crate::sudo::{self, Sudo};
 use crate::target::Target;
 
-/// What a script of ours says where the program is not there yet.
+/// The exit code of kcl's scripts if the program is not there yet.
 const ABSENT: u32 = 97;
-/// sshd lets ten commands run at a time on a connection (`MaxSessions`); one is left for the user's own doing.
+/// The commands at a time on a connection: sshd allows ten (`MaxSessions`), and some are left for others.
 const COMMANDS: usize = 8;
 
 /// The hosts of a driver by how they are reached. Their connections last as long as the driver.
@@ -28,7 +28,7 @@ const COMMANDS: usize = 8;
 pub(crate) struct Pool(Mutex<HashMap<Target, Arc<Host>>>);
 
 impl Pool {
-    /// Returns the host that is reached so.
+    /// Returns the host of a target.
     pub(crate) fn get(&self, target: &Target) -> Arc<Host> {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Host { target: target.clone(), connection: tokio::sync::Mutex::new(None) });
@@ -38,7 +38,7 @@ impl Pool {
 
 /// A host.
 pub(crate) struct Host {
-    /// How it is reached.
+    /// The path to the host.
     pub target: Target,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
 }
@@ -46,26 +46,26 @@ pub(crate) struct Host {
 /// A connection that is logged in.
 pub(crate) struct Connection {
     handle: Handle,
-    /// It leads through other hosts.
+    /// The connection leads through other hosts.
     pub jumped: bool,
     commands: Semaphore,
     sudo: Sudo,
-    /// `uname -s -m`.
+    /// The output of `uname -s -m`.
     pub system: String,
-    /// The addresses of this connection as the host sees them: ours, and its own.
+    /// The addresses of this connection as the host sees them: that of this computer, and its own.
     pub addresses: Option<(std::net::IpAddr, std::net::IpAddr)>,
 }
 
-/// What to do where kcl has nothing on the host yet.
+/// The treatment of a host that has nothing of kcl yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absent {
-    /// The program is put there, to stay.
+    /// The program is installed.
     Install,
-    /// It is put into a directory that is gone when this returns.
+    /// The program is put into a directory that is removed when the request ends.
     Try,
 }
 
-/// What became of a command.
+/// The result of a command.
 pub(crate) struct Ended {
     pub code: Option<u32>,
     pub stdout: Vec<u8>,
@@ -75,7 +75,7 @@ pub(crate) struct Ended {
 /// The program for hosts, by its digest.
 #[derive(Clone)]
 pub(crate) struct Program {
-    /// A static executable: the node agent.
+    /// The content of a static executable: the node agent.
     pub content: Arc<Vec<u8>>,
     path: String,
 }
@@ -86,12 +86,12 @@ impl Program {
         Program { content: Arc::new(content), path: format!("{HOME}/bin/kcl-node-{digest}") }
     }
 
-    /// Runs it where it is there.
+    /// Returns the script that runs the program if it is there.
     fn run(&self) -> String {
         format!("[ -x {0} ] || exit {ABSENT}; exec {0} host", self.path)
     }
 
-    /// Puts what comes first into its place, then runs it. `wc`: what was cut off must not be taken for whole.
+    /// Returns the script that installs its first input as the program and runs it. `wc` detects a truncated input.
     fn install(&self) -> String {
         format!(
             "set -e; umask 077; mkdir -p {HOME}/bin; t={path}.new.$$; trap 'rm -f $t' EXIT; head -c {size} > $t; \
@@ -101,7 +101,7 @@ impl Program {
         )
     }
 
-    /// Runs it from a directory that goes again.
+    /// Returns the script that runs the program from a directory that it removes afterwards.
     fn try_out(&self) -> String {
         format!(
             "umask 077; d=$(mktemp -d /run/kcl-look.XXXXXX) || d=$(mktemp -d) || exit 98; trap 'rm -rf $d' EXIT; \
@@ -112,17 +112,17 @@ impl Program {
 }
 
 impl Host {
-    /// The host's name in messages.
+    /// Returns the host's name in messages.
     pub(crate) fn name(&self) -> String {
         self.target.host.to_string()
     }
 
-    /// The way there.
+    /// Returns the route to the host.
     pub(crate) fn route(&self, identity: &Identity) -> Result<Vec<Hop>> {
         UserConfig::read(identity.ssh.as_deref(), &identity.user)?.route(&self.target)
     }
 
-    /// The connection, made anew where it was lost.
+    /// Returns the connection, reopened if it was lost.
     pub(crate) async fn connection(&self, identity: &Identity) -> Result<Arc<Connection>> {
         let mut connection = self.connection.lock().await;
         if let Some(there) = connection.as_ref().filter(|there| !there.handle.is_closed()) {
@@ -191,7 +191,7 @@ impl Host {
             .hint(format!("check the password in {}, or the rules in /etc/sudoers", sudo::VARIABLE)))
     }
 
-    /// An error, with where it happened.
+    /// Adds the host to an error.
     pub(crate) fn at(&self, error: Error) -> Error {
         let name = self.name();
         if error.message.contains(&name) {
@@ -200,7 +200,7 @@ impl Host {
         Error { message: format!("host {name}: {}", error.message), ..error }
     }
 
-    /// Asks the host, where kcl has something there; none where it has nothing.
+    /// Sends a request to the host if kcl has something there; none if it has nothing.
     pub(crate) async fn ask_if_there<T: DeserializeOwned>(&self, with: &With, request: &Request) -> Result<Option<T>> {
         let connection = self.connection(&with.identity).await?;
         let look = format!("[ -d {HOME} ] || exit {ABSENT}; true");
@@ -211,11 +211,11 @@ impl Host {
         if self.run(&connection, &look, &[]).await?.code == Some(ABSENT) {
             return Ok(None);
         }
-        // Of another version of kcl, or half removed.
+        // Another version of kcl, or one that is half removed.
         self.ask(with, request, Absent::Try).await.map(Some)
     }
 
-    /// Asks the host.
+    /// Sends a request to the host.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, with: &With, request: &Request, absent: Absent) -> Result<T> {
         let connection = self.connection(&with.identity).await?;
         let ended = self.run(&connection, &with.program.run(), &frame(request)).await?;
@@ -245,7 +245,7 @@ impl Host {
         protocol::parse(&ended.stdout).map_err(|error| self.at(error))
     }
 
-    /// A command of ours that goes on: its channel, with the request written.
+    /// Starts a command that keeps running: returns its channel, with the request written.
     pub(crate) async fn begin(&self, with: &With, request: &Request, pty: Option<Pty>) -> Result<Channel<Msg>> {
         let connection = self.connection(&with.identity).await?;
         let begin = async {
@@ -261,7 +261,7 @@ impl Host {
     }
 }
 
-/// A terminal that hands everything on as it is: the one in the machine does the rest.
+/// The modes of a terminal that passes everything on as it is: the one in the machine does the rest.
 const RAW: &[(russh::Pty, u32)] = &[
     (russh::Pty::ECHO, 0),
     (russh::Pty::ICANON, 0),
@@ -270,7 +270,7 @@ const RAW: &[(russh::Pty, u32)] = &[
     (russh::Pty::OPOST, 0),
 ];
 
-/// A terminal that is asked for on the host.
+/// A terminal that is requested on the host.
 pub(crate) struct Pty {
     /// The kind of the user's terminal, from `TERM`.
     pub terminal: String,
@@ -278,15 +278,15 @@ pub(crate) struct Pty {
     pub size: WindowSize,
 }
 
-/// What all hosts are talked to with.
+/// The identity and the program for all hosts.
 pub(crate) struct With {
-    /// Who we are.
+    /// The identity of the user.
     pub identity: Identity,
-    /// What runs there.
+    /// The program that runs on hosts.
     pub program: Program,
 }
 
-/// Closes a channel also where its command is given up: what runs there for it would wait for its input else.
+/// Closes a channel even if its command is dropped, which would wait for its input otherwise.
 struct Closing(std::sync::Arc<russh::ChannelWriteHalf<Msg>>);
 
 impl Drop for Closing {
@@ -297,7 +297,7 @@ impl Drop for Closing {
 }
 
 impl Connection {
-    /// Runs a command with this input, to its end.
+    /// Runs a command with this input to its end.
     async fn command(&self, command: &str, input: &[u8]) -> Result<Ended> {
         let _one = self.commands.acquire().await.map_err(|error| Error::engine(error.to_string()))?;
         let channel = self.handle.channel_open_session().await.map_err(|error| lost(&error))?;
@@ -336,7 +336,7 @@ impl Connection {
     }
 }
 
-/// SSH failed on a connection that was made.
+/// Returns the error of a connection that failed after it was made.
 pub(crate) fn lost(error: &russh::Error) -> Error {
     Error::engine(format!("the connection was cut: {error}"))
 }

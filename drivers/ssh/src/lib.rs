@@ -1,8 +1,8 @@
 //! The ssh driver: every machine is a container on a host that exists already, reached over SSH.
 //!
-//! A host needs a kernel, sshd, a POSIX shell and coreutils. What runs there is the node agent by its `host` commands
-//! ([`kcl_ssh_host`]), which the driver puts there; all of kcl on a host lies below one directory. The node shares the
-//! host's network, with the host's own address.
+//! A host needs a kernel, sshd, a POSIX shell and coreutils. The driver installs the node agent there and runs its
+//! `host` commands ([`kcl_ssh_host`]); everything of kcl on a host is below one directory. The node shares the host's
+//! network and has the host's address.
 
 mod connect;
 mod context;
@@ -44,26 +44,26 @@ use crate::host::{Pool, Program, With};
 use crate::names::Names;
 use crate::send::LocalTrees;
 
-/// What the driver is given.
+/// The settings of the driver.
 #[derive(Clone)]
 pub struct SshConfig {
-    /// `$KCL_HOME`: the hosts of a cluster are remembered below it.
+    /// The home of kcl, `$KCL_HOME`: the hosts of a cluster are recorded below it.
     pub home: PathBuf,
     /// The hosts by the names of their machines.
     pub hosts: Hosts,
     /// The node agent, a static executable for the hosts.
     pub agent: Vec<u8>,
-    /// The runc to run machines with. Not needed to list and to delete.
+    /// The runc to run machines with. Listing and deletion do not need it.
     pub runc: Option<PathBuf>,
     /// The user's home directory, for `.ssh`.
     pub user_home: Option<PathBuf>,
     /// The socket of an SSH agent: `SSH_AUTH_SOCK`.
     pub ssh_agent: Option<PathBuf>,
-    /// Who logs in where a host does not say.
+    /// The user who logs in unless a host names another.
     pub user: String,
-    /// What sudo asks for, from [`SUDO_PASSWORD`]; none: who sits at the terminal is asked.
+    /// The password of sudo, from [`SUDO_PASSWORD`]; if there is none, the user is asked at the terminal.
     pub sudo_password: Option<String>,
-    /// Keys of hosts that are not known are taken without a question.
+    /// Keys of unknown hosts are accepted without a question.
     pub accept_host_keys: bool,
 }
 
@@ -73,7 +73,7 @@ pub struct SshDriver {
 }
 
 impl SshDriver {
-    /// A driver for these hosts. Touches nothing.
+    /// Returns a driver for these hosts. Changes nothing.
     pub fn new(config: SshConfig) -> Self {
         let ssh = config.user_home.map(|home| home.join(".ssh"));
         let known = ssh.clone().unwrap_or_default().join("known_hosts");

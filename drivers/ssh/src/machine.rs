@@ -22,7 +22,7 @@ pub(crate) struct SshMachine {
     pub name: Name,
 }
 
-/// What a host knows of a machine.
+/// Converts the facts that a host knows about a machine.
 pub(crate) fn info(machine: protocol::Machine) -> MachineInfo {
     let protocol::Machine { cluster, name, power, address, labels } = machine;
     let cluster = names::here(&cluster).to_owned();

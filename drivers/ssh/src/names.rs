@@ -1,15 +1,15 @@
-//! What clusters are called on hosts: several homes, users and computers may have nodes on one.
+//! The names of clusters on hosts, which several homes, users and computers may share.
 
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// What differs from computer to computer and lasts (machine-id(5)).
+/// The file that differs between computers and lasts (machine-id(5)).
 const MACHINE_ID: &str = "/etc/machine-id";
 
 /// The names that a home's clusters have on hosts.
 pub(crate) struct Names {
-    /// Of this computer and the home: eight hexadecimal digits.
+    /// The hash of this computer and the home: eight hexadecimal digits.
     hash: String,
 }
 
@@ -24,13 +24,13 @@ impl Names {
         Names { hash: base16ct::lower::encode_string(&sha.finalize()[..4]) }
     }
 
-    /// What a cluster is called on hosts.
+    /// Returns the name that a cluster has on hosts.
     pub(crate) fn there(&self, cluster: &str) -> String {
         format!("{cluster}.{}", self.hash)
     }
 }
 
-/// What a cluster that is called so on hosts is called here.
+/// Returns the name that a cluster on a host has here.
 pub(crate) fn here(there: &str) -> &str {
     there.rsplit_once('.').map_or(there, |(cluster, _)| cluster)
 }

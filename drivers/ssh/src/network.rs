@@ -1,4 +1,4 @@
-//! How hosts are attached to networks: looked at, never changed.
+//! The attachment of hosts to networks: read, never changed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use kcl_ssh_host::protocol::{Facts, Interface, Request};
 use crate::context::Context;
 use crate::host::{Absent, Connection, Host};
 
-/// The on-link network of the first host.
+/// Returns the on-link network of the first host.
 pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Subnets> {
     let hosts = context.hosts_of(cluster)?;
     let first = hosts.iter().find(|(name, _)| *name == cluster).or_else(|| hosts.iter().next());
@@ -19,7 +19,7 @@ pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Subnets>
     Ok(interface.address.trunc().into())
 }
 
-/// The hosts' own addresses.
+/// Returns the hosts' own addresses.
 pub(crate) async fn addresses(context: &Context) -> Result<BTreeMap<String, Addresses>> {
     let all = context.hosts.iter().map(async |(machine, target)| {
         let (interface, _) = attached(context, &context.pool.get(target)).await?;
@@ -28,7 +28,7 @@ pub(crate) async fn addresses(context: &Context) -> Result<BTreeMap<String, Addr
     Ok(try_join_all(all).await?.into_iter().collect())
 }
 
-/// The links of all hosts.
+/// Returns the links of all hosts.
 pub(crate) async fn network(context: &Context, spec: &NetworkSpec) -> Result<Network> {
     let hosts = context.hosts_of(&spec.cluster)?;
     let all = hosts.iter().map(async |(machine, target)| {
@@ -56,7 +56,7 @@ pub(crate) async fn network(context: &Context, spec: &NetworkSpec) -> Result<Net
     })
 }
 
-/// The interface of a host by which it talks to us, and our address as it sees it.
+/// Returns the interface by which a host talks to this computer, and this computer's address as the host sees it.
 async fn attached(context: &Context, host: &Host) -> Result<(Interface, Option<Addresses>)> {
     let connection = host.connection(&context.with.identity).await?;
     let facts: Facts = host.ask(&context.with, &Request::Facts { thorough: false }, Absent::Try).await?;
@@ -65,14 +65,14 @@ async fn attached(context: &Context, host: &Host) -> Result<(Interface, Option<A
         Error::new(ErrorKind::Host, message).hint("nodes talk to each other by IPv4: give it an address")
     })?;
     let ours = match connection.addresses {
-        // Through another host we are that one to it.
+        // Behind another host, this computer has that host's address.
         Some((IpAddr::V4(ours), _)) if !ours.is_loopback() && !connection.jumped => Some(ours.into()),
         _ => None,
     };
     Ok((interface, ours))
 }
 
-/// That with the address that we reached it by; behind a translation of addresses, that of the default route.
+/// Finds the interface with the address of the connection; behind address translation, that of the default route.
 fn interface(facts: &Facts, connection: &Connection) -> Option<Interface> {
     let reached = connection.addresses.map(|(_, own)| own);
     let mut interfaces = facts.interfaces.iter();

@@ -1,4 +1,4 @@
-//! Judging hosts: everything that stands in the way on any of them, all at once, before anything is changed.
+//! Judges hosts: everything that stands in the way on any of them, all at once, before anything is changed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,8 +14,7 @@ use crate::host::{Absent, Host};
 const SYSTEM: &str = "Linux";
 /// Bytes of disk for the files of a node that are sent.
 const FILES: u64 = 700 << 20;
-/// The largest difference between clocks, in ms: certificates are valid from the moment on which they are made, less a
-/// little.
+/// The largest difference between clocks, in ms: certificates are valid from shortly before they were made.
 const CLOCK: u64 = 30_000;
 
 /// Looks at all hosts and judges.
@@ -29,7 +28,7 @@ pub(crate) async fn preflight(context: &Context, request: &PreflightRequest) -> 
             None => findings.push(Finding::error("host", Context::no_host(machine).message)),
         }
     }
-    // By what they are called in the end; a way that is wrong is told below.
+    // The final names of hosts; a wrong route is reported below.
     let place = |host: &Host| host.route(&context.with.identity).ok()?.pop().map(|hop| hop.place);
     let places: Vec<_> = asked.iter().map(|(_, host)| place(host)).collect();
     for (index, (machine, host)) in asked.iter().enumerate() {
@@ -80,7 +79,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// A host as it was looked at.
+/// The facts about a host, and the time of the look.
 struct Look<'a> {
     name: &'a str,
     facts: &'a Facts,
@@ -194,7 +193,7 @@ mod tests {
             },
             ports: vec![(6443, "haproxy".into())],
             rivals: vec!["kubelet".into()],
-            // One that only leads there too is no harm.
+            // A route that leads there too does no harm.
             networks: vec![
                 ("10.0.0.0/8".parse().unwrap(), "route 10.0.0.0/8 by tun0".into()),
                 ("10.96.3.0/24".parse().unwrap(), "interface eth1".into()),

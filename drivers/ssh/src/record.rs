@@ -1,4 +1,4 @@
-//! Which hosts a cluster has, so that it can be listed and deleted without anything else being known of it.
+//! The record of a cluster's hosts, from which alone it can be listed and deleted.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,7 +16,7 @@ fn file(home: &Path, cluster: &str) -> PathBuf {
     home.join("clusters").join(cluster).join("ssh.json")
 }
 
-/// The hosts that a cluster was made on; none where it has none over SSH.
+/// Reads the hosts that a cluster was made on; empty if it has none over SSH.
 pub fn read(home: &Path, cluster: &str) -> Result<Hosts> {
     Ok(storage::read(&file(home, cluster))?.unwrap_or_default())
 }
@@ -37,14 +37,14 @@ pub(crate) fn add(home: &Path, cluster: &str, machine: &str, target: &Target) ->
     storage::write(&path, &hosts)
 }
 
-/// The cluster has no hosts any more.
+/// Removes the record of a cluster that has no hosts any more.
 pub(crate) fn remove(home: &Path, cluster: &str) -> Result<()> {
     let path = file(home, cluster);
     storage::remove_file(&path)?;
     storage::remove_if_empty(path.parent().unwrap_or(home))
 }
 
-/// The clusters that have a record.
+/// Lists the clusters that have a record.
 pub(crate) fn clusters(home: &Path) -> Result<Vec<String>> {
     let all = kcl_driver_local::storage::directories(&home.join("clusters"))?;
     Ok(all.into_iter().filter(|cluster| file(home, cluster).exists()).collect())

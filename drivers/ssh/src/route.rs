@@ -1,8 +1,8 @@
-//! How a host is reached in the end: what the user said, and what `~/.ssh/config` adds to it (ssh_config(5)).
+//! The route to a host: the user's words, and what `~/.ssh/config` adds to them (ssh_config(5)).
 //!
-//! Honoured are `Host` (also `Match all`), `Include`, `HostName`, `User`, `Port`, `IdentityFile` and `ProxyJump`. What
-//! the user said for kcl wins. Whether a host is the right one is `known_hosts`' alone to say: `StrictHostKeyChecking`
-//! and `UserKnownHostsFile` do not matter here.
+//! Supported are `Host` (also `Match all`), `Include`, `HostName`, `User`, `Port`, `IdentityFile` and `ProxyJump`. The
+//! user's words for kcl win. Only `known_hosts` decides if a host is the right one: `StrictHostKeyChecking` and
+//! `UserKnownHostsFile` have no effect here.
 
 use std::path::{Path, PathBuf};
 
@@ -11,17 +11,17 @@ use ssh2_config::{HostParams, ParseRule, SshConfig};
 
 use crate::target::{Place, Target};
 
-/// More jumps than anybody has: they go in a circle.
+/// The most jumps: more of them go in a circle.
 const JUMPS: usize = 16;
 
-/// A host on the way, the target last.
+/// A host on the route, the target last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hop {
-    /// Where it is, with its user and its port.
+    /// The address, with its user and its port.
     pub place: Place,
-    /// Who logs in there.
+    /// The user who logs in there.
     pub user: String,
-    /// Private keys that were named for it; empty: the usual ones.
+    /// Private keys that were named for it; if there are none, the usual ones are tried.
     pub keys: Vec<PathBuf>,
 }
 
@@ -29,13 +29,13 @@ pub(crate) struct Hop {
 pub(crate) struct UserConfig {
     file: PathBuf,
     home: PathBuf,
-    /// Who logs in where nobody says.
+    /// The user who logs in unless another is named.
     user: String,
     parsed: SshConfig,
 }
 
 impl UserConfig {
-    /// Reads `config` below `~/.ssh`; where there is none, nothing is added.
+    /// Reads `config` below `~/.ssh`; a missing file adds nothing.
     pub(crate) fn read(ssh: Option<&Path>, user: &str) -> Result<UserConfig> {
         let file = ssh.unwrap_or(Path::new("")).join("config");
         let text = match std::fs::read(&file) {
@@ -47,7 +47,7 @@ impl UserConfig {
         let rule = ParseRule::ALLOW_UNKNOWN_FIELDS | ParseRule::ALLOW_UNSUPPORTED_FIELDS;
         let parsed = SshConfig::default().home_dir(&home).parse(&mut without_match(&text).as_bytes(), rule);
         let parsed = parsed.map_err(|error| unusable(&file, &error))?;
-        // The parser would count what follows it to the section before.
+        // The parser would add the lines after it to the section before.
         let has_match = |host: &ssh2_config::Host| host.params.ignored_fields.keys().any(|key| is_match(key));
         if parsed.get_hosts().iter().any(has_match) {
             return Err(unusable(
@@ -58,7 +58,7 @@ impl UserConfig {
         Ok(UserConfig { file, home, user: user.to_owned(), parsed })
     }
 
-    /// The way to a host: those that are jumped over, then itself.
+    /// Returns the route to a host: the jump hosts, then the host itself.
     pub(crate) fn route(&self, target: &Target) -> Result<Vec<Hop>> {
         let mut route = Vec::new();
         let mut place = target.host.clone();
@@ -71,7 +71,7 @@ impl UserConfig {
                 let why = format!("the jump hosts (ProxyJump) of {} lead in a circle", target.host.address);
                 return Err(unusable(&self.file, &why));
             }
-            // As with ssh(1): the last is reached by those before it, the first by what its own section says.
+            // As in ssh(1): the last is reached by those before it, the first by what its own section says.
             let Some((last, before)) = jumps.split_last() else { break };
             place = last.clone();
             said_jumps = Some(before.to_vec()).filter(|before| !before.is_empty());
@@ -80,7 +80,7 @@ impl UserConfig {
         Ok(route)
     }
 
-    /// `ProxyJump`.
+    /// Returns the jump hosts of `ProxyJump`.
     fn jumps(&self, place: &Place, params: &HostParams) -> Result<Vec<Place>> {
         let named = params.proxy_jump.iter().flatten().filter(|jump| !jump.eq_ignore_ascii_case("none"));
         let read = |jump: &String| {
@@ -88,7 +88,7 @@ impl UserConfig {
             read.map_err(|error| unusable(&self.file, &format!("ProxyJump of {}: {}", place.address, error.message)))
         };
         let mut jumps = named.map(read).collect::<Result<Vec<_>>>()?;
-        // "Host *" holds for the jump host, too.
+        // "Host *" applies to the jump host, too.
         jumps.retain(|jump| jump.address != place.address);
         let command = params.unsupported_fields.get("proxycommand").and_then(|words| words.first());
         if params.proxy_jump.is_none() && command.is_some_and(|command| !command.eq_ignore_ascii_case("none")) {
@@ -98,7 +98,7 @@ impl UserConfig {
         Ok(jumps)
     }
 
-    /// The place with all that is known of it.
+    /// Returns the hop with everything that is known of it.
     fn hop(&self, place: &Place, params: &HostParams, key: Option<&PathBuf>) -> Result<Hop> {
         let expand = |option: &str, text: &str, tokens: &[(char, &str)]| {
             expand(text, tokens).map_err(|token| {
@@ -137,7 +137,7 @@ fn is_match(keyword: &str) -> bool {
     keyword.eq_ignore_ascii_case("match")
 }
 
-/// Has sections `Match` hold for all hosts where that is what they say, else for none: the parser does not know them.
+/// Makes sections `Match all` apply to all hosts, and other `Match` sections to none: the parser does not know them.
 fn without_match(text: &str) -> String {
     let line = |line: &str| {
         let mut words = line.split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty());
@@ -153,7 +153,7 @@ fn without_match(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// Replaces `%` and a letter; the error is a pair that is not among them.
+/// Replaces `%` and a letter; the error is an unknown pair.
 fn expand(text: &str, tokens: &[(char, &str)]) -> std::result::Result<String, String> {
     let mut expanded = String::new();
     let mut letters = text.chars();
@@ -177,7 +177,7 @@ fn expand(text: &str, tokens: &[(char, &str)]) -> std::result::Result<String, St
 mod tests {
     use super::*;
 
-    /// The way to a host by this configuration, as text, with the names of keys.
+    /// Returns the route to a host by this configuration, as text, with the names of keys.
     fn way(config: &str, host: &str, jump: Option<&str>, key: Option<&str>) -> Result<String> {
         let home = tempfile::tempdir().unwrap();
         let ssh = home.path().join(".ssh");

@@ -1,4 +1,4 @@
-//! Sending the trees that machines are made of: only what the host does not have.
+//! Sends the trees that machines are made of: only the files that the host does not have.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
@@ -14,26 +14,26 @@ use tokio::sync::{OnceCell, mpsc};
 
 use crate::host::{Absent, Host, With, lost};
 
-/// Bytes that are read, compressed and handed on at a time.
+/// Bytes that are read, compressed and sent at a time.
 const PIECE: usize = 256 << 10;
-/// zstd's level: what a local network takes no faster than it is made.
+/// The level of zstd: a local network is no faster than this.
 const LEVEL: i32 = 1;
 
-/// A tree of this machine.
+/// A tree of files on this computer.
 pub(crate) struct Local {
     source: PathBuf,
-    /// What it is called on hosts.
+    /// The name of the tree on hosts.
     pub key: String,
     entries: Vec<Entry>,
-    /// With digests, once they were asked for.
+    /// The entries with digests, once they were needed.
     digested: OnceCell<Arc<Vec<Entry>>>,
 }
 
-/// Trees by where they are: all hosts of a driver get the same.
+/// Trees by their paths: all hosts of a driver get the same.
 #[derive(Default)]
 pub(crate) struct LocalTrees(Mutex<HashMap<PathBuf, Once>>);
 
-/// A tree that is looked at once, by whoever comes first.
+/// A tree that is listed once.
 type Once = Arc<OnceCell<Arc<Local>>>;
 
 async fn local(trees: &LocalTrees, source: &Path) -> Result<Arc<Local>> {
@@ -63,14 +63,14 @@ impl Local {
         self.digested.get_or_try_init(look).await.cloned()
     }
 
-    /// Where it lies on a host.
+    /// Returns the path of the tree on a host.
     fn there(&self) -> PathBuf {
         Path::new(HOME).join("trees").join(&self.key).join("root")
     }
 }
 
-/// Has the host have all that the machine is made of. Returns the specification with the sources as they are there,
-/// and runc.
+/// Sends everything that the machine is made of. Returns the specification with the sources as they are on the host,
+/// and the path of runc there.
 pub(crate) async fn send(
     host: &Host,
     with: &With,
@@ -89,7 +89,7 @@ pub(crate) async fn send(
     let within = known.iter().find_map(|(here, there)| Some(there.join(runc.strip_prefix(here).ok()?)));
     let runc = match within {
         Some(runc) => runc,
-        // In none of the trees: with the directory that it lies in.
+        // In none of the trees: sent with its directory.
         None => {
             let directory = runc.parent().unwrap_or(Path::new("/"));
             let tree = local(trees, directory).await?;
@@ -115,7 +115,7 @@ async fn transfer(host: &Host, with: &With, cluster: &str, all: &BTreeMap<String
     let channel = host.begin(with, &request, None).await?;
     let (mut reader, writer) = channel.split();
     let mut answers = Lines::default();
-    // What is missing, or why not.
+    // The missing files, or an error.
     let first = loop {
         match answers.next() {
             Some(line) => break line,
@@ -142,11 +142,11 @@ async fn transfer(host: &Host, with: &With, cluster: &str, all: &BTreeMap<String
             }
         }
     };
-    // Its answer comes last, or early where it cannot go on.
+    // The answer comes last, or early if the host cannot continue.
     tokio::pin!(read);
     let last = tokio::select! {
         answered = &mut read => answered,
-        // A file of ours that cannot be read is told below.
+        // A local file that cannot be read is reported below.
         written = write => match written {
             Ok(()) => read.await,
             Err(error) => read.await.or(Err(error)),
@@ -161,7 +161,7 @@ async fn transfer(host: &Host, with: &With, cluster: &str, all: &BTreeMap<String
     Ok(())
 }
 
-/// Reads the files that are wanted, and hands them on compressed, as one stream.
+/// Reads the requested files, and passes them on compressed, as one stream.
 fn compress(all: &BTreeMap<String, Arc<Local>>, missing: &Missing, sender: mpsc::Sender<Vec<u8>>) -> io::Result<()> {
     let mut encoder = zstd::stream::write::Encoder::new(Pieces { sender, piece: Vec::with_capacity(PIECE) }, LEVEL)?;
     for (key, files) in &missing.files {
@@ -171,7 +171,7 @@ fn compress(all: &BTreeMap<String, Arc<Local>>, missing: &Missing, sender: mpsc:
             let path = tree.source.join(&entry.path);
             let mut file = std::fs::File::open(&path)?;
             let trees::Kind::File { size, .. } = entry.kind else { continue };
-            // What was added since is of another tree.
+            // The tree has the size of the listing.
             let copied = io::copy(&mut (&mut file).take(size), &mut encoder)?;
             if copied != size {
                 return Err(io::Error::other(format!("{} has become shorter", path.display())));
@@ -181,7 +181,7 @@ fn compress(all: &BTreeMap<String, Arc<Local>>, missing: &Missing, sender: mpsc:
     encoder.finish()?.flush()
 }
 
-/// Collects what is written into pieces.
+/// Collects bytes into pieces.
 struct Pieces {
     sender: mpsc::Sender<Vec<u8>>,
     piece: Vec<u8>,
@@ -205,7 +205,7 @@ impl Write for Pieces {
     }
 }
 
-/// The lines that a command writes, and what it complains of.
+/// The lines that a command writes, and its standard error.
 #[derive(Default)]
 struct Lines {
     stdout: Vec<u8>,
@@ -213,7 +213,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// A whole line that was read.
+    /// Returns the next whole line that was read.
     fn next(&mut self) -> Option<Vec<u8>> {
         let end = self.stdout.iter().position(|byte| *byte == b'\n')?;
         Some(self.stdout.drain(..=end).collect())

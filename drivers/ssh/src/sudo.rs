@@ -1,4 +1,4 @@
-//! Becoming root on a host.
+//! Becomes root on a host.
 
 use std::io::{BufRead, BufReader, Write};
 
@@ -9,30 +9,30 @@ use tokio::sync::OnceCell;
 /// The environment variable with the password of sudo, for when nobody can be asked.
 pub const VARIABLE: &str = "KCL_SUDO_PASSWORD";
 
-/// How to become root.
+/// The way to become root.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Sudo {
-    /// We are.
+    /// The user is root.
     Root,
-    /// By sudo, which asks nothing.
+    /// The user has sudo without a password.
     Free,
-    /// By sudo, which asks for this.
+    /// The user has sudo with this password.
     Password(String),
 }
 
 impl Sudo {
-    /// The command that runs a script by `sh` as root.
+    /// Returns the command that runs a script by `sh` as root.
     pub(crate) fn command(&self, script: &str) -> String {
         let script = quoted(script);
         match self {
             Sudo::Root => format!("sh -c {script}"),
             Sudo::Free => format!("sudo -n sh -c {script}"),
-            // -k: it asks in any case, so that the first line of the input is always the password and nothing else.
+            // -k: sudo always asks, so that the first line of the input is the password and nothing else.
             Sudo::Password(_) => format!("sudo -k -S -p '' sh -c {script}"),
         }
     }
 
-    /// What its input begins with.
+    /// Returns the first bytes of the command's input.
     pub(crate) fn input(&self) -> Vec<u8> {
         match self {
             Sudo::Root | Sudo::Free => Vec::new(),
@@ -41,7 +41,7 @@ impl Sudo {
     }
 }
 
-/// A word of a shell.
+/// Quotes a word for a shell.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
@@ -61,7 +61,7 @@ pub(crate) async fn ask_for_password(asked: &OnceCell<String>, host: &str) -> Re
     asked.await.cloned()
 }
 
-/// On the terminal, without showing what is typed.
+/// Asks at the terminal, without showing the answer.
 fn ask(question: &str) -> std::io::Result<String> {
     let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
     let before = tcgetattr(&terminal)?;

@@ -1,4 +1,4 @@
-//! Which host is meant, and how it is reached.
+//! The host that is meant, and the path to it.
 
 use std::path::PathBuf;
 
@@ -6,34 +6,34 @@ use kcl_driver_api::{Error, ErrorKind, Result};
 use kcl_ssh_client::PORT;
 use serde::{Deserialize, Serialize};
 
-/// A host and how it is reached, as the user says it.
+/// A host and the path to it, as the user names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Target {
-    /// Where: `[USER@]ADDRESS[:PORT]`.
+    /// The host: `[USER@]ADDRESS[:PORT]`.
     pub host: Place,
-    /// A private key; none: those of the SSH agent, and the usual ones below `~/.ssh`.
+    /// A private key; if there is none, those of the SSH agent, and the usual ones below `~/.ssh`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
-    /// The host through which it is reached; it takes the same keys.
+    /// The host through which it is reached, with the same keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jump: Option<Place>,
 }
 
-/// `[USER@]ADDRESS[:PORT]`, the address of IPv6 in brackets where a port follows.
+/// A place `[USER@]ADDRESS[:PORT]`, with an IPv6 address in brackets if a port follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Place {
-    /// Who logs in; none: whoever runs kcl.
+    /// The user who logs in; none for the one who runs kcl.
     pub user: Option<String>,
     /// A name or an address.
     pub address: String,
-    /// The port; none: [`PORT`].
+    /// The port; none for [`PORT`].
     pub port: Option<u16>,
 }
 
 impl Place {
-    /// Its port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(PORT)
     }
@@ -54,7 +54,7 @@ impl std::str::FromStr for Place {
         let (address, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, "")) => (address, None),
             Some((address, port)) => (address, Some(port.strip_prefix(':').ok_or_else(wrong)?)),
-            // More than one colon: an address of IPv6 without a port.
+            // More than one colon: an IPv6 address without a port.
             None if rest.matches(':').count() > 1 => (rest, None),
             None => match rest.split_once(':') {
                 Some((address, port)) => (address, Some(port)),
