@@ -1,6 +1,6 @@
-//! The ssh driver on real hosts: the contract of all drivers, and what only hosts have. Needs root, and the variables
-//! `KCL_TEST_RUNC`, `KCL_TEST_ROOTFS`, `KCL_TEST_AGENT` (the node agent) and `KCL_TEST_SSH_HOST` (a root file system with
-//! sshd).
+//! The ssh driver on real hosts: the contract of all drivers, and the promises about hosts. Needs root, and the
+//! variables `KCL_TEST_RUNC`, `KCL_TEST_ROOTFS`, `KCL_TEST_AGENT` (the node agent) and `KCL_TEST_SSH_HOST` (a root file
+//! system with sshd).
 
 mod bench;
 mod hosts;
@@ -24,7 +24,7 @@ fn keeps_the_contract() {
     });
 }
 
-/// A machine that is made and deleted, by a driver with this configuration.
+/// Makes and deletes a machine, by a driver with this configuration.
 async fn one_machine(bench: &Bench, config: SshConfig) {
     let driver = SshDriver::new(config);
     let subnet = driver.propose_subnet(bench.cluster).await.unwrap();
@@ -41,7 +41,7 @@ async fn one_machine(bench: &Bench, config: SshConfig) {
     driver.delete_network(bench.cluster).await.unwrap();
 }
 
-/// The driver's configuration with another way to the first host.
+/// Returns the driver's configuration with another path to the first host.
 fn with_target(bench: &Bench, change: impl FnOnce(&mut Target)) -> SshConfig {
     let mut config = bench.config();
     change(config.hosts.get_mut(bench.cluster).unwrap());
@@ -52,7 +52,7 @@ fn with_target(bench: &Bench, change: impl FnOnce(&mut Target)) -> SshConfig {
 fn a_user_with_sudo_and_a_jump_host() {
     bench::run("ks-sudo", &[Kind::Bare; 2], async |bench| {
         one_machine(bench, with_target(bench, |target| target.host.user = Some("free".to_owned()))).await;
-        // Another name, key and way, as the user's configuration of ssh says.
+        // Another name, key and route, from the user's configuration of ssh.
         let ssh = bench.hosts.user_home.join(".ssh");
         let [address, jump] = [0, 1].map(|index| bench.hosts.targets[index].host.address.clone());
         let lines = format!(
@@ -68,7 +68,7 @@ fn a_user_with_sudo_and_a_jump_host() {
         let found = SshDriver::new(locked).preflight(&request).await.unwrap();
         assert!(found[0].message.contains("wants a password"), "{found:#?}");
         assert!(found[0].fix.as_ref().unwrap().contains("KCL_SUDO_PASSWORD"), "{found:#?}");
-        // Another way to the host, so that no connection is there yet.
+        // Another key path, so that there is no connection yet.
         let key = bench.hosts.user_home.join(".ssh/../.ssh/id_ed25519");
         let mut told = with_target(bench, |target| {
             target.host.user = Some("locked".to_owned());
@@ -95,7 +95,7 @@ fn what_stands_in_the_way_is_told_of_all_hosts_and_nothing_is_changed() {
         assert_eq!(ids, ["host", "port", "unreachable"], "{found:#?}");
         assert!(found[1].message.contains("port 10250") && found[1].message.contains("sshd"), "{found:#?}");
         bench.hosts.shell(0, "kill $(cat /run/other.pid)").await;
-        // A host that is not known, and one whose key has changed.
+        // An unknown host, and one whose key has changed.
         let strict = SshConfig { accept_host_keys: false, ..bench.config() };
         let known = bench.hosts.user_home.join(".ssh/known_hosts");
         let text = std::fs::read_to_string(&known).unwrap();
@@ -105,7 +105,7 @@ fn what_stands_in_the_way_is_told_of_all_hosts_and_nothing_is_changed() {
         let fresh = |user: &str| {
             let mut config = strict.clone();
             config.hosts.retain(|name, _| name == bench.cluster);
-            // Another way to the host, so that no connection is there yet.
+            // Another key path, so that there is no connection yet.
             config.hosts.get_mut(bench.cluster).unwrap().key = Some(bench.hosts.user_home.join(user));
             SshDriver::new(config)
         };
@@ -118,7 +118,7 @@ fn what_stands_in_the_way_is_told_of_all_hosts_and_nothing_is_changed() {
     });
 }
 
-/// Whole files of trees on a host, each with its inode.
+/// Lists whole files of trees on a host, each with its inode.
 async fn sent(bench: &Bench) -> std::collections::BTreeSet<String> {
     let found =
         bench.hosts.shell(0, "cd /var/lib/kcl/trees && find . -type f ! -name '.kcl-*' -printf '%i %p\\n'").await;
@@ -128,7 +128,7 @@ async fn sent(bench: &Bench) -> std::collections::BTreeSet<String> {
 #[test]
 fn what_is_cut_or_finds_no_room_is_gone_on_with() {
     bench::run("ks-cut", &[Kind::Bare], async |bench| {
-        // A disk of kcl's own, with room for a part.
+        // A disk of kcl's own, with room for a part of the files.
         bench.hosts.shell(0, "mkdir /var/lib/kcl && mount -t tmpfs -o size=60m kcl /var/lib/kcl").await;
         let driver = bench.driver();
         let subnet = driver.propose_subnet(bench.cluster).await.unwrap();
@@ -182,7 +182,7 @@ fn systemd_keeps_a_machine_running() {
         machine.power_on().await.unwrap();
         let unit = bench.hosts.shell(0, "basename /etc/systemd/system/*.wants/kcl-ks-systemd.*.service").await;
         assert_eq!(bench.hosts.shell(0, &format!("systemctl is-enabled {unit}")).await, "enabled");
-        // It ends by itself, and is started again.
+        // The machine ends by itself, and is started again.
         let boot = async || machine.exec(Exec::new(["cat", "/run/boot"])).await;
         machine.exec(Exec::new(["sh", "-c", "echo first > /run/boot"])).await.unwrap();
         bench.hosts.shell(0, &format!("systemctl is-active {unit}")).await;

@@ -1,5 +1,5 @@
-//! Who keeps a machine running: a service of systemd, where that manages the host, which starts it after a boot too;
-//! else a process of ours.
+//! Keeps a machine running: by a service of systemd if that manages the host, which also starts it after a boot, or
+//! else by a process of kcl's own.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -16,16 +16,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// What came first.
+/// The event that came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
     /// The machine's first process ended.
     Ended,
-    /// We were asked to end.
+    /// This process was asked to end.
     Asked,
 }
 
-/// SIGTERM, to be waited for. It ends this process no more.
+/// Catches SIGTERM, which then does not end this process any more.
 pub(crate) fn requests_to_end() -> Result<SignalFd> {
     let what = || "listen for signals";
     let mut signals = SigSet::empty();
@@ -34,7 +34,7 @@ pub(crate) fn requests_to_end() -> Result<SignalFd> {
     SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).with_context(what)
 }
 
-/// Waits for either.
+/// Waits for either event.
 pub(crate) fn ended_or_asked_to(process: &Process, requests: &SignalFd) -> Result<Which> {
     loop {
         let mut watched =
@@ -48,7 +48,7 @@ pub(crate) fn ended_or_asked_to(process: &Process, requests: &SignalFd) -> Resul
     }
 }
 
-/// Whether systemd manages this host: sd_booted(3).
+/// Returns true if systemd manages this host: sd_booted(3).
 pub(crate) fn systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
@@ -61,7 +61,7 @@ fn unit_file(names: &MachineNames) -> PathBuf {
     names.dir.join(unit(names))
 }
 
-/// Has somebody keep the machine running that runs now.
+/// Starts the keeper of a machine that runs now.
 pub(crate) fn keep(names: &MachineNames) -> Result<()> {
     let program = program()?;
     if !systemd() {
@@ -73,23 +73,23 @@ pub(crate) fn keep(names: &MachineNames) -> Result<()> {
     systemctl(&["start", "--no-block", &unit(names)])
 }
 
-/// It is not to run any more; the service ends with it.
+/// Removes the keeper of a machine that is not to run any more.
 pub(crate) fn forget(names: &MachineNames) -> Result<()> {
     let path = unit_file(names);
     if !path.exists() || !systemd() {
         return Ok(());
     }
-    // Stopped before it is forgotten; one that ended with its machine need not be known any more.
+    // Stopped before it is removed; a service that ended with its machine may be unknown by now.
     systemctl(&["stop", &unit(names)]).or_else(|error| if is_loaded(names)? { Err(error) } else { Ok(()) })?;
     systemctl(&["disable", "--quiet", &unit(names)])?;
     fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
     systemctl(&["daemon-reload"])?;
-    // One that is not known any more is no failure.
+    // An unknown service is not a failure.
     let _ = systemctl(&["reset-failed", &unit(names)]);
     Ok(())
 }
 
-/// Ourselves, where we stay.
+/// Returns the path of this program.
 fn program() -> Result<PathBuf> {
     fs::read_link("/proc/self/exe").with_context(|| "find the program that runs")
 }
@@ -131,7 +131,7 @@ fn systemctl(arguments: &[&str]) -> Result<()> {
     Err(Error::engine(format!("systemctl {} failed: {said}", arguments.join(" "))))
 }
 
-/// A process in a session of its own, whose parent ends at once.
+/// Starts a process in a session of its own, whose parent ends at once.
 fn detached(program: &Path, names: &MachineNames) -> Result<()> {
     let mut command = Command::new(program);
     command.args(["host", "keep", &names.cluster_name, &names.name]).current_dir("/").env_clear();

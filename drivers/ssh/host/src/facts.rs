@@ -1,4 +1,4 @@
-//! What a host is like. Gathered here, judged by the driver.
+//! The facts about a host. Gathered here, judged by the driver.
 
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn pretty_name(os_release: &str) -> String {
     line.unwrap_or("Linux").trim_matches('"').to_owned()
 }
 
-/// Interfaces, that of the default route, and, where no machine is here yet, networks.
+/// Reads the interfaces, that of the default route, and, if no machine is here yet, the networks.
 async fn network(unused: bool) -> Result<(Vec<Interface>, Option<String>, Vec<(Ipv4Net, String)>)> {
     let netlink = Netlink::connect()?;
     let mut interfaces = Vec::new();
@@ -81,14 +81,14 @@ fn ports(needed: &[u16]) -> Vec<(u16, String)> {
     taken
 }
 
-/// The port and the inode of a listening socket: proc_pid_net(5).
+/// Returns the port and the inode of a listening socket: proc_pid_net(5).
 fn listening(line: &str) -> Option<(u16, String)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let port = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
     (*fields.get(3)? == LISTEN).then(|| fields.get(9).map(|inode| (port, (*inode).to_owned())))?
 }
 
-/// The name of a process that has a socket.
+/// Returns the name of a process that has a socket.
 fn owner(inode: &str) -> Option<String> {
     let wanted = format!("socket:[{inode}]");
     processes()

@@ -26,7 +26,7 @@ impl Host {
         Host { layout: Layout::new(home, Path::new(protocol::RUN)), trees: Trees::new(home), footprint }
     }
 
-    /// The names of a machine that is there.
+    /// Returns the names of a machine that exists.
     pub(crate) fn machine(&self, name: &Name) -> Result<MachineNames> {
         let names = self.names(name)?;
         if names.dir.is_dir() {

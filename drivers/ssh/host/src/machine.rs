@@ -17,12 +17,12 @@ use crate::host::Host;
 use crate::protocol::{self, Name};
 use crate::{boot, network};
 
-/// How long a node may take to end when its host is shut down, as for a stop by kcl.
+/// The time that a node may take to end when its host is shut down, as for a stop by kcl.
 const GRACE: Duration = Duration::from_secs(40);
-/// How long a machine has to have run for its end to be no reason to wait before it is started again.
+/// The time after which a machine that ends is started again at once.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// What a machine is run with.
+/// The programs and files to run a machine with.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Engine {
     /// runc, in one of the trees.
@@ -31,7 +31,7 @@ pub(crate) struct Engine {
     pub rootfs: PathBuf,
 }
 
-/// One change of this host at a time: several kcls may have nodes here, and a command whose kcl is gone goes on.
+/// Locks this host: several kcls may have nodes here, and a command continues if its kcl is gone.
 pub(crate) fn lock() -> Result<File> {
     storage::make_private_directory(Path::new(protocol::RUN))?;
     let path = Path::new(protocol::RUN).join("host.lock");
@@ -41,12 +41,12 @@ pub(crate) fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// What a machine is run with, where it was made whole.
+/// Reads the programs of a machine, if it was made whole.
 pub(crate) fn engine(names: &MachineNames) -> Result<Option<Engine>> {
     storage::read(&names.dir.join("engine.json"))
 }
 
-/// There while the machine is to run.
+/// The mark of a machine that is to run.
 fn wanted(names: &MachineNames) -> PathBuf {
     names.dir.join("wanted")
 }
@@ -82,12 +82,12 @@ fn start(host: &Host, names: &MachineNames) -> Result<()> {
     let engine = engine(names)?.ok_or_else(|| {
         Error::new(ErrorKind::State, format!("machine {} was not made whole", names.name)).hint("delete it")
     })?;
-    // What a crash, a kill or an end of its own left of the boot before.
+    // Left by a crash, a kill or an unexpected end of the last boot.
     clear(host, names)?;
     let runc = run::program(Some(&engine.runc))?;
     network::record(names, &engine.rootfs, host.footprint)?;
     run::run(&runc, names, &spec, Attachment::Host).inspect_err(|_| {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = clear(host, names);
     })
 }
@@ -108,7 +108,7 @@ fn end(host: &Host, names: &MachineNames, grace: Duration) -> Result<()> {
     clear(host, names)
 }
 
-/// Waits for the keeper, who ends with the machine.
+/// Waits for the keeper, which ends with the machine.
 fn gone(names: &MachineNames) -> Result<()> {
     if names.dir.is_dir() {
         let keeper = keeper(names)?;
@@ -117,13 +117,13 @@ fn gone(names: &MachineNames) -> Result<()> {
     Ok(())
 }
 
-/// Locked by who keeps the machine running.
+/// Opens the file that the keeper of the machine locks.
 fn keeper(names: &MachineNames) -> Result<File> {
     let path = names.dir.join("keeper.lock");
     File::create(&path).with_context(|| format!("open {}", path.display()))
 }
 
-/// Kills what runs of the machine, and puts back what it changed of the host.
+/// Kills the processes of the machine, and undoes its changes of the host.
 fn clear(host: &Host, names: &MachineNames) -> Result<()> {
     let runc = engine(names)?.map(|engine| engine.runc);
     run::clear(runc.as_deref(), names)?;
@@ -155,13 +155,13 @@ fn remove(host: &Host, names: &MachineNames) -> Result<()> {
     remove_run(names)
 }
 
-/// runc's directories on the tmpfs.
+/// Removes runc's directories on the tmpfs.
 fn remove_run(names: &MachineNames) -> Result<()> {
     storage::remove_if_empty(&names.cluster.runc_root())?;
     storage::remove_if_empty(&names.cluster.run)
 }
 
-/// The cluster has no machines here any more; with the last cluster all of kcl goes.
+/// Removes a cluster that has no machines here any more; with the last cluster, everything of kcl.
 pub(crate) fn leave(host: &Host, cluster: &str) -> Result<()> {
     let _lock = lock()?;
     let names = host.layout.cluster(cluster)?;
@@ -174,7 +174,7 @@ pub(crate) fn leave(host: &Host, cluster: &str) -> Result<()> {
     if !host.layout.clusters().exists() {
         storage::remove_tree(&host.layout.home.join("trees"))?;
         storage::remove_tree(&host.layout.home.join("bin"))?;
-        // Somebody else's files may be there.
+        // The directory may have files of others.
         storage::remove_if_empty(&host.layout.home)?;
         storage::remove_file(&host.layout.run.join("host.lock"))?;
         storage::remove_if_empty(&host.layout.run)?;
@@ -182,14 +182,14 @@ pub(crate) fn leave(host: &Host, cluster: &str) -> Result<()> {
     Ok(())
 }
 
-/// Has the machine running as long as it is to run: starts it after a boot of the host, and again where it ends by
-/// itself. Ends the machine where it is itself asked to end, as at a shutdown.
+/// Keeps the machine running as long as it is to run: starts it after a boot of the host, and again if it ends
+/// unexpectedly. If this process is asked to end, as at a shutdown, the machine ends too.
 pub(crate) fn keep(host: &Host, name: &Name) -> Result<()> {
     let names = host.machine(name)?;
     let keeper = keeper(&names)?;
     match keeper.try_lock() {
         Ok(()) => {}
-        // Another one does.
+        // Another keeper runs.
         Err(TryLockError::WouldBlock) => return Ok(()),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
@@ -208,7 +208,7 @@ pub(crate) fn keep(host: &Host, name: &Name) -> Result<()> {
         if let Some(process) = process
             && boot::ended_or_asked_to(&process, &requests)? == boot::Which::Asked
         {
-            // Still wanted: the next boot starts it.
+            // The mark stays: the next boot starts the machine.
             let _lock = lock()?;
             run::ask_to_end(&names, GRACE)?;
             return clear(host, &names);

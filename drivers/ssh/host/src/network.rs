@@ -17,12 +17,12 @@ use kcl_node_spec::{Footprint, Networks};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What there was.
+/// The network as it was before.
 #[derive(Debug, Serialize, Deserialize)]
 struct Before {
     /// The root file system whose tools are used.
     rootfs: PathBuf,
-    /// Values by path below `/proc/sys`, in the order in which they are put back.
+    /// Values by path below `/proc/sys`, in the order in which they are restored.
     parameters: Vec<(String, String)>,
     /// Tables of the packet filter: family and name.
     tables: Vec<(String, String)>,
@@ -34,7 +34,7 @@ fn file(names: &MachineNames) -> PathBuf {
     names.dir.join("network-before.json")
 }
 
-/// Writes down what there is, unless that was done already and not put back.
+/// Records the network, unless there is a record already.
 pub(crate) fn record(names: &MachineNames, rootfs: &Path, footprint: &Footprint) -> Result<()> {
     if file(names).exists() {
         return Ok(());
@@ -62,7 +62,7 @@ pub(crate) fn restore(names: &MachineNames, footprint: &Footprint) -> Result<()>
     for (name, value) in &before.parameters {
         let path = Path::new("/proc/sys").join(name);
         match fs::read_to_string(&path) {
-            // Of a link that is gone, or a module.
+            // Of a link that is gone, or of a module.
             Err(_) => {}
             Ok(found) if found.trim() == value => {}
             Ok(_) => fs::write(&path, value).with_context(|| format!("put {} back to {value}", path.display()))?,
@@ -100,7 +100,7 @@ fn parameters(footprint: &Footprint) -> Vec<(String, String)> {
     found
 }
 
-/// The names that a pattern stands for.
+/// Returns the names that match a pattern.
 fn expand(pattern: &str) -> Vec<String> {
     let Some((before, after)) = pattern.split_once('*') else { return vec![pattern.to_owned()] };
     let entries = fs::read_dir(Path::new("/proc/sys").join(before)).into_iter().flatten().flatten();
@@ -115,7 +115,7 @@ fn tables(rootfs: &Path) -> Result<Vec<(String, String)>> {
     Ok(listed.iter().map(|table| (text(table, "family"), text(table, "name"))).collect())
 }
 
-/// The objects of a kind that nft tells of: libnftables-json(5).
+/// Lists the objects of a kind in nft's output: libnftables-json(5).
 fn objects(rootfs: &Path, arguments: &[&str], kind: &str) -> Result<Vec<Value>> {
     let written = nft::output(Some(rootfs), &[&["-j"], arguments].concat(), "")?;
     let all: Value = serde_json::from_slice(&written).with_context(|| "understand nft")?;

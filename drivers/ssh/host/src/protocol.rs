@@ -1,7 +1,7 @@
-//! What the driver and a host say to each other.
+//! The protocol between the driver and a host.
 //!
-//! A request is its length in decimal digits, a newline, and so many bytes of JSON. What follows on the same stream is
-//! the request's own: files, or the input of a command. An answer is one line of JSON.
+//! A request is its length in decimal digits, a newline, and that many bytes of JSON. More bytes on the stream are the
+//! request's own: files, or the input of a command. An answer is one line of JSON.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -15,145 +15,145 @@ use serde::{Deserialize, Serialize};
 
 use crate::trees::Entry;
 
-/// Where everything of kcl lies on a host.
+/// The directory of kcl on a host.
 pub const HOME: &str = "/var/lib/kcl";
-/// What a reboot removes.
+/// The directory of kcl that a reboot empties.
 pub const RUN: &str = "/run/kcl";
 /// The longest request in bytes: the files of a node and the listing of a root file system are a few MiB.
 const LONGEST: usize = 256 << 20;
 
-/// What a host is asked.
+/// A request to a host.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum Request {
-    /// [`Facts`].
+    /// Answers [`Facts`].
     Facts {
-        /// Also what takes a moment: trying what the kernel can do, counting what is used.
+        /// Adds facts that take a moment: the host tests its kernel and counts objects.
         thorough: bool,
     },
-    /// [`Machine`]s.
+    /// Lists machines: answers [`Machine`]s.
     List {
-        /// Of this cluster, or of all.
+        /// The cluster; none for all.
         cluster: Option<String>,
     },
-    /// Keeps these trees for the cluster, and takes those that are missing from what follows: see [`crate::trees`].
-    /// Answers [`Missing`], then [`Done`].
+    /// Keeps these trees for the cluster, and takes the missing files from the stream: see [`crate::trees`]. Answers
+    /// [`Missing`], then [`Done`].
     Receive {
-        /// Whose trees these are: all that the cluster has on this host.
+        /// The cluster; the trees are all that it has on this host.
         cluster: String,
-        /// By their keys.
+        /// The entries of trees by their keys.
         trees: BTreeMap<String, Vec<Entry>>,
     },
     /// Keeps these trees for the cluster. Answers the keys of those that are not whole.
     Claim {
-        /// Whose trees these are: all that the cluster has on this host.
+        /// The cluster; the trees are all that it has on this host.
         cluster: String,
-        /// Their keys.
+        /// The keys of the trees.
         keys: Vec<String>,
     },
     /// Makes a machine, or takes over its changed specification.
     Create {
-        /// With the sources of its trees as they are on the host.
+        /// The specification, with the sources of trees on the host.
         spec: Box<MachineSpec>,
         /// The runc to run it with, on the host.
         runc: PathBuf,
     },
-    /// Powers it on.
+    /// Powers a machine on.
     On(Name),
-    /// Powers it off.
+    /// Powers a machine off.
     Off {
-        /// Which.
+        /// The machine.
         #[serde(flatten)]
         name: Name,
-        /// How long it may take to end by itself, in ms.
+        /// The time that it may take to end by itself, in ms.
         grace: u64,
     },
-    /// Runs as long as the machine is to run, and starts it again where it ends by itself: what a service manager calls.
+    /// Keeps a machine running as long as it is to run: called by a service manager.
     Keep(Name),
-    /// [`Machine`].
+    /// Answers [`Machine`].
     Info(Name),
-    /// Writes files.
+    /// Writes files into a machine.
     Put {
-        /// Where.
+        /// The machine.
         #[serde(flatten)]
         name: Name,
-        /// Which.
+        /// The files.
         files: Vec<FileText>,
     },
-    /// A file as base64.
+    /// Answers a file as base64.
     Get {
-        /// Where.
+        /// The machine.
         #[serde(flatten)]
         name: Name,
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// Its console as base64.
+    /// Answers the console as base64.
     Console(Name),
-    /// Runs a command. It has the streams of this one after the request, and its exit code. Only where it cannot be run
-    /// in the machine, `mark` and the error as JSON are written to standard error.
+    /// Runs a command. It has the streams of this request after the request itself, and its exit code. If it cannot be
+    /// run in the machine, `mark` and the error as JSON are written to standard error.
     Exec {
-        /// Where.
+        /// The machine.
         #[serde(flatten)]
         name: Name,
         /// The program and its arguments.
         argv: Vec<String>,
-        /// Variables besides the machine's own.
+        /// Variables in addition to the machine's own.
         env: Vec<(String, String)>,
-        /// It gets a terminal.
+        /// The command gets a terminal.
         tty: bool,
-        /// Tells an error of ours from what the command writes.
+        /// The mark that tells an error of kcl from the command's output.
         mark: String,
     },
     /// Deletes a machine.
     Delete(Name),
-    /// Removes what the cluster has here besides machines, and all of kcl where it is the last cluster.
+    /// Removes everything of the cluster except machines, and everything of kcl with the last cluster.
     Leave {
-        /// Which.
+        /// The cluster.
         cluster: String,
     },
 }
 
-/// A machine.
+/// The names of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Name {
-    /// Its cluster.
+    /// The machine's cluster.
     pub cluster: String,
-    /// Its own name.
+    /// The machine's own name.
     pub machine: String,
 }
 
 /// A file for a machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FileText {
-    /// Where.
+    /// The path.
     pub path: PathBuf,
-    /// Its permission bits.
+    /// The permission bits.
     pub mode: u32,
-    /// What it holds, as base64.
+    /// The content, as base64.
     pub content: String,
 }
 
-/// What is known of a machine.
+/// The facts about a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
-    /// Its cluster.
+    /// The machine's cluster.
     pub cluster: String,
-    /// Its name.
+    /// The machine's name.
     pub name: String,
-    /// Whether it runs.
+    /// The power state.
     pub power: Power,
-    /// Its address.
+    /// The address.
     pub address: Option<Addresses>,
-    /// Whose it is.
+    /// The labels.
     pub labels: BTreeMap<String, String>,
 }
 
-/// Which files of which trees are wanted: the indices of their entries. They are to follow in this order, back to back,
-/// compressed by zstd as one stream.
+/// The requested files of trees, as indices of their entries. They follow in this order, back to back, compressed by
+/// zstd as one stream.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Missing {
-    /// By the keys of the trees, in their order.
+    /// The indices by the keys of the trees, in their order.
     pub files: BTreeMap<String, Vec<usize>>,
 }
 
@@ -161,12 +161,12 @@ pub struct Missing {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Done {}
 
-/// What a host is like.
+/// The facts about a host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Facts {
     /// `PRETTY_NAME` of os-release(5).
     pub system: String,
-    /// systemd manages it.
+    /// The host is managed by systemd.
     pub systemd: bool,
     /// The facts that a machine depends on.
     #[serde(flatten)]
@@ -177,39 +177,38 @@ pub struct Facts {
     pub interfaces: Vec<Interface>,
     /// The interface of the default route.
     pub default: Option<String>,
-    /// Who has TCP ports that a node needs: port and process.
+    /// TCP ports that a node needs and another process listens on: port and process.
     pub ports: Vec<(u16, String)>,
-    /// Other programs that would be in the way of a node: kubelets and the like.
+    /// Other programs that manage the same things as a node, such as kubelets.
     pub rivals: Vec<String>,
-    /// Its addresses and the networks that it has routes to, by what it has them. None where a machine is here: what belongs
-    /// to that would be among them.
+    /// The host's addresses and routes, with their owners. Empty if a machine is here, as its own would be among them.
     pub networks: Vec<(Ipv4Net, String)>,
-    /// Whole trees that are there already.
+    /// The keys of the whole trees on the host.
     pub trees: Vec<String>,
 }
 
 /// An interface with an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// Its name.
+    /// The interface's name.
     pub name: String,
-    /// The address, and what is on the same link.
+    /// The address, and the network on the same link.
     pub address: Ipv4Net,
-    /// Its largest packet in bytes.
+    /// The largest packet in bytes.
     pub mtu: u32,
 }
 
-/// An answer: what was asked for, or why not.
+/// An answer: a value or an error.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer<T> {
-    /// What was asked for.
+    /// The value.
     Ok(T),
-    /// Why not.
+    /// The error.
     Error(Failure),
 }
 
-/// An [`Error`] on its way.
+/// An [`Error`] on the wire.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {
     kind: String,
@@ -240,7 +239,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// A request as it goes over the wire.
+/// Encodes a request.
 pub fn frame(request: &Request) -> Vec<u8> {
     let json = serde_json::to_vec(request).unwrap_or_default();
     let mut frame = format!("{}\n", json.len()).into_bytes();
@@ -282,7 +281,7 @@ pub fn answer<T: Serialize>(output: &mut impl Write, answer: kcl_driver_api::Res
     output.flush()
 }
 
-/// Reads an answer out of its line.
+/// Parses the line of an answer.
 pub fn parse<T: DeserializeOwned>(line: &[u8]) -> kcl_driver_api::Result<T> {
     match serde_json::from_slice(line) {
         Ok(Answer::Ok(content)) => Ok(content),

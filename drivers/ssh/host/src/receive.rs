@@ -1,4 +1,4 @@
-//! Taking trees from the driver: what is there already is kept, the rest is written as it comes, file by file.
+//! Receives trees from the driver: existing files are kept, the others are written as they arrive, file by file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::protocol::{Done, Missing, answer};
 use crate::trees::{Entry, Kind, Trees, Whole, boot, digest_of};
 
-/// Answers what is missing, and writes it as it comes.
+/// Answers the missing files, and writes them as they arrive.
 pub(crate) fn receive(
     trees: &Trees,
     wanted: &BTreeMap<String, Vec<Entry>>,
@@ -46,7 +46,7 @@ pub(crate) fn receive(
     Ok(Done {})
 }
 
-/// Makes the directories of a tree, and takes from other trees what they have of it. Returns which files are missing.
+/// Makes the directories of a tree, and links files that other trees have. Returns the indices of missing files.
 fn prepare(trees: &Trees, key: &str, entries: &[Entry]) -> Result<Vec<usize>> {
     let root = trees.root(key);
     storage::make_private_directory(&root)?;
@@ -88,22 +88,22 @@ fn prepare(trees: &Trees, key: &str, entries: &[Entry]) -> Result<Vec<usize>> {
     Ok(missing)
 }
 
-/// A listing of ours has no other paths.
+/// Checks that a path stays within the tree.
 fn inside(root: &Path, entry: &Entry) -> Result<PathBuf> {
     let plain = entry.path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
     if !plain {
         return Err(Error::new(ErrorKind::State, format!("{} is no path in a tree", entry.path.display())));
     }
-    // Joining nothing would add a slash.
+    // A join with an empty path would add a slash.
     Ok(if entry.path.as_os_str().is_empty() { root.to_owned() } else { root.join(&entry.path) })
 }
 
-/// Hard links share them.
+/// Fields that hard links share.
 fn same_attributes(a: &Entry, b: &Entry) -> bool {
     (a.mode, a.owner, a.modified, &a.attributes) == (b.mode, b.owner, b.modified, &b.attributes)
 }
 
-/// One file out of the stream: it has its name once its content is right.
+/// Writes one file of the stream: it has its name once its content is verified.
 fn write(path: &Path, entry: &Entry, stream: &mut impl Read) -> Result<()> {
     let Kind::File { size, digest } = &entry.kind else { return Err(Error::engine("only files are sent")) };
     let what = || format!("write {}", path.display());
@@ -137,11 +137,11 @@ fn write(path: &Path, entry: &Entry, stream: &mut impl Read) -> Result<()> {
         return Err(Error::engine(message));
     }
     attributes(file.temporary(), entry).with_context(what)?;
-    // Not flushed: after a reboot each file of a tree is read again.
+    // Not flushed: each file of a tree is read again after a reboot.
     file.place().with_context(what)
 }
 
-/// Owner, mode, extended attributes and time, in the order in which none undoes another.
+/// Sets owner, mode, extended attributes and time, in the order in which none undoes another.
 fn attributes(path: &Path, entry: &Entry) -> io::Result<()> {
     lchown(path, Some(entry.owner.0), Some(entry.owner.1))?;
     if !matches!(entry.kind, Kind::Link { .. }) {
@@ -156,7 +156,8 @@ fn attributes(path: &Path, entry: &Entry) -> io::Result<()> {
     Ok(())
 }
 
-/// The attributes of directories, innermost first, as making a file changes the time of its directory; then the tree is
+/// Sets the attributes of directories, innermost first, as a new file changes the time of its directory; then the tree
+/// is whole.
 /// whole.
 fn finish(trees: &Trees, key: &str, entries: &[Entry]) -> Result<()> {
     let root = trees.root(key);
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
     use crate::trees;
 
-    /// A driver: a tree and its entries, digests and all.
+    /// A driver: a tree and its entries with digests.
     fn source() -> (tempfile::TempDir, Vec<Entry>, String) {
         let source = tempfile::tempdir().unwrap();
         fs::create_dir_all(source.path().join("bin")).unwrap();

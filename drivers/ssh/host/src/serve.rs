@@ -1,4 +1,4 @@
-//! One request, one answer.
+//! Serves one request with one answer.
 
 use std::fs;
 use std::io::{self, Write};
@@ -22,7 +22,7 @@ use crate::{facts, machine, receive};
 /// request of its own. `footprint` has the marks of the machines that it makes.
 pub fn main(arguments: &[&str], footprint: &'static Footprint) -> ExitCode {
     let host = Host::new(footprint);
-    // Not `Stdin`, which reads ahead: what follows the request may be for a command.
+    // Not `Stdin`, which reads ahead: the bytes after the request may be for a command.
     let mut input = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(input) => fs::File::from(input),
         Err(error) => {
@@ -86,7 +86,7 @@ fn serve(host: &Host, request: Request, input: &mut impl io::Read) -> io::Result
     .and_then(|()| out.flush())
 }
 
-/// Keeps the trees and says which are not whole.
+/// Keeps the trees and returns the keys of those that are not whole.
 fn claim(host: &Host, cluster: &str, keys: &[String]) -> Result<Vec<String>> {
     let _lock = machine::lock()?;
     host.layout.cluster(cluster)?;
@@ -113,7 +113,7 @@ fn put(host: &Host, name: &Name, files: Vec<FileText>) -> Result<()> {
     access::put(&host.machine(name)?, &files)
 }
 
-/// Runs a command with the streams that are ours.
+/// Runs a command with the streams of this process.
 fn run(host: &Host, name: &Name, request: Exec, mark: &str) -> ExitCode {
     let output = host.machine(name).and_then(|names| {
         let runc: Option<PathBuf> = machine::engine(&names)?.map(|engine| engine.runc);
@@ -123,7 +123,7 @@ fn run(host: &Host, name: &Name, request: Exec, mark: &str) -> ExitCode {
     });
     match output {
         Ok(output) => {
-            // What was not there to be run says so by us.
+            // A command that does not exist is reported by kcl.
             let _ = io::stderr().write_all(&output.stderr);
             ExitCode::from(u8::try_from(output.code).unwrap_or(u8::MAX))
         }

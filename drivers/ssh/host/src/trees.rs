@@ -1,11 +1,11 @@
-//! Directory trees that never change: how they are listed, called and kept on a host.
+//! Directory trees that never change: their listing, their names and their files on a host.
 //!
-//! A tree is called by a digest over its listing (names, kinds, sizes, times, owners): the same directory has the same
-//! key without a byte being read. On a host it lies at `trees/<key>/root`, and is whole once `trees/<key>/whole.json` is
-//! there, with the digests of all its files. A file has its name only once its content was checked, so a transfer that
-//! was cut off goes on with the files that are missing.
+//! A tree is named by a digest of its listing (names, kinds, sizes, times, owners): the same directory has the same key
+//! without a byte being read. On a host it is at `trees/<key>/root`, and is whole once `trees/<key>/whole.json` exists,
+//! with the digests of all its files. A file has its name only once its content was verified, so an interrupted
+//! transfer resumes with the missing files.
 //!
-//! Each cluster keeps a list of the trees that it uses (`clusters/<cluster>/trees.json`); a tree in nobody's list goes.
+//! Each cluster keeps a list of the trees that it uses (`clusters/<cluster>/trees.json`); a tree in no list is removed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -23,26 +23,26 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
-/// Something in a tree.
+/// An entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Where, below the root of the tree; empty: the root itself.
+    /// The path below the root of the tree; empty for the root itself.
     pub path: PathBuf,
-    /// What.
+    /// The kind of the entry.
     #[serde(flatten)]
     pub kind: Kind,
-    /// Its permission bits.
+    /// The permission bits.
     pub mode: u32,
-    /// Its owner and its group.
+    /// The owner and the group.
     pub owner: (u32, u32),
-    /// When it was last changed: seconds and nanoseconds.
+    /// The time of the last change: seconds and nanoseconds.
     pub modified: (i64, i64),
-    /// Its extended attributes, as base64.
+    /// The extended attributes, as base64.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Kind {
@@ -50,27 +50,27 @@ pub enum Kind {
     Directory,
     /// A file.
     File {
-        /// In bytes.
+        /// The size in bytes.
         size: u64,
-        /// SHA-256 in hexadecimal digits; empty where it was not looked at.
+        /// The SHA-256 in hexadecimal digits; empty if the content was not read.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         digest: String,
     },
     /// A symbolic link.
     Link {
-        /// Where it points.
+        /// The target of the link.
         target: PathBuf,
     },
     /// A device or FIFO.
     Device {
-        /// Its kind as bits of the mode.
+        /// The kind as bits of the mode.
         bits: u32,
-        /// Its numbers.
+        /// The device numbers.
         number: u64,
     },
 }
 
-/// What is in a directory, in the order of names: directories before what is in them. Sockets are left out.
+/// Lists a directory in the order of names: directories before their content. Sockets are left out.
 pub fn list(source: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for found in WalkDir::new(source).sort_by_file_name() {
@@ -117,7 +117,7 @@ fn attributes(path: &Path) -> io::Result<BTreeMap<String, String>> {
     Ok(found)
 }
 
-/// What a tree of these entries, not looked into, is called.
+/// Returns the key of a tree of these entries, which need no digests.
 pub fn key(entries: &[Entry]) -> String {
     let mut sha = Sha256::new();
     for entry in entries {
@@ -126,7 +126,7 @@ pub fn key(entries: &[Entry]) -> String {
     encode_string(&sha.finalize()[..16])
 }
 
-/// Fills the digests in.
+/// Adds the digests.
 pub fn look_into(source: &Path, entries: &mut [Entry]) -> Result<()> {
     for entry in entries {
         if let Kind::File { digest, .. } = &mut entry.kind {
@@ -137,7 +137,7 @@ pub fn look_into(source: &Path, entries: &mut [Entry]) -> Result<()> {
     Ok(())
 }
 
-/// SHA-256 of a file in hexadecimal digits.
+/// Returns the SHA-256 of a file in hexadecimal digits.
 pub(crate) fn digest_of(path: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let mut sha = Sha256::new();
@@ -155,12 +155,12 @@ pub(crate) struct Trees {
     home: PathBuf,
 }
 
-/// What a whole tree is known by.
+/// The record of a whole tree.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Whole {
-    /// The boot in which it was last seen to be whole: what was written shortly before a power cut need not be on disk.
+    /// The boot in which it was last seen to be whole: files that were written shortly before a power cut may be lost.
     pub boot: String,
-    /// With digests.
+    /// The entries with digests.
     pub entries: Vec<Entry>,
 }
 
@@ -185,7 +185,7 @@ impl Trees {
         self.home.join("clusters").join(cluster).join("trees.json")
     }
 
-    /// Keeps these trees for the cluster, and no others; those that nobody keeps go.
+    /// Keeps these trees for the cluster, and no others; removes those that nobody keeps.
     pub(crate) fn claim(&self, cluster: &str, keys: &[String]) -> Result<()> {
         for key in keys {
             if key.len() != 32 || !key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -198,13 +198,13 @@ impl Trees {
         self.sweep()
     }
 
-    /// The cluster keeps no trees any more.
+    /// Forgets the trees of the cluster.
     pub(crate) fn unclaim(&self, cluster: &str) -> Result<()> {
         storage::remove_file(&self.claims(cluster))?;
         self.sweep()
     }
 
-    /// Removes trees that are in nobody's list.
+    /// Removes trees that are in no list.
     fn sweep(&self) -> Result<()> {
         let mut kept = BTreeSet::new();
         for cluster in kcl_driver_local::storage::directories(&self.home.join("clusters"))? {
@@ -212,7 +212,7 @@ impl Trees {
         }
         for key in kcl_driver_local::storage::directories(&self.all())? {
             if !kept.contains(&key) {
-                // First: what is half removed must not be taken for whole.
+                // First: a half-removed tree must not pass for a whole one.
                 storage::remove_file(&self.whole(&key))?;
                 storage::remove_tree(&self.all().join(&key))?;
             }
@@ -220,13 +220,13 @@ impl Trees {
         Ok(())
     }
 
-    /// The keys of all whole trees.
+    /// Lists the keys of all whole trees.
     pub(crate) fn there(&self) -> Result<Vec<String>> {
         let all = kcl_driver_local::storage::directories(&self.all())?;
         Ok(all.into_iter().filter(|key| self.whole(key).exists()).collect())
     }
 
-    /// Whether a tree is there and whole. One that was written before the last boot is read once.
+    /// Returns true if a tree is whole. One that was written before the last boot is read once.
     pub(crate) fn is_whole(&self, key: &str) -> Result<bool> {
         let Some(whole) = storage::read::<Whole>(&self.whole(key))? else { return Ok(false) };
         let boot = boot()?;
@@ -246,7 +246,7 @@ impl Trees {
         Ok(false)
     }
 
-    /// Where files of other whole trees are, by digest.
+    /// Returns the paths of files of other whole trees, by digest.
     pub(crate) fn known(&self) -> Result<HashMap<String, (PathBuf, Entry)>> {
         let mut known = HashMap::new();
         for key in self.there()? {
@@ -261,7 +261,7 @@ impl Trees {
     }
 }
 
-/// What tells this boot from others.
+/// Returns the id of this boot.
 pub(crate) fn boot() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     Ok(fs::read_to_string(path).with_context(|| format!("read {path}"))?.trim().to_owned())

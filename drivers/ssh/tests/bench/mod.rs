@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::hosts::{Hosts, Kind, rootfs};
 
-/// What a test works with.
+/// The setting of a test.
 pub struct Bench {
     /// The test's cluster.
     pub cluster: &'static str,
@@ -24,7 +24,7 @@ pub struct Bench {
 }
 
 /// Runs a test with hosts of these kinds in a network namespace of its own. Afterwards the hosts are as before. Skipped
-/// where the machine lacks what it needs.
+/// if this machine lacks something that the test needs.
 pub fn run(cluster: &'static str, kinds: &[Kind], test: impl AsyncFnOnce(&Bench) + Send) {
     let Some(host) = rootfs() else { return };
     let Some((runc, nodes, agent)) = given() else { return };
@@ -80,12 +80,12 @@ fn given() -> Option<(PathBuf, PathBuf, PathBuf)> {
 }
 
 impl Bench {
-    /// A driver for the hosts: the first is for the machine that is called like the cluster.
+    /// Returns a driver for the hosts: the first is for the machine that has the cluster's name.
     pub fn driver(&self) -> SshDriver {
         SshDriver::new(self.config())
     }
 
-    /// What the driver is given.
+    /// Returns the settings of the driver.
     pub fn config(&self) -> SshConfig {
         let name = |index: usize| match index {
             0 => self.cluster.to_owned(),

@@ -14,35 +14,35 @@ use kcl_driver_ssh::{Place, Target};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
 
-/// What a host runs as its first process.
+/// The first process of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing but sshd.
+    /// The first process is sshd, and there is nothing else.
     Bare,
-    /// systemd.
+    /// The first process is systemd.
     Systemd,
 }
 
 /// Hosts of one test of a binary at a time: they have the same names and, one after another, the same addresses.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Some hosts on one network, and a key that root takes on all of them; and so do `free`, for whom sudo asks nothing,
-/// and `locked`, whom it asks for the password "secret".
+/// Some hosts on one network, and a key that root accepts on all of them; so do `free`, who has sudo without a
+/// password, and `locked`, who has sudo with the password "secret".
 pub struct Hosts {
-    /// Makes the hosts.
+    /// The driver that makes the hosts.
     pub driver: NativeDriver,
-    /// Their cluster, as the native driver has it.
+    /// The cluster that the hosts are in for the native driver.
     pub name: String,
-    /// What stands for `~` of who logs in.
+    /// The home directory of the user who logs in.
     pub user_home: PathBuf,
     /// The hosts, in order.
     pub machines: Vec<Box<dyn Machine>>,
-    /// Where each is.
+    /// The targets of the hosts.
     pub targets: Vec<Target>,
     _turn: tokio::sync::MutexGuard<'static, ()>,
 }
 
-/// A root file system with sshd, or nothing where there is none.
+/// Returns a root file system with sshd, if there is one.
 pub fn rootfs() -> Option<PathBuf> {
     let path = std::env::var_os("KCL_TEST_SSH_HOST").map(PathBuf::from);
     if path.is_none() {
@@ -109,7 +109,7 @@ impl Hosts {
         Hosts { _turn: turn, driver, name: name.to_owned(), user_home, machines, targets }
     }
 
-    /// Runs a shell line on a host, past SSH: what it writes, trimmed.
+    /// Runs a shell line on a host without SSH; returns its output, trimmed.
     pub async fn shell(&self, index: usize, line: &str) -> String {
         let output = self.try_shell(index, line).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -117,7 +117,7 @@ impl Hosts {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// The same, whatever becomes of it.
+    /// Runs a shell line as [`Self::shell`] does; it may fail.
     pub async fn try_shell(&self, index: usize, line: &str) -> ExecOutput {
         self.machines[index].exec(Exec::new(["sh", "-c", line])).await.expect("a command on a host")
     }
@@ -131,8 +131,8 @@ impl Hosts {
         listening(machine).await;
     }
 
-    /// All that can be seen of a host but time passing: files, mounts, processes, control groups, and its network. What has
-    /// another name after a restart is left out: numbers of links, directories of systemd's.
+    /// Returns everything that can be seen of a host except the time: files, mounts, processes, control groups, and its
+    /// network. Names that change with a restart are left out: numbers of links, directories of systemd's.
     pub async fn traces(&self, index: usize) -> String {
         // Commands that look are processes themselves; sshd's for connections come and go.
         self.shell(
@@ -154,7 +154,7 @@ impl Hosts {
         .await
     }
 
-    /// Panics where a host is not as it was: shows what differs, and nothing else of the thousands of lines.
+    /// Panics if a host is not as it was, and shows only the difference.
     pub async fn assert_as_before(&self, before: &[String]) {
         let missing = |from: &str, of: &str| -> Vec<String> {
             let there: std::collections::BTreeSet<&str> = of.lines().collect();
@@ -167,7 +167,7 @@ impl Hosts {
         }
     }
 
-    /// The traces of all hosts.
+    /// Returns the traces of all hosts.
     pub async fn all_traces(&self) -> Vec<String> {
         let mut all = Vec::new();
         for index in 0..self.machines.len() {
@@ -184,7 +184,7 @@ impl Hosts {
     }
 }
 
-/// A shell line for a host: cuts all connections once so many MiB of a machine's files have arrived.
+/// Returns a shell line that cuts all connections once so many MiB of a machine's files have arrived.
 pub fn cut(size: u32) -> String {
     format!(
         "timeout 120 sh -c 'until [ \"$(du -sm /var/lib/kcl/trees | cut -f1)\" -ge {size} ]; do :; done' 2>/dev/null && \
@@ -205,7 +205,7 @@ fn init(kind: Kind) -> Vec<String> {
     }
 }
 
-/// Waits for its sshd.
+/// Waits for the host's sshd.
 async fn listening(machine: &dyn Machine) {
     let line = "for n in $(seq 600); do ss -Hltn sport = :22 | grep -q . && exit 0; sleep 0.1; done; exit 1";
     let looked = tokio::time::timeout(Duration::from_secs(120), machine.exec(Exec::new(["sh", "-c", line]))).await;
