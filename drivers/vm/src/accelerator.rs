@@ -1,7 +1,7 @@
-//! KVM where it truly runs a guest, else emulation.
+//! KVM if it really runs a guest, else emulation.
 //!
-//! That `/dev/kvm` can be opened is no proof: in some clouds and sandboxes a guest hangs in it. So the kernel of the
-//! machines is started once a boot of the host, with a time limit, to do nothing but switch itself off.
+//! An open `/dev/kvm` is not a proof: in some clouds and sandboxes a guest hangs in it. So once a boot of the host, the
+//! kernel of the machines is started in it with a time limit, only to switch itself off.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,40 +15,42 @@ use kcl_driver_local::storage;
 
 use crate::guest::{Guest, GuestFiles};
 
-/// The program that runs guests, whoever starts it.
+/// The program that runs guests, whichever driver starts it.
 pub const QEMU: &str = "qemu-system-x86_64";
 
-/// The processor that is emulated: with what Debian and Go take (x86-64-v2), and AES. Programs use wider vectors where there
-/// are any, and those are emulated element by element: with all that QEMU can do (`max`) a cluster takes half as long again.
+/// The processor that is emulated: with the instructions that Debian and Go need (x86-64-v2), and AES. Programs use
+/// wider vectors if there are any, and those are emulated element by element: with all that QEMU can do (`max`), a
+/// cluster takes half as long again.
 pub const EMULATED_CPU: &str = "Westmere";
 
 const DEVICE: &str = "/dev/kvm";
 
-/// How long the probe may take: it takes about a second where KVM works.
+/// The time limit of the probe: it takes about a second if KVM works.
 const LIMIT: Duration = Duration::from_secs(6);
 
-/// Who runs the guest's code.
+/// The executor of the guest's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
-    /// The processor.
+    /// The processor runs it.
     Kvm,
-    /// QEMU (TCG): several times slower.
+    /// QEMU runs it (TCG): several times slower.
     Emulation,
 }
 
 impl Accelerator {
-    /// The guest's kernel command line: its own messages go to the first serial port, and a panic is the end. `word` is
-    /// added.
+    /// Returns the guest's kernel command line: its own messages go to the first serial port, and a panic is the end.
+    /// `word` is added.
     pub fn command_line(self, word: &str) -> String {
-        // What the processor does wrong, an emulated one does not. And its clock is the host's, however long a host that is
+        // Faults of real processors do not exist in an emulated one. And its clock is the host's, however long a busy
+        // host lets it wait: the kernel's test of the timer would take the wait for a broken one, and panic.
         // busy lets it wait: the kernel's test of the timer would take the wait for a broken one, and panic.
         let emulated = if self == Accelerator::Emulation { " mitigations=off tsc=reliable no_timer_check" } else { "" };
         format!("console=ttyS0 quiet panic=-1{emulated} {word}").trim_end().to_owned()
     }
 }
 
-/// QEMU's options for all guests: nothing of a computer but what is named, and no second boot. `word` is added to the
-/// kernel's command line.
+/// Returns QEMU's options for all guests: only the named devices of a computer, and no second boot. `word` is added to
+/// the kernel's command line.
 pub fn options(guest: &Guest, accelerator: Accelerator, word: &str) -> Vec<String> {
     let mut options = Vec::new();
     let mut add = |words: &[&str]| options.extend(words.iter().map(|word| (*word).to_owned()));
@@ -64,7 +66,7 @@ pub fn options(guest: &Guest, accelerator: Accelerator, word: &str) -> Vec<Strin
     options
 }
 
-/// Why there is no KVM without a try; none where a try may succeed.
+/// Returns why KVM is missing without a test; none if a test may succeed.
 pub(crate) fn hopeless() -> Option<String> {
     match File::options().read(true).write(true).open(DEVICE) {
         Ok(_) => None,
@@ -72,7 +74,7 @@ pub(crate) fn hopeless() -> Option<String> {
     }
 }
 
-/// The answer of an earlier probe in this run of the host.
+/// Reads the result of an earlier probe since the host's boot.
 pub(crate) fn known(run: &Path) -> Option<Accelerator> {
     match fs::read_to_string(answer(run)).ok()?.as_str() {
         "kvm" => Some(Accelerator::Kvm),
@@ -81,16 +83,16 @@ pub(crate) fn known(run: &Path) -> Option<Accelerator> {
     }
 }
 
-/// The file of the answer, by the boot's id (random(4)).
+/// Returns the path of the result, by the boot's id (random(4)).
 fn answer(run: &Path) -> PathBuf {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     run.join(format!("accelerator-{}", boot.trim()))
 }
 
-/// Finds out, and remembers it in `run`, a directory that a reboot empties.
+/// Tests KVM, and records the result in `run`, a directory that a reboot empties.
 ///
 /// # Errors
-/// `Host` where QEMU cannot be run.
+/// `Host` if QEMU cannot be run.
 pub fn find(run: &Path, files: &GuestFiles) -> Result<Accelerator> {
     if hopeless().is_some() {
         return Ok(Accelerator::Emulation);
@@ -114,7 +116,7 @@ pub fn find(run: &Path, files: &GuestFiles) -> Result<Accelerator> {
     Ok(found)
 }
 
-/// Whether the guest ends by itself in time.
+/// Returns true if the guest ends by itself in time.
 fn runs(guest: &Guest) -> Result<bool> {
     let what = || format!("run {QEMU}");
     let mut command = Command::new(QEMU);

@@ -1,7 +1,7 @@
 //! The host's side of the channel to a guest: see [`kcl_node_spec::guest`].
 //!
-//! A hypervisor lets one process talk to a serial port at a time, so a guest has [`PORTS`] of them, and who wants to
-//! talk takes the lock of one that is free.
+//! A hypervisor lets one process talk to a serial port at a time, so a guest has [`PORTS`] of them, and each session
+//! takes the lock of a free one.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::layout::MachineNames;
 
-/// How many serial ports a guest has for its host.
+/// The number of serial ports that a guest has for its host.
 pub const PORTS: usize = 16;
 
 /// A session with a guest.
@@ -32,14 +32,14 @@ struct Session {
     machine: String,
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
-    /// The port is ours as long as this is there.
+    /// The lock of the port, held by this session.
     _lock: File,
 }
 
 /// Waits until the machine's first process runs. Returns the milliseconds since its kernel started.
 ///
 /// # Errors
-/// `State` where the machine ends, `Engine` where the first process could not be run.
+/// `State` if the machine ends, `Engine` if the first process cannot be run.
 pub async fn wait(names: &MachineNames) -> Result<u64> {
     let mut session = Session::open(names).await?;
     session.send(&Request::Ping).await?;
@@ -52,30 +52,30 @@ pub async fn wait(names: &MachineNames) -> Result<u64> {
 /// Tells the machine's first process to end.
 ///
 /// # Errors
-/// `State` where the machine does not run.
+/// `State` if the machine does not run.
 pub async fn end(names: &MachineNames) -> Result<()> {
     let mut session = Session::open(names).await?;
     session.send(&Request::End).await?;
     match session.receive().await {
         Ok(Reply::Done) => Ok(()),
-        // So quickly that it could not say so.
+        // The machine ended before it could answer.
         Err(error) if error.kind == ErrorKind::State => Ok(()),
         Ok(other) => Err(session.unexpected(other)),
         Err(error) => Err(error),
     }
 }
 
-/// Waits for the machine's end: with it, its ports are closed.
+/// Waits for the machine's end, which closes its ports.
 ///
 /// # Errors
-/// `Host` where a port's lock cannot be had.
+/// `Host` if a port cannot be locked.
 pub async fn closed(names: &MachineNames) -> Result<()> {
     let mut session = match Session::open(names).await {
         Err(error) if error.kind == ErrorKind::State => return Ok(()),
         session => session?,
     };
     loop {
-        // Whatever it still says.
+        // Other messages are skipped.
         if let Err(error) = session.receive().await
             && error.kind == ErrorKind::State
         {
@@ -87,7 +87,7 @@ pub async fn closed(names: &MachineNames) -> Result<()> {
 /// Writes a file: whole or not at all, and on the machine's disk when this returns.
 ///
 /// # Errors
-/// `State` where the machine does not run, `Engine` where it refuses.
+/// `State` if the machine does not run, `Engine` if it refuses.
 pub async fn put(names: &MachineNames, file: &kcl_driver_api::File) -> Result<()> {
     let mut session = Session::open(names).await?;
     session.send(&Request::Put { path: path(&file.path)?, mode: file.mode }).await?;
@@ -112,10 +112,10 @@ pub async fn put(names: &MachineNames, file: &kcl_driver_api::File) -> Result<()
     }
 }
 
-/// Reads a file.
+/// Reads a file of a running machine.
 ///
 /// # Errors
-/// `NotFound` where there is none, `State` where it is no file or the machine does not run.
+/// `NotFound` if it does not exist, `State` if it is not a file or the machine does not run.
 pub async fn get(names: &MachineNames, file: &Path) -> Result<Vec<u8>> {
     let mut session = Session::open(names).await?;
     session.send(&Request::Get { path: path(file)? }).await?;
@@ -129,10 +129,10 @@ pub async fn get(names: &MachineNames, file: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Runs a command and waits for its end. It is killed where the future is dropped.
+/// Runs a command and waits for its end. It is killed if the future is dropped.
 ///
 /// # Errors
-/// `State` where the machine does not run, or ends meanwhile.
+/// `State` if the machine does not run, or ends meanwhile.
 pub async fn exec(names: &MachineNames, request: Exec) -> Result<ExecOutput> {
     let Exec { argv, env, stdin, stdout, tty } = request;
     if argv.is_empty() {
@@ -210,7 +210,7 @@ impl Session {
         let machine = names.name.clone();
         let stream = UnixStream::connect(names.port(number)).await.map_err(|_| not_running(&machine))?;
         let (reader, mut writer) = stream.into_split();
-        // Ends what a session before may have left half sent.
+        // Ends a message that an earlier session may have sent by half.
         writer.write_all(b"\n").await.map_err(|_| not_running(&machine))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let id = format!("{:x}-{:x}", std::process::id(), now.as_nanos());
@@ -230,7 +230,7 @@ impl Session {
     }
 }
 
-/// A port that nobody talks to, and its lock; waits for one where all are in use.
+/// Takes a free port and its lock; waits for one if all are in use.
 fn free_port(names: &MachineNames) -> Result<(usize, File)> {
     let open = |number: usize| {
         let path = names.run.join(format!("c{number}.lock"));
@@ -264,7 +264,7 @@ async fn receive(reader: &mut BufReader<OwnedReadHalf>, id: &str, machine: &str)
         line.clear();
         match reader.read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return Err(ended(machine)),
-            // Of another session, or the rest of a line.
+            // A message of another session, or the rest of a line.
             Ok(_) => match serde_json::from_slice::<(String, Reply)>(&line) {
                 Ok((session, reply)) if session == id => return Ok(reply),
                 _ => {}

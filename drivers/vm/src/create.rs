@@ -8,11 +8,11 @@ use kcl_driver_local::storage;
 use crate::images::Images;
 use crate::layout::MachineNames;
 
-/// Makes the machine's files, or takes over changes to the specification of one that is there: they hold from its next
-/// boot.
+/// Makes the machine's files, or applies changes to the specification of one that exists: they take effect with its
+/// next boot.
 ///
 /// # Errors
-/// `State` for what cannot be made, `NotFound` for a directory that is not there, `Host` where a disk cannot be made.
+/// `State` for an invalid specification, `NotFound` for a missing directory, `Host` if a disk cannot be made.
 pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Result<()> {
     spec.check()?;
     match storage::read::<MachineSpec>(&names.spec_file())? {
@@ -30,7 +30,7 @@ pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Resu
             }
         }
         None => {
-            // Cut off half-way: nobody can tell what is missing.
+            // Interrupted half-way: nobody can tell which parts are missing.
             storage::remove_tree(&names.dir)?;
             storage::make_private_directory(&names.dir)?;
             images.data(spec, &names.data())?;
@@ -39,10 +39,10 @@ pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Resu
     storage::write(&names.spec_file(), spec)
 }
 
-/// What the machine is to be; read each time, as another kcl may have changed it.
+/// Reads the specification of a machine; each time, as another kcl may have changed it.
 ///
 /// # Errors
-/// `State` where it is broken.
+/// `State` if the machine is broken.
 pub fn read_spec(names: &MachineNames) -> Result<MachineSpec> {
     let broken = || {
         let message = format!("the creation or deletion of machine {} was cut off", names.name);

@@ -16,7 +16,7 @@ use crate::layout::MachineNames;
 pub async fn delete<H: Hypervisor>(hypervisor: Arc<H>, names: MachineNames) -> Result<()> {
     let machine = names.dir.display().to_string();
     run_exclusively(machine, async move {
-        // First, so that what is left after a cut-off is seen as broken and not as a machine.
+        // First, so that the rest is seen as broken after an interruption.
         let file = names.spec_file();
         blocking(move || storage::remove_file(&file)).await?;
         clear(&*hypervisor, &names).await?;

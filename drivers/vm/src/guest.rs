@@ -10,27 +10,27 @@ use crate::initrd;
 use crate::layout::MachineNames;
 use crate::spool::spooled;
 
-/// Bytes of memory where the user names none.
+/// Bytes of memory if the user names none.
 const MEMORY: u64 = 2 << 30;
-/// CPUs where the user names none.
+/// CPUs if the user names none.
 const CPUS: u32 = 2;
 
-/// What all guests of a kcl are made from.
+/// The files that all guests of a kcl are made from.
 #[derive(Clone, Debug)]
 pub struct GuestFiles {
     /// A kernel that hypervisors boot directly.
     pub kernel: PathBuf,
-    /// A tree with its modules in `lib/modules/<version>`, `modules.dep` and the like included.
+    /// A tree with the kernel's modules in `lib/modules/<version>`, `modules.dep` and the like included.
     pub modules: PathBuf,
     /// The node agent, a static program.
     pub agent: PathBuf,
 }
 
 impl GuestFiles {
-    /// Those that a driver was given.
+    /// Returns the files that a driver was given.
     ///
     /// # Errors
-    /// `Host` where it was given none.
+    /// `Host` if it was given none.
     pub fn given(files: Option<&GuestFiles>) -> Result<&GuestFiles> {
         files.ok_or_else(|| {
             let error = Error::new(ErrorKind::Host, "there is no kernel for virtual machines");
@@ -42,24 +42,24 @@ impl GuestFiles {
 /// The interfaces and routes of a guest, which its driver knows.
 #[derive(Clone, Debug, Default)]
 pub struct Interfaces {
-    /// In the order of the devices.
+    /// The interfaces, in the order of the devices.
     pub interfaces: Vec<GuestInterface>,
-    /// In the order in which they are set.
+    /// The routes, in the order in which they are set.
     pub routes: Vec<GuestRoute>,
 }
 
 /// A disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// Its raw image.
+    /// The raw image.
     pub path: PathBuf,
-    /// By which the guest finds it; at most 20 characters (virtio-blk).
+    /// The serial number by which the guest finds it; at most 20 characters (virtio-blk).
     pub serial: String,
-    /// It is never written.
+    /// The guest never writes it.
     pub read_only: bool,
 }
 
-/// What a hypervisor is to run.
+/// The machine that a hypervisor is to run.
 #[derive(Clone, Debug)]
 pub struct Guest {
     /// The kernel.
@@ -75,10 +75,10 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// What to run for a machine. Makes its disks where they are not in the cache, and its initrd.
+    /// Prepares a machine. Makes its disks if they are not in the cache, and its initrd.
     ///
     /// # Errors
-    /// `Host` where a disk cannot be made.
+    /// `Host` if a disk cannot be made.
     pub fn prepare(
         names: &MachineNames,
         spec: &MachineSpec,
@@ -122,17 +122,17 @@ impl Guest {
         })
     }
 
-    /// A guest that only shows that it runs, and switches itself off. Its initrd is written to `initrd`.
+    /// Prepares a guest that only shows that it runs, and switches itself off. Its initrd is written to `initrd`.
     ///
     /// # Errors
-    /// `Host` where it cannot be written.
+    /// `Host` if it cannot be written.
     pub(crate) fn probe(files: &GuestFiles, initrd: &Path) -> Result<Guest> {
         initrd::write(initrd, &files.agent, None, None, &[])?;
         let (kernel, initrd) = (files.kernel.clone(), initrd.to_owned());
         Ok(Guest { kernel, initrd, disks: Vec::new(), cpus: 1, memory: 256 << 20 })
     }
 
-    /// What a probe's kernel command line has besides.
+    /// The word that a probe's kernel command line has in addition.
     pub(crate) fn probe_word() -> &'static str {
         PROBE
     }

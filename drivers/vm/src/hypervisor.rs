@@ -1,4 +1,4 @@
-//! What differs between those that run guests, and what does not: how a machine is powered on and off.
+//! The contract with programs that run guests, and power for all of them.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -12,35 +12,35 @@ use kcl_driver_local::task::blocking;
 use crate::layout::MachineNames;
 use crate::{channel, spool};
 
-/// How long a guest may take to its first process, on a busy host and emulated: it takes a few seconds.
+/// The time limit for a guest to reach its first process, on a busy host and emulated: it takes a few seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 
-/// How much of a log is shown where the machine did not come up, in bytes.
+/// The bytes of a log that are shown if the machine did not come up.
 const TAIL: usize = 1500;
 
-/// Runs guests. A machine's files are there when it is asked for one.
+/// Runs guests. A machine's files exist before it is called.
 #[async_trait]
 pub trait Hypervisor: Send + Sync + 'static {
-    /// What is known of a machine, whole or broken; none where there is nothing of it.
+    /// Returns the facts about a machine, whole or broken; none if nothing of it exists.
     async fn info(&self, names: &MachineNames) -> Result<Option<MachineInfo>>;
 
-    /// Whether the machine runs, whatever its guest does.
+    /// Returns true if the machine runs, whatever its guest does.
     async fn runs(&self, names: &MachineNames) -> Result<bool>;
 
-    /// Starts the machine as `spec` says, or finishes what another kcl has begun. One that runs is left alone.
+    /// Starts the machine as `spec` says, or completes a start that another kcl began. A running machine is left alone.
     async fn start(&self, names: &MachineNames, spec: &MachineSpec) -> Result<()>;
 
-    /// The machine's first process runs: from now on it is to come back by itself after a restart of the host, where
-    /// that can be had.
+    /// Notes that the machine's first process runs: from now on it comes back by itself after a restart of the host, if
+    /// the hypervisor can do that.
     async fn stays(&self, names: &MachineNames, spec: &MachineSpec) -> Result<()>;
 
-    /// The machine is about to be asked to end, and is not to come back by itself.
+    /// Notes that the machine is about to be asked to end, and does not come back by itself.
     async fn leaves(&self, names: &MachineNames) -> Result<()>;
 
     /// Waits for the machine's end; false if it did not end in time.
     async fn ended(&self, names: &MachineNames, limit: Duration) -> Result<bool>;
 
-    /// Ends the machine at once, whatever there is of it. One that does not run is left alone.
+    /// Ends the machine at once, whole or not. A machine that does not run is left alone.
     async fn kill(&self, names: &MachineNames) -> Result<()>;
 
     /// Removes everything that the hypervisor keeps of a machine that does not run.
@@ -55,7 +55,7 @@ pub(crate) async fn on(hypervisor: &dyn Hypervisor, names: &MachineNames, spec: 
         hypervisor.start(names, spec).await?;
         booted(names).await
     };
-    // Also of one that runs: who started it may be gone before its first process came.
+    // Also for a running machine: its starter may have been killed before the first process ran.
     if let Err(error) = boot.await {
         let error = with_logs(names, error);
         clear(hypervisor, names).await.unwrap_or_else(|error| tracing::warn!("after a failed power-on: {error}"));
@@ -72,7 +72,7 @@ async fn booted(names: &MachineNames) -> Result<()> {
     match tokio::time::timeout(BOOT_LIMIT, channel::wait(names)).await {
         Ok(Ok(guest_ms)) => {
             let machine = &names.name;
-            // From the start of the guest's kernel to its first process, and all that kcl waited for.
+            // The time from the start of the guest's kernel to its first process, and the whole wait of kcl.
             tracing::info!(machine, guest_ms, total_ms = begun.elapsed().as_millis() as u64, "the guest has booted");
             Ok(())
         }
@@ -98,12 +98,12 @@ fn with_logs(names: &MachineNames, mut error: Error) -> Error {
     error
 }
 
-/// Asks the machine to end, waits, and ends what is left.
+/// Asks the machine to end, waits, and ends the rest.
 pub(crate) async fn off(hypervisor: &dyn Hypervisor, names: &MachineNames, grace: Duration) -> Result<()> {
     let asked = !grace.is_zero() && hypervisor.runs(names).await?;
     if asked {
         let mark = names.stopping();
-        // First: who comes after a kcl that is killed here must not take the machine for one that stays.
+        // First: if kcl is killed here, the next one must not take the machine for one that stays.
         blocking(move || fs::write(&mark, "").with_context(|| format!("write {}", mark.display()))).await?;
     }
     hypervisor.leaves(names).await?;
@@ -120,10 +120,11 @@ pub(crate) async fn off(hypervisor: &dyn Hypervisor, names: &MachineNames, grace
     clear(hypervisor, names).await
 }
 
-/// Ends what runs of the machine, at once, and removes what only a running machine has. Nothing needs to be whole.
+/// Ends the processes of the machine at once, and removes everything that only a running machine has. The machine need
+/// not be whole.
 ///
 /// # Errors
-/// `Engine` where it does not end.
+/// `Engine` if it does not end.
 pub(crate) async fn clear(hypervisor: &dyn Hypervisor, names: &MachineNames) -> Result<()> {
     hypervisor.kill(names).await?;
     let names = names.clone();

@@ -1,7 +1,7 @@
 //! Disks of ext4, made of directories by `mke2fs -d`, which needs no root.
 //!
-//! They lie in kcl's cache by a digest of what is in them, are made once, and are shared by all machines of the host.
-//! All of it can be made again, so it may be removed at any time: a machine that runs has its disks open.
+//! They are in kcl's cache by a digest of their content, are made once, and are shared by all machines of the host.
+//! Everything can be made again, so it may be removed at any time: a running machine has its disks open.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -21,13 +21,13 @@ use walkdir::WalkDir;
 
 use crate::laying;
 
-/// Changes with how disks are made, so that old ones are not used.
+/// The version of disks, which changes with how they are made, so that old ones are not used.
 const RECIPE: &str = "2";
 
-/// The size of the disk that a machine writes to. It takes what was written of it.
+/// The size of the disk that a machine writes to. It takes as much room as was written.
 const DATA_SIZE: u64 = 20 << 30;
 
-/// Where administrators' programs are, which a user's `PATH` need not have.
+/// The directories of administrators' programs, which a user's `PATH` may lack.
 const SYSTEM: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// The disks in the cache.
@@ -36,29 +36,29 @@ pub struct Images {
     cache: PathBuf,
 }
 
-/// What is below a directory.
+/// The content below a directory.
 struct Content {
     digest: String,
-    /// Bytes on a disk, each file in whole blocks.
+    /// The bytes on a disk, each file in whole blocks.
     bytes: u64,
     entries: u64,
 }
 
 impl Images {
-    /// In a directory, which is made when it is needed.
+    /// Returns the images in a directory, which is made when it is needed.
     pub fn new(cache: &Path) -> Self {
         Images { cache: cache.to_owned() }
     }
 
-    /// A read-only disk with what is in a directory.
+    /// Returns a read-only disk with the content of a directory.
     ///
     /// # Errors
-    /// `Host` where `mke2fs` is missing or fails, for want of room for instance.
+    /// `Host` if `mke2fs` is missing or fails, for lack of room for instance.
     pub fn tree(&self, source: &Path) -> Result<PathBuf> {
         let content = Content::of(source)?;
         let path = self.cache.join(format!("tree-{RECIPE}-{}.ext4", &content.digest[..16]));
         self.once(&path, |partial| {
-            // Inodes, directories and maps come on top.
+            // Inodes, directories and maps take room too.
             let bytes = content.bytes + content.bytes / 20 + content.entries * 512 + (4 << 20);
             let inodes = (content.entries + 64).to_string();
             let options = ["-O", "^has_journal,^resize_inode", "-m", "0", "-b", "4096", "-N", &inodes];
@@ -67,11 +67,11 @@ impl Images {
         Ok(path)
     }
 
-    /// Makes the disk that a machine writes to: volumes with what the root file system has in their places, and trees
-    /// to start from.
+    /// Makes the disk that a machine writes to: volumes with the files that the root file system has in their places,
+    /// and trees to start from.
     ///
     /// # Errors
-    /// `Host` where `mke2fs` is missing or fails; `State` for a tree that cannot be laid down.
+    /// `Host` if `mke2fs` is missing or fails; `State` for a tree that cannot be copied.
     pub fn data(&self, spec: &MachineSpec, path: &Path) -> Result<()> {
         let template = self.template(spec)?;
         let partial = path.with_extension("new");
@@ -106,7 +106,7 @@ impl Images {
         Ok(path)
     }
 
-    /// Makes a file by `make`, if it is not there: whole or not at all, one at a time.
+    /// Makes a file by `make`, if it does not exist: whole or not at all, one at a time.
     fn once(&self, path: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         if path.exists() {
             return Ok(());
@@ -120,7 +120,7 @@ impl Images {
         let partial = path.with_extension("new");
         storage::remove_file(&partial)?;
         make(&partial).inspect_err(|_| {
-            // The first error is the one to tell.
+            // The first error is the one to report.
             let _ = fs::remove_file(&partial);
         })?;
         fs::rename(&partial, path).with_context(|| format!("make {}", path.display()))
@@ -131,7 +131,7 @@ fn seeds(spec: &MachineSpec) -> impl Iterator<Item = &Tree> {
     spec.trees.iter().filter(|tree| matches!(tree.usage, TreeUse::Seed { .. }))
 }
 
-/// Lays out what the disk that a machine writes to has from the start.
+/// Lays out the initial content of the disk that a machine writes to.
 fn stage(spec: &MachineSpec, staging: &Path) -> Result<()> {
     let (upper, volumes) = (staging.join(UPPER), staging.join(VOLUMES));
     for directory in [&upper, &staging.join(WORK), &volumes] {
@@ -171,7 +171,7 @@ fn stage(spec: &MachineSpec, staging: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where on the data disk lies what is at `target` in the machine: in the innermost volume around it, or in the
+/// Returns the place on the data disk of `target` in the machine: in the innermost volume around it, or in the
 /// overlay's upper directory.
 pub(crate) fn backing(spec: &MachineSpec, target: &Path) -> PathBuf {
     let around = spec.volumes.iter().filter(|volume| target.starts_with(volume));
@@ -190,7 +190,7 @@ pub(crate) fn inside(root: &Path, path: &Path) -> PathBuf {
 }
 
 impl Content {
-    /// By names, kinds, owners, modes, sizes, times and link targets; no file is read.
+    /// Computes a digest of names, kinds, owners, modes, sizes, times and link targets; reads no file.
     fn of(root: &Path) -> Result<Content> {
         let what = || format!("read {}", root.display());
         let mut sha = Sha256::new();
@@ -221,7 +221,7 @@ impl Content {
     }
 }
 
-/// Makes a file system with what is in a directory. All that is the user's own becomes root's.
+/// Makes a file system with the content of a directory. The user's own files become root's.
 fn format(path: &Path, bytes: u64, source: &Path, options: &[&str]) -> Result<()> {
     let mut command = Command::new(program("mke2fs"));
     command.args(["-q", "-F", "-t", "ext4", "-E", "root_owner=0:0", "-d"]).arg(source).args(options);
@@ -243,7 +243,7 @@ fn format(path: &Path, bytes: u64, source: &Path, options: &[&str]) -> Result<()
     run(command, &script)
 }
 
-/// A program of the file system's tools, wherever they are.
+/// Finds a program of the file system's tools.
 pub fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(SYSTEM.map(PathBuf::from));
@@ -259,7 +259,7 @@ fn run(mut command: Command, input: &str) -> Result<()> {
         error.hint("it makes the disks of machines; Debian and Fedora have it in the package e2fsprogs")
     })?;
     let mut stdin = child.stdin.take().expect("it was asked for");
-    // It may end before it has read all, and then says why.
+    // The program may end before it has read everything, and then reports why.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output().with_context(what)?;
@@ -277,7 +277,7 @@ fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     target.set_len(size)?;
     let mut buffer = vec![0; 1 << 20];
     let mut at = 0;
-    // lseek(2): fails with ENXIO where there is no more data.
+    // lseek(2) fails with ENXIO if there is no more data.
     while let Ok(begin) = lseek(&source, at, Whence::SeekData) {
         let end = lseek(&source, begin, Whence::SeekHole)?;
         source.seek(SeekFrom::Start(begin as u64))?;

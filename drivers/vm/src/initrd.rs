@@ -1,5 +1,5 @@
-//! The initrd of a machine: the node agent as `/init`, the modules that it takes to see the disks, what the guest is
-//! told, and the files that were put while it was off.
+//! The initrd of a machine: the node agent as `/init`, the modules that it needs to see the disks, the guest's
+//! document, and the files that were put while it was off.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use kcl_node_spec::guest::{CONFIG, FILES, GuestConfig, MODULES};
 
 use crate::spool::Spooled;
 
-/// What a guest needs before its root file system is mounted.
+/// The modules that a guest needs before its root file system is mounted.
 const WANTED: [&str; 5] = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "overlay"];
 
 /// Writes an initrd, whole or not at all. `modules` is a tree with `lib/modules`; without `config` the guest is a probe.
@@ -57,7 +57,7 @@ struct Archive {
 }
 
 impl Archive {
-    /// Adds what a full mode (inode(7)) says, and the directories around it.
+    /// Adds an entry with a full mode (inode(7)), and the directories around it.
     fn add(&mut self, path: &str, mode: u32, content: &[u8], device: (u32, u32)) -> io::Result<()> {
         let path = path.trim_start_matches('/');
         for (at, _) in path.match_indices('/') {
@@ -78,7 +78,7 @@ impl Archive {
     }
 }
 
-/// The files of [`WANTED`] and what they depend on, in the order of loading.
+/// Returns the files of [`WANTED`] and their dependencies, in the order of loading.
 fn wanted_modules(tree: &Path) -> Result<Vec<PathBuf>> {
     let all = tree.join("lib/modules");
     let kernels = fs::read_dir(&all).with_context(|| format!("read {}", all.display()))?;
@@ -92,7 +92,7 @@ fn wanted_modules(tree: &Path) -> Result<Vec<PathBuf>> {
     Ok(in_order(&text, &WANTED).into_iter().map(|module| directory.join(module)).collect())
 }
 
-/// The closure over `modules.dep` (modules.dep(5)). A module that is not there is built in.
+/// Returns the closure over `modules.dep` (modules.dep(5)). A missing module is built in.
 fn in_order<'a>(dependencies: &'a str, wanted: &[&str]) -> Vec<&'a str> {
     fn add<'a>(lines: &[(&'a str, &'a str)], path: &'a str, found: &mut Vec<&'a str>) {
         if found.contains(&path) {

@@ -1,5 +1,5 @@
-//! Laying directories of the host out as a disk will have them. By true copies: what were two links to one file of the host
-//! would be so on the disk too, and a change of the one a change of the other.
+//! Lays out directories of the host as a disk will have them. By true copies: two links to one file of the host would
+//! be one file on the disk too, and a change of one a change of the other.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mknod};
 use walkdir::WalkDir;
 
-/// Lays `source` out at `target`, whose files it replaces. Without root, devices are left out and the rest is the user's:
-/// a disk gets its owners later.
+/// Copies `source` to `target`, and replaces files there. Without root, devices are left out and the rest is the
+/// user's: a disk gets its owners later.
 pub(crate) fn lay(source: &Path, target: &Path) -> Result<()> {
     for entry in WalkDir::new(source).sort_by_file_name() {
         let entry = entry.with_context(|| format!("read {}", source.display()))?;
@@ -39,7 +39,7 @@ pub(crate) fn lay(source: &Path, target: &Path) -> Result<()> {
 fn file(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     let kind = meta.file_type();
     if kind.is_socket() {
-        // Of a process that is not here.
+        // A socket of a process that does not run in the machine.
         return Ok(());
     }
     if kind.is_symlink() {
@@ -56,7 +56,7 @@ fn file(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     keep(from, to, meta)
 }
 
-/// Owner, mode and extended attributes, in the order in which none undoes another.
+/// Sets owner, mode and extended attributes, in the order in which none undoes another.
 pub(crate) fn keep(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     if nix::unistd::geteuid().is_root() {
         lchown(to, Some(meta.uid()), Some(meta.gid()))?;

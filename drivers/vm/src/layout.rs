@@ -1,4 +1,4 @@
-//! What everything is called and where it lies.
+//! The names and places of everything.
 //!
 //! Names outside of `$KCL_HOME` carry a hash of it and the cluster, so that clusters of the same name in different homes
 //! never meet.
@@ -10,27 +10,27 @@ use kcl_driver_api::Result;
 use kcl_driver_local::names;
 use sha2::{Digest, Sha256};
 
-/// Where a driver keeps what.
+/// The directories of a driver.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// `$KCL_HOME`, canonical, as it goes into hashes.
+    /// The home `$KCL_HOME`, canonical, as it goes into hashes.
     home: PathBuf,
     /// A directory that a reboot empties, with a short path: addresses of sockets have 107 bytes (unix(7)).
     run: PathBuf,
-    /// What the driver calls a machine: it sees no machine of another driver.
+    /// The driver's word for a machine: it sees no machine of another driver.
     kind: &'static str,
 }
 
 /// The names of a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterNames {
-    /// Its name.
+    /// The cluster's name.
     pub name: String,
-    /// Eight hexadecimal digits.
+    /// The hash: eight hexadecimal digits.
     pub hash: String,
-    /// `$KCL_HOME/clusters/<cluster>`.
+    /// The directory `$KCL_HOME/clusters/<cluster>`.
     pub dir: PathBuf,
-    /// What of it ends with the host's run.
+    /// The directory of the cluster that a reboot empties.
     pub run: PathBuf,
     kind: &'static str,
 }
@@ -38,40 +38,40 @@ pub struct ClusterNames {
 /// The names of a machine.
 #[derive(Clone, Debug)]
 pub struct MachineNames {
-    /// The cluster's.
+    /// The names of the cluster.
     pub cluster: ClusterNames,
     /// The machine's name.
     pub name: String,
-    /// Eight hexadecimal digits.
+    /// The hash: eight hexadecimal digits.
     pub hash: String,
-    /// `…/vms/<name>` or the like.
+    /// The directory `…/vms/<name>` or the like.
     pub dir: PathBuf,
-    /// What of it ends with the host's run: sockets, the process's number.
+    /// The directory of the machine that a reboot empties: sockets, the process's number.
     pub run: PathBuf,
-    /// The hardware address of its first interface. The next ones differ in the last byte.
+    /// The hardware address of the machine's first interface. The next ones differ in the last byte.
     pub mac: [u8; 6],
 }
 
 impl Layout {
-    /// For the machines below `home` of the driver that calls them `kind`.
+    /// Returns the layout of machines below `home` for the driver that calls them `kind`.
     pub fn new(home: &Path, run: &Path, kind: &'static str) -> Self {
         Layout { home: names::canonical(home), run: run.to_owned(), kind }
     }
 
-    /// `$KCL_HOME`, canonical.
+    /// Returns `$KCL_HOME`, canonical.
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// Where all clusters lie.
+    /// Returns the directory of all clusters.
     pub fn clusters(&self) -> PathBuf {
         self.home.join("clusters")
     }
 
-    /// What belongs to a cluster.
+    /// Returns the names of a cluster.
     ///
     /// # Errors
-    /// `State` for what is no name.
+    /// `State` for an invalid name.
     pub fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
         names::check("cluster", cluster)?;
         let hash = encode_string(&self.digest(&[cluster])[..4]);
@@ -79,10 +79,10 @@ impl Layout {
         Ok(ClusterNames { name: cluster.to_owned(), hash, dir, run, kind: self.kind })
     }
 
-    /// What belongs to a machine.
+    /// Returns the names of a machine.
     ///
     /// # Errors
-    /// `State` for what is no name.
+    /// `State` for an invalid name.
     pub fn machine(&self, cluster: &str, name: &str) -> Result<MachineNames> {
         names::check("machine", name)?;
         let cluster = self.cluster(cluster)?;
@@ -110,59 +110,59 @@ impl Layout {
 }
 
 impl ClusterNames {
-    /// Where its machines of this driver lie.
+    /// Returns the directory of the cluster's machines of this driver.
     pub fn machines(&self) -> PathBuf {
         self.dir.join(format!("{}s", self.kind))
     }
 
-    /// The network as it was asked for last: what a stopped cluster holds on to.
+    /// Returns the record of the network as it was requested last, which a stopped cluster keeps.
     pub fn network_file(&self) -> PathBuf {
         self.dir.join(format!("{}-network.json", self.kind))
     }
 }
 
 impl MachineNames {
-    /// The spec; a machine without it is broken.
+    /// Returns the file of the specification; a machine without it is broken.
     pub fn spec_file(&self) -> PathBuf {
         self.dir.join("machine.json")
     }
 
-    /// The disk that the machine writes to.
+    /// Returns the disk that the machine writes to.
     pub fn data(&self) -> PathBuf {
         self.dir.join("data.ext4")
     }
 
-    /// The initrd of the last boot.
+    /// Returns the initrd of the last boot.
     pub fn initrd(&self) -> PathBuf {
         self.dir.join("initrd")
     }
 
-    /// Files for the next boot.
+    /// Returns the directory of files for the next boot.
     pub fn spool(&self) -> PathBuf {
         self.dir.join("spool")
     }
 
-    /// What the machine's first process said in the last boot.
+    /// Returns the console output of the machine's first process in the last boot.
     pub fn console(&self) -> PathBuf {
         self.dir.join("console.log")
     }
 
-    /// What the kernel said in the last boot.
+    /// Returns the messages of the kernel in the last boot.
     pub fn kernel_log(&self) -> PathBuf {
         self.dir.join("kernel.log")
     }
 
-    /// There while the machine is asked to end.
+    /// Returns the mark that exists while the machine is asked to end.
     pub fn stopping(&self) -> PathBuf {
         self.run.join("stopping")
     }
 
-    /// The socket of the serial port of that number.
+    /// Returns the socket of the serial port of that number.
     pub fn port(&self, number: usize) -> PathBuf {
         self.run.join(format!("c{number}"))
     }
 
-    /// The hardware address of the interface of that number, as text.
+    /// Returns the hardware address of the interface of that number, as text.
     pub fn mac(&self, number: u8) -> String {
         let mut mac = self.mac;
         mac[5] = mac[5].wrapping_add(number);

@@ -1,9 +1,10 @@
-//! What the drivers of virtual machines share: everything but who runs the guest (a [`Hypervisor`]).
+//! The parts that the drivers of virtual machines share: everything except the program that runs the guest (a
+//! [`Hypervisor`]).
 //!
-//! A [`Guest`] is a kernel, an initrd, disks, a command line and a channel, whoever runs it. Disks are ext4 images made
-//! without root by `mke2fs -d`: read-only ones of the root file system and the trees, made once and shared by all
-//! machines of the host ([`images`]); and one that the machine writes to. Commands and files go over the serial ports
-//! of virtio ([`channel`]), or wait in a [`spool`] until the machine is powered on.
+//! A [`Guest`] is a kernel, an initrd, disks, a command line and a channel, whichever program runs it. Disks are ext4
+//! images made without root by `mke2fs -d`: read-only ones of the root file system and the trees, made once and shared
+//! by all machines of the host ([`images`]); and one that the machine writes to. Commands and files go over the serial
+//! ports of virtio ([`channel`]), or wait in a [`spool`] until the machine is powered on.
 
 pub mod accelerator;
 pub mod channel;

@@ -5,10 +5,10 @@ use kcl_driver_local::storage::{self, directories};
 
 use crate::layout::{Layout, MachineNames};
 
-/// The names of all machines of a cluster or of all clusters that have a directory, in their order.
+/// Lists the names of all machines of a cluster or of all clusters that have a directory, in order.
 ///
 /// # Errors
-/// `Host` where a directory cannot be read.
+/// `Host` if a directory cannot be read.
 pub fn all(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineNames>> {
     let clusters = match cluster {
         Some(cluster) => vec![cluster.to_owned()],
@@ -16,7 +16,7 @@ pub fn all(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineNames>> 
     };
     let mut machines = Vec::new();
     for cluster in clusters {
-        // What is no name of a cluster is no directory of ours.
+        // A directory without a valid name is not kcl's.
         let Ok(names) = layout.cluster(&cluster) else { continue };
         let found = directories(&names.machines())?;
         machines.extend(found.iter().filter_map(|name| layout.machine(&cluster, name).ok()));
@@ -24,12 +24,12 @@ pub fn all(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineNames>> 
     Ok(machines)
 }
 
-/// What the files of a machine tell of it; none where it has no directory.
+/// Reads the facts about a machine from its files; none if it has no directory.
 pub fn info(names: &MachineNames, runs: bool) -> Option<MachineInfo> {
     if !names.dir.is_dir() {
         return None;
     }
-    // A specification that cannot be read is as good as none: the machine can only be deleted.
+    // A machine whose specification cannot be read can only be deleted.
     let spec: Option<MachineSpec> = storage::read(&names.spec_file()).unwrap_or_default();
     Some(MachineInfo {
         cluster: names.cluster.name.clone(),
@@ -40,7 +40,7 @@ pub fn info(names: &MachineNames, runs: bool) -> Option<MachineInfo> {
     })
 }
 
-/// How a machine does, from whether it is whole and whether it runs.
+/// Returns the power state of a machine that is whole or not, and runs or not.
 pub fn power(names: &MachineNames, whole: bool, runs: bool) -> Power {
     match (whole, runs) {
         (false, _) => Power::Broken,

@@ -1,4 +1,4 @@
-//! A handle to a machine, whoever runs it.
+//! A handle to a machine, whichever hypervisor runs it.
 
 use std::fs;
 use std::io::ErrorKind as Io;
@@ -16,17 +16,17 @@ use crate::hypervisor::{self, Hypervisor};
 use crate::layout::MachineNames;
 use crate::{channel, spool, stopped};
 
-/// A machine that somebody runs.
+/// A machine of a hypervisor.
 pub struct VirtualMachine<H> {
     hypervisor: Arc<H>,
     names: MachineNames,
 }
 
 impl<H: Hypervisor> VirtualMachine<H> {
-    /// A handle to a machine that exists, whole or broken.
+    /// Returns a handle to a machine that exists, whole or broken.
     ///
     /// # Errors
-    /// `NotFound` where there is nothing of it.
+    /// `NotFound` if nothing of it exists.
     pub async fn open(hypervisor: Arc<H>, names: MachineNames) -> Result<Self> {
         if hypervisor.info(&names).await?.is_some() {
             return Ok(VirtualMachine { hypervisor, names });
@@ -81,7 +81,7 @@ impl<H: Hypervisor> Machine for VirtualMachine<H> {
             for file in &files {
                 channel::put(&names, file).await?;
             }
-            // Older ones, of a boot whose kcl was killed.
+            // Older files, of a boot whose kcl was killed.
             blocking(move || spool::forget(&names, Some(&files))).await
         };
         run_exclusively(self.names.dir.display(), put).await
@@ -101,7 +101,7 @@ impl<H: Hypervisor> Machine for VirtualMachine<H> {
     }
 }
 
-/// Reads what the first process wrote on its console since the machine was last powered on.
+/// Reads the console output of the first process since the machine was last powered on.
 fn read_console(names: &MachineNames) -> Result<Vec<u8>> {
     let path = names.console();
     match fs::read(&path) {

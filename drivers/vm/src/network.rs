@@ -1,8 +1,9 @@
-//! A cluster's network: a segment that its machines share, and each one's own way to the host. Or a bridge of the host.
+//! A cluster's network: a segment that its machines share, and each one's own connection to the host. Or a bridge of
+//! the host.
 //!
-//! The segment is QEMU's multicast socket on loopback, whose members come and go as they like. Each machine has a
-//! second interface, to QEMU's user-mode network, in which QEMU is the subnet's first address: the host to the machine,
-//! and its router. Both interfaces have the machine's one address, so what listens on it is reached either way.
+//! The segment is QEMU's multicast socket on loopback, whose members may come and go. Each machine has a second
+//! interface, to QEMU's user-mode network, in which QEMU is the subnet's first address: the host to the machine, and
+//! its router. Both interfaces have the machine's one address, so its ports are reached either way.
 //!
 //! On a bridge, a machine has the second interface for its published ports only, and QEMU is the subnet's last address.
 
@@ -26,9 +27,9 @@ const MTU: u32 = 1500;
 pub struct Segment {
     /// Its addresses.
     pub subnet: Ipv4Net,
-    /// The host's, as machines see it.
+    /// The host's address, as machines see it.
     pub host: Ipv4Addr,
-    /// The bridge of the host that it is, if it is one.
+    /// The bridge of the host that the network is, if it is one.
     pub bridge: Option<String>,
     /// QEMU's address in its user-mode network.
     user: Ipv4Addr,
@@ -37,7 +38,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The segment of a cluster: its group and port follow from the cluster's hash (the range is RFC 2365's for sites).
+    /// Returns the segment of a cluster: its group and port follow from the cluster's hash (the range is RFC 2365's for
+    /// sites).
     ///
     /// # Errors
     /// `Conflict` for a subnet without room for machines.
@@ -53,7 +55,7 @@ impl Segment {
         Ok(Segment { subnet, host, bridge, user, group, port: 20_000 + u16::from(d) * 64 + u16::from(a >> 2) })
     }
 
-    /// As QEMU is told. A tap is QEMU's own and goes with it.
+    /// Returns QEMU's option for the interface. A tap is QEMU's own and goes with it.
     pub fn netdev(&self, id: &str, names: &MachineNames) -> String {
         if self.bridge.is_some() {
             return format!("tap,id={id},ifname={},script=no,downscript=no", tap(names));
@@ -61,10 +63,10 @@ impl Segment {
         format!("socket,id={id},mcast={}:{},localaddr=127.0.0.1", self.group, self.port)
     }
 
-    /// What the guest is told.
+    /// Returns the interfaces and routes of the guest.
     ///
     /// # Errors
-    /// `Conflict` for a machine whose address is not on it.
+    /// `Conflict` if the machine's address is not on the network.
     pub fn interfaces(&self, spec: &MachineSpec) -> Result<Interfaces> {
         let (address, subnet) = (spec.address.require_v4()?, self.subnet);
         if !subnet.contains(&address) || address == self.user {
@@ -82,7 +84,7 @@ impl Segment {
         };
         let (first, second) = (interface("eth0", subnet.prefix_len()), "eth1".to_owned());
         if !self.has_user(spec) {
-            // The node agent sets the way out.
+            // The node agent sets the default route.
             return Ok(Interfaces { interfaces: vec![first], routes: Vec::new() });
         }
         let mut routes = vec![GuestRoute { to: IpAddr::V4(self.user).into(), via: None, interface: second.clone() }];
@@ -96,18 +98,18 @@ impl Segment {
         Ok(Interfaces { interfaces: vec![first, interface(&second, 32)], routes })
     }
 
-    /// Whether the machine has an interface to QEMU's user-mode network.
+    /// Returns true if the machine has an interface to QEMU's user-mode network.
     pub fn has_user(&self, spec: &MachineSpec) -> bool {
         self.bridge.is_none() || !spec.ports.is_empty()
     }
 
-    /// QEMU's user-mode network of a machine, as it is told: it has the cluster's subnet, and publishes ports.
+    /// Returns QEMU's option for a machine's user-mode network, which has the cluster's subnet and publishes ports.
     ///
     /// # Errors
     /// `State` for a port that QEMU cannot publish.
     pub fn user_netdev(&self, id: &str, spec: &MachineSpec) -> Result<String> {
         let (subnet, address) = (self.subnet, spec.address.require_v4()?);
-        // QEMU wants addresses for services that nobody uses.
+        // QEMU requires addresses for services that nobody uses.
         let dns = subnet.broadcast();
         let mut text = format!("user,id={id},ipv6=off,net={subnet},host={},dns={dns},dhcpstart={address}", self.user);
         for port in &spec.ports {
@@ -127,10 +129,10 @@ impl Segment {
         Ok(text)
     }
 
-    /// The largest packet, in bytes.
+    /// Returns the largest packet, in bytes.
     ///
     /// # Errors
-    /// `State` where the bridge is not there.
+    /// `State` if the bridge does not exist.
     pub fn mtu(&self) -> Result<u32> {
         let Some(bridge) = &self.bridge else { return Ok(MTU) };
         link::mtu(bridge).ok_or_else(|| {
@@ -140,15 +142,15 @@ impl Segment {
     }
 }
 
-/// The host's end of a machine's interface on a bridge.
+/// Returns the name of the host's end of a machine's interface on a bridge.
 pub fn tap(names: &MachineNames) -> String {
     format!("kq{}", names.hash)
 }
 
-/// A free network; the one that the cluster has already, if any.
+/// Proposes a free network, or the one that the cluster has already.
 ///
 /// # Errors
-/// `Conflict` where there is none.
+/// `Conflict` if no network is free.
 pub fn propose(layout: &Layout, cluster: &str) -> Result<Subnets> {
     if let Some(spec) = storage::read::<NetworkSpec>(&layout.cluster(cluster)?.network_file())? {
         return Ok(spec.subnet);
@@ -157,10 +159,11 @@ pub fn propose(layout: &Layout, cluster: &str) -> Result<Subnets> {
     subnet::propose(taken.into_iter()).map(Subnets::from).ok_or_else(subnet::none_free)
 }
 
-/// What machines may want to reach, or other clusters have: the host's addresses and routes, and what the clusters of
-/// this home hold on to.
+/// Lists networks that machines may want to reach, or other clusters have: the host's addresses and routes, and the
+/// networks of the clusters of this home.
 fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
-    // Of this thread's network, as the interfaces below are: `/proc/net` is that of the process's first thread.
+    // The routes of this thread's network, as the interfaces below are: `/proc/net` is that of the process's first
+    // thread.
     let table = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
     let mut taken: Vec<Ipv4Net> = subnet::routes(&table).map(|(_, net)| net).collect();
     for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
@@ -170,7 +173,7 @@ fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
     }
     for other in directories(&layout.clusters())?.into_iter().filter(|other| other != cluster) {
         let Ok(names) = layout.cluster(&other) else { continue };
-        // Of this driver and of others.
+        // The records of this driver and of others.
         let files = fs::read_dir(&names.dir).into_iter().flatten().flatten().map(|entry| entry.path());
         for file in files.filter(|path| path.to_string_lossy().ends_with("network.json")) {
             taken.extend(storage::read::<NetworkSpec>(&file).unwrap_or_default().and_then(|spec| spec.subnet.v4()));
@@ -193,20 +196,20 @@ pub fn reach(layout: &Layout, cluster: &str) -> Result<Reach> {
     })
 }
 
-/// The network that was asked for last.
+/// Reads the network that was requested last.
 ///
 /// # Errors
-/// `State` where there is none.
+/// `State` if the cluster has no network yet.
 pub fn segment(names: &ClusterNames) -> Result<Segment> {
     let spec = storage::read::<NetworkSpec>(&names.network_file())?
         .ok_or_else(|| Error::new(ErrorKind::State, format!("cluster {} has no network yet", names.name)))?;
     Segment::new(names, &spec)
 }
 
-/// Remembers the network. Each machine brings its own part of it.
+/// Records the network. Each machine brings its own part of it.
 ///
 /// # Errors
-/// `Conflict` for a subnet without room for machines, `State` for a bridge that is not there.
+/// `Conflict` for a subnet without room for machines, `State` for a bridge that does not exist.
 pub fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
     let names = layout.cluster(&spec.cluster)?;
     let segment = Segment::new(&names, spec)?;
@@ -215,7 +218,7 @@ pub fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
     if storage::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
         storage::write(&names.network_file(), &document)?;
     }
-    // Without a bridge, the initrd sets the way out.
+    // Without a bridge, the initrd sets the default route.
     let gateway = segment.bridge.as_ref().map(|_| segment.host.into());
     let link = Link {
         interface: "eth0".to_owned(),
@@ -234,10 +237,10 @@ pub fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
     })
 }
 
-/// Forgets the network with all that no machine needs any more.
+/// Forgets the network, and removes everything that no machine needs any more.
 ///
 /// # Errors
-/// `Host` where something cannot be removed.
+/// `Host` if something cannot be removed.
 pub fn delete(layout: &Layout, cluster: &str) -> Result<()> {
     let names = layout.cluster(cluster)?;
     storage::remove_file(&names.network_file())?;
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn machines_on_a_bridge_are_reached_by_address_whoever_asks() {
         let home = tempfile::tempdir().unwrap();
-        // A layout for each question, as every verb has a driver of its own.
+        // A layout for each call, as every verb has a driver of its own.
         let layout = || Layout::new(home.path(), std::path::Path::new("/run/kcl"), "vm");
         let mut spec = NetworkSpec::new("a", "10.89.0.0/24".parse().unwrap());
         assert!(matches!(reach(&layout(), "a").unwrap(), Reach::Published { .. }));

@@ -13,29 +13,29 @@ use crate::images::program;
 
 /// The oldest QEMU: sockets and files by `-chardev` and `server=on` as they are used here.
 const VERSION: u32 = 6;
-/// Bytes of memory of a machine before its user's share, where none is named.
+/// Bytes of memory of a machine before its user's share, if no memory is named.
 const MEMORY: u64 = 1 << 30;
 /// Bytes of disk of a machine before it runs anything for its user.
 const DISK: u64 = 1 << 30;
 
-/// What is looked at.
+/// The host that is judged.
 pub struct Host<'a> {
-    /// Where the answer of KVM's probe is kept.
+    /// The directory of the record of KVM's probe.
     pub run: &'a Path,
-    /// What guests are made from, where it is there.
+    /// The files that guests are made from, if they are there.
     pub files: Option<&'a GuestFiles>,
-    /// Directories that machines are kept in.
+    /// The directories that machines are kept in.
     pub directories: &'a [PathBuf],
 }
 
-/// Whether guests could run here.
+/// Checks that guests could run here.
 pub fn health(host: &Host<'_>) -> Health {
     let engine = version();
     let findings = [architecture(), qemu(engine.as_deref()), tools(), kvm(accelerator::known(host.run))];
     Health { engine, findings: findings.into_iter().flatten().collect() }
 }
 
-/// What is found, the gravest first. Where KVM was not tried yet in this run of the host, it is.
+/// Returns all findings, the gravest first. Tests KVM if that was not done yet since the host's boot.
 pub fn findings(host: &Host<'_>, request: &PreflightRequest) -> Vec<Finding> {
     let engine = version();
     let mut findings: Vec<Finding> = [architecture(), qemu(engine.as_deref()), tools()].into_iter().flatten().collect();

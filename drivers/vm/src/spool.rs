@@ -1,4 +1,4 @@
-//! Files that were put into a machine while it was off: they are laid down by its next boot.
+//! Files that were put into a machine while it was off: its next boot writes them.
 
 use std::fs;
 use std::io::Write;
@@ -15,15 +15,15 @@ use crate::layout::MachineNames;
 
 /// A file for the next boot.
 pub struct Spooled {
-    /// Where, absolute.
+    /// The path, absolute.
     pub path: PathBuf,
-    /// Its permission bits.
+    /// The permission bits.
     pub mode: u32,
-    /// What it holds.
+    /// The content.
     pub content: Vec<u8>,
 }
 
-/// What is no place for a file in a machine.
+/// Refuses a path that cannot be that of a file in a machine.
 ///
 /// # Errors
 /// `State` for a path that is relative, has a `..`, or names no file.
@@ -39,7 +39,7 @@ pub fn check(path: &Path) -> Result<()> {
 /// Keeps files for the next boot: each whole or not at all.
 ///
 /// # Errors
-/// `State` for what is no path, `Host` where the disk is full.
+/// `State` for an invalid path, `Host` if the disk is full.
 pub fn put(names: &MachineNames, files: &[File]) -> Result<()> {
     for file in files {
         check(&file.path)?;
@@ -49,7 +49,7 @@ pub fn put(names: &MachineNames, files: &[File]) -> Result<()> {
         let what = || format!("write {}", path.display());
         let parent = path.parent().unwrap_or(&path);
         storage::make_private_directory(parent)?;
-        // Beside the spool, where no file of the machine is.
+        // The temporary file is beside the spool, which has only files of the machine.
         let mut new = NewFile::create_at(&names.dir.join("spool.new"), &path).with_context(what)?;
         new.write_all(&file.content).with_context(what)?;
         new.commit(file.mode).with_context(what)?;
@@ -57,10 +57,10 @@ pub fn put(names: &MachineNames, files: &[File]) -> Result<()> {
     Ok(())
 }
 
-/// The content of a file that waits for the next boot.
+/// Reads the content of a file that waits for the next boot.
 ///
 /// # Errors
-/// `Host` where it cannot be read.
+/// `Host` if it cannot be read.
 pub fn get(names: &MachineNames, path: &Path) -> Result<Option<Vec<u8>>> {
     let path = at(names, path);
     if !path.is_file() {
@@ -69,10 +69,10 @@ pub fn get(names: &MachineNames, path: &Path) -> Result<Option<Vec<u8>>> {
     fs::read(&path).map(Some).with_context(|| format!("read {}", path.display()))
 }
 
-/// All that waits for the next boot.
+/// Reads all files that wait for the next boot.
 ///
 /// # Errors
-/// `Host` where it cannot be read.
+/// `Host` if they cannot be read.
 pub fn spooled(names: &MachineNames) -> Result<Vec<Spooled>> {
     let root = names.spool();
     let mut found = Vec::new();
@@ -92,10 +92,10 @@ pub fn spooled(names: &MachineNames) -> Result<Vec<Spooled>> {
     Ok(found)
 }
 
-/// The machine has them, or has newer ones.
+/// Removes files that the machine has, or has newer ones of.
 ///
 /// # Errors
-/// `Host` where they cannot be removed.
+/// `Host` if they cannot be removed.
 pub fn forget(names: &MachineNames, files: Option<&[File]>) -> Result<()> {
     match files {
         None => storage::remove_tree(&names.spool()),

@@ -1,4 +1,4 @@
-//! Reading a file of a machine that is off: from the spool, its disk, or what lies below that.
+//! Reads a file of a machine that is off: from the spool, its disk, or the trees below that.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::images::{backing, inside};
 use crate::layout::MachineNames;
 use crate::spool;
 
-/// As many symbolic links as the kernel follows (path_resolution(7)).
+/// The most symbolic links that are followed, as by the kernel (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// What is at a path of the machine.
+/// The entry at a path of the machine.
 enum Found {
     Nothing,
     Link(PathBuf),
@@ -28,10 +28,10 @@ enum Layer {
     Host(PathBuf),
 }
 
-/// Reads a file.
+/// Reads a file of a machine.
 ///
 /// # Errors
-/// `NotFound` where there is none, `State` where it is no file.
+/// `NotFound` if it does not exist, `State` if it is not a file.
 pub fn get(names: &MachineNames, spec: &MachineSpec, path: &Path) -> Result<Vec<u8>> {
     spool::check(path)?;
     let disk = open(names)?;
@@ -86,7 +86,7 @@ fn trouble(path: &Path, error: &dyn std::error::Error) -> Error {
     Error::new(ErrorKind::Host, format!("could not read the disk {}: {error}", path.display()))
 }
 
-/// In reverse, to be taken from the end.
+/// Returns the components of a path in reverse, to be taken from the end.
 fn parts(path: &Path) -> Vec<PathBuf> {
     let parts = path.components().rev().filter_map(|part| match part {
         Component::Normal(name) => Some(PathBuf::from(name)),
@@ -111,7 +111,7 @@ fn find(disk: &Ext4, spec: &MachineSpec, at: &Path) -> Result<Found> {
     on_host(&inside(&spec.rootfs, at))
 }
 
-/// None for an overlay's mark of something deleted: a device with the numbers 0:0.
+/// Returns none for an overlay's mark of a deletion: a device with the numbers 0:0.
 fn on_disk(disk: &Ext4, place: &Path) -> Result<Option<Found>> {
     let name = format!("/{}", place.display());
     let meta = match disk.symlink_metadata(name.as_str()) {
