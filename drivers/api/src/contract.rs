@@ -329,7 +329,7 @@ pub async fn cut_off(driver: &dyn Driver, fixture: &Fixture) {
         assert_eq!(driver.list(Some(&fixture.cluster)).await.expect("a list"), [], "cut off after {steps} steps");
     }
     cut_after(2, async { drop(driver.create(&spec).await) }).await;
-    let machine = driver.create(&spec).await.expect("a machine, made anew");
+    let machine = driver.create(&spec).await.expect("a machine, made again");
     machine.power_on().await.expect("powered on");
     fixture.end(driver).await;
 }

@@ -29,7 +29,7 @@ pub(crate) struct Identity {
 
 /// Logs in at the last host of a route, through those before it.
 pub(crate) async fn connect(route: &[Hop], identity: &Identity) -> Result<Handle> {
-    let no_way = || Error::new(ErrorKind::Host, "a way to no host");
+    let no_way = || Error::new(ErrorKind::Host, "the route to the host is empty");
     let (first, rest) = route.split_first().ok_or_else(no_way)?;
     let reached = kcl_ssh_client::reach(&first.place.address, first.place.port()).await;
     let stream = reached.map_err(|failure| failed(&first.place, failure))?;
@@ -55,7 +55,7 @@ fn failed(place: &Place, failure: Failure) -> Error {
 
 fn unreachable(place: &Place, why: &str) -> Error {
     Error::new(ErrorKind::Host, format!("host {place} cannot be reached at port {}: {why}", place.port()))
-        .hint(format!("see what is in the way with: ssh -v -p {} {}", place.port(), user_and_address(place)))
+        .hint(format!("find the reason with: ssh -v -p {} {}", place.port(), user_and_address(place)))
 }
 
 fn user_and_address(place: &Place) -> String {

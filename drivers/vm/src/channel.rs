@@ -280,7 +280,7 @@ fn path(path: &Path) -> Result<String> {
 }
 
 fn decode(text: &str) -> Result<Vec<u8>> {
-    BASE64.decode(text).map_err(|error| Error::engine(format!("the guest sent what is no base 64: {error}")))
+    BASE64.decode(text).map_err(|error| Error::engine(format!("the guest did not send base64: {error}")))
 }
 
 fn not_running(machine: &str) -> Error {

@@ -140,6 +140,6 @@ impl Guest {
 
 fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
-        Error::new(ErrorKind::State, format!("{} is no place in a machine: it is not UTF-8", path.display()))
+        Error::new(ErrorKind::State, format!("{} is not a path for a machine: it is not UTF-8", path.display()))
     })
 }

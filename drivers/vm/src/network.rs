@@ -71,7 +71,7 @@ impl Segment {
         let (address, subnet) = (spec.address.require_v4()?, self.subnet);
         if !subnet.contains(&address) || address == self.user {
             let message = format!(
-                "the address {address} of machine {} is none for machines on the network of cluster {} ({subnet})",
+                "the address {address} of machine {} is not available to machines on the network of cluster {} ({subnet})",
                 spec.name, spec.cluster
             );
             return Err(Error::new(ErrorKind::Conflict, message));
@@ -120,7 +120,7 @@ impl Segment {
             let bind: Ipv4Addr = match port.address {
                 IpAddr::V4(bind) => bind,
                 IpAddr::V6(bind) => {
-                    let message = format!("QEMU publishes ports on IPv4 addresses only, and {bind} is none");
+                    let message = format!("QEMU publishes ports on IPv4 addresses only, not on {bind}");
                     return Err(Error::new(ErrorKind::State, message));
                 }
             };
@@ -137,7 +137,7 @@ impl Segment {
         let Some(bridge) = &self.bridge else { return Ok(MTU) };
         link::mtu(bridge).ok_or_else(|| {
             Error::new(ErrorKind::State, format!("the bridge {bridge} of the cluster's network is not there"))
-                .hint("mend the network with: kcl start")
+                .hint("repair the network with: kcl start")
         })
     }
 }

@@ -32,7 +32,8 @@ pub fn check(path: &Path) -> Result<()> {
     if path.is_absolute() && plain && path.file_name().is_some() {
         return Ok(());
     }
-    let message = format!("{} is no file of a machine: it must be absolute and without \"..\"", path.display());
+    let message =
+        format!("{} is not a path for a file in a machine: it must be absolute and without \"..\"", path.display());
     Err(Error::new(ErrorKind::State, message))
 }
 

@@ -69,7 +69,7 @@ pub fn get(names: &MachineNames, spec: &MachineSpec, path: &Path) -> Result<Vec<
             Found::File(layer) if rest.is_empty() => return read(&disk, spec, &at, layer),
             Found::File(_) => return Err(missing()),
             Found::Directory | Found::Other => {
-                let message = format!("{} in the machine is no file", path.display());
+                let message = format!("{} in the machine is not a file", path.display());
                 return Err(Error::new(ErrorKind::State, message));
             }
         }

@@ -286,7 +286,7 @@ pub fn parse<T: DeserializeOwned>(line: &[u8]) -> kcl_driver_api::Result<T> {
     match serde_json::from_slice(line) {
         Ok(Answer::Ok(content)) => Ok(content),
         Ok(Answer::Error(failure)) => Err(failure.into()),
-        Err(error) => Err(Error::engine(format!("an answer that makes no sense ({error}): {}", shown(line)))),
+        Err(error) => Err(Error::engine(format!("an invalid answer ({error}): {}", shown(line)))),
     }
 }
 

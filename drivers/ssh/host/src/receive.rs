@@ -92,7 +92,7 @@ fn prepare(trees: &Trees, key: &str, entries: &[Entry]) -> Result<Vec<usize>> {
 fn inside(root: &Path, entry: &Entry) -> Result<PathBuf> {
     let plain = entry.path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
     if !plain {
-        return Err(Error::new(ErrorKind::State, format!("{} is no path in a tree", entry.path.display())));
+        return Err(Error::new(ErrorKind::State, format!("{} is not a path in a tree", entry.path.display())));
     }
     // A join with an empty path would add a slash.
     Ok(if entry.path.as_os_str().is_empty() { root.to_owned() } else { root.join(&entry.path) })

@@ -189,7 +189,7 @@ impl Trees {
     pub(crate) fn claim(&self, cluster: &str, keys: &[String]) -> Result<()> {
         for key in keys {
             if key.len() != 32 || !key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(Error::new(ErrorKind::State, format!("{key:?} is no key of a tree")));
+                return Err(Error::new(ErrorKind::State, format!("{key:?} is not a key of a tree")));
             }
         }
         let path = self.claims(cluster);
