@@ -23,14 +23,14 @@ pub(crate) struct Facts {
     /// The reason why masquerading cannot be set.
     pub filter: Problem,
     /// The networks that a cluster's network could collide with.
-    pub taken: Vec<Taken>,
+    pub networks: Vec<Taken>,
     /// The cluster's own bridge, with which it does not collide.
     pub bridge: String,
 }
 
 /// Reads the facts about this host.
 pub(crate) async fn gather(context: &Arc<Context>, request: &PreflightRequest) -> Result<Facts> {
-    let taken = network::taken(context, &request.cluster).await?;
+    let networks = network::in_use(context, &request.cluster).await?;
     let bridge = context.layout.cluster(&request.cluster)?.bridge;
     let context = context.clone();
     blocking(move || {
@@ -38,7 +38,7 @@ pub(crate) async fn gather(context: &Arc<Context>, request: &PreflightRequest) -
         // Only root can try.
         let (links, filter) = if uid == 0 { probe::network(context.rootfs.as_deref()) } else { (None, None) };
         let host = HostFacts::gather(&context.layout.home, uid == 0)?;
-        Ok(Facts { uid, host, links, filter, taken, bridge })
+        Ok(Facts { uid, host, links, filter, networks, bridge })
     })
     .await
 }

@@ -39,20 +39,20 @@ pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Sub
     if let Some(spec) = blocking(move || storage::read::<NetworkSpec>(&file)).await? {
         return Ok(spec.subnet);
     }
-    let taken = taken(context, cluster).await?;
+    let networks = in_use(context, cluster).await?;
     subnet::propose(&taken, &names.bridge).map(Subnets::from).ok_or_else(kcl_driver_local::subnet::none_free)
 }
 
 /// Lists everything that a network for `cluster` could collide with, except its own bridge: the networks of the kernel,
 /// and those of other clusters of this home, which may not run.
-pub(crate) async fn taken(context: &Arc<Context>, cluster: &str) -> Result<Vec<Taken>> {
-    let mut taken = Netlink::connect()?.taken().await?;
+pub(crate) async fn in_use(context: &Arc<Context>, cluster: &str) -> Result<Vec<Taken>> {
+    let mut networks = Netlink::connect()?.taken().await?;
     let (context, cluster) = (context.clone(), cluster.to_owned());
     let look = move || Ok((own_ends(&context.layout, &cluster)?, held_by_others(&context.layout, &cluster)?));
     let (own, held) = blocking(look).await?;
-    taken.retain(|taken| !taken.link.as_ref().is_some_and(|link| own.contains(link)));
-    taken.extend(held);
-    Ok(taken)
+    networks.retain(|net| !net.link.as_ref().is_some_and(|link| own.contains(link)));
+    networks.extend(held);
+    Ok(networks)
 }
 
 /// Lists the links of the cluster's machines. One end of each has its address on the host until runc moves it, and
@@ -89,8 +89,8 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
     let address = subnet::gateway(subnet)
         .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines")))?;
     let lock = lock(context).await?;
-    let taken = taken(context, &spec.cluster).await?;
-    if let Some(other) = subnet::collisions(subnet, &taken, &names.bridge).next() {
+    let networks = in_use(context, &spec.cluster).await?;
+    if let Some(other) = subnet::collisions(subnet, &networks, &names.bridge).next() {
         return Err(Error::new(
             ErrorKind::Conflict,
             format!("the subnet {subnet} collides with {} ({})", other.by, other.net),

@@ -42,8 +42,8 @@ fn nf_tables(facts: &Facts, _: &PreflightRequest) -> Option<Finding> {
 
 fn subnet_collision(facts: &Facts, request: &PreflightRequest) -> Option<Finding> {
     let subnet = request.subnet?.v4()?;
-    let others = subnet::collisions(subnet, &facts.taken, &facts.bridge).map(|other| (other.by.as_str(), other.net));
-    checks::subnet_collision(subnet, others, subnet::propose(&facts.taken, &facts.bridge))
+    let others = subnet::collisions(subnet, &facts.networks, &facts.bridge).map(|other| (other.by.as_str(), other.net));
+    checks::subnet_collision(subnet, others, subnet::propose(&facts.networks, &facts.bridge))
 }
 
 #[cfg(test)]

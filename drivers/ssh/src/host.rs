@@ -147,9 +147,9 @@ impl Host {
         };
         let look =
             "uname -s -m; id -u; echo \"$SSH_CONNECTION\"; sudo -n true 2>/dev/null && echo free || command -v sudo";
-        let seen =
+        let output =
             connection.command(&format!("sh -c {}", sudo::quoted(look)), &[]).await.map_err(|error| self.at(error))?;
-        let text = String::from_utf8_lossy(&seen.stdout).into_owned();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut lines = text.lines();
         connection.system = lines.next().unwrap_or_default().to_owned();
         let user = lines.next().unwrap_or_default().to_owned();
@@ -160,8 +160,8 @@ impl Host {
         });
         let sudo = lines.next().unwrap_or_default();
         if user.parse::<u32>().is_err() {
-            let said = String::from_utf8_lossy(&seen.stderr).trim().to_owned();
-            let message = format!("host {} does not run commands: it said {:?} {said:?}", self.name(), text.trim());
+            let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let message = format!("host {} does not run commands: it wrote {:?} {stderr:?}", self.name(), text.trim());
             return Err(Error::new(ErrorKind::Host, message).hint("kcl needs a POSIX shell there"));
         }
         connection.sudo = match (user.as_str(), sudo) {
@@ -181,12 +181,12 @@ impl Host {
             Some(password) => password.clone(),
             None => sudo::ask_for_password(&identity.asked_password, &self.name()).await?,
         });
-        let tried = connection.command(&sudo.command("true"), &sudo.input()).await.map_err(|error| self.at(error))?;
-        if tried.code == Some(0) {
+        let output = connection.command(&sudo.command("true"), &sudo.input()).await.map_err(|error| self.at(error))?;
+        if output.code == Some(0) {
             return Ok(sudo);
         }
-        let said = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
-        let message = format!("host {} does not let its user become root: {said}", self.name());
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let message = format!("host {} does not let its user become root: {stderr}", self.name());
         Err(Error::new(ErrorKind::Host, message)
             .hint(format!("check the password in {}, or the rules in /etc/sudoers", sudo::VARIABLE)))
     }
@@ -238,9 +238,9 @@ impl Host {
 
     fn answer<T: DeserializeOwned>(&self, ended: &Ended) -> Result<T> {
         if ended.stdout.is_empty() {
-            let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+            let stderr = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
             let code = ended.code.map_or("by a signal".to_owned(), |code| format!("with code {code}"));
-            return Err(Error::engine(format!("host {}: the command of kcl ended {code}: {said}", self.name())));
+            return Err(Error::engine(format!("host {}: the command of kcl ended {code}: {stderr}", self.name())));
         }
         protocol::parse(&ended.stdout).map_err(|error| self.at(error))
     }

@@ -20,25 +20,25 @@ const CLOCK: u64 = 30_000;
 /// Looks at all hosts and judges.
 pub(crate) async fn preflight(context: &Context, request: &PreflightRequest) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let mut asked = Vec::new();
+    let mut named = Vec::new();
     let hosts = context.hosts_of(&request.cluster)?;
     for machine in &request.machines {
         match hosts.get(machine) {
-            Some(target) => asked.push((machine, context.pool.get(target))),
+            Some(target) => named.push((machine, context.pool.get(target))),
             None => findings.push(Finding::error("host", Context::no_host(machine).message)),
         }
     }
     // The final names of hosts; a wrong route is reported below.
     let place = |host: &Host| host.route(&context.with.identity).ok()?.pop().map(|hop| hop.place);
-    let places: Vec<_> = asked.iter().map(|(_, host)| place(host)).collect();
-    for (index, (machine, host)) in asked.iter().enumerate() {
+    let places: Vec<_> = named.iter().map(|(_, host)| place(host)).collect();
+    for (index, (machine, host)) in named.iter().enumerate() {
         let same = |other: &usize| places[index].is_some() && places[*other] == places[index];
-        if let Some((other, _)) = (0..index).find(same).map(|other| asked[other].clone()) {
+        if let Some((other, _)) = (0..index).find(same).map(|other| named[other].clone()) {
             let message = format!("host {} is named for both {other} and {machine}: a host is one node", host.name());
             findings.push(Finding::error("host-twice", message));
         }
     }
-    let looked = join_all(asked.iter().map(|(machine, host)| look(context, machine, host, request)));
+    let looked = join_all(named.iter().map(|(machine, host)| look(context, machine, host, request)));
     findings.extend(looked.await.into_iter().flatten());
     Ok(findings)
 }

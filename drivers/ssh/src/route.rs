@@ -62,10 +62,10 @@ impl UserConfig {
     pub(crate) fn route(&self, target: &Target) -> Result<Vec<Hop>> {
         let mut route = Vec::new();
         let mut place = target.host.clone();
-        let mut said_jumps = target.jump.as_ref().map(|jump| vec![jump.clone()]);
+        let mut explicit_jumps = target.jump.as_ref().map(|jump| vec![jump.clone()]);
         loop {
             let params = self.parsed.query(&place.address);
-            let jumps = said_jumps.take().map_or_else(|| self.jumps(&place, &params), Ok)?;
+            let jumps = explicit_jumps.take().map_or_else(|| self.jumps(&place, &params), Ok)?;
             route.push(self.hop(&place, &params, target.key.as_ref())?);
             if route.len() > JUMPS {
                 let why = format!("the jump hosts (ProxyJump) of {} lead in a circle", target.host.address);
@@ -74,7 +74,7 @@ impl UserConfig {
             // As in ssh(1): the last is reached by those before it, the first by what its own section says.
             let Some((last, before)) = jumps.split_last() else { break };
             place = last.clone();
-            said_jumps = Some(before.to_vec()).filter(|before| !before.is_empty());
+            explicit_jumps = Some(before.to_vec()).filter(|before| !before.is_empty());
         }
         route.reverse();
         Ok(route)
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     /// Returns the route to a host by this configuration, as text, with the names of keys.
-    fn way(config: &str, host: &str, jump: Option<&str>, key: Option<&str>) -> Result<String> {
+    fn route_of(config: &str, host: &str, jump: Option<&str>, key: Option<&str>) -> Result<String> {
         let home = tempfile::tempdir().unwrap();
         let ssh = home.path().join(".ssh");
         std::fs::create_dir(&ssh).unwrap();
@@ -230,11 +230,11 @@ mod tests {
             ("you@web:22", "you@web.example:22[you-web.example]"),
             ("db", "first@a:3[] > everybody@b[of-b] > root@db.example:2222[root-db.example]"),
         ] {
-            assert_eq!(way(CONFIG, host, None, None).unwrap(), wanted);
+            assert_eq!(route_of(CONFIG, host, None, None).unwrap(), wanted);
         }
-        let said = way(CONFIG, "db", Some("b"), Some("/key")).unwrap();
-        assert_eq!(said, "everybody@b[/key] > root@db.example:2222[/key]");
-        assert_eq!(way("Host *\nProxyJump j", "a", None, None).unwrap(), "me@j[] > me@a[]");
+        let route = route_of(CONFIG, "db", Some("b"), Some("/key")).unwrap();
+        assert_eq!(route, "everybody@b[/key] > root@db.example:2222[/key]");
+        assert_eq!(route_of("Host *\nProxyJump j", "a", None, None).unwrap(), "me@j[] > me@a[]");
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
             ("Host a\nProxyJump a:b:c/d", "a", "ProxyJump of a"),
             ("Include matching", "a", "\"Match\""),
         ] {
-            let error = way(config, host, None, None).unwrap_err().message;
+            let error = route_of(config, host, None, None).unwrap_err().message;
             assert!(error.contains(".ssh/config cannot be used") && error.contains(wanted), "{error}");
         }
     }

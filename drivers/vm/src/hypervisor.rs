@@ -89,8 +89,8 @@ async fn booted(names: &MachineNames) -> Result<()> {
 
 fn with_logs(names: &MachineNames, mut error: Error) -> Error {
     for path in [names.kernel_log(), names.console()] {
-        let said = fs::read(&path).unwrap_or_default();
-        let tail = String::from_utf8_lossy(&said[said.len().saturating_sub(TAIL)..]).trim().to_owned();
+        let log = fs::read(&path).unwrap_or_default();
+        let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(TAIL)..]).trim().to_owned();
         if !tail.is_empty() {
             error.message.push_str(&format!("\n{tail}"));
         }
@@ -100,14 +100,14 @@ fn with_logs(names: &MachineNames, mut error: Error) -> Error {
 
 /// Asks the machine to end, waits, and ends the rest.
 pub(crate) async fn off(hypervisor: &dyn Hypervisor, names: &MachineNames, grace: Duration) -> Result<()> {
-    let asked = !grace.is_zero() && hypervisor.runs(names).await?;
-    if asked {
+    let is_graceful = !grace.is_zero() && hypervisor.runs(names).await?;
+    if is_graceful {
         let mark = names.stopping();
         // First: if kcl is killed here, the next one must not take the machine for one that stays.
         blocking(move || fs::write(&mark, "").with_context(|| format!("write {}", mark.display()))).await?;
     }
     hypervisor.leaves(names).await?;
-    if asked {
+    if is_graceful {
         let ask = async {
             if let Err(error) = channel::end(names).await {
                 tracing::debug!("{} cannot be asked to end: {error}", names.name);

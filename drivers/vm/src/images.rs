@@ -266,8 +266,8 @@ fn run(mut command: Command, input: &str) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::new(ErrorKind::Host, format!("{name} could not make a disk ({}): {said}", output.status)))
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::new(ErrorKind::Host, format!("{name} could not make a disk ({}): {stderr}", output.status)))
 }
 
 /// Copies a file with its holes.

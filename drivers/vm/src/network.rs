@@ -155,21 +155,21 @@ pub fn propose(layout: &Layout, cluster: &str) -> Result<Subnets> {
     if let Some(spec) = storage::read::<NetworkSpec>(&layout.cluster(cluster)?.network_file())? {
         return Ok(spec.subnet);
     }
-    let taken = taken(layout, cluster)?;
+    let networks = in_use(layout, cluster)?;
     subnet::propose(taken.into_iter()).map(Subnets::from).ok_or_else(subnet::none_free)
 }
 
 /// Lists networks that machines may want to reach, or other clusters have: the host's addresses and routes, and the
 /// networks of the clusters of this home.
-fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
+fn in_use(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
     // The routes of this thread's network, as the interfaces below are: `/proc/net` is that of the process's first
     // thread.
     let table = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
-    let mut taken: Vec<Ipv4Net> = subnet::routes(&table).map(|(_, net)| net).collect();
+    let mut networks: Vec<Ipv4Net> = subnet::routes(&table).map(|(_, net)| net).collect();
     for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
         let address = interface.address.as_ref().and_then(|address| address.as_sockaddr_in().map(|v4| v4.ip()));
         let mask = interface.netmask.as_ref().and_then(|mask| mask.as_sockaddr_in().map(|v4| v4.ip()));
-        taken.extend(address.zip(mask).and_then(|(address, mask)| Ipv4Net::with_netmask(address, mask).ok()));
+        networks.extend(address.zip(mask).and_then(|(address, mask)| Ipv4Net::with_netmask(address, mask).ok()));
     }
     for other in directories(&layout.clusters())?.into_iter().filter(|other| other != cluster) {
         let Ok(names) = layout.cluster(&other) else { continue };
@@ -179,7 +179,7 @@ fn taken(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
             taken.extend(storage::read::<NetworkSpec>(&file).unwrap_or_default().and_then(|spec| spec.subnet.v4()));
         }
     }
-    Ok(taken)
+    Ok(networks)
 }
 
 /// Tells how the host reaches the machines of a cluster: by their addresses if they are on a bridge, else by published

@@ -25,7 +25,7 @@ fn facts() -> Facts {
         },
         links: None,
         filter: None,
-        taken: vec![
+        networks: vec![
             Taken { net: "10.89.0.0/24".parse().unwrap(), by: "interface eth0".into(), link: Some("eth0".into()) },
             Taken { net: "10.89.7.0/24".parse().unwrap(), by: "interface kcl-0".into(), link: Some("kcl-0".into()) },
         ],
