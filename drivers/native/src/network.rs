@@ -40,7 +40,7 @@ pub(crate) async fn propose(context: &Arc<Context>, cluster: &str) -> Result<Sub
         return Ok(spec.subnet);
     }
     let networks = in_use(context, cluster).await?;
-    subnet::propose(&taken, &names.bridge).map(Subnets::from).ok_or_else(kcl_driver_local::subnet::none_free)
+    subnet::propose(&networks, &names.bridge).map(Subnets::from).ok_or_else(kcl_driver_local::subnet::none_free)
 }
 
 /// Lists everything that a network for `cluster` could collide with, except its own bridge: the networks of the kernel,

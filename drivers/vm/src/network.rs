@@ -156,7 +156,7 @@ pub fn propose(layout: &Layout, cluster: &str) -> Result<Subnets> {
         return Ok(spec.subnet);
     }
     let networks = in_use(layout, cluster)?;
-    subnet::propose(taken.into_iter()).map(Subnets::from).ok_or_else(subnet::none_free)
+    subnet::propose(networks.into_iter()).map(Subnets::from).ok_or_else(subnet::none_free)
 }
 
 /// Lists networks that machines may want to reach, or other clusters have: the host's addresses and routes, and the
@@ -176,7 +176,7 @@ fn in_use(layout: &Layout, cluster: &str) -> Result<Vec<Ipv4Net>> {
         // The records of this driver and of others.
         let files = fs::read_dir(&names.dir).into_iter().flatten().flatten().map(|entry| entry.path());
         for file in files.filter(|path| path.to_string_lossy().ends_with("network.json")) {
-            taken.extend(storage::read::<NetworkSpec>(&file).unwrap_or_default().and_then(|spec| spec.subnet.v4()));
+            networks.extend(storage::read::<NetworkSpec>(&file).unwrap_or_default().and_then(|spec| spec.subnet.v4()));
         }
     }
     Ok(networks)
