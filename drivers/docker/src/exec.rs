@@ -77,7 +77,7 @@ pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -
 }
 
 fn not_running(names: &MachineNames) -> Error {
-    Error::new(ErrorKind::State, format!("machine {} does not run", names.name))
+    Error::new(ErrorKind::State, format!("machine {} is not running", names.name))
 }
 
 /// What an engine says of a program that is not there, or cannot be run, as a shell would have it.

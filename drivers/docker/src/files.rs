@@ -167,14 +167,14 @@ fn not_there(path: &Path) -> Error {
 }
 
 fn no_file(path: &Path) -> Error {
-    Error::new(ErrorKind::State, format!("{} in the machine is no file", path.display()))
+    Error::new(ErrorKind::State, format!("{} in the machine is not a file", path.display()))
 }
 
 fn check(path: &Path) -> Result<()> {
     if path.is_absolute() && !path.components().any(|part| part == Component::ParentDir) {
         return Ok(());
     }
-    let message = format!("{} is no path in a machine: it must be absolute and without \"..\"", path.display());
+    let message = format!("{} is not a path in a machine: it must be absolute and without \"..\"", path.display());
     Err(Error::new(ErrorKind::State, message))
 }
 

@@ -155,7 +155,7 @@ fn check_name(what: &str, name: &str) -> Result<()> {
         return Err(Error::new(
             ErrorKind::State,
             format!(
-                "{name:?} is no name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
+                "{name:?} is not a valid name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
             ),
         ));
     }

@@ -83,7 +83,7 @@ pub(crate) async fn running(engine: &Engine, names: &MachineNames) -> Result<boo
 
 /// A machine that has no container of its name.
 pub(crate) fn broken(names: &MachineNames) -> Error {
-    let message = format!("the creation or deletion of machine {} was cut off", names.name);
+    let message = format!("the creation or deletion of machine {} was interrupted", names.name);
     Error::new(ErrorKind::State, message).hint("delete it")
 }
 

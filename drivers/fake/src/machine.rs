@@ -57,7 +57,7 @@ impl Machine for FakeMachine {
             let mut world = world(&self.world);
             self.call(&mut world, "exec", &request.argv.join(" "))?;
             if !world.whole(&self.key)?.running {
-                return Err(Error::new(ErrorKind::State, format!("machine {} does not run", self.key.1)));
+                return Err(Error::new(ErrorKind::State, format!("machine {} is not running", self.key.1)));
             }
             world.answer.clone()
         };

@@ -62,7 +62,7 @@ impl World {
     pub(crate) fn whole(&mut self, key: &Key) -> Result<&mut FakeMachineState> {
         let machine = self.machine(key)?;
         if machine.spec.is_none() {
-            return Err(Error::new(ErrorKind::State, format!("the creation of machine {} was cut off", key.1)));
+            return Err(Error::new(ErrorKind::State, format!("the creation of machine {} was interrupted", key.1)));
         }
         Ok(machine)
     }

@@ -17,7 +17,9 @@ impl<T, E: std::error::Error + Send + Sync + 'static> Context<T> for std::result
             let io = (&cause as &dyn std::any::Any).downcast_ref::<io::Error>().map(io::Error::kind);
             let error = Error::new(ErrorKind::Host, format!("could not {}: {cause}", what()));
             let error = match io {
-                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => error.hint("free some space there"),
+                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                    error.hint("free some disk space there")
+                }
                 _ => error,
             };
             error.source(cause)

@@ -1,8 +1,8 @@
-//! Locks on files that are asked for by fcntl_locking(2), which says who holds them.
+//! Describes locks on files for fcntl_locking(2), which reports who holds them.
 
 use nix::libc;
 
-/// A lock on all of a file, for its writer.
+/// Returns a write lock on the whole of a file.
 pub fn whole_file() -> libc::flock {
     libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
@@ -13,7 +13,7 @@ pub fn whole_file() -> libc::flock {
     }
 }
 
-/// Whether the answer to [`whole_file`] is that nobody holds one.
+/// Tells whether the answer to [`whole_file`] is that nobody holds a lock.
 pub fn is_free(answer: &libc::flock) -> bool {
     answer.l_type == libc::F_UNLCK as libc::c_short
 }

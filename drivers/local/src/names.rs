@@ -1,10 +1,11 @@
-//! What names on this host are made of: the home, and the names of clusters and machines.
+//! Checks the parts of names on this host: the home, and the names of clusters and machines.
 
 use std::path::{Path, PathBuf};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 
-/// As far as the path exists, without symbolic links; so a home has one hash before and after it is made.
+/// Returns the path without symbolic links as far as it exists, so that a home has one hash before and after it is
+/// made.
 pub fn canonical(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for ancestor in absolute.ancestors() {
@@ -24,7 +25,7 @@ pub fn check(what: &str, name: &str) -> Result<()> {
         return Err(Error::new(
             ErrorKind::State,
             format!(
-                "{name:?} is no name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
+                "{name:?} is not a valid name for a {what}: it must be 1 to 63 letters, digits, '-', '.' or '_', and start with a letter or digit"
             ),
         ));
     }

@@ -1,4 +1,4 @@
-//! The ends of processes: of one that a descriptor stands for (pidfd_open(2)), and of those that must not outlive us.
+//! Waits for the end of processes (pidfd_open(2)), and ends those that must not outlive kcl.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -19,7 +19,7 @@ pub fn wait(fd: &OwnedFd, pid: i32, limit: Duration) -> Result<bool> {
     let end = Instant::now() + limit;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        // Rounded up: a rest of less than a millisecond would spin.
+        // The time is rounded up, as a remainder of less than a millisecond would spin.
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, timeout) {
@@ -31,14 +31,14 @@ pub fn wait(fd: &OwnedFd, pid: i32, limit: Duration) -> Result<bool> {
     }
 }
 
-/// Has the command be killed when this process is, so that it does not go on with what nobody knows of. The signal comes
-/// when the thread ends that starts it (PR_SET_PDEATHSIG(2const)), so that thread is to wait for it.
+/// Makes the kernel kill the command when this process is killed, so that it does not continue unattended. The signal
+/// comes when the thread that starts the command ends (PR_SET_PDEATHSIG(2const)), so that thread must wait for it.
 #[allow(unsafe_code)]
 pub fn tie(command: &mut Command) {
     let parent = getpid();
     let tied = move || {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
-        // An end before that has sent none.
+        // An end before that call has sent no signal.
         if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
     };
     // SAFETY: prctl(2) and getppid(2) are async-signal-safe, and nothing is allocated.

@@ -1,4 +1,4 @@
-//! Documents on disk: whole or not there.
+//! Stores documents on disk, each whole or not at all.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context as _;
 
-/// Writes a document, whole or not at all. No other process writes it: kcl locks the cluster. So what a killed kcl left
-/// of it has a fixed name, by which [`remove_file`] finds it.
+/// Writes a document, whole or not at all. No other process writes it, as kcl locks the cluster; so a part that a
+/// killed kcl left has a fixed name, by which [`remove_file`] finds it.
 pub fn write(path: &Path, document: &impl Serialize) -> Result<()> {
     let what = || format!("write {}", path.display());
     let mut text = serde_json::to_vec_pretty(document).with_context(what)?;
@@ -19,7 +19,7 @@ pub fn write(path: &Path, document: &impl Serialize) -> Result<()> {
     kcl_files::write_sole(path, &text, 0o600).with_context(what)
 }
 
-/// Reads a document; none where there is no file.
+/// Reads a document; none if there is no file.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -40,13 +40,13 @@ pub fn make_private_directory(path: &Path) -> Result<()> {
     kcl_files::private_dir(path).with_context(|| format!("make the directory {}", path.display()))
 }
 
-/// Removes a document, also one half written; one that is not there is no error.
+/// Removes a document, even one half written; succeeds if it does not exist.
 pub fn remove_file(path: &Path) -> Result<()> {
     let temporary = kcl_files::sole_temporary(path);
     [path, &temporary].into_iter().try_for_each(kcl_files::remove).with_context(|| format!("remove {}", path.display()))
 }
 
-/// Removes a directory with all in it; one that is not there is no error.
+/// Removes a directory and everything in it; succeeds if it does not exist.
 pub fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -56,7 +56,7 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a directory if nothing is in it, and no disk of its own is mounted there.
+/// Removes a directory if it is empty and nothing is mounted on it.
 pub fn remove_if_empty(path: &Path) -> Result<()> {
     match fs::remove_dir(path) {
         Err(error)

@@ -1,42 +1,43 @@
-//! Which networks clusters may have. Pure.
+//! Chooses networks for clusters, as pure functions.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind};
 
-/// Where networks of clusters are taken from, in this order: a private range that few others use, and one that container
-/// engines do not take from by themselves.
+/// The ranges of clusters' networks, in this order: a private range that few others use, and one that container engines
+/// do not use by themselves.
 const POOLS: [(Ipv4Addr, u8); 2] = [(Ipv4Addr::new(10, 89, 0, 0), 16), (Ipv4Addr::new(172, 29, 0, 0), 16)];
 
-/// How large a cluster's network is.
+/// The prefix length of a cluster's network.
 const PREFIX: u8 = 24;
 
-/// Whether two networks share an address.
+/// Tells whether two networks share an address.
 pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
-/// The first network that shares no address with those that are `taken`.
+/// Returns the first network that shares no address with those that are `taken`.
 pub fn propose(taken: impl Iterator<Item = Ipv4Net> + Clone) -> Option<Ipv4Net> {
     let pools = POOLS.iter().map(|(address, prefix)| Ipv4Net::new_assert(*address, *prefix));
     let mut nets = pools.filter_map(|pool| pool.subnets(PREFIX).ok()).flatten();
     nets.find(|net| !taken.clone().any(|other| overlap(*net, other)))
 }
 
-/// What is said where [`propose`] finds none.
+/// Returns the error for when [`propose`] finds none.
 pub fn none_free() -> Error {
     let pools = POOLS.map(|(address, prefix)| format!("{address}/{prefix}")).join(" and ");
     Error::new(ErrorKind::Conflict, format!("no free network was found in {pools}"))
-        .hint("name one with --subnet, such as --subnet 192.168.89.0/24")
+        .hint("choose one with --subnet, such as --subnet 192.168.89.0/24")
 }
 
-/// The interfaces and networks of a table of routes (`/proc/net/route` of proc_pid_net(5)), but for the default route.
+/// Returns the interfaces and networks of a table of routes (`/proc/net/route` of proc_pid_net(5)), without the default
+/// route.
 pub fn routes(table: &str) -> impl Iterator<Item = (&str, Ipv4Net)> {
     all_routes(table).filter(|(_, net)| net.prefix_len() > 0)
 }
 
-/// The interface of the default route of such a table.
+/// Returns the interface of the default route of such a table.
 pub fn default_interface(table: &str) -> Option<&str> {
     all_routes(table).find(|(_, net)| net.prefix_len() == 0).map(|(interface, _)| interface)
 }
@@ -45,7 +46,7 @@ fn all_routes(table: &str) -> impl Iterator<Item = (&str, Ipv4Net)> {
     table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_whitespace();
         let interface = fields.next()?;
-        // Numbers in the machine's order of a network's bytes.
+        // The numbers have the host's byte order.
         let mut number = |at| Some(u32::from_str_radix(fields.nth(at)?, 16).ok()?.to_ne_bytes());
         let (to, mask) = (number(0)?, number(5)?);
         Some((interface, Ipv4Net::with_netmask(to.into(), mask.into()).ok()?))

@@ -1,7 +1,7 @@
-//! The control groups of a machine: killing what is in them and removing them.
+//! Kills the processes in a machine's control groups and removes the groups.
 //!
-//! Found by name in every hierarchy that is mounted, so that it works without runc, without its state, and however
-//! far the making of the machine had come.
+//! The groups are found by name in every mounted hierarchy, so this works without runc, without its state, and at any
+//! stage of the machine's creation.
 
 use std::fs;
 use std::io;
@@ -15,17 +15,17 @@ use nix::errno::Errno;
 use crate::layout::{ClusterNames, MachineNames};
 use crate::process;
 
-/// How long what was killed may take to end.
+/// The time that killed processes may take to end.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 
-/// The roots of all mounted hierarchies, of both versions.
+/// Returns the roots of all mounted hierarchies, of both versions.
 pub fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
     let kind = |line: &str| line.split(" - ").nth(1).is_some_and(|rest| rest.starts_with("cgroup"));
     let target = |line: &str| line.split(' ').nth(4).map(PathBuf::from);
     mountinfo.lines().filter(|line| kind(line)).filter_map(target).collect()
 }
 
-/// The directories that are the machine's: below a group of ours, or a scope of systemd.
+/// Returns the machine's directories: below kcl's own group, or a scope of systemd.
 fn groups(names: &MachineNames) -> Result<Vec<PathBuf>> {
     let ours = Path::new("kcl").join(&names.cluster.hash).join(&names.name);
     let scope = Path::new("kcl.slice").join(format!("kcl-{}-{}.scope", names.cluster.hash, names.name));
@@ -34,13 +34,13 @@ fn groups(names: &MachineNames) -> Result<Vec<PathBuf>> {
     Ok(all.filter(|group| group.is_dir()).collect())
 }
 
-/// What is mounted, as proc_pid_mountinfo(5) has it.
+/// Reads the mounts of this process from proc_pid_mountinfo(5).
 pub fn mountinfo() -> Result<String> {
     fs::read_to_string("/proc/self/mountinfo").with_context(|| "read /proc/self/mountinfo")
 }
 
-/// Makes the machine's group in every hierarchy, so that none who removes empty groups takes the ones above away
-/// before runc is there. Where systemd manages the groups there is nothing to hold on to.
+/// Makes the machine's group in every hierarchy, so that the removal of empty groups spares the groups above it until
+/// runc is there. If systemd manages the groups, there is nothing to reserve.
 pub fn reserve(names: &MachineNames) -> Result<()> {
     let ours = Path::new("kcl").join(&names.cluster.hash).join(&names.name);
     for root in hierarchies(&mountinfo()?) {
@@ -58,21 +58,24 @@ pub fn clear(names: &MachineNames) -> Result<()> {
         kill(&groups)?;
         let Some(busy) = remove(&groups)? else { return Ok(()) };
         if Instant::now() > end {
-            return Err(Error::engine(format!("could not remove the control group {}: it stays busy", busy.display())));
+            return Err(Error::engine(format!(
+                "could not remove the control group {}: it is still in use",
+                busy.display()
+            )));
         }
-        // The kernel takes a dead process out of its group only after its last switch, shortly after its end is told.
-        // Version 1 has no event for it, so there is nothing to watch. And what a kcl that was killed had just begun may
-        // have put one there meanwhile.
+        // The kernel removes a dead process from its group only after its last switch, shortly after its end is
+        // reported. Version 1 has no event for it, so there is nothing to watch. A kcl that was killed may also have
+        // started a process there in the meantime.
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Kills all processes in groups and the groups below, until there is none.
+/// Kills all processes in groups and the groups below them, until none is left.
 fn kill(groups: &[PathBuf]) -> Result<()> {
     loop {
         let mut pids: Vec<i32> = Vec::new();
         for group in groups {
-            // One write for all, where the kernel has it (cgroup v2, Linux 5.14); what it missed is found below.
+            // One write kills all if the kernel supports it (cgroup v2, Linux 5.14); what it missed is found below.
             let _ = fs::write(group.join("cgroup.kill"), "1");
             collect(group, &mut pids)?;
         }
@@ -85,14 +88,14 @@ fn kill(groups: &[PathBuf]) -> Result<()> {
     }
 }
 
-/// Removes the groups above those of the machines, where they are empty.
+/// Removes the groups above those of the machines if they are empty.
 pub fn remove_cluster(names: &ClusterNames) -> Result<()> {
     for root in hierarchies(&mountinfo()?) {
         for group in [root.join("kcl").join(&names.hash), root.join("kcl")] {
             match fs::remove_dir(&group) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                // Another cluster's groups are in it.
+                // The groups of another cluster are in it.
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
                 Err(error) => {
                     return Err(error).with_context(|| format!("remove the control group {}", group.display()));
@@ -103,10 +106,11 @@ pub fn remove_cluster(names: &ClusterNames) -> Result<()> {
     Ok(())
 }
 
-/// The processes in a group and the groups below. Threads in threaded groups are found by their process above.
+/// Returns the processes in a group and the groups below it. Threads in threaded groups are found by their process
+/// above.
 fn collect(group: &Path, pids: &mut Vec<i32>) -> Result<()> {
     match fs::read_to_string(group.join("cgroup.procs")) {
-        // 0: of another PID namespace, which we cannot name.
+        // 0 is a process of another PID namespace, which has no number here.
         Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid != 0)),
         Err(error) if is_gone(&error) || error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {}
         Err(error) => return Err(error).with_context(|| format!("read the processes of {}", group.display())),
@@ -114,7 +118,7 @@ fn collect(group: &Path, pids: &mut Vec<i32>) -> Result<()> {
     children(group)?.iter().try_for_each(|child| collect(child, pids))
 }
 
-/// Removes groups with those below, up to the first that is busy, which it returns.
+/// Removes groups and the groups below them. Stops at the first busy one and returns it.
 fn remove(groups: &[PathBuf]) -> Result<Option<PathBuf>> {
     for group in groups {
         if let Some(busy) = remove(&children(group)?)? {
@@ -143,7 +147,7 @@ fn children(group: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// A group that ended while it was looked at: reading its files then says ENODEV.
+/// Recognizes a group that was removed while it was read: its files then return ENODEV.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
 }

@@ -1,7 +1,7 @@
-//! The container of a machine as an OCI runtime configuration (`config.json`, runtime-spec 1.3).
+//! Describes the container of a machine as an OCI runtime configuration (`config.json`, runtime-spec 1.3).
 //!
-//! A pure function of the machine and of what the host lends. A machine is a whole computer to what runs in it:
-//! all namespaces but the user's, all devices, nothing masked, all capabilities that we have ourselves.
+//! The description is a pure function of the machine and of what the host offers. To its processes, a machine is a
+//! whole computer: all namespaces except the user's, all devices, nothing masked, all capabilities that kcl itself has.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,16 +18,17 @@ use crate::host::{Cgroups, Lends};
 use crate::layout::MachineNames;
 use crate::mounts::binds;
 
-/// Where programs of a machine are looked for.
+/// The directories in which programs of a machine are searched.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The variable by which the first process learns, by the value `host`, that the network is not the machine's own.
+/// The environment variable that tells the first process, by the value `host`, that the machine shares the host's
+/// network.
 pub const NETWORK: &str = "KCL_NETWORK";
 
 /// The period of the CPU quota in µs: the kernel's default.
 const CPU_PERIOD: i64 = 100_000;
 
-/// Namespaces of every machine. Not the user's: root in a machine is root.
+/// The namespaces of every machine. The user namespace is not one of them: root in a machine is root.
 const NAMESPACES: [LinuxNamespaceType; 5] = [
     LinuxNamespaceType::Pid,
     LinuxNamespaceType::Mount,
@@ -36,24 +37,24 @@ const NAMESPACES: [LinuxNamespaceType; 5] = [
     LinuxNamespaceType::Cgroup,
 ];
 
-/// How a machine is attached to a network.
+/// The attachment of a machine to a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attachment<'a> {
-    /// It has a network namespace of its own, and this link of the host moves in as `interface`.
+    /// A network namespace of the machine's own, into which this link of the host moves as `interface`.
     Link {
-        /// Its name on the host.
+        /// The link's name on the host.
         host: &'a str,
-        /// Its name in the machine.
+        /// The link's name in the machine.
         interface: &'a str,
     },
-    /// It shares the network namespace of the host.
+    /// The network namespace of the host.
     Host,
 }
 
 /// Returns the configuration of a machine.
 ///
 /// # Errors
-/// A field that the specification asks for and that is missing here.
+/// Returns an error if a field that the specification requires is missing.
 pub fn config(
     names: &MachineNames,
     spec: &MachineSpec,
@@ -141,7 +142,7 @@ fn linux(
 fn cgroups_path(names: &MachineNames, cgroups: Cgroups) -> String {
     match cgroups {
         Cgroups::V1 | Cgroups::V2 => format!("/kcl/{}/{}", names.cluster.hash, names.name),
-        // slice:prefix:name; runc asks for a delegated scope `kcl-<hash>-<name>.scope`.
+        // The format is slice:prefix:name; runc requests a delegated scope `kcl-<hash>-<name>.scope`.
         Cgroups::V2Systemd => format!("kcl.slice:kcl:{}-{}", names.cluster.hash, names.name),
     }
 }
@@ -186,7 +187,7 @@ fn mounts(names: &MachineNames, spec: &MachineSpec, lends: &Lends) -> oci_spec::
 
 fn resources(spec: &MachineSpec, lends: &Lends) -> oci_spec::Result<LinuxResources> {
     let devices = LinuxDeviceCgroupBuilder::default().allow(true).access("rwm").build()?;
-    // Shares are the terms of cgroup v1, 1024 is usual; runc makes a weight of them on v2.
+    // Shares are a term of cgroup v1, with 1024 as the default; runc converts them to a weight on v2.
     let mut cpu = LinuxCpuBuilder::default().shares(u64::from(spec.cpu_weight) * 1024 / 100);
     if let Some(cpus) = spec.cpus {
         cpu = cpu.quota(i64::from(cpus) * CPU_PERIOD).period(CPU_PERIOD.unsigned_abs());
@@ -195,7 +196,7 @@ fn resources(spec: &MachineSpec, lends: &Lends) -> oci_spec::Result<LinuxResourc
     if let Some(bytes) = spec.memory {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut memory = LinuxMemoryBuilder::default().limit(bytes);
-        // The limit of memory and swap together: no swap.
+        // This limits memory and swap together, so there is no swap.
         if lends.swap_limit {
             memory = memory.swap(bytes);
         }

@@ -1,4 +1,4 @@
-//! Making a machine: its directory with all that it is, powered off.
+//! Makes a machine: its directory with everything that belongs to it, powered off.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use kcl_driver_local::storage;
 use crate::layout::MachineNames;
 use crate::seed::{self, Copied};
 
-/// Makes the machine, or takes over changes to the specification of one that is there. What [`is_half_made`] has to be
-/// deleted before.
+/// Makes the machine, or updates the specification of one that exists. A machine that [`is_half_made`] has to be
+/// deleted first.
 pub fn create(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
     match storage::read::<MachineSpec>(&names.spec_file())? {
         Some(there) if there == *spec => Ok(()),
@@ -20,7 +20,7 @@ pub fn create(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
     }
 }
 
-/// Whether its creation or deletion was cut off half-way: nobody can tell what is missing.
+/// Tells whether the machine's creation or deletion was interrupted, so that parts may be missing.
 pub fn is_half_made(names: &MachineNames) -> bool {
     names.dir.exists() && !names.spec_file().exists()
 }
@@ -30,7 +30,7 @@ fn make(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
     for directory in [names.work(), names.rootfs(), names.dir.join("volumes")] {
         storage::make_private_directory(&directory)?;
     }
-    // The machine's "/" looks like the directory that lies on top.
+    // The machine's "/" has the attributes of the topmost directory.
     let upper = names.upper();
     storage::make_private_directory(&upper)?;
     let meta = fs::metadata(&spec.rootfs).with_context(|| format!("read {}", spec.rootfs.display()))?;
@@ -45,7 +45,7 @@ fn make(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
     storage::write(&names.spec_file(), spec)
 }
 
-/// Takes over what may change: it holds from the next power-on. What is new is laid down, what was stays.
+/// Updates what may change, effective from the next power-on. New trees and volumes are added; those that exist stay.
 fn change(names: &MachineNames, there: &MachineSpec, spec: &MachineSpec) -> Result<()> {
     for volume in spec.volumes.iter().filter(|volume| !there.volumes.contains(volume)) {
         lay_volume(names, spec, volume)?;
@@ -56,7 +56,7 @@ fn change(names: &MachineNames, there: &MachineSpec, spec: &MachineSpec) -> Resu
     storage::write(&names.spec_file(), spec)
 }
 
-/// A volume starts with what the root file system has in its place.
+/// Fills a new volume with the content of the root file system at that path.
 fn lay_volume(names: &MachineNames, spec: &MachineSpec, volume: &Path) -> Result<()> {
     let (directory, below) = (names.volume(volume), inside(&spec.rootfs, volume));
     match fs::symlink_metadata(&below) {
@@ -76,7 +76,7 @@ fn lay_tree(names: &MachineNames, spec: &MachineSpec, source: &Path, target: &Pa
         let through_link = relative.ancestors().find(|at| spec.rootfs.join(at).is_symlink());
         if let Some(link) = through_link {
             let message = format!(
-                "the tree for {} cannot be laid down: /{} is a symbolic link in {}; name the place it points to",
+                "the tree for {} cannot be placed: /{} is a symbolic link in {}; name the directory it points to",
                 target.display(),
                 link.display(),
                 spec.rootfs.display()

@@ -1,4 +1,4 @@
-//! Deleting a machine, in whatever state it is. Nothing of it needs to be whole, or there at all.
+//! Deletes a machine in whatever state it is. Nothing of it needs to be whole, or to exist at all.
 
 use kcl_driver_api::Result;
 use kcl_driver_local::context::Context as _;
@@ -10,19 +10,19 @@ use crate::cgroup;
 use crate::layout::MachineNames;
 use crate::mounts;
 
-/// First, so that what is left if the deletion is cut off is seen as broken and not as a machine.
+/// Begins a deletion: what is left after an interruption is seen as broken and not as a machine.
 pub fn begin(names: &MachineNames) -> Result<()> {
     storage::remove_file(&names.spec_file())
 }
 
-/// Last: the directory of a machine of which nothing runs any more.
+/// Ends a deletion: removes the directory of a machine of which nothing runs any more.
 pub fn end(names: &MachineNames) -> Result<()> {
     unmount_below(names)?;
     storage::remove_tree(&names.dir)
 }
 
-/// Removing files through a mount would remove those of somebody else. The driver makes no mounts that the host sees;
-/// a user may have.
+/// Detaches mounts below the machine's directory. Removing files through a mount would remove those of somebody else.
+/// The driver makes no mounts that the host sees, but a user may have.
 fn unmount_below(names: &MachineNames) -> Result<()> {
     for target in mounts::below(&cgroup::mountinfo()?, &names.dir) {
         match umount2(&target, MntFlags::UMOUNT_NOFOLLOW) {

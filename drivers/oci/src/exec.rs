@@ -1,8 +1,8 @@
-//! Running a command in a machine.
+//! Runs a command in a machine.
 //!
-//! A thread enters the machine's namespaces and forks; the command is then a child of ours and in the machine, as it
-//! is with `nsenter`. It takes a few milliseconds where `runc exec` takes a hundred. Only a terminal is left to runc,
-//! which makes one in the machine.
+//! A thread enters the machine's namespaces and forks, as `nsenter` does; the command is then a child of kcl in the
+//! machine. This takes a few milliseconds, compared to a hundred with `runc exec`. Only a terminal needs runc, which
+//! makes one in the machine.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -27,16 +27,16 @@ use crate::layout::MachineNames;
 use crate::process::Process;
 use crate::run;
 
-/// What a shell says where a program is not there, and where it cannot be run.
+/// The exit codes that a shell gives for a program that does not exist, and for one that cannot be run.
 const NOT_FOUND: i32 = 127;
 const NOT_RUNNABLE: i32 = 126;
 
-/// Runs a command and waits for its end. It is killed where the future is dropped.
+/// Runs a command and waits for its end. The command is killed if the future is dropped.
 pub async fn exec(runc: Option<&Path>, names: &MachineNames, request: Exec) -> Result<ExecOutput> {
     let Some(program) = request.argv.first().cloned() else {
         return Err(Error::new(ErrorKind::State, "there is no command to run"));
     };
-    let not_running = || Error::new(ErrorKind::State, format!("machine {} does not run", names.name));
+    let not_running = || Error::new(ErrorKind::State, format!("machine {} is not running", names.name));
     let init = Process::init(names).ok_or_else(not_running)?;
     let input = match &request.stdin {
         Stdin::Bytes(bytes) => bytes.clone(),
@@ -68,11 +68,11 @@ fn not_started(program: &str, error: &io::Error) -> ExecOutput {
     ExecOutput { code, stdout: Vec::new(), stderr: format!("{program}: {error}\n").into_bytes() }
 }
 
-/// Has a child be gone, not only dead, soon after this is dropped.
+/// Reaps a child soon after this is dropped.
 ///
-/// tokio reaps a child that nobody waits for when it wakes up for another reason, which may be long after. And the first
-/// process of a PID namespace does not end before all others in it are reaped, children of ours included
-/// (pid_namespaces(7)): whoever drops a command and then ends its machine would wait for himself.
+/// tokio reaps an abandoned child when it next wakes up for another reason, which may be long after. The first process
+/// of a PID namespace does not end before all others in it are reaped, children of kcl included (pid_namespaces(7)). So
+/// a caller that drops a command and then ends its machine would wait for itself.
 struct Reaped(Option<Process>);
 
 impl Reaped {
@@ -84,15 +84,16 @@ impl Reaped {
 impl Drop for Reaped {
     fn drop(&mut self) {
         let Some(process) = self.0.take() else { return };
-        // It fails where the child is reaped already, as one that was waited for.
+        // This fails if the child was already reaped, as one that was waited for.
         if pidfd_send_signal(process.fd(), Signal::KILL).is_ok() {
-            // Of its own: a process that hangs in the kernel is to hold up nothing but its machine.
+            // The thread is its own, as a process that hangs in the kernel must delay nothing but its machine.
             std::thread::spawn(move || waitid(WaitId::PidFd(process.fd().as_fd()), WaitIdOptions::EXITED));
         }
     }
 }
 
-/// Starts the command in the machine. The inner error is that of the command itself: not there, not executable.
+/// Starts the command in the machine. The inner error is that of the command itself, such as a program that does not
+/// exist.
 #[allow(unsafe_code)]
 fn spawn(init: &Process, request: &Exec) -> Result<io::Result<Child>> {
     let groups = open_groups(init.pid)?;
@@ -127,7 +128,7 @@ fn spawn(init: &Process, request: &Exec) -> Result<io::Result<Child>> {
     in_own_thread(|| {
         let _runtime = runtime.enter();
         let what = || format!("enter the namespaces of process {}", init.pid);
-        // A mount namespace can only be entered by a thread that shares no root directory with others.
+        // Only a thread that shares no root directory with others can enter a mount namespace.
         unshare(CloneFlags::CLONE_FS).with_context(what)?;
         let namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
@@ -141,8 +142,8 @@ fn spawn(init: &Process, request: &Exec) -> Result<io::Result<Child>> {
     })
 }
 
-/// The lists of processes to be joined: those of the control groups of the machine's first process. On version 2 that
-/// need not be the machine's own group, which holds no processes where it has children with controllers.
+/// Opens the process lists of the control groups that the machine's first process is in. On version 2 these need not be
+/// the machine's own group, which holds no processes if it has children with controllers.
 fn open_groups(pid: i32) -> Result<Vec<File>> {
     let of_process = fs::read_to_string(format!("/proc/{pid}/cgroup"))
         .with_context(|| format!("read the groups of process {pid}"))?;
@@ -151,8 +152,8 @@ fn open_groups(pid: i32) -> Result<Vec<File>> {
     groups(&cgroup::mountinfo()?, &of_process).into_iter().map(|group| open(group.join("cgroup.procs"))).collect()
 }
 
-/// The directories of a process's control groups, from proc_pid_mountinfo(5) and the lines `id:controllers:path` of
-/// cgroups(7).
+/// Returns the directories of a process's control groups, from proc_pid_mountinfo(5) and the lines
+/// `id:controllers:path` of cgroups(7).
 fn groups(mountinfo: &str, of_process: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for line in of_process.lines() {
@@ -177,7 +178,7 @@ fn groups(mountinfo: &str, of_process: &str) -> Vec<PathBuf> {
     found
 }
 
-/// How many open files the machine's first process is allowed: `Max open files` of proc_pid_limits(5).
+/// Returns the limits of open files of the machine's first process: `Max open files` of proc_pid_limits(5).
 fn open_files(pid: i32) -> Option<(u64, u64)> {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
@@ -185,7 +186,7 @@ fn open_files(pid: i32) -> Option<(u64, u64)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// `runc exec --tty`: makes a terminal in the machine and joins it to ours.
+/// Runs `runc exec --tty`, which makes a terminal in the machine and joins it to kcl's.
 fn with_terminal(runc: &Path, names: &MachineNames, request: &Exec) -> Result<Child> {
     let mut command = Command::new(runc);
     command.arg("--root").arg(names.cluster.runc_root()).args(["exec", "--tty", "--cwd", "/"]);
@@ -208,10 +209,10 @@ mod tests {
             let child = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().expect("sleep");
             let started = Reaped::new(child);
             let process = started.1.id().expect("a process");
-            // As where a start is interrupted while it starts a command.
+            // A start that is interrupted while it starts a command does this.
             tokio::task::spawn_blocking(move || drop(started)).await.expect("no panic");
             let end = std::time::Instant::now() + Duration::from_secs(60);
-            // tokio would look for the dead whenever it wakes up: it does not.
+            // tokio would reap it whenever it wakes up, but here it does not.
             while Path::new("/proc").join(process.to_string()).exists() {
                 assert!(std::time::Instant::now() < end, "process {process} is not reaped");
                 std::thread::sleep(Duration::from_millis(1));

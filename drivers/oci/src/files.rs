@@ -1,7 +1,7 @@
-//! Files of a machine, reached through its root without ever leaving it.
+//! Reads and writes files of a machine through its root without ever leaving it.
 //!
-//! Every path is resolved by openat2(2) with `RESOLVE_IN_ROOT`: symbolic links and `..` within the machine mean what
-//! they mean there.
+//! Every path is resolved by openat2(2) with `RESOLVE_IN_ROOT`, so symbolic links and `..` mean what they mean in the
+//! machine.
 
 use std::fs::{self, File as HostFile};
 use std::io::{Read, Write};
@@ -22,13 +22,13 @@ pub fn open_root(path: &Path) -> Result<OwnedFd> {
     nix::fcntl::open(path, flags, Mode::empty()).with_context(|| format!("open {}", path.display()))
 }
 
-/// Opens what is at `path` in the root.
+/// Opens the file at `path` in the root.
 fn open_in(root: &OwnedFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
     let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     openat2(root, path, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
 }
 
-/// Opens a directory in the root; it and its parents are made with mode 0755 where they are missing.
+/// Opens a directory in the root. Missing directories are made with mode 0755.
 pub fn make_directories(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
     const DIRECTORY: OFlag = OFlag::O_DIRECTORY;
     let inside = |at: &Path| format!("open the directory {} in the machine", at.display());
@@ -50,7 +50,7 @@ pub fn make_directories(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
                     }
                 }
                 let made = open_in(root, &so_far, DIRECTORY).with_context(|| inside(&so_far))?;
-                // Whatever the umask said.
+                // The umask may have changed the mode.
                 HostFile::from(made.try_clone().with_context(|| inside(&so_far))?)
                     .set_permissions(fs::Permissions::from_mode(0o755))
                     .with_context(|| format!("set the mode of {} in the machine", so_far.display()))?;
@@ -66,7 +66,7 @@ pub fn make_directories(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
 pub fn put(root: &OwnedFd, file: &File) -> Result<()> {
     let path = check(&file.path)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::new(ErrorKind::State, format!("{} is no path of a file", path.display())));
+        return Err(Error::new(ErrorKind::State, format!("{} is not the path of a file", path.display())));
     };
     let directory = make_directories(root, parent)?;
     let temporary = format!(".kcl-{}-{}", std::process::id(), name.to_string_lossy());
@@ -83,7 +83,7 @@ pub fn put(root: &OwnedFd, file: &File) -> Result<()> {
         renameat(&directory, temporary.as_str(), &directory, name).with_context(what)
     };
     write().inspect_err(|_| {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = unlinkat(&directory, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
     })
 }
@@ -91,7 +91,7 @@ pub fn put(root: &OwnedFd, file: &File) -> Result<()> {
 /// Reads a file in the root.
 pub fn get(root: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
     let path = check(path)?;
-    // Not blocking, as it may be a FIFO.
+    // Without blocking, as the file may be a FIFO.
     let fd = open_in(root, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|errno| match errno {
         Errno::ENOENT | Errno::ENOTDIR => {
             Error::new(ErrorKind::NotFound, format!("there is no {} in the machine", path.display())).source(errno)
@@ -110,7 +110,7 @@ pub fn get(root: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
         } else {
             "a device"
         };
-        return Err(Error::new(ErrorKind::State, format!("{} in the machine is {found}, no file", path.display())));
+        return Err(Error::new(ErrorKind::State, format!("{} in the machine is {found}, not a file", path.display())));
     }
     let mut content = Vec::new();
     file.read_to_end(&mut content).with_context(what)?;
@@ -121,7 +121,7 @@ fn check(path: &Path) -> Result<&Path> {
     if path.is_absolute() && !path.components().any(|part| part == Component::ParentDir) {
         return Ok(path);
     }
-    let message = format!("{} is no path in a machine: it must be absolute and without \"..\"", path.display());
+    let message = format!("{} is not a path in a machine: it must be absolute and without \"..\"", path.display());
     Err(Error::new(ErrorKind::State, message))
 }
 

@@ -1,4 +1,4 @@
-//! What of the host decides how a machine's container looks.
+//! Gathers what a machine's container depends on in the host.
 
 use std::fs;
 use std::path::Path;
@@ -10,47 +10,47 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::runtime::Capabilities;
 
-/// Where control groups are mounted.
+/// The directory at which control groups are mounted.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// How control groups are laid out, and by whom.
+/// The layout of control groups, and their manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cgroups {
-    /// A hierarchy for each controller.
+    /// There is a hierarchy for each controller.
     V1,
-    /// One hierarchy, which is ours to use.
+    /// There is one hierarchy, which kcl may change itself.
     V2,
-    /// One hierarchy, which systemd manages: it must be asked.
+    /// There is one hierarchy, which systemd manages and has to be asked for.
     V2Systemd,
 }
 
-/// What the host lends to a container.
+/// The features of the host that a container can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lends {
     /// The layout of control groups.
     pub cgroups: Cgroups,
-    /// Our capability bounding set: bit n is capability n (capabilities(7)).
+    /// kcl's capability bounding set: bit n is capability n (capabilities(7)).
     pub capabilities: u64,
-    /// How many open files a process may be allowed.
+    /// The number of open files that a process may be allowed.
     pub open_files: u64,
-    /// Which of [`OPTIONAL_DEVICES`] the host has.
+    /// Those of [`OPTIONAL_DEVICES`] that the host has.
     pub devices: Vec<&'static Device>,
     /// Swap can be limited.
     pub swap_limit: bool,
-    /// A tree of mounts can be made read-only as a whole: mount_setattr(2), of Linux 5.12.
+    /// A tree of mounts can be made read-only as a whole: mount_setattr(2), since Linux 5.12.
     pub read_only_trees: bool,
 }
 
-/// A character device that a node can use where the host has it.
+/// A character device that a node can use if the host has it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Its path, here and there.
+    /// The path, on the host and in the machine.
     pub path: &'static str,
-    /// Its numbers, from Documentation/admin-guide/devices.txt.
+    /// The major number, from Documentation/admin-guide/devices.txt.
     pub major: i64,
-    /// The second of them.
+    /// The minor number.
     pub minor: i64,
-    /// Its permission bits.
+    /// The permission bits.
     pub mode: u32,
 }
 
@@ -106,11 +106,11 @@ const CAPABILITIES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// As many open files as a machine's processes are allowed, where the host lets us.
+/// The number of open files that a machine's processes are allowed if the host permits it.
 const OPEN_FILES: u64 = 1_048_576;
 
 impl Lends {
-    /// Looks at the host.
+    /// Examines the host.
     pub fn gather() -> Result<Lends> {
         let status = fs::read_to_string("/proc/self/status").with_context(|| "read /proc/self/status")?;
         let capabilities = bounding_set(&status);
@@ -121,7 +121,7 @@ impl Lends {
         let cgroups = cgroups();
         let swap = match cgroups {
             Cgroups::V1 => Path::new(CGROUPS).join("memory/memory.memsw.limit_in_bytes").exists(),
-            // In the root there is no such file; a kernel with the memory controller and swap has it below.
+            // The root group has no such file; a kernel with the memory controller and swap has it in the groups below.
             Cgroups::V2 | Cgroups::V2Systemd => Path::new("/proc/swaps").exists(),
         };
         Ok(Lends {
@@ -141,18 +141,18 @@ impl Lends {
     }
 }
 
-/// Whether a kernel of this release, such as `6.1.0-37-amd64`, is as new as a version.
+/// Tells whether a kernel release, such as `6.1.0-37-amd64`, is at least a version.
 pub(crate) fn is_since(release: &str, version: (u32, u32)) -> bool {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse().ok());
     numbers.next().zip(numbers.next()).is_some_and(|found| found >= version)
 }
 
-/// Whether a set holds a capability, named without `CAP_`.
+/// Tells whether a set contains a capability, named without `CAP_`.
 pub fn has(set: u64, name: &str) -> bool {
     CAPABILITIES.iter().position(|known| *known == name).is_some_and(|bit| set & (1 << bit) != 0)
 }
 
-/// How control groups are laid out here.
+/// Returns the layout of control groups on this host.
 pub fn cgroups() -> Cgroups {
     match statfs(CGROUPS) {
         Ok(found) if found.filesystem_type() == CGROUP2_SUPER_MAGIC => {
@@ -163,13 +163,13 @@ pub fn cgroups() -> Cgroups {
     }
 }
 
-/// `CapBnd` of proc_pid_status(5).
+/// Reads `CapBnd` of proc_pid_status(5).
 pub fn bounding_set(status: &str) -> u64 {
     let field = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     field.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// What a runc says of itself: `runc version 1.4.0`.
+/// Returns the version that a runc reports, such as `runc version 1.4.0`.
 pub fn version(runc: &Path) -> Option<String> {
     let output = Command::new(runc).arg("--version").output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())

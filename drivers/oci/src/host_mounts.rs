@@ -1,7 +1,7 @@
-//! Directories of the host in a machine that runs: they come and go without a restart.
+//! Mounts directories of the host in a running machine: they come and go without a restart.
 //!
-//! A mount is picked up on the host as a descriptor (open_tree(2)) and set down in the machine's mount namespace
-//! (move_mount(2)). No namespace but the machine's ever has it, so it goes with the machine.
+//! A mount is opened on the host as a descriptor (open_tree(2)) and attached in the machine's mount namespace
+//! (move_mount(2)). No namespace except the machine's ever has it, so it goes with the machine.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -22,7 +22,7 @@ use crate::layout::MachineNames;
 use crate::mounts::{self, in_private_namespace};
 use crate::process::Process;
 
-/// Has these in the machine from now on, running or not, and no others of before.
+/// Makes these the mounts of the machine, running or not, and removes all others.
 pub fn set(names: &MachineNames, wanted: &[HostMount]) -> Result<()> {
     let before = access::spec(names)?;
     if before.mounts == wanted {
@@ -33,7 +33,7 @@ pub fn set(names: &MachineNames, wanted: &[HostMount]) -> Result<()> {
     let new: Vec<&HostMount> = wanted.iter().filter(|mount| !kept.contains(mount)).collect();
     new.iter().try_for_each(|mount| mount.check())?;
     if let Some(init) = Process::init(names) {
-        // What is written is what is sure to be there, so that after a cut the next call does the rest.
+        // The document lists what surely exists, so that after an interruption the next call does the rest.
         storage::write(&names.spec_file(), &MachineSpec { mounts: kept.clone(), ..after.clone() })?;
         for mount in &gone {
             detach(&init, &mount.target)?;
@@ -45,7 +45,7 @@ pub fn set(names: &MachineNames, wanted: &[HostMount]) -> Result<()> {
     storage::write(&names.spec_file(), &after)
 }
 
-/// In place of what such a call left there that was cut off.
+/// This replaces what an interrupted call left there.
 fn attach(init: &Process, wanted: &HostMount) -> Result<()> {
     let tree = pick_up(wanted)?;
     detach(init, &wanted.target)?;
@@ -56,11 +56,11 @@ fn attach(init: &Process, wanted: &HostMount) -> Result<()> {
     })
 }
 
-/// The directory with all that is mounted below it. In a namespace apart, so that mounts that are made below it later, on
-/// either side, do not reach the other.
+/// Opens the directory with everything that is mounted below it, in a namespace of its own, so that later mounts below
+/// it, on either side, do not reach the other side.
 fn pick_up(wanted: &HostMount) -> Result<OwnedFd> {
     let source = &wanted.source;
-    let what = || format!("pick up {}", source.display());
+    let what = || format!("open {}", source.display());
     in_private_namespace(|| {
         if wanted.read_only {
             let again = |flags| mount(Some(source), source, None::<&str>, flags, None::<&str>).with_context(what);
@@ -76,13 +76,13 @@ fn pick_up(wanted: &HostMount) -> Result<OwnedFd> {
     })
 }
 
-/// Takes away what is mounted there. Who uses it keeps it until then.
+/// Unmounts a directory. Processes that use it keep it until they end.
 fn detach(init: &Process, target: &Path) -> Result<()> {
     within(init, || {
         loop {
             match umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
                 Ok(()) => {}
-                // Nothing is mounted there, or there is no such place.
+                // Nothing is mounted there, or the directory does not exist.
                 Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
                 Err(error) => {
                     return Err(error).with_context(|| format!("unmount {} in the machine", target.display()));
@@ -96,7 +96,7 @@ fn detach(init: &Process, target: &Path) -> Result<()> {
 fn within<T: Send>(init: &Process, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     in_own_thread(|| {
         let what = || format!("enter the mount namespace of process {}", init.pid);
-        // A mount namespace can only be entered by a thread that shares no root directory with others.
+        // Only a thread that shares no root directory with others can enter a mount namespace.
         unshare(CloneFlags::CLONE_FS).with_context(what)?;
         setns(init.fd(), CloneFlags::CLONE_NEWNS).with_context(what)?;
         work()

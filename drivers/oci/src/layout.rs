@@ -1,7 +1,7 @@
-//! What everything is called and where it lies.
+//! Names everything, and its location.
 //!
-//! Names on the host carry a hash of `$KCL_HOME` and the cluster, so that clusters of the same name in different homes
-//! never meet.
+//! Names on the host contain a hash of `$KCL_HOME` and the cluster, so that clusters of the same name in different
+//! homes never collide.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use kcl_driver_api::{MachineSpec, Result};
 use kcl_driver_local::names;
 use sha2::{Digest, Sha256};
 
-/// Where the driver keeps what.
+/// The directories of the driver.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// `$KCL_HOME`, canonical, as it goes into hashes.
+    /// The canonical `$KCL_HOME`, as it is hashed.
     pub home: PathBuf,
     /// The directory on a tmpfs.
     pub run: PathBuf,
@@ -22,49 +22,49 @@ pub struct Layout {
 /// The names of a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterNames {
-    /// Eight hexadecimal digits.
+    /// The hash: eight hexadecimal digits.
     pub hash: String,
-    /// `$KCL_HOME/clusters/<cluster>`.
+    /// The directory `$KCL_HOME/clusters/<cluster>`.
     pub dir: PathBuf,
-    /// The bridge; at most 15 characters, as the kernel wants it.
+    /// The name of the bridge; at most 15 characters, the kernel's limit.
     pub bridge: String,
-    /// The nftables table.
+    /// The name of the nftables table.
     pub table: String,
-    /// What is the cluster's on the tmpfs.
+    /// The cluster's directory on the tmpfs.
     pub run: PathBuf,
 }
 
 /// The names of a machine.
 #[derive(Clone, Debug)]
 pub struct MachineNames {
-    /// The cluster's.
+    /// The names of the cluster.
     pub cluster: ClusterNames,
-    /// The cluster's own name.
+    /// The name of the cluster itself.
     pub cluster_name: String,
-    /// The machine's name, and runc's id of it.
+    /// The machine's name, which is also its id for runc.
     pub name: String,
-    /// `…/nodes/<name>`.
+    /// The directory `…/nodes/<name>`.
     pub dir: PathBuf,
     /// The host's end of the link.
     pub link: String,
     /// The machine's end, until it moves in and becomes `eth0`.
     pub peer: String,
-    /// The machine's hardware address: stable, so that its neighbours need not learn it anew after a power cycle.
+    /// The machine's hardware address, which is stable so that neighbours keep it through a power cycle.
     pub mac: [u8; 6],
 }
 
 impl Layout {
-    /// With the clusters below `home` and what a reboot removes below `run`.
+    /// Returns a layout with the clusters below `home` and what a reboot removes below `run`.
     pub fn new(home: &Path, run: &Path) -> Self {
         Layout { home: names::canonical(home), run: run.to_owned() }
     }
 
-    /// Where all clusters lie.
+    /// Returns the directory of all clusters.
     pub fn clusters(&self) -> PathBuf {
         self.home.join("clusters")
     }
 
-    /// The names of a cluster; an error where its own cannot be a part of them.
+    /// Returns the names of a cluster; an error if its own name cannot be part of them.
     pub fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
         names::check("cluster", cluster)?;
         let hash = encode_string(&self.digest(&[cluster])[..4]);
@@ -77,7 +77,7 @@ impl Layout {
         })
     }
 
-    /// The names of a machine; an error where its own cannot be a part of them.
+    /// Returns the names of a machine; an error if its own name cannot be part of them.
     pub fn machine(&self, cluster: &str, name: &str) -> Result<MachineNames> {
         names::check("machine", name)?;
         let names = self.cluster(cluster)?;
@@ -106,64 +106,67 @@ impl Layout {
 }
 
 impl ClusterNames {
-    /// Where its machines lie.
+    /// Returns the directory of the cluster's machines.
     pub fn nodes(&self) -> PathBuf {
         self.dir.join("nodes")
     }
 
-    /// The network as it was asked for last: what a stopped cluster holds on to.
+    /// Returns the file with the network as it was last requested, which a stopped cluster keeps.
     pub fn network_file(&self) -> PathBuf {
         self.dir.join("network.json")
     }
 
-    /// runc's `--root`.
+    /// Returns runc's `--root`.
     pub fn runc_root(&self) -> PathBuf {
         self.run.join("runc")
     }
 
-    /// The bridge's hardware address: without one of its own a bridge takes that of a port, and changes it with them.
+    /// Returns the bridge's hardware address: without its own, a bridge takes that of a port and changes it with the
+    /// ports.
     pub fn mac(&self) -> [u8; 6] {
         mac(&Sha256::digest(&self.hash))
     }
 }
 
 impl MachineNames {
-    /// The spec; a machine without it is broken.
+    /// Returns the file of the specification; a machine without it is broken.
     pub fn spec_file(&self) -> PathBuf {
         self.dir.join("machine.json")
     }
 
-    /// What the machine wrote outside its volumes.
+    /// Returns the directory of what the machine wrote outside its volumes.
     pub fn upper(&self) -> PathBuf {
         self.dir.join("upper")
     }
 
-    /// The overlay's work directory.
+    /// Returns the overlay's work directory.
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")
     }
 
-    /// Where the root file system is mounted, in namespaces of ours only; an empty directory on the host.
+    /// Returns the mount point of the root file system, which is mounted in namespaces of kcl only; on the host it is
+    /// an empty directory.
     pub fn rootfs(&self) -> PathBuf {
         self.dir.join("rootfs")
     }
 
-    /// What the machine wrote on its console.
+    /// Returns the file with the machine's console output.
     pub fn console(&self) -> PathBuf {
         self.dir.join("console.log")
     }
 
-    /// runc's directory for it.
+    /// Returns runc's directory for the machine.
     pub fn runc_state(&self) -> PathBuf {
         self.cluster.runc_root().join(&self.name)
     }
 
-    /// There while the machine is asked to end; on the tmpfs and removed with runc's state, so it ends with this run.
+    /// Returns a file that exists while the machine is asked to end. It is on the tmpfs and removed with runc's state,
+    /// so it ends with this run.
     pub fn stopping(&self) -> PathBuf {
         self.runc_state().join("kcl-stopping")
     }
 
-    /// The directory behind a volume; escaped as systemd escapes paths, so that no two meet.
+    /// Returns the directory behind a volume, escaped as systemd escapes paths, so that no two collide.
     pub fn volume(&self, target: &Path) -> PathBuf {
         let target = target.to_string_lossy();
         let escaped: Vec<String> =
@@ -171,8 +174,8 @@ impl MachineNames {
         self.dir.join("volumes").join(escaped.join("-"))
     }
 
-    /// Where what is at `target` in the machine lies on the host while it does not run: in the innermost volume
-    /// around it, or in the overlay's upper directory.
+    /// Returns the location on the host, while the machine does not run, of what is at `target` in the machine: in the
+    /// innermost volume around it, or in the overlay's upper directory.
     pub fn backing(&self, spec: &MachineSpec, target: &Path) -> PathBuf {
         let volume =
             spec.volumes.iter().filter(|volume| target.starts_with(volume)).max_by_key(|v| v.components().count());
@@ -183,7 +186,7 @@ impl MachineNames {
     }
 }
 
-/// A locally administered unicast address.
+/// Returns a locally administered unicast address.
 fn mac(seed: &[u8]) -> [u8; 6] {
     [0x02, seed[0], seed[1], seed[2], seed[3], seed[4]]
 }

@@ -1,12 +1,11 @@
-//! A machine as an OCI container that the bundled runc runs, below a directory of the host that it runs on.
+//! Runs a machine as an OCI container by the bundled runc, below a directory of the host.
 //!
-//! What the drivers share whose machines are such containers: the native driver on its own host, and the node agent's
-//! `host` commands on a host that the ssh driver reaches. How a machine is attached to a network is theirs
-//! ([`config::Attachment`]).
+//! Two drivers share this crate: the native driver on its own host, and the node agent's `host` commands on a host that
+//! the ssh driver reaches. Each attaches machines to a network in its own way ([`config::Attachment`]).
 //!
-//! What a machine is lies in its directory; what runs of it can be told from the kernel and from runc's state on a
-//! tmpfs, so a handle needs nothing but the names ([`layout`]). A machine's root file system is mounted in the machine's
-//! own mount namespace only ([`mounts`]): the host never sees a mount of it, and none can be left behind.
+//! The machine is its directory; the kernel and runc's state on a tmpfs tell what runs of it, so a handle needs nothing
+//! but the names ([`layout`]). A machine's root file system is mounted in the machine's own mount namespace only
+//! ([`mounts`]): the host never sees a mount of it, and none can be left behind.
 
 pub mod access;
 pub mod cgroup;

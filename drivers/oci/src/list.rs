@@ -1,4 +1,4 @@
-//! What machines there are, from their directories and from the kernel.
+//! Lists machines from their directories and from the kernel.
 
 use kcl_driver_api::{MachineInfo, MachineSpec, Power, Result};
 use kcl_driver_local::storage::{self, directories};
@@ -6,7 +6,7 @@ use kcl_driver_local::storage::{self, directories};
 use crate::layout::{Layout, MachineNames};
 use crate::process::Process;
 
-/// All machines of a cluster or of all clusters, in the order of their names.
+/// Lists the machines of a cluster, or of all clusters, ordered by name.
 pub fn list(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
     let clusters = match cluster {
         Some(cluster) => vec![cluster.to_owned()],
@@ -14,7 +14,7 @@ pub fn list(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineInfo>> 
     };
     let mut machines = Vec::new();
     for cluster in clusters {
-        // What is no name of a cluster is no directory of ours.
+        // A directory whose name is not that of a cluster is not kcl's.
         let Ok(names) = layout.cluster(&cluster) else { continue };
         for name in directories(&names.nodes())? {
             let Ok(names) = layout.machine(&cluster, &name) else { continue };
@@ -24,9 +24,9 @@ pub fn list(layout: &Layout, cluster: Option<&str>) -> Result<Vec<MachineInfo>> 
     Ok(machines)
 }
 
-/// What is known of a machine whose directory exists.
+/// Returns the state of a machine whose directory exists.
 pub fn info(names: &MachineNames) -> MachineInfo {
-    // A specification that cannot be read is as good as none: the machine can only be deleted.
+    // A specification that cannot be read counts as missing: the machine can only be deleted.
     let spec: Option<MachineSpec> = storage::read(&names.spec_file()).unwrap_or_default();
     let power = match (&spec, Process::init(names)) {
         (None, _) => Power::Broken,

@@ -1,15 +1,15 @@
-//! How much of what a node needs a host has: read from the kernel's own files.
+//! Measures the resources of a host that a node needs, from the kernel's own files.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The controllers of all hierarchies; none where none is mounted.
+/// Returns the controllers of all hierarchies; none if no hierarchy is mounted.
 pub fn controllers(hierarchies: &[PathBuf], mountinfo: &str) -> Option<Vec<String>> {
     if hierarchies.is_empty() {
         return None;
     }
-    // Version 2 lists them; in version 1 they are options of the mounts.
+    // Version 2 lists them; in version 1 they are mount options.
     let listed = hierarchies.iter().filter_map(|root| fs::read_to_string(root.join("cgroup.controllers")).ok());
     let mut all: Vec<String> =
         listed.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
@@ -19,8 +19,8 @@ pub fn controllers(hierarchies: &[PathBuf], mountinfo: &str) -> Option<Vec<Strin
     Some(all)
 }
 
-/// How many inotify instances and watches root's processes have: links to `anon_inode:inotify`, and the lines of
-/// proc_pid_fdinfo(5). A process that ends meanwhile is passed over.
+/// Counts the inotify instances and watches of root's processes: links to `anon_inode:inotify`, and the lines of
+/// proc_pid_fdinfo(5). A process that ends in the meantime is skipped.
 pub fn inotify(proc: &Path) -> (u64, u64) {
     let (mut instances, mut watches) = (0, 0);
     let processes = fs::read_dir(proc).into_iter().flatten().flatten();

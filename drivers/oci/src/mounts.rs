@@ -1,8 +1,8 @@
-//! A machine's file systems, mounted where nobody else sees them.
+//! Mounts a machine's file systems where no other process sees them.
 //!
 //! runc is started, and files of a stopped machine are reached, from a thread with a mount namespace of its own. A
-//! mount made there ends with the last process that uses the namespace: kcl may be killed at any moment and the host
-//! keeps no mount. Nothing of a machine's mounts propagates to the host either, whatever the host's own propagation.
+//! mount made there ends with the last process that uses the namespace, so the host keeps no mount even if kcl is
+//! killed. Nothing of a machine's mounts propagates to the host either, whatever the host's own propagation.
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -22,15 +22,15 @@ use crate::layout::MachineNames;
 /// A directory of the host that is mounted into a machine.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Bind {
-    /// On the host.
+    /// The directory on the host.
     pub source: PathBuf,
-    /// In the machine.
+    /// The directory in the machine.
     pub target: PathBuf,
-    /// Whether the machine may not write it.
+    /// The machine may not write to it.
     pub read_only: bool,
 }
 
-/// All that is mounted into a machine, outer ones first.
+/// Returns all directories that are mounted into a machine, outer ones first.
 pub fn binds(names: &MachineNames, spec: &MachineSpec) -> Vec<Bind> {
     let volumes = spec.volumes.iter().map(|volume| Bind {
         source: names.volume(volume),
@@ -58,19 +58,19 @@ pub fn in_private_namespace<T: Send>(work: impl FnOnce() -> Result<T> + Send) ->
     })
 }
 
-/// Mounts the machine's root file system. Only in a private namespace.
+/// Mounts the machine's root file system. Call this only in a private namespace.
 ///
-/// It is `volatile` (Documentation/filesystems/overlayfs.rst): without it every unmount writes back all that is dirty
-/// on the whole file system of `$KCL_HOME`, for seconds. What must outlive a power failure lies in volumes.
+/// The overlay is `volatile` (Documentation/filesystems/overlayfs.rst): without it every unmount writes back all dirty
+/// pages of the file system of `$KCL_HOME`, for seconds. What must survive a power failure is in volumes.
 pub fn mount_root(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
-    // Left by the mount before this one, also where it ended well; the kernel refuses the work directory with it.
+    // The mount before this one leaves it even if it ended well; the kernel refuses the work directory with it.
     match fs::remove_dir_all(names.work().join("work/incompat")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("clean {}", names.work().display()));
         }
         _ => {}
     }
-    // index=off: the mount before this one may still be ending, which an index would take for a rival.
+    // index=off: the mount before this one may still be ending, and an index would take it for a rival.
     let options = format!(
         "index=off,lowerdir={},upperdir={},workdir={}",
         escape(&spec.rootfs),
@@ -80,14 +80,14 @@ pub fn mount_root(names: &MachineNames, spec: &MachineSpec) -> Result<()> {
     let overlay =
         |options: &str| mount(Some("overlay"), &names.rootfs(), Some("overlay"), MsFlags::empty(), Some(options));
     match overlay(&format!("volatile,{options}")) {
-        // Before Linux 5.10.
+        // The kernel is older than Linux 5.10.
         Err(Errno::EINVAL) => overlay(&options),
         result => result,
     }
     .with_context(|| format!("mount an overlay of {} at {}", spec.rootfs.display(), names.rootfs().display()))
 }
 
-/// Runs `work` with the root of a stopped machine, all its volumes and trees in place.
+/// Runs `work` with the root of a stopped machine, with all its volumes and trees mounted.
 pub fn with_stopped_root<T: Send>(
     names: &MachineNames,
     spec: &MachineSpec,
@@ -111,20 +111,20 @@ pub fn with_stopped_root<T: Send>(
             }
             work(&root)
         })();
-        // The namespace would take the mounts with it, but some time later; so they are gone when this returns.
-        // Detached, as that takes the whole tree at once and nothing in this namespace uses it any more.
+        // The mounts would go with the namespace, but some time later; they must be gone when this returns. Detached,
+        // as that takes the whole tree at once and nothing in this namespace uses it any more.
         umount2(&names.rootfs(), MntFlags::MNT_DETACH)
             .with_context(|| format!("unmount {}", names.rootfs().display()))?;
         result
     })
 }
 
-/// A path within overlayfs's options.
+/// Escapes a path for overlayfs's options.
 fn escape(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
 }
 
-/// The mount points at or below a directory as this process sees them, deepest first.
+/// Returns the mount points at or below a directory as this process sees them, deepest first.
 pub fn below(mountinfo: &str, directory: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = mountinfo
         .lines()
@@ -136,7 +136,7 @@ pub fn below(mountinfo: &str, directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// proc_pid_mountinfo(5) writes blanks, tabs, newlines and backslashes in octal.
+/// Decodes a path of proc_pid_mountinfo(5), which has blanks, tabs, newlines and backslashes in octal.
 fn unescape(field: &str) -> String {
     ["\\040", "\\011", "\\012", "\\134"]
         .iter()

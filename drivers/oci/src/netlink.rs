@@ -1,4 +1,4 @@
-//! Links, addresses and routes of the host by rtnetlink(7).
+//! Manages links, addresses and routes of the host by rtnetlink(7).
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,7 +12,7 @@ use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessa
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteType};
 use rtnetlink::{AddressMessageBuilder, Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
-/// `RT_TABLE_LOCAL` of rtnetlink(7): the host's own addresses.
+/// The number of `RT_TABLE_LOCAL` of rtnetlink(7): the host's own addresses.
 const TABLE_LOCAL: u8 = 255;
 
 /// A connection to the kernel, for the network namespace of the thread that makes it.
@@ -24,40 +24,40 @@ pub struct Netlink {
 /// A link of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Its number.
+    /// The index.
     pub index: u32,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its largest packet in bytes.
+    /// The MTU in bytes.
     pub mtu: u32,
 }
 
-/// A network that the host takes for its own or knows a way to.
+/// A network that the host owns or has a route to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Its addresses.
+    /// The addresses of the network.
     pub net: Ipv4Net,
-    /// Who has it, for messages: `interface eth0`, `route 10.0.0.0/8 by tun0`.
+    /// The owner, for messages: `interface eth0`, `route 10.0.0.0/8 by tun0`.
     pub by: String,
-    /// The link, where there is one.
+    /// The link, if there is one.
     pub link: Option<String>,
 }
 
 impl Netlink {
-    /// Connects. Must run within a Tokio runtime.
+    /// Connects to the kernel; requires a Tokio runtime.
     pub fn connect() -> Result<Netlink> {
         let (connection, handle, _) = rtnetlink::new_connection().with_context(|| "open a netlink socket")?;
         Ok(Netlink { handle, connection: tokio::spawn(connection) })
     }
 
-    /// All links.
+    /// Returns all links.
     pub async fn links(&self) -> Result<Vec<Link>> {
         let messages: Vec<LinkMessage> =
             self.handle.link().get().execute().try_collect().await.with_context(|| "list the links of the host")?;
         Ok(messages.iter().map(link).collect())
     }
 
-    /// The link of that name, if there is one.
+    /// Returns the link of that name, if there is one.
     pub async fn link(&self, name: &str) -> Result<Option<Link>> {
         let found = self.handle.link().get().match_name(name).execute().try_next().await;
         match found {
@@ -67,14 +67,14 @@ impl Netlink {
         }
     }
 
-    /// Makes a bridge that is up and has an address, or mends one.
+    /// Makes a bridge that is up and has an address, or repairs an existing one.
     pub async fn ensure_bridge(&self, name: &str, mac: [u8; 6], address: Ipv4Net, mtu: u32) -> Result<Link> {
         let make = LinkBridge::new(name).address(mac.to_vec()).mtu(mtu).up().build();
         match self.handle.link().add(make).execute().await {
             Err(error) if errno(&error) == Some(Errno::EEXIST) => {
                 let change = LinkUnspec::new_with_name(name).mtu(mtu).up().build();
                 let changed = self.handle.link().change(change).execute().await;
-                changed.with_context(|| format!("mend the bridge {name}"))?;
+                changed.with_context(|| format!("repair the bridge {name}"))?;
             }
             result => result.with_context(|| format!("make the bridge {name}"))?,
         }
@@ -102,7 +102,7 @@ impl Netlink {
         set.execute().await.with_context(|| format!("give {address} to {}", link.name))
     }
 
-    /// Takes an address from a link.
+    /// Removes an address from a link.
     pub async fn remove_address(&self, link: &Link, address: Ipv4Net) -> Result<()> {
         let message = AddressMessageBuilder::<Ipv4Addr>::new().index(link.index);
         let message = message.address(address.addr(), address.prefix_len()).build();
@@ -110,7 +110,7 @@ impl Netlink {
         removed.with_context(|| format!("take {address} from {}", link.name))
     }
 
-    /// Deletes a link; one that is not there is no error.
+    /// Deletes a link; succeeds if it does not exist.
     pub async fn delete(&self, name: &str) -> Result<()> {
         let Some(link) = self.link(name).await? else { return Ok(()) };
         match self.handle.link().del(link.index).execute().await {
@@ -119,7 +119,7 @@ impl Netlink {
         }
     }
 
-    /// The IPv4 addresses of a link with their prefixes.
+    /// Returns the IPv4 addresses of a link with their prefixes.
     pub async fn addresses(&self, link: &Link) -> Result<Vec<Ipv4Net>> {
         let all = self.handle.address().get().set_link_index_filter(link.index).execute();
         let messages: Vec<_> =
@@ -127,7 +127,8 @@ impl Netlink {
         Ok(messages.iter().filter_map(|message| net(&message.attributes, message.header.prefix_len)).collect())
     }
 
-    /// All that a new network could collide with: addresses and routes of all tables, but no default routes.
+    /// Returns all networks that a new one could collide with: addresses and routes of all tables except default
+    /// routes.
     pub async fn taken(&self) -> Result<Vec<Taken>> {
         let links = self.links().await?;
         let name = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
@@ -157,7 +158,7 @@ impl Netlink {
         Ok(taken)
     }
 
-    /// The link that the default route leaves by.
+    /// Returns the link of the default route.
     pub async fn default_link(&self) -> Result<Option<Link>> {
         let default = self.routes().await?.into_iter().find(|(net, output)| net.prefix_len() == 0 && output.is_some());
         let Some((_, Some(index))) = default else { return Ok(None) };
@@ -179,7 +180,7 @@ impl Netlink {
                 continue;
             }
             match self.handle.route().del(message).execute().await {
-                // Gone with its link.
+                // The route is gone with its link.
                 Err(error) if errno(&error) == Some(Errno::ESRCH) => {}
                 result => result.with_context(|| format!("delete a route within {net}"))?,
             }
@@ -187,7 +188,7 @@ impl Netlink {
         Ok(())
     }
 
-    /// Destination and link of all routes that are not the kernel's own for local addresses.
+    /// Returns the destination and link of all routes except the kernel's own for local addresses.
     async fn routes(&self) -> Result<Vec<(Ipv4Net, Option<u32>)>> {
         let all = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
         let messages: Vec<_> = all.try_collect().await.with_context(|| "list the routes of the host")?;
@@ -231,7 +232,7 @@ fn link(message: &LinkMessage) -> Link {
     link
 }
 
-/// `IFA_LOCAL` is the own address; on links between two `IFA_ADDRESS` is the other's.
+/// Returns the address of a link: `IFA_LOCAL` is its own; on point-to-point links `IFA_ADDRESS` is the peer's.
 fn net(attributes: &[AddressAttribute], prefix: u8) -> Option<Ipv4Net> {
     let local = attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
@@ -251,8 +252,8 @@ fn errno(error: &rtnetlink::Error) -> Option<Errno> {
     }
 }
 
-/// There is no network to put a machine into.
+/// Returns the error for a cluster without a network.
 pub fn no_network(cluster: &str) -> Error {
-    Error::new(ErrorKind::State, format!("the network of cluster {cluster} is not there"))
-        .hint("it is made anew by `kcl start`")
+    Error::new(ErrorKind::State, format!("the network of cluster {cluster} is missing"))
+        .hint("recreate it with: kcl start")
 }

@@ -1,5 +1,5 @@
-//! nft, out of the directory tree that kcl brings, so that the host needs none. A table is removed without it, so that
-//! nothing stays of a cluster whose tree is gone.
+//! Runs nft from the directory tree that kcl brings, so that the host does not need it. Tables are removed without nft,
+//! so that nothing remains of a cluster whose tree is gone.
 
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -13,18 +13,18 @@ use kcl_driver_local::process::tie;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
 
-/// Where nft is in the directory tree that kcl brings.
+/// The path of nft in the directory tree that kcl brings.
 const NFT: &str = "usr/sbin/nft";
 
-/// The attribute that names a table.
+/// The number of the attribute with a table's name.
 const NFTA_TABLE_NAME: u16 = 1;
 
-/// Feeds a script to nft: to the one in the tree that kcl brings, within that tree, or else to the host's.
+/// Runs a script by the nft of the tree that kcl brings, within that tree, or else by the host's.
 pub fn nft(rootfs: Option<&Path>, script: &str) -> Result<()> {
     output(rootfs, &["-f", "-"], script).map(|_| ())
 }
 
-/// Runs nft with these arguments and this input: what it writes.
+/// Runs nft with these arguments and this input, and returns its output.
 pub fn output(rootfs: Option<&Path>, arguments: &[&str], input: &str) -> Result<Vec<u8>> {
     let mut command = match rootfs.filter(|tree| tree.join(NFT).exists()) {
         Some(tree) => within(tree, &format!("/{NFT}")),
@@ -38,7 +38,7 @@ pub fn output(rootfs: Option<&Path>, arguments: &[&str], input: &str) -> Result<
             .source(error)
     })?;
     if let Some(mut stdin) = child.stdin.take() {
-        // nft that ended early tells why on its stderr.
+        // An nft that ended early says why on its stderr.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().with_context(|| "wait for nft")?;
@@ -46,9 +46,9 @@ pub fn output(rootfs: Option<&Path>, arguments: &[&str], input: &str) -> Result<
     Ok(output.stdout)
 }
 
-/// Deletes a table of IPv4 with all that is in it; one that is not there is no error.
+/// Deletes a table of IPv4 and everything in it; succeeds if it does not exist.
 ///
-/// A message of nfnetlink (linux/netfilter/nfnetlink.h, nf_tables.h): tables are changed in batches only.
+/// The message is one of nfnetlink (linux/netfilter/nfnetlink.h, nf_tables.h): tables are changed in batches only.
 pub fn delete_table(table: &str) -> Result<()> {
     let what = || format!("delete the packet filter table {table}");
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter);
@@ -61,14 +61,14 @@ pub fn delete_table(table: &str) -> Result<()> {
     let word = |at: usize| answer[..length].get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
     let errno = word(size_of::<libc::nlmsghdr>()).map(i32::from_ne_bytes);
     match errno.map(|errno| Errno::from_raw(-errno)) {
-        // Success, no such table, or a kernel without tables.
+        // This is success, no such table, or a kernel without tables.
         Some(Errno::UnknownErrno | Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(()),
         Some(errno) => Err(errno).with_context(what),
         None => Err(Error::engine(format!("could not {}: the kernel's answer is too short", what()))),
     }
 }
 
-/// A batch of one message, which is answered.
+/// Builds a batch of one message that is acknowledged.
 fn deletion(table: &str) -> Vec<u8> {
     let subsystem = libc::NFNL_SUBSYS_NFTABLES as u16;
     let mut name = table.as_bytes().to_vec();
@@ -86,11 +86,11 @@ fn deletion(table: &str) -> Vec<u8> {
     .concat()
 }
 
-/// struct nlmsghdr, struct nfgenmsg, and what follows.
+/// Appends a struct nlmsghdr, a struct nfgenmsg, and the payload.
 fn message(kind: u16, flags: u16, family: i32, resource: u16, content: &[u8]) -> Vec<u8> {
     let mut message = (20 + content.len() as u32).to_ne_bytes().to_vec();
     message.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
-    // Sequence number and port: one request, and the kernel knows whose.
+    // Sequence number and port: there is one request, and the kernel knows its sender.
     message.extend([0; 8]);
     message.extend([family as u8, libc::NFNETLINK_V0 as u8]);
     message.extend(resource.to_be_bytes());
@@ -98,7 +98,7 @@ fn message(kind: u16, flags: u16, family: i32, resource: u16, content: &[u8]) ->
     message
 }
 
-/// A command that runs in a directory tree as its root, in the host's other namespaces.
+/// Returns a command that runs with a directory tree as its root, in the host's other namespaces.
 #[allow(unsafe_code)]
 fn within(tree: &Path, program: &str) -> Command {
     let mut command = Command::new(program);
@@ -114,7 +114,7 @@ fn within(tree: &Path, program: &str) -> Command {
     command
 }
 
-/// An error where a command failed; `what` completes "could not …".
+/// Returns an error if a command failed; `what` completes "could not …".
 pub fn check(output: &Output, what: &str) -> Result<()> {
     if output.status.success() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Processes: whose they are, and waiting for their end.
+//! Identifies processes, and waits for their end.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -14,12 +14,12 @@ use crate::layout::MachineNames;
 
 /// A process that cannot be mistaken for a later one with its number.
 pub struct Process {
-    /// Its number in our namespace.
+    /// The process id in kcl's namespace.
     pub pid: i32,
     fd: OwnedFd,
 }
 
-/// What is read of runc's `state.json`.
+/// The fields of runc's `state.json` that are read.
 #[derive(Deserialize)]
 struct RuncState {
     init_process_pid: i32,
@@ -27,23 +27,24 @@ struct RuncState {
 }
 
 impl Process {
-    /// The process of that number, if there is one.
+    /// Opens the process with that id, if there is one.
     pub fn open(pid: i32) -> Option<Process> {
         let fd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         Some(Process { pid, fd })
     }
 
-    /// The first process of a machine, if it runs.
+    /// Opens the first process of a machine, if it runs.
     pub fn init(names: &MachineNames) -> Option<Process> {
         let state = std::fs::read(names.runc_state().join("state.json")).ok()?;
         let state: RuncState = serde_json::from_slice(&state).ok()?;
-        // Opened first: what is read of /proc then belongs to the process that the descriptor stands for, or to none.
+        // It is opened first, so that what is read of /proc belongs to the process that the descriptor stands for, or
+        // to none.
         let process = Process::open(state.init_process_pid)?;
         let (status, start) = stat(state.init_process_pid)?;
         (start == state.init_process_start && !matches!(status, 'Z' | 'X')).then_some(process)
     }
 
-    /// Sends a signal; a process that is gone is no error.
+    /// Sends a signal; succeeds if the process is gone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         match pidfd_send_signal(&self.fd, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
@@ -51,13 +52,13 @@ impl Process {
         }
     }
 
-    /// Waits for its end; false if it did not end in time. The end of the first process of a PID namespace comes
-    /// after that of all others in it (pid_namespaces(7)).
+    /// Waits for the end of the process; false if it did not end in time. The first process of a PID namespace ends
+    /// after all others in it (pid_namespaces(7)).
     pub fn wait(&self, limit: Duration) -> Result<bool> {
         process::wait(&self.fd, self.pid, limit)
     }
 
-    /// The same, as a namespace to enter.
+    /// Returns the descriptor of the process, for entering its namespaces.
     pub fn fd(&self) -> &OwnedFd {
         &self.fd
     }
@@ -87,13 +88,14 @@ fn waiting_in(pid: i32) -> Option<String> {
     std::fs::read_to_string(format!("/proc/{pid}/wchan")).ok().filter(|place| place != "0")
 }
 
-/// Its state and its start in clock ticks since boot: what, with its number, makes a process unique (proc_pid_stat(5)).
+/// Returns the state of a process and its start in clock ticks since boot, which with its id make it unique
+/// (proc_pid_stat(5)).
 fn stat(pid: i32) -> Option<(char, u64)> {
     parse_stat(&std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?)
 }
 
 fn parse_stat(stat: &str) -> Option<(char, u64)> {
-    // The name, in brackets, may itself hold blanks and brackets.
+    // The name, in brackets, may itself contain blanks and brackets.
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))

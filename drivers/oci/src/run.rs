@@ -1,4 +1,4 @@
-//! Running a machine, and ending what runs of it.
+//! Runs a machine, and ends what runs of it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,19 +19,19 @@ use crate::layout::MachineNames;
 use crate::mounts;
 use crate::process::{self, Process};
 
-/// How much of a console is shown where runc failed, in bytes.
+/// The number of bytes of a console that are shown if runc failed.
 const CONSOLE_TAIL: usize = 2000;
 
-/// How long what was killed may take to end.
+/// The time that killed processes may take to end.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 
-/// Asks the first process to end and waits for it up to `grace`. What is left then is for [`clear`].
+/// Asks the first process to end and waits for it up to `grace`. [`clear`] ends what is left then.
 pub fn ask_to_end(names: &MachineNames, grace: Duration) -> Result<()> {
     if let Some(init) = Process::init(names)
         && !grace.is_zero()
     {
         let mark = names.stopping();
-        // First: who comes after a kcl that is killed here must not take the machine for one that stays.
+        // First, so that after a kcl that is killed here the next does not take the machine for one that stays.
         fs::write(&mark, "").with_context(|| format!("write {}", mark.display()))?;
         init.signal(Signal::TERM)?;
         init.wait(grace)?;
@@ -39,21 +39,21 @@ pub fn ask_to_end(names: &MachineNames, grace: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Kills what runs of the machine, at once, and removes its control groups and runc's state: everything on the host but
-/// its directory and its attachment. By name, so nothing needs to be whole, or there.
+/// Kills what runs of the machine at once, and removes its control groups and runc's state: everything on the host
+/// except its directory and its attachment. It works by name, so nothing needs to be whole, or to exist.
 pub fn clear(runc: Option<&Path>, names: &MachineNames) -> Result<()> {
     if let Some(init) = Process::init(names) {
         process::kill_all(&[init.pid], KILL_LIMIT)?;
     }
     cgroup::clear(names)?;
     if host::cgroups() == Cgroups::V2Systemd && names.runc_state().exists() {
-        // Lets systemd forget the scope, also where it counts as failed.
+        // Makes systemd forget the scope even if it counts as failed.
         forget_scope(runc, names);
     }
     storage::remove_tree(&names.runc_state())
 }
 
-/// Starts a machine of which nothing runs, and returns when its first process does.
+/// Starts a machine of which nothing runs, and returns when its first process runs.
 pub fn run(runc: &Path, names: &MachineNames, spec: &MachineSpec, attachment: Attachment<'_>) -> Result<()> {
     let lends = Lends::gather()?;
     let config = names.dir.join("config.json");
@@ -78,7 +78,7 @@ pub fn run(runc: &Path, names: &MachineNames, spec: &MachineSpec, attachment: At
     Err(Error::engine(format!("runc could not start machine {} ({status}): {tail}", spec.name)))
 }
 
-/// `runc run`: in the caller's mount namespace, of which the container's is a copy.
+/// Starts `runc run` in the caller's mount namespace, of which the container's is a copy.
 fn start(runc: &Path, names: &MachineNames, lends: &Lends, console: &File) -> Result<std::process::Child> {
     let what = || format!("run {}", runc.display());
     let mut command = Command::new(runc);
@@ -89,14 +89,14 @@ fn start(runc: &Path, names: &MachineNames, lends: &Lends, console: &File) -> Re
     command.args(["run", "--detach", "--bundle"]).arg(&names.dir).arg(&names.name);
     command.stdin(Stdio::null());
     command.stdout(console.try_clone().with_context(what)?).stderr(console.try_clone().with_context(what)?);
-    // Meant for us where a service manager started us; runc would hand them on.
+    // These are for kcl itself if a service manager started it; runc would pass them on.
     command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS").env_remove("LISTEN_PID");
-    // A kcl that is killed must leave no runc behind that goes on making the machine.
+    // A kcl that is killed must not leave a runc behind that continues to make the machine.
     tie(&mut command);
     command.spawn().with_context(what)
 }
 
-/// Emptied, and open for appending, as several processes write to it.
+/// Empties the console and opens it for appending, as several processes write to it.
 fn open_console(path: &Path) -> Result<File> {
     let what = || format!("write {}", path.display());
     File::options().create(true).write(true).truncate(true).mode(0o600).open(path).with_context(what)?;
@@ -114,7 +114,7 @@ fn forget_scope(runc: Option<&Path>, names: &MachineNames) {
     }
 }
 
-/// The runc to run machines with.
+/// Returns the runc to run machines with.
 pub fn program(runc: Option<&Path>) -> Result<PathBuf> {
     let message = match runc {
         Some(runc) if runc.is_file() => return Ok(runc.to_owned()),

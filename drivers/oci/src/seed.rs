@@ -1,4 +1,4 @@
-//! Laying a tree of files down for a machine: hard links where files never change in place, true copies elsewhere.
+//! Copies a tree of files for a machine: by hard links if files never change in place, else by true copies.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -12,12 +12,12 @@ use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 use walkdir::WalkDir;
 
-/// Which files are copied rather than linked.
+/// The files that are copied rather than linked.
 #[derive(Clone, Copy)]
 pub enum Copied<'a> {
-    /// Those whose names end so.
+    /// Files whose names end with one of these.
     Endings(&'a [String]),
-    /// All.
+    /// All files.
     All,
 }
 
@@ -30,7 +30,7 @@ impl Copied<'_> {
     }
 }
 
-/// Lays `source` down at `target`, which may hold files already: those of the source replace them.
+/// Copies `source` to `target`. Files that exist there are replaced by those of the source.
 ///
 /// Modes, owners, times and extended attributes are kept, and so are device nodes: an overlay's whiteouts are
 /// devices 0:0 and its opaque directories an attribute `trusted.overlay.opaque`.
@@ -40,7 +40,7 @@ pub fn lay(source: &Path, target: &Path, copied: Copied<'_>) -> Result<()> {
     for entry in WalkDir::new(source).sort_by_file_name() {
         let entry = entry.with_context(|| format!("read {}", source.display()))?;
         let (from, to) = (entry.path(), join(target, entry.path().strip_prefix(source).unwrap_or(entry.path())));
-        let what = || format!("lay {} down at {}", from.display(), to.display());
+        let what = || format!("copy {} to {}", from.display(), to.display());
         let meta = entry.metadata().with_context(what)?;
         let kind = meta.file_type();
         if kind.is_dir() {
@@ -51,7 +51,7 @@ pub fn lay(source: &Path, target: &Path, copied: Copied<'_>) -> Result<()> {
             continue;
         }
         if kind.is_socket() {
-            // Of a process that is not here.
+            // The socket belongs to a process that is not here.
             continue;
         }
         match fs::remove_file(&to) {
@@ -61,9 +61,9 @@ pub fn lay(source: &Path, target: &Path, copied: Copied<'_>) -> Result<()> {
         if kind.is_file() && links && !copied.includes(&entry.file_name().to_string_lossy()) {
             match fs::hard_link(from, &to) {
                 Ok(()) => continue,
-                // Another file system or mount: no file of the tree can be linked.
+                // Another file system or mount, so no file of the tree can be linked.
                 Err(error) if error.raw_os_error() == Some(Errno::EXDEV as i32) => links = false,
-                // No more links to this file, or none on this file system.
+                // The file, or the file system, allows no more links.
                 Err(error)
                     if [Errno::EMLINK, Errno::EPERM].iter().any(|no| error.raw_os_error() == Some(*no as i32)) => {}
                 Err(error) => return Err(error).with_context(what),
@@ -108,7 +108,7 @@ pub fn make_parents(lower: &Path, upper: &Path, relative: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Owner, mode, extended attributes and times, in the order in which none undoes another.
+/// Copies owner, mode, extended attributes and times, in an order in which none undoes another.
 pub fn keep_attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     lchown(to, Some(meta.uid()), Some(meta.gid()))?;
     if !meta.is_symlink() {
@@ -131,7 +131,7 @@ pub fn keep_attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()
     Ok(())
 }
 
-/// Without the slash that joining an empty path would add.
+/// Joins paths without the slash that an empty path would add.
 fn join(target: &Path, relative: &Path) -> PathBuf {
     if relative.as_os_str().is_empty() { target.to_owned() } else { target.join(relative) }
 }
@@ -155,7 +155,7 @@ mod tests {
         fs::set_permissions(source.join("a"), fs::Permissions::from_mode(0o710)).unwrap();
         symlink("blob", source.join("a/link")).unwrap();
         lay(&source, &target, Copied::Endings(&[".db".into()])).unwrap();
-        // Again, over what is there.
+        // The second time replaces what exists.
         lay(&source, &target, Copied::Endings(&[".db".into()])).unwrap();
         assert_eq!(inode(&source.join("a/blob")), inode(&target.join("a/blob")));
         assert_ne!(inode(&source.join("a/meta.db")), inode(&target.join("a/meta.db")));

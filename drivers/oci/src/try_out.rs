@@ -1,4 +1,4 @@
-//! Trying what the kernel can do, in namespaces that are thrown away: no list of modules tells it as surely.
+//! Tries features of the kernel in throw-away namespaces: no list of modules tells as surely.
 
 use std::fs;
 use std::path::Path;
@@ -12,14 +12,14 @@ use nix::sched::{CloneFlags, unshare};
 use crate::mounts;
 use crate::nft;
 
-/// What failed, with why.
+/// A feature that failed, with the reason.
 pub type Problem = Option<String>;
 
-/// How the names of directories begin in which an overlay is tried.
+/// The prefix of directories in which an overlay is tried.
 const PREFIX: &str = ".kcl-probe-";
 
-/// Removes what is left in `dir` of a probe that was cut off. One at a time tries and removes: the lock (flock(2)) is given
-/// back with the file.
+/// Removes what an interrupted probe left in `dir`. One process at a time tries and removes; the lock (flock(2)) is
+/// released with the file.
 pub fn sweep(dir: &Path) -> std::io::Result<fs::File> {
     let turn = fs::File::open(dir)?;
     turn.lock()?;
@@ -32,7 +32,7 @@ pub fn sweep(dir: &Path) -> std::io::Result<fs::File> {
     Ok(turn)
 }
 
-/// Mounts an overlay on the file system of a directory, there or not.
+/// Mounts an overlay on the file system of a directory, whether the directory exists or not.
 pub fn overlay(home: &Path) -> Problem {
     problem(mounts::in_private_namespace(|| {
         let existing = home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
@@ -43,7 +43,7 @@ pub fn overlay(home: &Path) -> Problem {
             fs::create_dir(probe.path().join(name)).with_context(what)?;
         }
         let root = probe.path().join("root");
-        // Relative, as the home may have characters that overlay's options would need escaped.
+        // The paths are relative, as the home may have characters that overlay's options would need escaped.
         nix::unistd::chdir(probe.path()).with_context(what)?;
         let options = "lowerdir=lower,upperdir=upper,workdir=work";
         mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options)).with_context(what)?;
@@ -55,7 +55,7 @@ pub fn overlay(home: &Path) -> Problem {
     }))
 }
 
-/// Makes a table that masquerades. `rootfs` is as for [`nft::nft`].
+/// Makes a table that masquerades; `rootfs` is as for [`nft::nft`].
 pub fn masquerading(rootfs: Option<&Path>) -> Problem {
     let script = "table ip kcl_probe {\n chain postrouting {\n type nat hook postrouting priority 100;\n \
         ip saddr 192.0.2.0/24 masquerade\n }\n}\n";
@@ -65,7 +65,7 @@ pub fn masquerading(rootfs: Option<&Path>) -> Problem {
     }))
 }
 
-/// What failed, in words.
+/// Returns the failure in words.
 pub fn problem(result: Result<()>) -> Problem {
     result.err().map(|error| error.to_string())
 }

@@ -284,7 +284,7 @@ fn decode(text: &str) -> Result<Vec<u8>> {
 }
 
 fn not_running(machine: &str) -> Error {
-    Error::new(ErrorKind::State, format!("machine {machine} does not run"))
+    Error::new(ErrorKind::State, format!("machine {machine} is not running"))
 }
 
 fn ended(machine: &str) -> Error {

@@ -22,7 +22,7 @@ pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Resu
             let seed = spec.trees.iter().find(|tree| tree.usage != TreeUse::ReadOnly && is_new(&tree.target));
             if let Some(tree) = seed {
                 let message = format!(
-                    "the machine {} is there; nothing can be laid down in it at {}",
+                    "machine {} already exists; nothing can be placed in it at {}",
                     spec.name,
                     tree.target.display()
                 );
@@ -45,7 +45,7 @@ pub fn create(names: &MachineNames, images: &Images, spec: &MachineSpec) -> Resu
 /// `State` if the machine is broken.
 pub fn read_spec(names: &MachineNames) -> Result<MachineSpec> {
     let broken = || {
-        let message = format!("the creation or deletion of machine {} was cut off", names.name);
+        let message = format!("the creation or deletion of machine {} was interrupted", names.name);
         Error::new(ErrorKind::State, message).hint("delete it")
     };
     storage::read(&names.spec_file())?.ok_or_else(broken)

@@ -155,7 +155,7 @@ fn stage(spec: &MachineSpec, staging: &Path) -> Result<()> {
         if let Ok(relative) = backing.strip_prefix(UPPER) {
             if let Some(link) = relative.ancestors().find(|at| spec.rootfs.join(at).is_symlink()) {
                 let message = format!(
-                    "the tree for {} cannot be laid down: /{} is a symbolic link in {}; name the place it points to",
+                    "the tree for {} cannot be placed: /{} is a symbolic link in {}; name the directory it points to",
                     tree.target.display(),
                     link.display(),
                     spec.rootfs.display()

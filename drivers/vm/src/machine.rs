@@ -66,7 +66,7 @@ impl<H: Hypervisor> Machine for VirtualMachine<H> {
 
     async fn exec(&self, request: Exec) -> Result<ExecOutput> {
         if !self.hypervisor.runs(&self.names).await? {
-            return Err(Error::new(ErrorKind::State, format!("machine {} does not run", self.names.name)));
+            return Err(Error::new(ErrorKind::State, format!("machine {} is not running", self.names.name)));
         }
         channel::exec(&self.names, request).await
     }

@@ -136,7 +136,7 @@ impl Segment {
     pub fn mtu(&self) -> Result<u32> {
         let Some(bridge) = &self.bridge else { return Ok(MTU) };
         link::mtu(bridge).ok_or_else(|| {
-            Error::new(ErrorKind::State, format!("the bridge {bridge} of the cluster's network is not there"))
+            Error::new(ErrorKind::State, format!("the bridge {bridge} of the cluster's network is missing"))
                 .hint("repair the network with: kcl start")
         })
     }
