@@ -1,4 +1,5 @@
-//! Trees of files as tar archives: the layers of the image, and what is sent to machines. Always streamed.
+//! Writes trees of files as tar archives: the layers of the image, and what is sent to machines. They are always
+//! streamed.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
@@ -12,21 +13,22 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use walkdir::WalkDir;
 
-/// How tar names an extended attribute of a file, in a pax header.
+/// The prefix of a file's extended attributes in a pax header.
 const XATTR: &str = "SCHILY.xattr.";
 
-/// By what overlayfs keeps its own marks.
+/// The prefix of overlayfs's own attributes.
 const OVERLAY: &str = "trusted.overlay.";
 
-/// How much is sent at once, in bytes.
+/// The number of bytes that are sent at once.
 const PIECE: usize = 1 << 20;
 
-/// Which entries of a tree are meant.
+/// A selection of a tree's entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// Those that may lie in a layer of an image.
+    /// The entries that a layer of an image may hold.
     Plain,
-    /// Those that may not, as they mean something to overlayfs itself: whiteouts, and directories with its marks.
+    /// The entries that a layer may not hold, as they mean something to overlayfs itself: whiteouts, and directories
+    /// with its attributes.
     Overlay,
 }
 
@@ -76,7 +78,7 @@ fn write_directory<W: Write>(builder: &mut tar::Builder<W>, place: &Path) -> io:
 fn write_entry<W: Write>(builder: &mut tar::Builder<W>, path: &Path, place: &Path, meta: &Metadata) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_mode(meta.mode() & 0o7777);
-    // What was unpacked without root belongs to whom unpacked it.
+    // Files that were unpacked without root belong to the user who unpacked them.
     header.set_uid(if meta.uid() == nix::unistd::geteuid().as_raw() { 0 } else { meta.uid().into() });
     header.set_gid(if meta.gid() == nix::unistd::getegid().as_raw() { 0 } else { meta.gid().into() });
     header.set_mtime(meta.mtime().max(0) as u64);
@@ -90,7 +92,7 @@ fn write_entry<W: Write>(builder: &mut tar::Builder<W>, path: &Path, place: &Pat
     } else if kind.is_file() {
         header.set_entry_type(tar::EntryType::Regular);
         header.set_size(meta.len());
-        // No more than was announced, should it grow.
+        // No more than was announced, in case the file grows.
         return builder.append_data(&mut header, place, io::Read::take(File::open(path)?, meta.len()));
     } else if kind.is_char_device() || kind.is_block_device() {
         let character = kind.is_char_device();
@@ -100,13 +102,13 @@ fn write_entry<W: Write>(builder: &mut tar::Builder<W>, path: &Path, place: &Pat
     } else if kind.is_fifo() {
         header.set_entry_type(tar::EntryType::Fifo);
     } else {
-        // A socket is nothing without who made it.
+        // A socket is nothing without the process that made it.
         return Ok(());
     }
     builder.append_data(&mut header, place, io::empty())
 }
 
-/// "Whiteouts and opaque directories" of Documentation/filesystems/overlayfs.rst.
+/// Recognizes entries of overlayfs: "whiteouts and opaque directories" of Documentation/filesystems/overlayfs.rst.
 fn is_whiteout(meta: &Metadata) -> bool {
     meta.file_type().is_char_device() && meta.rdev() == 0
 }
@@ -114,7 +116,7 @@ fn is_whiteout(meta: &Metadata) -> bool {
 fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     let names = match xattr::list(path) {
         Ok(names) => names,
-        // A file system without them.
+        // The file system has no extended attributes.
         Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EOPNOTSUPP as i32) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
@@ -128,7 +130,7 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(found)
 }
 
-/// Whether a tree has entries that may not lie in a layer.
+/// Tells whether a tree has entries that a layer may not hold.
 pub(crate) fn has_marks(source: &Path) -> io::Result<bool> {
     for entry in WalkDir::new(source) {
         let entry = entry?;
@@ -142,31 +144,31 @@ pub(crate) fn has_marks(source: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// A layer of an image: a tree at its place.
+/// A layer of an image: a tree and its target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
     /// The tree.
     pub source: PathBuf,
-    /// Where it lies in the image.
+    /// The directory of the tree in the image.
     pub target: PathBuf,
 }
 
-/// What a layer is known by.
+/// The identity of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Measured {
-    /// Bytes of its archive.
+    /// The size of its archive in bytes.
     pub size: u64,
-    /// The digest of its archive, `sha256:…`: what the image specification calls its DiffID.
+    /// The digest of its archive, `sha256:…`, which the image specification calls its DiffID.
     pub digest: String,
 }
 
 impl Layer {
-    /// Writes its archive.
+    /// Writes the archive of the layer.
     pub(crate) fn write(&self, out: impl Write) -> io::Result<()> {
         write_tree(out, &self.source, &self.target, Which::Plain)
     }
 
-    /// Makes its archive for the digest only.
+    /// Makes the archive of the layer for its digest only.
     pub(crate) fn measure(&self) -> io::Result<Measured> {
         let mut digester = Digester::default();
         self.write(&mut digester)?;
@@ -192,7 +194,8 @@ impl Write for Digester {
     }
 }
 
-/// What `write` writes on a thread of its own, in pieces: the body of a request. Where it fails, so does the request.
+/// Runs `write` on a thread of its own and returns its output in pieces, as the body of a request. If it fails, so does
+/// the request.
 pub(crate) fn pieces(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
@@ -201,7 +204,7 @@ pub(crate) fn pieces(
         let mut out = io::BufWriter::with_capacity(PIECE, Sender(sender.clone()));
         let written = write(&mut out).and_then(|()| out.flush());
         if let Err(error) = written {
-            // Whoever listens knows already if it is their end that broke.
+            // If the receiver is gone, it knows already.
             let _ = sender.blocking_send(Err(error));
         }
     });

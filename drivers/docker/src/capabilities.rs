@@ -1,5 +1,5 @@
-//! Which capabilities the engine can give to a container: not all where the engine itself runs in a container or a
-//! sandbox. `privileged` fails there, and so does adding one that cannot be had.
+//! Describes the capabilities that the engine can give to a container: not all if the engine itself runs in a container
+//! or a sandbox. There, `privileged` fails, and so does adding a capability that is not available.
 
 use caps::Capability;
 
@@ -7,29 +7,29 @@ use caps::Capability;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds(pub u64);
 
-/// Those that every kernel and every engine knows, up to CAP_AUDIT_READ of Linux 3.16. An engine refuses names that are
-/// newer than itself, and gives of newer ones only what it has.
+/// The capabilities that every kernel and every engine knows, up to CAP_AUDIT_READ of Linux 3.16. An engine refuses
+/// names that are newer than itself, and of newer capabilities gives only those that it has.
 const KNOWN: u64 = (1 << 38) - 1;
 
 impl Bounds {
-    /// From the line `CapBnd:` of proc_pid_status(5).
+    /// Reads the set from the line `CapBnd:` of proc_pid_status(5).
     pub(crate) fn of_status(status: &str) -> Option<Self> {
         let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
         Bounds::parse(line.trim())
     }
 
-    /// From hexadecimal digits.
+    /// Reads the set from hexadecimal digits.
     pub(crate) fn parse(digits: &str) -> Option<Self> {
         u64::from_str_radix(digits, 16).ok().map(Bounds)
     }
 
-    /// Nothing is withheld: every capability up to the last that the kernel has.
+    /// Tells whether nothing is withheld: the set has every capability up to the last that the kernel knows.
     pub(crate) fn all(self) -> bool {
         let up_to_last = self.0 & self.0.wrapping_add(1) == 0;
         up_to_last && self.0 >= KNOWN
     }
 
-    /// The names of those that are withheld, as engines take them: `CAP_SYS_RESOURCE`.
+    /// Returns the names of the withheld capabilities as engines accept them: `CAP_SYS_RESOURCE`.
     pub(crate) fn withheld(self) -> Vec<String> {
         let mut withheld: Vec<Capability> =
             caps::all().into_iter().filter(|one| KNOWN & one.bitmask() & !self.0 != 0).collect();

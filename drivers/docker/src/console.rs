@@ -1,7 +1,7 @@
-//! The console of a machine: what its first process wrote since it was last powered on.
+//! Reads the console of a machine: what its first process wrote since it was last powered on.
 //!
-//! An engine keeps one log of a container over all its runs, and tells them apart only by clocks. So each run begins its
-//! own part of the log with a mark: a shell writes it, and becomes the first process.
+//! An engine keeps one log of a container over all its runs, and distinguishes them only by time. So each run begins
+//! its own part of the log with a mark: a shell writes it, and becomes the first process.
 
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures::TryStreamExt;
@@ -9,29 +9,29 @@ use kcl_driver_api::Result;
 
 use crate::engine::{Engine, EngineContext as _};
 
-/// What a mark begins with: ASCII's record separator, which no console writes.
+/// The first character of a mark: ASCII's record separator, which no console writes.
 const MARK: char = '\x1e';
 
-/// Writes a mark that no run had before, and becomes what it is given.
+/// The script that writes a mark that no run had before, and becomes the command that it is given.
 const SHELL: &str = r#"read -r id </proc/sys/kernel/random/uuid; printf '\036%s\n' "$id"; unset id; exec "$@""#;
 
-/// A command that marks the console first.
+/// Returns a command that marks the console first.
 pub(crate) fn marked(init: &[String]) -> Vec<String> {
     let shell = ["/bin/sh", "-c", SHELL, "init"].map(str::to_owned);
     shell.into_iter().chain(init.iter().cloned()).collect()
 }
 
-/// What was written since the last mark.
+/// Returns what was written since the last mark.
 pub(crate) async fn read(engine: &Engine, container: &str) -> Result<Vec<u8>> {
     Ok(after_mark(&log(engine, container).await?).to_vec())
 }
 
-/// The last mark; none before the first run.
+/// Returns the last mark; none before the first run.
 pub(crate) async fn last_mark(engine: &Engine, container: &str) -> Result<Option<String>> {
     Ok(mark(&log(engine, container).await?))
 }
 
-/// Returns when there is another mark than `before`, or when the container has ended: its first process runs, or ran.
+/// Waits for another mark than `before`, or for the end of the container: its first process runs, or ran.
 pub(crate) async fn wait_for_mark(engine: &Engine, container: &str, before: Option<&str>) -> Result<()> {
     let options = LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build();
     let mut pieces = engine.docker.logs(container, Some(options));
@@ -55,7 +55,7 @@ async fn log(engine: &Engine, container: &str) -> Result<Vec<u8>> {
     Ok(whole.await.if_found(|| format!("read the console of {container}"))?.unwrap_or_default())
 }
 
-/// A whole line that begins with [`MARK`], the last of them.
+/// Returns the last whole line that begins with [`MARK`].
 fn mark(log: &[u8]) -> Option<String> {
     let begin = log.iter().rposition(|byte| *byte == MARK as u8)?;
     let line = log[begin + 1..].split_inclusive(|byte| *byte == b'\n').next()?;
@@ -63,7 +63,7 @@ fn mark(log: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(mark).into_owned())
 }
 
-/// All where there is no mark: the log has been cut since.
+/// Without a mark this is everything: the log has been rotated since.
 fn after_mark(log: &[u8]) -> &[u8] {
     let Some(begin) = log.iter().rposition(|byte| *byte == MARK as u8) else { return log };
     let end = log[begin..].iter().position(|byte| *byte == b'\n');

@@ -1,6 +1,6 @@
-//! The container of a machine, as the engine is asked for it. Pure.
+//! Describes the container of a machine to the engine, as pure functions.
 //!
-//! A machine is a whole computer to what runs in it: all namespaces of its own but the user's, all devices, nothing
+//! To its processes, a machine is a whole computer: all namespaces of its own except the user's, all devices, nothing
 //! masked, all capabilities that the engine can give.
 
 use std::collections::HashMap;
@@ -20,17 +20,17 @@ use crate::names::{MachineNames, SPEC};
 /// The interface of a container on its only network.
 pub(crate) const INTERFACE: &str = "eth0";
 
-/// File systems in memory: emptied by each power-on.
+/// The file systems in memory, which each power-on empties.
 const IN_MEMORY: [(&str, &str); 2] =
     [("/run", "rw,exec,nosuid,nodev,mode=755"), ("/tmp", "rw,exec,nosuid,nodev,mode=1777")];
 
-/// How many files a process may have open, where the engine may raise that.
+/// The number of files that a process may have open if the engine may raise that limit.
 const OPEN_FILES: i64 = 1 << 20;
 
-/// How large the log of a console may grow before it begins anew.
+/// The size of a console's log at which it is rotated.
 const CONSOLE: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "2")];
 
-/// The container of a machine.
+/// Returns the container of a machine.
 pub(crate) fn config(names: &MachineNames, spec: &MachineSpec, image: &Image, facts: &Facts) -> ContainerCreateBody {
     let mut labels = names.labels();
     labels.extend(spec.labels.clone());
@@ -48,7 +48,7 @@ pub(crate) fn config(names: &MachineNames, spec: &MachineSpec, image: &Image, fa
         hostname: Some(spec.name.clone()),
         image: Some(image.reference.clone()),
         entrypoint: Some(console::marked(&spec.init)),
-        // The image has that of the probe.
+        // The image has the command of the probe.
         cmd: Some(Vec::new()),
         labels: Some(labels),
         stop_signal: Some("SIGTERM".to_owned()),
@@ -66,15 +66,15 @@ fn host_config(names: &MachineNames, spec: &MachineSpec, image: &Image, facts: &
     let limits = limits(spec, facts.limits.2);
     HostConfig {
         privileged: Some(privileged),
-        // What makes up for it where the engine cannot give all: the capabilities that there are, and all devices.
+        // If the engine cannot give all capabilities, the container gets those that there are, and all devices.
         cap_add: (!privileged).then(|| vec!["ALL".to_owned()]),
         cap_drop: (!privileged).then(|| image.bounds.withheld()),
         device_cgroup_rules: (!privileged).then(|| vec!["a *:* rwm".to_owned()]),
-        // Only who has all capabilities may raise a limit.
+        // Only an engine with all capabilities may raise a limit.
         ulimits: privileged.then(|| {
             vec![ResourcesUlimits { name: Some("nofile".to_owned()), soft: Some(OPEN_FILES), hard: Some(OPEN_FILES) }]
         }),
-        security_opt: Some(confinement(facts)),
+        security_opt: Some(security_options(facts)),
         masked_paths: Some(Vec::new()),
         readonly_paths: Some(Vec::new()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
@@ -96,9 +96,9 @@ fn host_config(names: &MachineNames, spec: &MachineSpec, image: &Image, facts: &
     }
 }
 
-/// No security module confines a machine. Podman does not look at the paths that Docker's API names as masked and
-/// read-only, and has an option for all of them (podman-run(1)), which Docker does not know.
-fn confinement(facts: &Facts) -> Vec<String> {
+/// Returns the security options, by which no security module confines a machine. Podman ignores the paths that Docker's
+/// API names as masked and read-only, and has an option for all of them (podman-run(1)), which Docker does not know.
+fn security_options(facts: &Facts) -> Vec<String> {
     let podman = (facts.name == "Podman").then_some("unmask=ALL");
     ["seccomp=unconfined", "apparmor=unconfined", "label=disable"]
         .into_iter()
@@ -107,21 +107,22 @@ fn confinement(facts: &Facts) -> Vec<String> {
         .collect()
 }
 
-/// The limits of a machine, as they are at its creation and as they can be changed.
+/// Returns the limits of a machine, for its creation and for a change.
 pub(crate) fn limits(spec: &MachineSpec, swap_limit: bool) -> ContainerUpdateBody {
     let memory = spec.memory.map(|bytes| bytes as i64);
     ContainerUpdateBody {
         nano_cpus: spec.cpus.map(|cpus| i64::from(cpus) * 1_000_000_000),
         memory,
-        // The limit of memory and swap together: no swap.
+        // This limits memory and swap together, so there is no swap.
         memory_swap: memory.filter(|_| swap_limit),
-        // Shares are the terms of cgroup v1, 1024 is usual; engines make a weight of them on v2.
+        // Shares are a term of cgroup v1, with 1024 as the default; engines convert them to a weight on v2.
         cpu_shares: Some(i64::from(spec.cpu_weight) * 1024 / 100),
         ..ContainerUpdateBody::default()
     }
 }
 
-/// Whether the engine starts the machine again, after a restart of its own or an end of the machine's.
+/// Returns the restart policy: whether the engine starts the machine again, after a restart of its own or an end of the
+/// machine.
 pub(crate) fn restart(again: bool) -> RestartPolicy {
     let name = if again { RestartPolicyNameEnum::UNLESS_STOPPED } else { RestartPolicyNameEnum::NO };
     RestartPolicy { name: Some(name), maximum_retry_count: None }

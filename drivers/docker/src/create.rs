@@ -1,4 +1,4 @@
-//! Making a machine: its container with its volumes, powered off.
+//! Makes a machine: its container with its volumes, powered off.
 
 use std::path::Path;
 
@@ -18,10 +18,11 @@ use crate::image;
 use crate::list;
 use crate::names::{MachineNames, SPEC};
 
-/// In a machine whose specification has changed: what it is now. The label of its container cannot be changed.
+/// The file with the current specification of a machine whose specification has changed, as the label of its container
+/// cannot be changed.
 const CHANGED: &str = "/.kcl-machine.json";
 
-/// Makes the machine, or takes over changes to the specification of one that is there.
+/// Makes the machine, or updates the specification of one that exists.
 pub(crate) async fn create(context: &Context, spec: &MachineSpec) -> Result<()> {
     spec.check()?;
     let engine = context.engine().await?;
@@ -30,7 +31,7 @@ pub(crate) async fn create(context: &Context, spec: &MachineSpec) -> Result<()> 
         return if there == *spec { Ok(()) } else { change(engine, &names, &there, spec).await };
     }
     if list::exists(engine, &names).await? {
-        // Cut off half-way: nobody can tell what is missing.
+        // An earlier creation was interrupted, so parts may be missing.
         delete::delete(context, &names).await?;
     }
     let image = image::ensure(context, spec).await?;
@@ -44,7 +45,7 @@ pub(crate) async fn create(context: &Context, spec: &MachineSpec) -> Result<()> 
 
 async fn make(engine: &Engine, names: &MachineNames, spec: &MachineSpec, image: &image::Image) -> Result<()> {
     let apart = trees_with_marks(spec).await?;
-    // Its name says whether it is whole.
+    // The name says whether the container is whole.
     let name = if apart.is_empty() { names.container() } else { names.half_made() };
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
     let config = container::config(names, spec, image, &engine.facts);
@@ -63,7 +64,7 @@ async fn make(engine: &Engine, names: &MachineNames, spec: &MachineSpec, image: 
     Ok(())
 }
 
-/// The seeds that hold what cannot lie in a layer of an image.
+/// Returns the seeds with entries that a layer of an image may not hold.
 async fn trees_with_marks(spec: &MachineSpec) -> Result<Vec<Tree>> {
     let seeds = spec.trees.iter().filter(|tree| matches!(tree.usage, TreeUse::Seed { .. })).cloned();
     let seeds: Vec<Tree> = seeds.collect();
@@ -83,11 +84,11 @@ async fn upload(engine: &Engine, container: &str, tree: &Tree, which: Which) -> 
     let (source, target) = (tree.source.clone(), tree.target.clone());
     let body = archive::pieces(move |out| archive::write_tree(out, &source, &target, which));
     let options = UploadToContainerOptionsBuilder::default().path("/").build();
-    let what = || format!("lay {} down in the container {container}", tree.target.display());
+    let what = || format!("copy {} into the container {container}", tree.target.display());
     engine.docker.upload_to_container(container, Some(options), bollard::body_try_stream(body)).await.with_context(what)
 }
 
-/// What the machine is to be; none where there is no whole one.
+/// Returns the specification of the machine; none if there is no whole machine.
 pub(crate) async fn specification(engine: &Engine, names: &MachineNames) -> Result<Option<MachineSpec>> {
     let name = names.container();
     let found = engine.docker.inspect_container(&name, None).await.if_found(|| format!("inspect {name}"))?;
@@ -96,7 +97,8 @@ pub(crate) async fn specification(engine: &Engine, names: &MachineNames) -> Resu
     let made = text.and_then(|text| serde_json::from_str(&text).ok());
     let running = found.state.and_then(|state| state.running).unwrap_or(false);
     if running {
-        // Its files are not looked at for every look at it; what it is now was said before it was powered on.
+        // The files are not read at every look at the machine; the current specification was set before it was powered
+        // on.
         return Ok(made);
     }
     match files::get_stopped(engine, &name, Path::new(CHANGED)).await {
@@ -106,13 +108,13 @@ pub(crate) async fn specification(engine: &Engine, names: &MachineNames) -> Resu
     }
 }
 
-/// Takes over what may change: limits and trees. It keeps its root file system.
+/// Updates what may change: limits and trees. The machine keeps its root file system.
 async fn change(engine: &Engine, names: &MachineNames, there: &MachineSpec, spec: &MachineSpec) -> Result<()> {
     let name = names.container();
     let fixed = |what: &str| {
         let message = format!("the {what} of the container {name} cannot change once it is made");
         Err(Error::new(ErrorKind::State, message)
-            .hint(format!("delete the cluster and make it anew with: kcl delete -p {}", names.cluster.cluster)))
+            .hint(format!("delete and recreate the cluster; delete it with: kcl delete -p {}", names.cluster.cluster)))
     };
     match () {
         () if there.address != spec.address => return fixed("address"),
@@ -127,7 +129,7 @@ async fn change(engine: &Engine, names: &MachineNames, there: &MachineSpec, spec
         engine.docker.update_container(&name, limits).await.with_context(|| format!("set the limits of {name}"))?;
     }
     for tree in spec.trees.iter().filter(|tree| !there.trees.contains(tree)) {
-        // A seed is the machine's own since it was made.
+        // A seed belongs to the machine once it is made.
         if tree.usage == TreeUse::ReadOnly {
             upload(engine, &name, tree, Which::Plain).await?;
         }

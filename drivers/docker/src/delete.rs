@@ -1,4 +1,4 @@
-//! Deleting a machine, in whatever state it is.
+//! Deletes a machine in whatever state it is.
 
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder};
 use kcl_driver_api::Result;
@@ -8,14 +8,15 @@ use crate::engine::{EngineContext as _, status};
 use crate::list;
 use crate::names::{MachineNames, labelled};
 
-/// Removes the machine's containers, running or not, and its volumes. Nothing of it needs to be whole, or there at all.
+/// Removes the machine's containers, running or not, and its volumes. Nothing of it needs to be whole, or to exist at
+/// all.
 pub(crate) async fn delete(context: &Context, names: &MachineNames) -> Result<()> {
     let engine = context.engine().await?;
     for container in list::containers(engine, &names.labels()).await? {
         let Some(id) = container.id else { continue };
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match engine.docker.remove_container(&id, Some(options)).await {
-            // Somebody removes it at this moment: its volumes are free when that is done.
+            // Another client removes it at this moment: its volumes are free when that is done.
             Err(error) if status(&error) == Some(409) => list::until_removed(engine, &id).await?,
             result => result.if_found(|| format!("remove the container of {}", names.name)).map(|_| ())?,
         }

@@ -1,4 +1,4 @@
-//! Which engine: as the docker command finds it, by `DOCKER_HOST`, `DOCKER_CONTEXT` and its configuration
+//! Finds the engine as the docker command does, by `DOCKER_HOST`, `DOCKER_CONTEXT` and its configuration
 //! (docs.docker.com, "Environment variables" of the docker command, and "Docker contexts").
 
 use std::path::{Path, PathBuf};
@@ -8,40 +8,40 @@ use kcl_driver_api::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// Where sockets are looked for where nothing is said: Docker's, and that of Podman's service.
+/// The sockets that are tried by default: Docker's, and that of Podman's service.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
 
-/// The context that stands for no context.
+/// The name of the context that stands for no context.
 const DEFAULT_CONTEXT: &str = "default";
 
-/// An engine.
+/// The place of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// How it is reached.
+    /// The address of the engine.
     pub address: Address,
-    /// Who said so, for error messages: `DOCKER_HOST`, `the context "remote"`.
+    /// The setting that named it, for error messages: `DOCKER_HOST`, `the context "remote"`.
     pub said_by: String,
 }
 
-/// How an engine is reached.
+/// The address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     /// A socket of this host.
     Unix(PathBuf),
-    /// Over TCP: `host:port`, with certificates where it is to be TLS.
+    /// A TCP address `host:port`, with certificates for TLS.
     Tcp(String, Option<Certificates>),
-    /// Its socket on a host that is reached over SSH.
+    /// A socket on a host that is reached over SSH.
     Ssh(SshHost),
 }
 
-/// A directory's `ca.pem`, `cert.pem` and `key.pem`.
+/// The files `ca.pem`, `cert.pem` and `key.pem` of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Certificates(pub PathBuf);
 
-/// `ssh://[user@]host[:port][/socket]`.
+/// An engine's socket on a host: `ssh://[user@]host[:port][/socket]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SshHost {
-    /// The user there; none: as here.
+    /// The user there; by default the same as here.
     pub user: Option<String>,
     /// The host's name or address.
     pub host: String,
@@ -52,7 +52,7 @@ pub(crate) struct SshHost {
 }
 
 impl Address {
-    /// Whether the engine runs on this host, or as if it did.
+    /// Tells whether the engine runs on this host, or as if it did.
     pub(crate) fn is_here(&self) -> bool {
         matches!(self, Address::Unix(_))
     }
@@ -94,7 +94,7 @@ struct ContextEndpoint {
 }
 
 impl Endpoint {
-    /// The engine that the environment and the docker command's configuration name.
+    /// Returns the engine that the environment and the docker command's configuration name.
     pub(crate) fn find(host: Option<&str>) -> Result<Self> {
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Endpoint::resolve(host, &env, &|path| path.exists())
@@ -135,7 +135,7 @@ impl Endpoint {
 fn client_config(path: &Path) -> Result<ClientConfig> {
     match std::fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map_err(|error| damaged(path, &error)),
-        // None, or none that this user may read: the docker command goes on without it, too.
+        // There is no file, or this user may not read it: the docker command continues without it, too.
         Err(_) => Ok(ClientConfig::default()),
     }
 }
@@ -144,8 +144,11 @@ fn of_context(config: &Path, name: &str, exists: &dyn Fn(&Path) -> bool) -> Resu
     let id = encode_string(&Sha256::digest(name));
     let path = config.join("contexts/meta").join(&id).join("meta.json");
     let text = std::fs::read(&path).map_err(|error| {
-        Error::new(ErrorKind::Host, format!("the docker context \"{name}\" is not there: {}: {error}", path.display()))
-            .hint("docker context ls shows those that are; choose one by DOCKER_CONTEXT or docker context use")
+        Error::new(
+            ErrorKind::Host,
+            format!("the docker context \"{name}\" does not exist: {}: {error}", path.display()),
+        )
+        .hint("docker context ls shows those that exist; choose one with DOCKER_CONTEXT or docker context use")
     })?;
     let meta: ContextMeta = serde_json::from_slice(&text).map_err(|error| damaged(&path, &error))?;
     let said_by = format!("the context \"{name}\"");
@@ -165,7 +168,7 @@ fn damaged(path: &Path, error: &serde_json::Error) -> Error {
     Error::new(ErrorKind::Host, format!("{} is damaged: {error}", path.display()))
 }
 
-/// What `DOCKER_HOST` may be.
+/// Parses the value of `DOCKER_HOST`.
 fn address(text: &str, tls: Option<Certificates>) -> Result<Address> {
     let wrong = || {
         Error::new(ErrorKind::Host, format!("\"{text}\" is no address of a Docker engine"))
@@ -179,7 +182,7 @@ fn address(text: &str, tls: Option<Certificates>) -> Result<Address> {
     match scheme {
         "unix" => Ok(Address::Unix(PathBuf::from(rest))),
         "tcp" | "http" | "https" => {
-            // The ports that Docker registered: 2376 for TLS, 2375 without.
+            // These are the ports that Docker registered: 2376 for TLS, 2375 without.
             let port = if tls.is_some() { 2376 } else { 2375 };
             let with_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
             let authority = if with_port { authority.to_owned() } else { format!("{authority}:{port}") };

@@ -1,4 +1,4 @@
-//! The connection to the engine, what the engine is, and its errors in kcl's families.
+//! Connects to the engine, examines it, and converts its errors to kcl's families.
 
 use std::fmt::Display;
 use std::io;
@@ -14,58 +14,58 @@ use kcl_driver_api::{Error, ErrorKind, Reach, Result};
 use crate::endpoint::{Address, Endpoint};
 use crate::ssh;
 
-/// The oldest version of the API: that of Docker 20.10.
+/// The oldest supported version of the API: that of Docker 20.10.
 pub(crate) const OLDEST_API: (u32, u32) = (1, 41);
 
-/// How long an answer may take, in seconds: longer than a machine takes to stop and an image to be taken in.
+/// The time that an answer may take, in seconds: longer than a machine takes to stop and an image to be loaded.
 const ANSWER: u64 = 900;
 
-/// How long an engine may take to answer at all.
+/// The time that an engine may take for its first answer.
 const GREETING: Duration = Duration::from_secs(15);
 
 /// An engine that answers.
 pub(crate) struct Engine {
-    /// Its API.
+    /// The engine's API.
     pub docker: Docker,
-    /// Where it is.
+    /// The engine's place.
     pub endpoint: Endpoint,
-    /// What it is.
+    /// The engine's properties.
     pub facts: Facts,
 }
 
-/// What an engine is.
+/// The properties of an engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// `Docker`, `Podman`.
+    /// The name: `Docker` or `Podman`.
     pub name: String,
-    /// Its version.
+    /// The version.
     pub version: String,
     /// The newest version of the API that it speaks.
     pub api: (u32, u32),
-    /// It runs in the virtual machine of Docker Desktop.
+    /// The engine runs in the virtual machine of Docker Desktop.
     pub desktop: bool,
-    /// It runs without root.
+    /// The engine runs without root.
     pub rootless: bool,
-    /// It runs in the system that this process runs in: addresses of its containers are reached from here.
+    /// The engine runs in the same system as this process, so addresses of its containers are reachable from here.
     pub local: bool,
     /// Control groups are the unified hierarchy.
     pub cgroup_v2: bool,
-    /// Its host's CPUs.
+    /// The number of the host's CPUs.
     pub cpus: u64,
-    /// Its host's memory in bytes.
+    /// The host's memory in bytes.
     pub memory: u64,
-    /// Its host's architecture, as Linux names it: `x86_64`.
+    /// The host's architecture as Linux names it: `x86_64`.
     pub arch: String,
-    /// Memory can be limited, CPUs, and swap.
+    /// The engine can limit memory, CPUs, and swap.
     pub limits: (bool, bool, bool),
-    /// Where it keeps everything, on its host.
+    /// The engine's data directory on its host.
     pub root: String,
-    /// Its host's system: `linux`.
+    /// The host's operating system: `linux`.
     pub os: String,
 }
 
 impl Engine {
-    /// Finds the engine, connects and asks what it is.
+    /// Finds the engine, connects to it and examines it.
     pub(crate) async fn connect(host: Option<&str>) -> Result<Engine> {
         let endpoint = Endpoint::find(host)?;
         let greeted = async { greet(connect(&endpoint).await?, &endpoint).await };
@@ -78,7 +78,7 @@ impl Engine {
         Ok(Engine { docker, endpoint, facts })
     }
 
-    /// How ports of its containers are reached from here.
+    /// Returns the way to reach ports of its containers from here.
     pub(crate) fn reach(&self) -> Result<Reach> {
         if self.facts.local && !self.facts.desktop && !self.facts.rootless {
             return Ok(Reach::Address);
@@ -111,7 +111,7 @@ async fn connect(endpoint: &Endpoint) -> Result<Docker> {
             for path in [&key, &cert, &ca] {
                 std::fs::File::open(path).map_err(|error| {
                     Error::new(ErrorKind::Host, format!("TLS to {address} needs {}: {error}", path.display()))
-                        .hint("name the directory of ca.pem, cert.pem and key.pem with DOCKER_CERT_PATH")
+                        .hint("set the directory of ca.pem, cert.pem and key.pem with DOCKER_CERT_PATH")
                 })?;
             }
             Docker::connect_with_ssl(address, &key, &cert, &ca, ANSWER, API_DEFAULT_VERSION)
@@ -121,7 +121,7 @@ async fn connect(endpoint: &Endpoint) -> Result<Docker> {
     connected.map_err(|error| refused(endpoint, &error))
 }
 
-/// Why a socket of this host cannot be used is best said by the system.
+/// Explains why a socket of this host cannot be used, by trying it.
 fn reachable(path: &Path, endpoint: &Endpoint) -> Result<()> {
     let error = match UnixStream::connect(path) {
         Ok(_) => return Ok(()),
@@ -130,15 +130,15 @@ fn reachable(path: &Path, endpoint: &Endpoint) -> Result<()> {
     let path = path.display();
     let (message, hint) = match error.kind() {
         io::ErrorKind::NotFound => (
-            format!("there is no Docker engine at {path}: Docker is not installed, or its daemon does not run"),
-            "sudo systemctl start docker; or name another engine with DOCKER_HOST".to_owned(),
+            format!("there is no Docker engine at {path}: Docker is not installed, or its daemon is not running"),
+            "sudo systemctl start docker; or choose another engine with DOCKER_HOST".to_owned(),
         ),
         io::ErrorKind::PermissionDenied => (
             format!("this user may not use the Docker engine at {path}"),
-            "join the group docker with: sudo usermod -aG docker \"$USER\", and log in anew".to_owned(),
+            "join the group docker with: sudo usermod -aG docker \"$USER\", and log in again".to_owned(),
         ),
         io::ErrorKind::ConnectionRefused => (
-            format!("nobody answers at {path}: the Docker daemon does not run"),
+            format!("nothing answers at {path}: the Docker daemon is not running"),
             "sudo systemctl start docker".to_owned(),
         ),
         _ => (format!("could not connect to {path}: {error}"), chosen_by(endpoint)),
@@ -162,12 +162,12 @@ fn refused(endpoint: &Endpoint, error: &bollard::errors::Error) -> Error {
 
 fn chosen_by(endpoint: &Endpoint) -> String {
     match endpoint.said_by.as_str() {
-        "default" => "another one is chosen with DOCKER_HOST or DOCKER_CONTEXT".to_owned(),
-        said_by => format!("{said_by} names this engine: is it right, and does the engine run?"),
+        "default" => "choose another one with DOCKER_HOST or DOCKER_CONTEXT".to_owned(),
+        said_by => format!("{said_by} names this engine: check that it is right and that the engine is running"),
     }
 }
 
-/// An architecture as Linux names it: Docker does so too, Podman names it as Go does.
+/// Returns the Linux name of an architecture: Docker uses it, Podman uses Go's.
 fn linux_name(architecture: &str) -> &str {
     match architecture {
         "amd64" => "x86_64",
@@ -181,8 +181,8 @@ fn facts(address: &Address, version: &SystemVersion, info: &SystemInfo) -> Facts
     let podman = version.components.iter().flatten().any(|component| component.name.starts_with("Podman"));
     let security = |what: &str| info.security_options.iter().flatten().any(|option| option.contains(what));
     let mut api = version.api_version.as_deref().unwrap_or_default().split('.').map(|part| part.parse().unwrap_or(0));
-    // Another kernel or another host name is another system, such as the virtual machine of Docker Desktop, of Colima or
-    // of WSL, whose socket is forwarded to here.
+    // Another kernel or another host name means another system, such as the virtual machine of Docker Desktop, Colima
+    // or WSL, whose socket is forwarded to here.
     let here = nix::sys::utsname::uname().ok();
     let same_kernel = here.as_ref().is_some_and(|here| here.release().to_str() == info.kernel_version.as_deref());
     let same_host = here.as_ref().is_some_and(|here| here.nodename().to_str() == info.name.as_deref());
@@ -212,7 +212,7 @@ fn facts(address: &Address, version: &SystemVersion, info: &SystemInfo) -> Facts
     }
 }
 
-/// An error with all its causes: hyper's own words are only the last of them.
+/// Returns the text of an error with all its causes: hyper's own words are only the last of them.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -226,7 +226,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The HTTP status of an engine's refusal.
+/// Returns the HTTP status of an engine's refusal.
 pub(crate) fn status(error: &bollard::errors::Error) -> Option<u16> {
     match error {
         bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),

@@ -1,4 +1,4 @@
-//! Running a command in a machine.
+//! Runs a command in a machine.
 
 use std::fmt::Display;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use crate::engine::{Engine, EngineContext as _, status};
 use crate::names::MachineNames;
 use crate::power;
 
-/// What a shell says where a program is not there, and where it cannot be run.
+/// The exit codes that a shell gives for a program that does not exist, and for one that cannot be run.
 const NOT_FOUND: i32 = 127;
 const NOT_RUNNABLE: i32 = 126;
 
@@ -45,7 +45,7 @@ pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -
     };
     let made = match engine.docker.create_exec(&names.container(), config).await {
         Err(error) if status(&error) == Some(404) => return Err(power::broken(names)),
-        // Docker says so by 409, Podman by 500.
+        // Docker answers 409, Podman 500.
         Err(_) if !power::running(engine, names).await? => return Err(not_running(names)),
         result => result.with_context(what)?,
     };
@@ -58,7 +58,7 @@ pub(crate) async fn exec(engine: &Engine, names: &MachineNames, request: Exec) -
         Err(error) if status(&error) == Some(409) && !power::running(engine, names).await? => {
             return Err(not_running(names));
         }
-        // Newer engines refuse what older ones start and let end.
+        // Newer engines refuse what older ones start and let fail.
         Err(error) => return not_started(error).map_or_else(|error| Err(error).with_context(what), Ok),
     };
     let Streams { input: own, output: mut to, terminal } =
@@ -80,7 +80,7 @@ fn not_running(names: &MachineNames) -> Error {
     Error::new(ErrorKind::State, format!("machine {} is not running", names.name))
 }
 
-/// What an engine says of a program that is not there, or cannot be run, as a shell would have it.
+/// Converts an engine's refusal of a program that does not exist, or cannot be run, to a shell's result.
 fn not_started(error: bollard::errors::Error) -> std::result::Result<ExecOutput, bollard::errors::Error> {
     let bollard::errors::Error::DockerResponseServerError { message, .. } = &error else { return Err(error) };
     let code = match message {
@@ -95,7 +95,7 @@ fn is_missing(said: &str) -> bool {
     said.contains("executable file not found") || said.contains("no such file or directory")
 }
 
-/// Engines give 126 where a runtime could not find the program, too.
+/// Returns the exit code of a command that could not be run: engines give 126 for a missing program, too.
 fn not_runnable(output: &ExecOutput) -> i32 {
     let said = [&output.stdout[..], &output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
@@ -137,7 +137,7 @@ async fn pass_on<D: Display>(mut from: Written, to: &mut Output, what: impl Fn()
     Ok(())
 }
 
-/// The exit code of a command whose streams have ended. It may take the engine a moment to know of its end.
+/// Returns the exit code of a command whose streams have ended. The engine may need a moment to notice its end.
 async fn code(engine: &Engine, id: &str) -> Result<i32> {
     let what = || "ask how a command ended";
     let mut events = None;
@@ -147,7 +147,8 @@ async fn code(engine: &Engine, id: &str) -> Result<i32> {
             return Ok(code as i32);
         }
         let Some(watched) = &mut events else {
-            // From the earliest that the engine remembers, so that the end is not missed; then looked at once more.
+            // Watch from the earliest event that the engine remembers, so that the end is not missed; then inspect once
+            // more.
             let filters = [
                 ("type".to_owned(), vec![EventMessageTypeEnum::CONTAINER.to_string()]),
                 ("container".to_owned(), found.container_id.into_iter().collect()),

@@ -1,5 +1,5 @@
-//! Files of a machine: by commands in one that runs, which sees all its mounts; by the engine's archives in one that does
-//! not, which reach its volumes, too.
+//! Reads and writes files of a machine: by commands in a running one, which sees all its mounts; by the engine's
+//! archives in a stopped one, which reach its volumes, too.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -15,7 +15,8 @@ use crate::exec;
 use crate::names::MachineNames;
 use crate::power;
 
-/// Writes files from its input: three arguments each, the path, the mode and the size. Each is renamed into its place.
+/// The script that writes files from its input. It takes three arguments for each: the path, the mode and the size.
+/// Each file is renamed into its place.
 const PUT: &str = r#"
 set -e
 temporary=
@@ -38,12 +39,13 @@ while [ $# -gt 0 ]; do
 done
 "#;
 
-/// Reads a file.
+/// The script that reads a file.
 const GET: &str = r#"if [ ! -e "$1" ]; then exit 44; elif [ ! -f "$1" ]; then exit 45; else exec cat -- "$1"; fi"#;
 const NOT_THERE: i32 = 44;
 const NO_FILE: i32 = 45;
 
-/// Symbolic links that are followed one after the other, as many as the kernel follows (path_resolution(7)).
+/// The number of symbolic links that are followed one after the other, as many as the kernel follows
+/// (path_resolution(7)).
 const LINKS: usize = 40;
 
 /// Writes files, each whole or not at all.
@@ -87,7 +89,7 @@ pub(crate) async fn get(engine: &Engine, names: &MachineNames, path: &Path) -> R
     }
 }
 
-/// Writes files into a container that does not run. Nobody reads them before it does.
+/// Writes files into a container that is not running. Nothing reads them before it runs.
 pub(crate) async fn put_stopped(engine: &Engine, container: &str, files: &[File]) -> Result<()> {
     let what = || format!("write files into the container {container}");
     let found = engine.docker.inspect_container(container, None).await.with_context(what)?;
@@ -105,13 +107,13 @@ pub(crate) async fn put_stopped(engine: &Engine, container: &str, files: &[File]
     Ok(())
 }
 
-/// The mount that a file is on. Docker finds volumes wherever an archive leads to, Podman only where it begins.
+/// Returns the mount that a file is on. Docker finds volumes wherever an archive leads, Podman only where it begins.
 fn place<'a>(mounts: &'a [PathBuf], file: &Path) -> &'a Path {
     let of_file = mounts.iter().filter(|mount| file.starts_with(mount));
     of_file.max_by_key(|mount| mount.as_os_str().len()).map_or(Path::new("/"), PathBuf::as_path)
 }
 
-/// Files as an archive that is unpacked at `place`.
+/// Packs files into an archive that is unpacked at `place`.
 fn archive(place: &Path, files: &[&File]) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for file in files {
@@ -130,7 +132,7 @@ fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Reads a file of a container that does not run.
+/// Reads a file of a container that is not running.
 pub(crate) async fn get_stopped(engine: &Engine, container: &str, path: &Path) -> Result<Vec<u8>> {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -154,10 +156,10 @@ pub(crate) async fn get_stopped(engine: &Engine, container: &str, path: &Path) -
             _ => return Err(no_file(&path)),
         }
     }
-    Err(Error::new(ErrorKind::State, format!("{} is a circle of symbolic links", path.display())))
+    Err(Error::new(ErrorKind::State, format!("{} is a loop of symbolic links", path.display())))
 }
 
-/// Where a symbolic link leads to. The engine resolves the links above it.
+/// Returns the target of a symbolic link. The engine resolves the links above it.
 fn resolve(link: &Path, target: &Path) -> PathBuf {
     link.parent().unwrap_or(Path::new("/")).join(target)
 }

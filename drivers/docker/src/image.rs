@@ -1,7 +1,7 @@
-//! The node image: assembled from the trees that a machine is made of, a layer each, and loaded into the engine once.
+//! Assembles the node image from the trees that a machine is made of, a layer each, and loads it into the engine once.
 //!
-//! It is known by what it is made of, and stays in the engine for the next cluster. It is removed when the trees are no
-//! longer in kcl's cache: at the next deletion of a cluster, or when another image is loaded.
+//! The image is named after its trees, and stays in the engine for the next cluster. It is removed when the trees are
+//! no longer in kcl's cache: at the next deletion of a cluster, or when another image is loaded.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,31 +24,31 @@ use crate::context::Context;
 use crate::engine::{Engine, EngineContext as _, status};
 use crate::names::{HOME, labelled};
 
-/// What images are called: of no registry.
+/// The repository of images, which is in no registry.
 const REPOSITORY: &str = "kcl.local/node";
 
-/// On an image: the trees that it was made of, a path each line.
+/// The label with the trees that the image was made of, one path per line.
 const SOURCES: &str = "kcl.docker.sources";
 
-/// On an image: which capabilities the engine can give.
+/// The label with the capabilities that the engine can give.
 const CAPABILITIES: &str = "kcl.docker.capabilities";
 
-/// Where programs of a machine are looked for.
+/// The directories in which programs of a machine are searched.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What is written in place of a time, so that the same trees make the same image.
+/// The constant that is written instead of a time, so that the same trees make the same image.
 const LONG_AGO: &str = "1970-01-01T00:00:00Z";
 
 /// An image in the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Image {
-    /// Its name.
+    /// The name of the image.
     pub reference: String,
-    /// Which capabilities containers of it can have.
+    /// The capabilities that its containers can have.
     pub bounds: Bounds,
 }
 
-/// The image of a machine. Loaded where the engine has none.
+/// Returns the image of a machine, and loads it if the engine does not have it.
 pub(crate) async fn ensure(context: &Context, spec: &MachineSpec) -> Result<Image> {
     let engine = context.engine().await?;
     let layers = layers(spec);
@@ -63,7 +63,7 @@ pub(crate) async fn ensure(context: &Context, spec: &MachineSpec) -> Result<Imag
         return Ok(image);
     }
     let home = context.names().await?.home();
-    // Tried out before it gets its name: one that has it is whole.
+    // The image is tried before it gets its name, so one that has it is whole.
     let raw = format!("{reference}-untried");
     if engine.docker.inspect_image(&raw).await.if_found(|| format!("look for the image {raw}"))?.is_none() {
         load(engine, &raw, layers, &home).await?;
@@ -81,8 +81,8 @@ async fn find(engine: &Engine, reference: &str) -> Result<Option<Image>> {
     Ok(bounds.map(|bounds| Image { reference: reference.to_owned(), bounds }))
 }
 
-/// The root file system lowest, then the trees, the first of a machine on top: the agent, which is named first, changes
-/// with every version of kcl, and layers are shared as far as all below are the same.
+/// Returns the layers: the root file system lowest, then the trees, the first of a machine on top. The first is the
+/// agent, which changes with every version of kcl, and layers are shared as long as all below are the same.
 fn layers(spec: &MachineSpec) -> Vec<Layer> {
     let root = Layer { source: spec.rootfs.clone(), target: PathBuf::from("/") };
     let trees = spec.trees.iter().rev();
@@ -90,7 +90,7 @@ fn layers(spec: &MachineSpec) -> Vec<Layer> {
     std::iter::once(root).chain(trees).collect()
 }
 
-/// By the names of the trees, which in kcl's cache follow from what made them, and where they lie.
+/// Returns the tag, from the names of the trees, which in kcl's cache follow from their inputs, and their targets.
 fn tag(layers: &[Layer]) -> String {
     let mut sha = Sha256::new();
     for layer in layers {
@@ -111,7 +111,7 @@ async fn load(engine: &Engine, reference: &str, layers: Vec<Layer>, home: &str) 
     let (name, home) = (reference.to_owned(), home.to_owned());
     let body = blocking(move || {
         let measured = layers.iter().map(Layer::measure).collect::<io::Result<Vec<_>>>();
-        let measured = measured.map_err(|error| Error::from(error).in_doing(what()))?;
+        let measured = measured.map_err(|error| failed(error.into(), what()))?;
         let config = config(&arch, &layers, &measured, &home).to_string();
         Ok(archive::pieces(move |out| write_image(out, &name, &layers, &measured, &config)))
     })
@@ -126,18 +126,13 @@ async fn load(engine: &Engine, reference: &str, layers: Vec<Layer>, home: &str) 
     Ok(())
 }
 
-trait InDoing {
-    fn in_doing(self, what: &str) -> Self;
+/// Adds what was attempted to an error that is a driver's already.
+fn failed(mut error: Error, what: &str) -> Error {
+    error.message = format!("could not {what}: {}", error.message);
+    error
 }
 
-impl InDoing for Error {
-    fn in_doing(mut self, what: &str) -> Self {
-        self.message = format!("could not {what}: {}", self.message);
-        self
-    }
-}
-
-/// The image's configuration (image-spec 1.1, config.md).
+/// Returns the image's configuration (image-spec 1.1, config.md).
 fn config(arch: &str, layers: &[Layer], measured: &[Measured], home: &str) -> Value {
     let architecture = match arch {
         "x86_64" => "amd64",
@@ -177,7 +172,7 @@ fn write_image(
         if counted.left != 0 {
             return Err(io::Error::other(format!("{} changed while it was read", layer.source.display())));
         }
-        // Archives are whole blocks, and so is this one within the other.
+        // Archives are whole blocks, and so is this one inside the other.
     }
     let manifest = json!([{ "Config": "config.json", "RepoTags": [reference], "Layers": names }]).to_string();
     for (name, text) in [("config.json", config), ("manifest.json", &manifest)] {
@@ -198,7 +193,7 @@ fn write_header(out: &mut impl Write, name: &str, size: u64) -> io::Result<()> {
     out.write_all(header.as_bytes())
 }
 
-/// Lets no more through than was announced.
+/// Limits a writer to the announced size.
 struct Counted<W> {
     out: W,
     left: u64,
@@ -217,8 +212,8 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// Finds out which capabilities the engine can give: those of the process above a container's own, the engine's shim,
-/// which a container in the engine's PID namespace sees. What was found is kept with the image.
+/// Finds the capabilities that the engine can give: those of the parent of a container's first process, the engine's
+/// shim, which a container in the engine's PID namespace sees. The result is kept with the image.
 async fn try_out(engine: &Engine, raw: &str, tag: &str) -> Result<Bounds> {
     let docker = &engine.docker;
     let name = format!("kcl-probe-{tag}");
@@ -246,8 +241,9 @@ async fn try_out(engine: &Engine, raw: &str, tag: &str) -> Result<Bounds> {
         let logs = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
         let said: Vec<_> = docker.logs(&name, Some(logs)).try_collect().await.with_context(what)?;
         let said: String = said.iter().map(ToString::to_string).collect();
-        let bounds = Bounds::of_status(&said)
-            .ok_or_else(|| Error::engine(format!("could not {}: it ended with {ended:?} and said {said:?}", what())))?;
+        let bounds = Bounds::of_status(&said).ok_or_else(|| {
+            Error::engine(format!("could not {}: it ended with {ended:?} and wrote {said:?}", what()))
+        })?;
         let changes = format!("LABEL {CAPABILITIES}={bounds}");
         let options = CommitContainerOptionsBuilder::default();
         let options = options.container(&name).repo(REPOSITORY).tag(tag).pause(false).changes(&changes).build();
@@ -269,7 +265,7 @@ async fn remove(engine: &Engine, reference: &str) -> Result<()> {
     removed.if_found(|| format!("remove the image {reference}")).map(|_| ())
 }
 
-/// Removes the images of a home whose trees are no longer in its cache, as far as no machine is made of them.
+/// Removes the images of a home whose trees are no longer in its cache, unless machines use them.
 pub(crate) async fn remove_outdated(engine: &Engine, home: &str) -> Result<()> {
     let ours = labelled(&[(HOME.to_owned(), home.to_owned())].into());
     let options = ListImagesOptionsBuilder::default().filters(&ours).build();
@@ -280,7 +276,7 @@ pub(crate) async fn remove_outdated(engine: &Engine, home: &str) -> Result<()> {
         }
         for reference in &image.repo_tags {
             match engine.docker.remove_image(reference, None::<RemoveImageOptions>, None).await {
-                // In use: the next time, then.
+                // The image is in use: the next deletion removes it.
                 Err(error) if status(&error) == Some(409) => {}
                 result => result.if_found(|| format!("remove the image {reference}")).map(|_| ())?,
             }

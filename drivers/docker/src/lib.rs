@@ -1,8 +1,8 @@
 //! The docker driver: every machine is a container of a Docker daemon, or of Podman's service that speaks its API.
 //!
-//! Nothing but the engine's API is used: no program of this host, no right of its user but that to the API, so the engine
-//! may as well be on another host. What a machine is lies in labels of its container, its volumes and its network: a
-//! handle needs nothing but the names, and what is there is what the engine says.
+//! The driver uses nothing but the engine's API: no program of this host, and no right of its user except that to the
+//! API, so the engine may as well be on another host. The state of a machine is in labels of its container, its volumes
+//! and its network, so a handle needs nothing but the names, and the engine is the only source of truth.
 
 mod archive;
 mod capabilities;
@@ -39,12 +39,12 @@ use kcl_driver_local::task::run_exclusively;
 use crate::context::Context;
 pub use crate::library::{Found, Library};
 
-/// What the driver is given.
+/// The settings of the driver.
 #[derive(Clone, Debug)]
 pub struct DockerConfig {
-    /// `$KCL_HOME`: clusters of other homes on the same engine are not ours.
+    /// The directory `$KCL_HOME`: clusters of other homes on the same engine are left alone.
     pub home: PathBuf,
-    /// Where the engine is, in the terms of `DOCKER_HOST`. None: as the docker command finds it, by `DOCKER_HOST`,
+    /// The engine, in the format of `DOCKER_HOST`. By default it is found as the docker command does, by `DOCKER_HOST`,
     /// `DOCKER_CONTEXT` and its configuration.
     pub host: Option<String>,
 }
@@ -55,7 +55,7 @@ pub struct DockerDriver {
 }
 
 impl DockerDriver {
-    /// A driver for the clusters of a home. Touches nothing.
+    /// Returns a driver for the clusters of a home. It changes nothing.
     pub fn new(config: DockerConfig) -> Self {
         DockerDriver { context: Arc::new(Context::new(config.home, config.host)) }
     }
@@ -65,7 +65,7 @@ impl DockerDriver {
 impl Driver for DockerDriver {
     async fn capabilities(&self, _: &str, _: &str) -> Result<Capabilities> {
         let engine = self.context.engine().await?;
-        // A path means this host's files only to an engine of this host.
+        // A path names a file of this host only for an engine on this host.
         let mounts = if engine.endpoint.address.is_here() { Mounts::AtCreation } else { Mounts::Never };
         Ok(Capabilities { reach: engine.reach()?, shares_host_kernel: true, limits_from_outside: true, mounts })
     }

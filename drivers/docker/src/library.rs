@@ -1,4 +1,4 @@
-//! The images of an engine, for who wants to have them elsewhere.
+//! Reads the images of an engine, to copy them elsewhere.
 
 use std::path::PathBuf;
 
@@ -18,35 +18,35 @@ pub struct Library {
 /// An image of an engine.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Its id: `sha256:…`.
+    /// The image's id: `sha256:…`.
     pub id: String,
-    /// Where the engine keeps everything, where that is on this host.
+    /// The engine's data directory, if it is on this host.
     pub root: Option<PathBuf>,
 }
 
 impl Library {
-    /// Finds the engine and asks what it is.
+    /// Finds the engine and connects to it.
     ///
     /// # Errors
-    /// `Host` where there is none, or this user may not use it.
+    /// `Host` if there is no engine, or this user may not use it.
     pub async fn connect() -> Result<Self> {
         Ok(Library { engine: Engine::connect(None).await? })
     }
 
-    /// `Docker` or `Podman`.
+    /// Returns the engine's name, `Docker` or `Podman`.
     pub fn name(&self) -> &str {
         &self.engine.facts.name
     }
 
-    /// Where the engine is.
+    /// Returns the engine's address.
     pub fn address(&self) -> String {
         self.engine.endpoint.address.to_string()
     }
 
-    /// The image of a name, where there is one.
+    /// Returns the image with that name, if there is one.
     ///
     /// # Errors
-    /// `Engine` where it cannot be asked.
+    /// `Engine` if the engine cannot be asked.
     pub async fn find(&self, name: &str) -> Result<Option<Found>> {
         match self.engine.docker.inspect_image(name).await {
             Err(error) if status(&error) == Some(404) => Ok(None),
@@ -58,7 +58,7 @@ impl Library {
         }
     }
 
-    /// An image as the archive of `docker save`.
+    /// Streams an image as the archive of `docker save`.
     pub fn export(&self, name: &str) -> BoxStream<'static, std::result::Result<Bytes, BollardError>> {
         let (docker, name) = (self.engine.docker.clone(), name.to_owned());
         futures::stream::once(async move { docker.export_image(&name).boxed() }).flatten().boxed()

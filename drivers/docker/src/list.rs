@@ -1,4 +1,4 @@
-//! What machines there are, from what the engine knows.
+//! Lists machines from the engine's own records.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::engine::{Engine, EngineContext as _, status};
 use crate::names::{CLUSTER, HALF_MADE, HOME, MACHINE, MachineNames, SPEC, labelled};
 
-/// All machines of a cluster or of all clusters of the home, in the order of their names.
+/// Lists the machines of a cluster, or of all clusters of the home, ordered by name.
 pub(crate) async fn list(context: &Context, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
     let engine = context.engine().await?;
     let names = context.names().await?;
@@ -23,12 +23,12 @@ pub(crate) async fn list(context: &Context, cluster: Option<&str>) -> Result<Vec
     of_labels(engine, &labels).await
 }
 
-/// What is known of a machine; none where there is nothing of it.
+/// Returns the state of a machine; none if nothing of it exists.
 pub(crate) async fn info(engine: &Engine, names: &MachineNames) -> Result<Option<MachineInfo>> {
     Ok(of_labels(engine, &names.labels()).await?.pop())
 }
 
-/// Whether there is anything of a machine.
+/// Tells whether anything of a machine exists.
 pub(crate) async fn exists(engine: &Engine, names: &MachineNames) -> Result<bool> {
     Ok(info(engine, names).await?.is_some())
 }
@@ -38,7 +38,7 @@ async fn of_labels(engine: &Engine, labels: &HashMap<String, String>) -> Result<
     let volumes = async { engine.docker.list_volumes(Some(volumes)).await.with_context(|| "list volumes") };
     let (containers, volumes) = futures::try_join!(containers(engine, labels), volumes)?;
     let mut machines = BTreeMap::new();
-    // Volumes without a container are left of a creation or deletion that was cut off.
+    // Volumes without a container remain from an interrupted creation or deletion.
     for volume in volumes.volumes.unwrap_or_default() {
         if let Some(key) = key(&volume.labels) {
             let broken = |(cluster, name): (String, String)| MachineInfo {
@@ -58,7 +58,7 @@ async fn of_labels(engine: &Engine, labels: &HashMap<String, String>) -> Result<
     Ok(machines.into_values().collect())
 }
 
-/// The containers with these labels, running or not.
+/// Returns the containers with these labels, running or not.
 pub(crate) async fn containers(engine: &Engine, labels: &HashMap<String, String>) -> Result<Vec<ContainerSummary>> {
     let options = ListContainersOptionsBuilder::default().all(true).filters(&labelled(labels)).build();
     engine.docker.list_containers(Some(options)).await.with_context(|| "list containers")
@@ -93,7 +93,8 @@ async fn of_container(engine: &Engine, container: ContainerSummary) -> Result<Op
     }))
 }
 
-/// A machine that is not to be started again is on its way to end: [`crate::power::off`] says so first.
+/// Returns the power state of a container. A machine whose restart policy is off is about to end: [`crate::power::off`]
+/// sets that first.
 async fn running(engine: &Engine, id: &str) -> Result<Power> {
     let found = engine.docker.inspect_container(id, None).await.if_found(|| format!("inspect the container {id}"))?;
     let policy = found.and_then(|found| found.host_config?.restart_policy?.name);
@@ -108,7 +109,7 @@ pub(crate) async fn until_removed(engine: &Engine, id: &str) -> Result<()> {
     let options = WaitContainerOptionsBuilder::default().condition("removed").build();
     let waited: std::result::Result<Vec<_>, _> = engine.docker.wait_container(id, Some(options)).try_collect().await;
     match waited {
-        // It ended with another code than 0, or it was gone already.
+        // The container ended with a code other than 0, or was gone already.
         Err(bollard::errors::Error::DockerContainerWaitError { .. }) => Ok(()),
         Err(error) if status(&error) == Some(404) => Ok(()),
         result => result.with_context(|| format!("wait for the removal of the container {id}")).map(|_| ()),

@@ -1,4 +1,4 @@
-//! A handle to a machine: nothing but its names, so it is as good after a restart of kcl as before.
+//! Implements the handle to a machine, which consists of its names only, so it stays valid after a restart of kcl.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::list;
 use crate::names::MachineNames;
 use crate::power;
 
-/// A machine of which there is something.
+/// A machine that exists, whole or broken.
 pub(crate) struct DockerMachine {
     context: Arc<Context>,
     names: MachineNames,
 }
 
 impl DockerMachine {
-    /// A handle to a machine that exists, whole or broken.
+    /// Returns a handle to a machine that exists, whole or broken.
     pub(crate) async fn open(context: Arc<Context>, cluster: &str, name: &str) -> Result<Self> {
         let names = context.names().await?.machine(cluster, name)?;
         if list::exists(context.engine().await?, &names).await? {

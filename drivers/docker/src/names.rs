@@ -1,7 +1,7 @@
-//! What everything is called on the engine, and the labels by which it is found again.
+//! Names everything on the engine, and the labels by which it is found again.
 //!
-//! An engine may serve several users, homes and hosts. Names and labels carry a hash of the home and the cluster, so that
-//! clusters of one name never meet.
+//! An engine may serve several users, homes and hosts. Names and labels contain a hash of the home and the cluster, so
+//! that clusters of the same name never collide.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,25 +10,25 @@ use base16ct::lower::encode_string;
 use kcl_driver_api::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 
-/// Whose it is: a hash of the home.
+/// The label with a hash of the home.
 pub(crate) const HOME: &str = "kcl.docker.home";
-/// Its cluster.
+/// The label with the cluster.
 pub(crate) const CLUSTER: &str = "kcl.docker.cluster";
-/// Its machine.
+/// The label with the machine.
 pub(crate) const MACHINE: &str = "kcl.docker.machine";
-/// On a container: the specification that it was made from, as JSON.
+/// The label of a container with the specification that it was made from, as JSON.
 pub(crate) const SPEC: &str = "kcl.docker.spec";
 
-/// What a container is called until it is whole.
+/// The suffix of a container's name until it is whole.
 pub(crate) const HALF_MADE: &str = ".half-made";
 
-/// What differs from host to host and lasts.
+/// The files whose content is unique to a host and permanent.
 const MACHINE_ID: &str = "/etc/machine-id";
 
 /// The names of a home's clusters.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    /// What makes the home unique among those that use the engine.
+    /// The hash that distinguishes the home from others that use the engine.
     identity: Vec<u8>,
 }
 
@@ -37,23 +37,24 @@ pub(crate) struct Names {
 pub(crate) struct ClusterNames {
     /// The cluster's own name.
     pub cluster: String,
-    /// Of the home.
+    /// The hash of the home.
     pub home: String,
-    /// Of home and cluster: eight hexadecimal digits.
+    /// The hash of home and cluster: eight hexadecimal digits.
     pub hash: String,
 }
 
 /// The names of a machine.
 #[derive(Clone, Debug)]
 pub(crate) struct MachineNames {
-    /// The cluster's.
+    /// The names of the cluster.
     pub cluster: ClusterNames,
     /// The machine's own name.
     pub name: String,
 }
 
 impl Names {
-    /// For a home. An engine of this host tells homes by their paths, another one also by the host that they are on.
+    /// Returns the names of a home's clusters. An engine on this host distinguishes homes by their paths, another one
+    /// also by their host.
     pub(crate) fn new(home: &Path, local: bool) -> Self {
         let mut identity = kcl_driver_local::names::canonical(home).into_os_string().into_encoded_bytes();
         if !local {
@@ -65,7 +66,7 @@ impl Names {
         Names { identity }
     }
 
-    /// Of the home: what all its things are labelled with.
+    /// Returns the label that everything of the home has.
     pub(crate) fn home(&self) -> String {
         self.digest(None)
     }
@@ -92,35 +93,35 @@ impl Names {
 }
 
 impl ClusterNames {
-    /// The network.
+    /// Returns the name of the network.
     pub(crate) fn network(&self) -> String {
         format!("{}.{}", self.cluster, self.hash)
     }
 
-    /// The network's bridge; at most 15 characters, as the kernel wants it.
+    /// Returns the name of the network's bridge; at most 15 characters, the kernel's limit.
     pub(crate) fn bridge(&self) -> String {
         format!("kcld-{}", self.hash)
     }
 
-    /// What is on all that is the cluster's.
+    /// Returns the labels of everything that belongs to the cluster.
     pub(crate) fn labels(&self) -> HashMap<String, String> {
         [(HOME, &self.home), (CLUSTER, &self.cluster)].map(|(key, value)| (key.to_owned(), value.clone())).into()
     }
 }
 
 impl MachineNames {
-    /// The container.
+    /// Returns the name of the container.
     pub(crate) fn container(&self) -> String {
         format!("{}.{}", self.name, self.cluster.hash)
     }
 
-    /// The container while it is made.
+    /// Returns the name of the container while it is made.
     pub(crate) fn half_made(&self) -> String {
         self.container() + HALF_MADE
     }
 
-    /// The volume at a place of the machine. No two places have one name: what is neither a letter, a digit, `-` nor `/`
-    /// is its bytes in hexadecimal digits.
+    /// Returns the name of the volume at a path in the machine. No two paths have one name: a character other than a
+    /// letter, a digit, `-` or `/` becomes its bytes in hexadecimal digits.
     pub(crate) fn volume(&self, target: &Path) -> String {
         let mut name = self.container() + ".";
         let relative = target.strip_prefix("/").unwrap_or(target);
@@ -135,7 +136,7 @@ impl MachineNames {
         name
     }
 
-    /// What is on all that is the machine's.
+    /// Returns the labels of everything that belongs to the machine.
     pub(crate) fn labels(&self) -> HashMap<String, String> {
         let mut labels = self.cluster.labels();
         labels.insert(MACHINE.to_owned(), self.name.clone());
@@ -143,12 +144,12 @@ impl MachineNames {
     }
 }
 
-/// Filters for whatever is labelled so.
+/// Returns the filters for everything with these labels.
 pub(crate) fn labelled(labels: &HashMap<String, String>) -> HashMap<String, Vec<String>> {
     HashMap::from([("label".to_owned(), labels.iter().map(|(key, value)| format!("{key}={value}")).collect())])
 }
 
-/// Names become names of containers, networks and volumes, and host names.
+/// Checks a name, which becomes part of the names of containers, networks and volumes, and host names.
 fn check_name(what: &str, name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
     if name.is_empty() || name.len() > 63 || !name.chars().all(good) || name.starts_with(['.', '-', '_']) {

@@ -1,4 +1,4 @@
-//! A cluster's network: a bridge network of the engine, with the addresses that kcl chose.
+//! Manages a cluster's network: a bridge network of the engine, with addresses that kcl chose.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -16,14 +16,14 @@ use crate::image;
 use crate::names::ClusterNames;
 use crate::subnet::{self, Taken};
 
-/// The MTU where nothing is known of the way out: Ethernet's.
+/// The MTU if that of the default route is unknown: Ethernet's.
 const DEFAULT_MTU: u32 = 1500;
 
-/// Options of the engine's bridge driver.
+/// The options of the engine's bridge driver.
 const BRIDGE: &str = "com.docker.network.bridge.name";
 const MTU: &str = "com.docker.network.driver.mtu";
 
-/// A free network; the one that the cluster has already, if any.
+/// Returns a free network; the one that the cluster has already, if any.
 pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Subnets> {
     let engine = context.engine().await?;
     let names = context.names().await?.cluster(cluster)?;
@@ -34,7 +34,8 @@ pub(crate) async fn propose(context: &Context, cluster: &str) -> Result<Subnets>
     subnet::propose(&taken).map(Subnets::from).ok_or_else(kcl_driver_local::subnet::none_free)
 }
 
-/// All that a network of the cluster could collide with, other than by itself and by the bridge that it is to join.
+/// Returns everything that a network of the cluster could collide with, except itself and the bridge that it is to
+/// join.
 pub(crate) async fn taken(engine: &Engine, names: &ClusterNames, bridge: Option<&str>) -> Result<Vec<Taken>> {
     let own = names.network();
     let networks = engine.docker.list_networks(None::<ListNetworksOptions>).await.with_context(|| "list networks")?;
@@ -42,7 +43,7 @@ pub(crate) async fn taken(engine: &Engine, names: &ClusterNames, bridge: Option<
     for network in networks.into_iter().filter(|network| network.name.as_ref() != Some(&own)) {
         let by = format!("the engine's network {}", network.name.unwrap_or_default());
         for config in network.ipam.and_then(|ipam| ipam.config).into_iter().flatten() {
-            // Those of IPv6 collide with nothing of ours.
+            // Networks of IPv6 do not collide.
             if let Some(net) = config.subnet.and_then(|subnet| subnet.parse().ok()) {
                 taken.push(Taken { net, by: by.clone() });
             }
@@ -55,7 +56,7 @@ pub(crate) async fn taken(engine: &Engine, names: &ClusterNames, bridge: Option<
     Ok(taken)
 }
 
-/// Of the network namespace of this very thread.
+/// Reads the routes of this thread's network namespace.
 fn route_table() -> String {
     fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default()
 }
@@ -78,7 +79,7 @@ fn option<'a>(network: &'a NetworkInspect, name: &str) -> Option<&'a str> {
     network.options.as_ref()?.get(name).map(String::as_str)
 }
 
-/// Makes the network. One that is there and is another is made anew: no machine may be on it then.
+/// Makes the network. An existing one that differs is recreated: no machine may be on it then.
 pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Network> {
     let engine = context.engine().await?;
     let names = context.names().await?.cluster(&spec.cluster)?;
@@ -90,17 +91,17 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
         .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines")))?;
     let bridge = spec.bridge.clone().unwrap_or_else(|| names.bridge());
     let found = find(engine, &names).await?;
-    // Podman keeps the bridge's name elsewhere.
+    // Podman keeps the name of the bridge elsewhere.
     let same_bridge = |there: &NetworkInspect| option(there, BRIDGE).is_none_or(|name| name == bridge);
     let right = |there: &NetworkInspect| subnet_of(there) == Some(subnet) && same_bridge(there);
     let mtu = match found.filter(right) {
-        // What its machines have.
+        // This is the MTU that its machines have.
         Some(there) => option(&there, MTU).and_then(|mtu| mtu.parse().ok()).unwrap_or(DEFAULT_MTU),
         None => {
             let taken = taken(engine, &names, spec.bridge.as_deref()).await?;
             if let Some(other) = subnet::collisions(subnet, &taken).next() {
                 let message = format!("the subnet {subnet} collides with {} ({})", other.by, other.net);
-                return Err(Error::new(ErrorKind::Conflict, message).hint("name another with --subnet"));
+                return Err(Error::new(ErrorKind::Conflict, message).hint("choose another with --subnet"));
             }
             remove(engine, &name).await?;
             let mtu = mtu(engine, spec.bridge.as_deref());
@@ -129,34 +130,34 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
     let subnet = subnet.into();
     Ok(Network {
         subnet,
-        // Where the engine is elsewhere, the gateway is that host and not this one.
+        // If the engine is elsewhere, the gateway is that host and not this one.
         host: reachable.then_some(gateway.into()),
         bridge: reachable.then_some(bridge),
-        // The engine sets the way out itself.
+        // The engine sets the default route itself.
         link: Link {
             interface: INTERFACE.to_owned(),
             subnet,
             gateway: None,
             mtu,
             host: None,
-            // Its rule of masquerading names no interface, and is applied to what crosses a bridge too where the host's
-            // br_netfilter is on, as it is beside Docker.
+            // The engine's masquerading rule names no interface, so it also applies to what crosses a bridge if the
+            // host's br_netfilter is on, as it is beside Docker.
             masquerades: engine.facts.name == "Podman",
         },
         links: BTreeMap::new(),
     })
 }
 
-/// What an engine's refusal to make a network means.
+/// Explains an engine's refusal to make a network.
 fn explained(mut error: Error) -> Error {
     if ["overlaps", "conflicts", "already in use", "already exists"].iter().any(|word| error.message.contains(word)) {
         error.kind = ErrorKind::Conflict;
-        return error.hint("name another network with --subnet");
+        return error.hint("choose another network with --subnet");
     }
     error
 }
 
-/// As large as what leaves by this host's default route, or by the bridge that is joined.
+/// Returns the MTU of this host's default route, or of the bridge that is joined.
 fn mtu(engine: &Engine, bridge: Option<&str>) -> u32 {
     if !engine.facts.local {
         return DEFAULT_MTU;
@@ -168,7 +169,7 @@ fn mtu(engine: &Engine, bridge: Option<&str>) -> u32 {
     }
 }
 
-/// Removes the network, and images that nobody needs any more.
+/// Removes the network, and images that are no longer needed.
 pub(crate) async fn delete(context: &Context, cluster: &str) -> Result<()> {
     let engine = context.engine().await?;
     let names = context.names().await?.cluster(cluster)?;
@@ -178,10 +179,10 @@ pub(crate) async fn delete(context: &Context, cluster: &str) -> Result<()> {
 
 async fn remove(engine: &Engine, name: &str) -> Result<()> {
     match engine.docker.remove_network(name).await {
-        // "has active endpoints"
+        // The engine says "has active endpoints".
         Err(error) if status(&error) == Some(403) => {
             let message =
-                format!("the network {name} is in use by containers that are no machines of the cluster: {error}");
+                format!("the network {name} is in use by containers that do not belong to the cluster: {error}");
             Err(Error::new(ErrorKind::Conflict, message).hint(format!("see which with: docker network inspect {name}")))
         }
         result => result.if_found(|| format!("remove the network {name}")).map(|_| ()),

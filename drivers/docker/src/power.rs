@@ -1,4 +1,4 @@
-//! Powering a machine on and off.
+//! Powers a machine on and off.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(crate) async fn on(engine: &Engine, names: &MachineNames) -> Result<()> {
     console::wait_for_mark(engine, &name, before.as_deref()).await
 }
 
-/// What an engine's refusal to start a container means.
+/// Explains an engine's refusal to start a container.
 fn explained(mut error: Error) -> Error {
     let said = error.message.to_lowercase();
     let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
@@ -37,7 +37,7 @@ fn explained(mut error: Error) -> Error {
         error.kind = ErrorKind::State;
     } else if any(&["unable to apply caps", "unable to apply bounding set"]) {
         error = error.hint(
-            "the engine gives fewer capabilities than it did when the node image was made; have it made anew with: \
+            "the engine grants fewer capabilities than when the node image was made; remove the image, and kcl recreates it: \
              docker image rm $(docker image ls -q kcl.local/node)",
         );
     }
@@ -48,14 +48,14 @@ fn explained(mut error: Error) -> Error {
 pub(crate) async fn off(engine: &Engine, names: &MachineNames, grace: Duration) -> Result<()> {
     let name = names.container();
     let running = running(engine, names).await?;
-    // First: who comes after a kcl that is killed here must not take the machine for one that stays.
-    if !running || updates_what_runs(engine) {
+    // First, so that after a kcl that is killed here the next does not take the machine for one that stays.
+    if !running || can_update_running(engine) {
         start_again(engine, &name, false).await?;
     }
     if !running {
         return Ok(());
     }
-    // A part of a second is a second: none would be no grace at all.
+    // A fraction of a second counts as a second: zero would be no grace at all.
     let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
     let options = StopContainerOptionsBuilder::default().t(i32::try_from(seconds).unwrap_or(i32::MAX)).build();
     engine
@@ -63,17 +63,17 @@ pub(crate) async fn off(engine: &Engine, names: &MachineNames, grace: Duration) 
         .stop_container(&name, Some(options))
         .await
         .with_context(|| format!("power off machine {}", names.name))?;
-    if updates_what_runs(engine) { Ok(()) } else { start_again(engine, &name, false).await }
+    if can_update_running(engine) { Ok(()) } else { start_again(engine, &name, false).await }
 }
 
-/// Podman sets all resources of a container that runs anew, whichever is changed. With control groups of version 1 that
-/// fails where a machine has made groups below its own: the kernel does not set the devices of such a group (devices.rst
-/// of its documentation).
-fn updates_what_runs(engine: &Engine) -> bool {
+/// Tells whether the engine can change the restart policy of a running machine. Podman sets all resources of such a
+/// container again, whichever is changed. With control groups of version 1 that fails if a machine has made groups
+/// below its own: the kernel does not set the devices of such a group (devices.rst of its documentation).
+fn can_update_running(engine: &Engine) -> bool {
     engine.facts.name != "Podman" || engine.facts.cgroup_v2
 }
 
-/// Whether a machine runs, or is about to.
+/// Tells whether a machine runs, or is about to.
 pub(crate) async fn running(engine: &Engine, names: &MachineNames) -> Result<bool> {
     let found = engine.docker.inspect_container(&names.container(), None).await;
     let found = found.if_found(|| format!("inspect the container of {}", names.name))?.ok_or_else(|| broken(names))?;
@@ -81,7 +81,7 @@ pub(crate) async fn running(engine: &Engine, names: &MachineNames) -> Result<boo
     Ok(state.running.unwrap_or(false) || state.restarting.unwrap_or(false))
 }
 
-/// A machine that has no container of its name.
+/// Returns the error for a machine without a container of its name.
 pub(crate) fn broken(names: &MachineNames) -> Error {
     let message = format!("the creation or deletion of machine {} was interrupted", names.name);
     Error::new(ErrorKind::State, message).hint("delete it")

@@ -1,4 +1,4 @@
-//! An engine on a host that is reached over SSH: each request goes through a channel of its own to the engine's socket
+//! Connects to an engine on a host over SSH: each request goes through a channel of its own to the engine's socket
 //! there (`direct-streamlocal@openssh.com`, PROTOCOL of OpenSSH, 2.4). Nothing is run on either host.
 
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ impl SshHost {
     }
 }
 
-/// The API of the engine there.
+/// Connects to the API of the engine there.
 pub(crate) async fn connect(host: &SshHost, answer: u64) -> Result<Docker> {
     let handle = Arc::new(log_in(host).await?);
     let socket = host.socket.to_string_lossy().into_owned();
@@ -33,20 +33,19 @@ pub(crate) async fn connect(host: &SshHost, answer: u64) -> Result<Docker> {
 
 fn failed(host: &SshHost, why: &str) -> Error {
     Error::new(ErrorKind::Host, format!("could not connect to {} at port {}: {why}", host.login(), host.port))
-        .hint(format!("see what is in the way with: ssh -v -p {} {}", host.port, host.login()))
+        .hint(format!("see what fails with: ssh -v -p {} {}", host.port, host.login()))
 }
 
-/// One request on a channel of its own.
+/// Sends one request on a channel of its own.
 async fn request_over(
     handle: Arc<Handle>,
     socket: String,
     mut request: BollardRequest,
 ) -> std::result::Result<http::Response<hyper::body::Incoming>, bollard::errors::Error> {
     let opened = handle.channel_open_direct_streamlocal(&*socket).await;
-    let channel =
-        opened.map_err(|error| std::io::Error::other(format!("{socket} cannot be reached there: {error}")))?;
+    let channel = opened.map_err(|error| std::io::Error::other(format!("{socket} is unreachable there: {error}")))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(channel.into_stream())).await?;
-    // An upgraded connection, of a command with its streams, goes on after the answer.
+    // An upgraded connection, of a command with its streams, continues after the answer.
     tokio::spawn(connection.with_upgrades());
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     *request.uri_mut() = path.parse()?;
@@ -71,7 +70,7 @@ async fn log_in(host: &SshHost) -> Result<Handle> {
     if tried.map_err(|error| failed(host, &error.to_string()))?.is_none() {
         return Ok(handle);
     }
-    let message = format!("the host {} lets {user} in by no key of the SSH agent or of ~/.ssh", host.host);
-    let hint = format!("let one in with: ssh-copy-id -p {} {}", host.port, host.login());
+    let message = format!("the host {} accepts no key of the SSH agent or of ~/.ssh for {user}", host.host);
+    let hint = format!("add one with: ssh-copy-id -p {} {}", host.port, host.login());
     Err(Error::new(ErrorKind::Host, message).hint(hint))
 }

@@ -1,30 +1,30 @@
-//! Which addresses a cluster may have. Pure.
+//! Chooses addresses for a cluster, as pure functions.
 
 use ipnet::Ipv4Net;
 pub(crate) use kcl_driver_local::subnet::default_interface;
 use kcl_driver_local::subnet::{self, overlap};
 
-/// Addresses that somebody has.
+/// Addresses that are in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     /// The addresses.
     pub net: Ipv4Net,
-    /// Who has them, in words.
+    /// The owner, in words.
     pub by: String,
 }
 
-/// Who has addresses of a network already.
+/// Returns the owners of addresses in a network.
 pub(crate) fn collisions(subnet: Ipv4Net, taken: &[Taken]) -> impl Iterator<Item = &Taken> {
     taken.iter().filter(move |taken| overlap(taken.net, subnet))
 }
 
-/// The first network that nobody has.
+/// Returns the first network that is free.
 pub(crate) fn propose(taken: &[Taken]) -> Option<Ipv4Net> {
     subnet::propose(taken.iter().map(|taken| taken.net))
 }
 
-/// Routes of this host, from the lines of /proc/net/route (proc_pid_net(5)); that of everything and those by the
-/// interface `own` are left out.
+/// Reads the routes of this host, from the lines of /proc/net/route (proc_pid_net(5)), except the default route and
+/// those by the interface `own`.
 pub(crate) fn routes(table: &str, own: &str) -> Vec<Taken> {
     let others = subnet::routes(table).filter(|(interface, _)| *interface != own);
     others.map(|(interface, net)| Taken { net, by: format!("interface {interface}") }).collect()
