@@ -1,4 +1,4 @@
-//! Connections to libvirt, its errors, and which libvirt it is.
+//! Connects to libvirt, and converts its errors.
 
 use std::ops::Deref;
 
@@ -8,12 +8,12 @@ use virt::domain::Domain;
 use virt::error::ErrorNumber;
 use virt::network::Network;
 
-/// Whose machines a libvirt runs.
+/// The owner of a libvirt's machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The host's: there are bridges.
+    /// The host, on which libvirt can make bridges.
     System,
-    /// A user's: nothing takes root.
+    /// A user, without root.
     Session,
 }
 
@@ -25,14 +25,14 @@ pub(crate) struct Uri {
 }
 
 impl Uri {
-    /// From a connection URI (libvirt's "Connection URIs"): of QEMU, on this host.
+    /// Parses a connection URI (libvirt's "Connection URIs") of QEMU on this host.
     pub(crate) fn parse(text: &str) -> Result<Uri> {
         let (plain, _) = text.split_once('?').unwrap_or((text, ""));
         let scope = match plain {
             "qemu:///system" | "qemu+unix:///system" => Scope::System,
             "qemu:///session" | "qemu+unix:///session" => Scope::Session,
             _ => {
-                let message = format!("{text:?} is no libvirt that kcl can use: it must run QEMU, on this computer");
+                let message = format!("{text:?} is not a libvirt that kcl can use: it must run QEMU on this computer");
                 let hint = "set KCL_LIBVIRT_URI or LIBVIRT_DEFAULT_URI to qemu:///system or qemu:///session";
                 return Err(Error::new(ErrorKind::State, message).hint(hint));
             }
@@ -47,31 +47,31 @@ impl std::fmt::Display for Uri {
     }
 }
 
-/// A connection, which ends with this.
+/// A connection that is closed when it is dropped.
 pub(crate) struct Connection(Connect);
 
 impl Connection {
-    /// Connects. A session's daemon is started by libvirt itself where it does not run.
+    /// Connects to libvirt. libvirt itself starts a session's daemon that is not running.
     pub(crate) fn open(uri: &Uri) -> Result<Connection> {
-        // Or the library writes each error on standard error too.
+        // Otherwise the library writes each error on standard error, too.
         virt::error::clear_error_callback();
-        let connect = Connect::open(Some(&uri.text)).told(|| format!("be reached at {uri}"))?;
+        let connect = Connect::open(Some(&uri.text)).with_context(|| format!("be reached at {uri}"))?;
         Ok(Connection(connect))
     }
 
-    /// The domain of a name.
+    /// Returns the domain with that name, if there is one.
     pub(crate) fn domain(&self, name: &str) -> Result<Option<Domain>> {
         match Domain::lookup_by_name(&self.0, name) {
             Err(error) if error.code() == ErrorNumber::NoDomain => Ok(None),
-            result => result.map(Some).told(|| format!("look for the domain {name}")),
+            result => result.map(Some).with_context(|| format!("look for the domain {name}")),
         }
     }
 
-    /// The network of a name.
+    /// Returns the network with that name, if there is one.
     pub(crate) fn network(&self, name: &str) -> Result<Option<Network>> {
         match Network::lookup_by_name(&self.0, name) {
             Err(error) if error.code() == ErrorNumber::NoNetwork => Ok(None),
-            result => result.map(Some).told(|| format!("look for the network {name}")),
+            result => result.map(Some).with_context(|| format!("look for the network {name}")),
         }
     }
 }
@@ -86,28 +86,28 @@ impl Deref for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // What cannot be closed is gone.
+        // A connection that cannot be closed is gone.
         let _ = self.0.close();
     }
 }
 
-/// Turns an error of libvirt into one of the driver that says what was being done.
-pub(crate) trait Told<T> {
-    /// `what` completes "libvirt could not …".
-    fn told(self, what: impl FnOnce() -> String) -> Result<T>;
-    /// The same, where it is no error that what was to be ended does not run.
+/// Turns an error of libvirt into a driver's error that says what was attempted.
+pub(crate) trait LibvirtContext<T> {
+    /// Adds `what` to the error; it completes "libvirt could not …".
+    fn with_context(self, what: impl FnOnce() -> String) -> Result<T>;
+    /// Does the same, but succeeds if what was to be ended is not running.
     fn unless_ended(self, what: impl FnOnce() -> String) -> Result<()>;
 }
 
-impl<T> Told<T> for std::result::Result<T, virt::error::Error> {
-    fn told(self, what: impl FnOnce() -> String) -> Result<T> {
+impl<T> LibvirtContext<T> for std::result::Result<T, virt::error::Error> {
+    fn with_context(self, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| Error::engine(format!("libvirt could not {}: {}", what(), error.message())))
     }
 
     fn unless_ended(self, what: impl FnOnce() -> String) -> Result<()> {
         match self {
             Err(error) if error.code() == ErrorNumber::OperationInvalid => Ok(()),
-            result => result.map(drop).told(what),
+            result => result.map(drop).with_context(what),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! libvirt as what runs machines: a domain for each.
+//! Runs machines as domains of libvirt.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames, channel
 use virt::domain::Domain;
 use virt::sys;
 
-use crate::connection::{Connection, Told, Uri};
+use crate::connection::{Connection, LibvirtContext as _, Uri};
 use crate::domain::Definition;
 use crate::metadata::Metadata;
 use crate::names;
@@ -24,7 +24,7 @@ use crate::names;
 /// The longest address of a socket, in bytes (unix(7)).
 const SOCKET: usize = 107;
 
-/// What every part of the driver needs to know.
+/// The settings that every part of the driver uses.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub uri: Uri,
@@ -36,7 +36,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// What preflight looks at.
+    /// Returns the part of the host that preflight examines.
     pub(crate) fn host(&self) -> Host<'_> {
         Host { run: &self.run, files: self.files.as_ref(), directories: &self.directories }
     }
@@ -45,12 +45,12 @@ impl Context {
         Connection::open(&self.uri)
     }
 
-    /// Defines the machine's domain as its next boot will find it, with all that it is started from. So libvirt can
+    /// Defines the machine's domain for its next boot, with everything that it is started from, so that libvirt can
     /// start it without kcl.
     pub(crate) fn define(&self, connection: &Connection, names: &MachineNames, spec: &MachineSpec) -> Result<Domain> {
         let longest = names.port(channel::PORTS - 1);
         if longest.as_os_str().len() > SOCKET {
-            let message = format!("{} is too long for a socket: {SOCKET} bytes are the most", longest.display());
+            let message = format!("{} is too long for a socket: at most {SOCKET} bytes are allowed", longest.display());
             return Err(Error::new(ErrorKind::State, message).hint("set KCL_HOME to a shorter path"));
         }
         let files = GuestFiles::given(self.files.as_ref())?;
@@ -72,19 +72,19 @@ impl Context {
             accelerator,
             scope: self.uri.scope,
             metadata: &Metadata::of(self.layout.home(), spec),
-            uuid: there.map(|domain| domain.get_uuid_string()).transpose().told(what)?,
+            uuid: there.map(|domain| domain.get_uuid_string()).transpose().with_context(what)?,
             owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
         };
-        Domain::define_xml(connection, &definition.render()?).told(what)
+        Domain::define_xml(connection, &definition.render()?).with_context(what)
     }
 
-    /// All machines that libvirt or the disk knows of, of a cluster or of all, in the order of their names.
+    /// Returns all machines that libvirt or the disk knows, of a cluster or of all clusters, ordered by name.
     pub(crate) fn all(&self, connection: &Connection, cluster: Option<&str>) -> Result<Vec<MachineNames>> {
         let mut found: BTreeSet<(String, String)> = kcl_driver_vm::list::all(&self.layout, cluster)?
             .into_iter()
             .map(|names| (names.cluster.name.clone(), names.name))
             .collect();
-        for domain in connection.list_all_domains(0).told(|| "list its domains".to_owned())? {
+        for domain in connection.list_all_domains(0).with_context(|| "list its domains".to_owned())? {
             let Some(metadata) = Metadata::read(&domain)? else { continue };
             if self.owns(&metadata) && cluster.is_none_or(|cluster| cluster == metadata.cluster) {
                 found.insert((metadata.cluster, metadata.name));
@@ -97,7 +97,7 @@ impl Context {
         metadata.home == self.layout.home().to_string_lossy()
     }
 
-    /// What is known of a machine; none where there is neither a domain nor a directory.
+    /// Returns the state of a machine; none if it has neither a domain nor a directory.
     pub(crate) fn look(&self, connection: &Connection, names: &MachineNames) -> Result<Option<MachineInfo>> {
         let domain = connection.domain(&names::domain(names))?;
         let metadata = domain.as_ref().map(Metadata::read).transpose()?.flatten().filter(|found| self.owns(found));
@@ -123,11 +123,11 @@ impl Context {
         let connection = self.connect()?;
         let Some(domain) = connection.domain(&names::domain(names))? else { return Ok(()) };
         destroy(&domain, names)?;
-        // What others may have had libvirt keep of it.
+        // Others may have made libvirt keep these.
         let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
             | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
             | sys::VIR_DOMAIN_UNDEFINE_NVRAM;
-        domain.undefine_flags(flags).told(|| format!("remove the domain of machine {}", names.name))
+        domain.undefine_flags(flags).with_context(|| format!("remove the domain of machine {}", names.name))
     }
 
     fn begin(&self, names: &MachineNames, spec: &MachineSpec) -> Result<()> {
@@ -140,21 +140,21 @@ impl Context {
         storage::remove_tree(&names.run)?;
         storage::make_private_directory(&names.run)?;
         let domain = self.define(&connection, names, spec)?;
-        // A memory that somebody had saved is of another boot.
+        // A saved memory belongs to another boot.
         let started = domain.create_with_flags(sys::VIR_DOMAIN_START_FORCE_BOOT);
-        started.told(|| format!("start machine {}", names.name)).map(drop)
+        started.with_context(|| format!("start machine {}", names.name)).map(drop)
     }
 
     fn set_autostart(&self, names: &MachineNames, autostart: bool) -> Result<()> {
         let connection = self.connect()?;
         let Some(domain) = connection.domain(&names::domain(names))? else { return Ok(()) };
         let set = domain.set_autostart(autostart);
-        set.told(|| format!("say whether machine {} starts with the host", names.name)).map(drop)
+        set.with_context(|| format!("set whether machine {} starts with the host", names.name)).map(drop)
     }
 }
 
 fn runs(domain: &Domain) -> Result<bool> {
-    domain.is_active().told(|| "tell whether a domain runs".to_owned())
+    domain.is_active().with_context(|| "tell whether a domain runs".to_owned())
 }
 
 fn destroy(domain: &Domain, names: &MachineNames) -> Result<()> {
@@ -178,8 +178,8 @@ impl Hypervisor for Context {
         blocking(move || context.begin(&names, &spec)).await
     }
 
-    /// The system's libvirt starts the machine with the host; a session's does with the session's daemon. For that it is
-    /// defined anew: the files that this boot was given are the machine's own by now.
+    /// Makes libvirt start the machine by itself: the system's with the host, a session's with the session's daemon.
+    /// For that the domain is defined again: the files that this boot was given are the machine's own by now.
     async fn stays(&self, names: &MachineNames, spec: &MachineSpec) -> Result<()> {
         let (context, names, spec) = (self.clone(), names.clone(), spec.clone());
         blocking(move || {

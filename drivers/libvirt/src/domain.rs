@@ -1,4 +1,5 @@
-//! A machine as a domain of libvirt: pure. The same guest that `drivers/qemu` starts by itself.
+//! Describes a machine as a domain of libvirt, as pure functions. It is the same guest that `drivers/qemu` starts by
+//! itself.
 
 use std::path::Path;
 
@@ -14,15 +15,16 @@ use crate::metadata::Metadata;
 use crate::names;
 use crate::xml::{Element, element};
 
-/// The namespace of what libvirt hands on to QEMU as it is.
+/// The XML namespace of arguments that libvirt passes on to QEMU.
 const QEMU: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
 
-/// Slots of the guest's PCI bus. Named, devices need no port of their own, and the guest sees them in this order.
+/// The slots of the guest's PCI bus. With a slot, a device needs no port of its own, and the guest sees devices in this
+/// order.
 const SERIAL_SLOT: usize = 2;
 const DISK_SLOT: usize = 3;
 const NETWORK_SLOT: usize = 0x1b;
 
-/// What a domain is made of.
+/// The parts of a domain.
 pub(crate) struct Definition<'a> {
     pub names: &'a MachineNames,
     pub spec: &'a MachineSpec,
@@ -31,14 +33,14 @@ pub(crate) struct Definition<'a> {
     pub accelerator: Accelerator,
     pub scope: Scope,
     pub metadata: &'a Metadata,
-    /// Of the domain that it replaces.
+    /// The UUID of the domain that this one replaces.
     pub uuid: Option<String>,
-    /// Who runs QEMU: a user and a group.
+    /// The user and the group that run QEMU.
     pub owner: (u32, u32),
 }
 
 impl Definition<'_> {
-    /// The domain's XML (libvirt's "Domain XML format").
+    /// Returns the domain's XML (libvirt's "Domain XML format").
     ///
     /// # Errors
     /// `State` for a port that QEMU cannot publish.
@@ -67,7 +69,7 @@ impl Definition<'_> {
             element("features").holding([element("acpi"), element("apic"), element("vmport").with("state", "off")]),
             cpu,
             element("clock").with("offset", "utc"),
-            // No second boot: what the next one is given is written by kcl.
+            // A machine does not reboot by itself: kcl writes the files of the next boot.
             element("on_poweroff").text("destroy"),
             element("on_reboot").text("destroy"),
             element("on_crash").text("destroy"),
@@ -77,7 +79,7 @@ impl Definition<'_> {
             domain = domain.holding([element("uuid").text(uuid)]);
         }
         if self.scope == Scope::System {
-            // The owner of all files that the machine has: nothing needs another owner, or one for a time.
+            // This is the owner of all files of the machine, so nothing needs another owner, not even for a time.
             let label = element("label").text(format!("+{}:+{}", self.owner.0, self.owner.1));
             let label =
                 element("seclabel").with("type", "static").with("model", "dac").with("relabel", "no").holding([label]);
@@ -108,7 +110,7 @@ impl Definition<'_> {
                 element("source").with("path", names.kernel_log().display()),
                 element("target").with("type", "isa-serial").with("port", 0),
             ]),
-            // The guest's hvc0.
+            // This is the guest's hvc0.
             element("console").with("type", "file").holding([
                 element("source").with("path", names.console().display()),
                 element("target").with("type", "virtio"),
@@ -124,7 +126,7 @@ impl Definition<'_> {
         devices
     }
 
-    /// On a bridge: the network's own one, or one that another driver made.
+    /// Returns an interface on a bridge: the network's own, or one that another driver made.
     fn interface(&self) -> Option<Element> {
         let bridge = self.segment.bridge.as_ref()?;
         let interface = element("interface");
@@ -143,7 +145,8 @@ impl Definition<'_> {
         ]))
     }
 
-    /// Networks that libvirt has no words for: a multicast segment on loopback, and published ports.
+    /// Returns QEMU's arguments for networks that libvirt cannot describe: a multicast segment on loopback, and
+    /// published ports.
     fn arguments(&self) -> Result<Vec<String>> {
         let mut arguments = Vec::new();
         let mut add = |id: &str, netdev: String, slot: usize, mac: String| {
@@ -171,7 +174,7 @@ fn disk((number, disk): (usize, &Disk)) -> Element {
     if disk.read_only {
         all = all.holding([element("readonly")]);
     }
-    // More than the bus has slots for get ports of their own.
+    // Devices beyond the slots of the bus get ports of their own.
     if DISK_SLOT + number < NETWORK_SLOT { all.holding([at(DISK_SLOT + number)]) } else { all }
 }
 

@@ -1,9 +1,9 @@
 //! The libvirt driver: every machine is a domain of libvirt, which starts it again with the host.
 //!
-//! The guest is the same as in `drivers/qemu`. What a machine is lies in its directory below `$KCL_HOME`; whose a domain
-//! is, its address and its labels are in its metadata. The system's libvirt has a network for each cluster
-//! (`network.rs`), and machines are reached by their addresses; in a user's session there is no root, so machines are on
-//! the segment that `kcl_driver_vm::network` describes.
+//! The guest is the same as in `drivers/qemu`. A machine's files are in its directory below `$KCL_HOME`; a domain's
+//! owner, address and labels are in its metadata. The system's libvirt has a network for each cluster (`network.rs`),
+//! and machines are reached by their addresses; in a user's session there is no root, so machines are on the segment
+//! that `kcl_driver_vm::network` describes.
 
 mod connection;
 mod context;
@@ -31,21 +31,21 @@ use kcl_driver_vm::{Layout, VirtualMachine};
 use connection::{Scope, Uri};
 use context::Context;
 
-/// What this driver calls a machine.
+/// The driver's word for a machine, in names of files.
 const KIND: &str = "domain";
 
-/// What the driver is given.
+/// The settings of the driver.
 #[derive(Clone, Debug)]
 pub struct LibvirtConfig {
-    /// Which libvirt: `qemu:///system` or `qemu:///session`; none: the system's for root, the user's session else.
+    /// The libvirt: `qemu:///system` or `qemu:///session`; by default the system's for root, else the user's session.
     pub uri: Option<String>,
-    /// `$KCL_HOME`: machines lie in `clusters/<cluster>/domains/<name>` below it.
+    /// The directory `$KCL_HOME`: machines are in `clusters/<cluster>/domains/<name>` below it.
     pub home: PathBuf,
     /// A directory that a reboot empties.
     pub run: PathBuf,
-    /// Where disks that machines share are kept. It may be emptied at any time.
+    /// The directory of disks that machines share. It may be emptied at any time.
     pub images: PathBuf,
-    /// What guests are made from. Not needed to list and to delete.
+    /// The files that guests are made from. They are not needed to list and to delete.
     pub files: Option<GuestFiles>,
 }
 
@@ -55,7 +55,7 @@ pub struct LibvirtDriver {
 }
 
 impl LibvirtDriver {
-    /// A driver for the machines below `config.home`. Touches nothing.
+    /// Returns a driver for the machines below `config.home`. It changes nothing.
     ///
     /// # Errors
     /// `State` for a libvirt that kcl cannot use.
@@ -64,7 +64,8 @@ impl LibvirtDriver {
         let default = if root { "qemu:///system" } else { "qemu:///session" };
         let context = Context {
             uri: Uri::parse(config.uri.as_deref().unwrap_or(default))?,
-            // Sockets have to be there when libvirt starts a machine by itself: no place that a reboot empties.
+            // Sockets must exist when libvirt starts a machine by itself, so they are not in a directory that a reboot
+            // empties.
             layout: Layout::new(&config.home, &config.home.join("run"), KIND),
             run: config.run,
             images: Images::new(&config.images),

@@ -1,4 +1,5 @@
-//! What a domain says of its machine, in a namespace of kcl's: by this, machines are told from other domains.
+//! Reads and writes a domain's metadata about its machine, in a namespace of kcl's, which distinguishes machines from
+//! other domains.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,28 +10,28 @@ use virt::domain::Domain;
 use virt::error::ErrorNumber;
 use virt::sys::{VIR_DOMAIN_AFFECT_CONFIG, VIR_DOMAIN_METADATA_ELEMENT};
 
-use crate::connection::Told;
+use crate::connection::LibvirtContext as _;
 use crate::xml::{Element, element};
 
-/// The namespace. A change of the format is another one.
+/// The XML namespace. A change of the format takes another one.
 pub(crate) const NAMESPACE: &str = "urn:kcl:libvirt:1";
 
-/// What is said.
+/// The metadata of a machine's domain.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Metadata {
-    /// `$KCL_HOME`, canonical.
+    /// The canonical `$KCL_HOME`.
     #[serde(rename = "@home")]
     pub home: String,
-    /// The cluster.
+    /// The name of the cluster.
     #[serde(rename = "@cluster")]
     pub cluster: String,
-    /// The machine.
+    /// The name of the machine.
     #[serde(rename = "@name")]
     pub name: String,
-    /// Its address.
+    /// The machine's address.
     #[serde(rename = "@address")]
     pub address: Addresses,
-    /// Its labels.
+    /// The machine's labels.
     #[serde(rename = "label", default)]
     labels: Vec<Label>,
 }
@@ -44,7 +45,7 @@ struct Label {
 }
 
 impl Metadata {
-    /// Of a machine of a home.
+    /// Returns the metadata of a machine of a home.
     pub(crate) fn of(home: &Path, spec: &MachineSpec) -> Metadata {
         let label = |(name, value): (&String, &String)| Label { name: name.clone(), value: value.clone() };
         Metadata {
@@ -56,12 +57,12 @@ impl Metadata {
         }
     }
 
-    /// The labels of the machine.
+    /// Returns the labels of the machine.
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {
         self.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect()
     }
 
-    /// As the one element in a domain's `metadata`.
+    /// Returns the one element in a domain's `metadata`.
     pub(crate) fn element(&self) -> Element {
         let label = |label: &Label| element("kcl:label").with("name", &label.name).with("value", &label.value);
         element("kcl:machine")
@@ -73,21 +74,22 @@ impl Metadata {
             .holding(self.labels.iter().map(label))
     }
 
-    /// What a domain says as it is defined; none where it is no machine of kcl's, or was deleted meanwhile.
+    /// Returns the metadata of a domain's definition; none if it is not a machine of kcl's, or was deleted in the
+    /// meantime.
     pub(crate) fn read(domain: &Domain) -> Result<Option<Metadata>> {
         let read = domain.get_metadata(VIR_DOMAIN_METADATA_ELEMENT as i32, Some(NAMESPACE), VIR_DOMAIN_AFFECT_CONFIG);
         match read {
             Ok(text) => Ok(parse(&text)),
             Err(error) => match error.code() {
-                // The last: a domain that is nowhere defined, only runs.
+                // The last is a domain that is not defined, but only runs.
                 ErrorNumber::NoDomainMetadata | ErrorNumber::NoDomain | ErrorNumber::OperationInvalid => Ok(None),
-                _ => Err(error).told(|| "read what a domain says of itself".to_owned()),
+                _ => Err(error).with_context(|| "read the metadata of a domain".to_owned()),
             },
         }
     }
 }
 
-/// Others' elements in the namespace are as good as none.
+/// Parses metadata; elements of other programs in the namespace count as missing.
 fn parse(text: &str) -> Option<Metadata> {
     quick_xml::de::from_str(text).inspect_err(|error| tracing::debug!("{error}: {text}")).ok()
 }

@@ -1,8 +1,8 @@
-//! The network of a cluster in the system's libvirt: a bridge with the host's address, from which machines reach the
-//! world by address translation.
+//! Manages the network of a cluster in the system's libvirt: a bridge with the host's address, from which machines
+//! reach the world by address translation.
 //!
-//! Machines have fixed addresses, so libvirt has nothing to hand out and needs no dnsmasq. It starts the network itself
-//! after a restart of the host.
+//! Machines have fixed addresses, so libvirt hands out none and needs no dnsmasq. It starts the network by itself after
+//! a restart of the host.
 
 use ipnet::Ipv4Net;
 use kcl_driver_api::{Error, ErrorKind, NetworkSpec, Result};
@@ -10,12 +10,12 @@ use kcl_driver_vm::ClusterNames;
 use serde::Deserialize;
 use virt::network::Network;
 
-use crate::connection::{Connection, Told};
+use crate::connection::{Connection, LibvirtContext as _};
 use crate::metadata::NAMESPACE;
 use crate::names;
 use crate::xml::element;
 
-/// What of a network has to be so.
+/// The properties of a network that must match.
 #[derive(Debug, Deserialize)]
 struct Found {
     bridge: Option<Bridge>,
@@ -37,7 +37,7 @@ struct Ip {
     prefix: Option<String>,
 }
 
-/// Makes the network, or mends it. Returns its bridge.
+/// Makes or repairs the network, and returns its bridge.
 pub(crate) fn ensure(connection: &Connection, names: &ClusterNames, spec: &NetworkSpec) -> Result<String> {
     let (name, bridge) = (names::network(names), names::bridge(names));
     let no_room = || Error::new(ErrorKind::Conflict, format!("{} has no room for machines", spec.subnet));
@@ -49,17 +49,18 @@ pub(crate) fn ensure(connection: &Connection, names: &ClusterNames, spec: &Netwo
             if let Some(network) = other {
                 remove(&network, &name)?;
             }
-            Network::define_xml(connection, &render(names, host)).told(|| format!("define the network {name}"))?
+            Network::define_xml(connection, &render(names, host))
+                .with_context(|| format!("define the network {name}"))?
         }
     };
-    network.set_autostart(true).told(|| format!("have the network {name} start with the host"))?;
-    if !network.is_active().told(|| format!("look at the network {name}"))? {
-        network.create().told(|| format!("start the network {name} ({host})"))?;
+    network.set_autostart(true).with_context(|| format!("make the network {name} start with the host"))?;
+    if !network.is_active().with_context(|| format!("inspect the network {name}"))? {
+        network.create().with_context(|| format!("start the network {name} ({host})"))?;
     }
     Ok(bridge)
 }
 
-/// Removes the network, if it is there.
+/// Removes the network; succeeds if it does not exist.
 pub(crate) fn delete(connection: &Connection, names: &ClusterNames) -> Result<()> {
     let name = names::network(names);
     match connection.network(&name)? {
@@ -70,10 +71,10 @@ pub(crate) fn delete(connection: &Connection, names: &ClusterNames) -> Result<()
 
 fn remove(network: &Network, name: &str) -> Result<()> {
     network.destroy().unless_ended(|| format!("stop the network {name}"))?;
-    network.undefine().told(|| format!("remove the network {name}"))
+    network.undefine().with_context(|| format!("remove the network {name}"))
 }
 
-/// The network's XML (libvirt's "Network XML format").
+/// Returns the network's XML (libvirt's "Network XML format").
 fn render(names: &ClusterNames, host: Ipv4Net) -> String {
     let of_cluster = element("kcl:network").with("xmlns:kcl", NAMESPACE).with("cluster", &names.name);
     let network = element("network").holding([
@@ -88,7 +89,7 @@ fn render(names: &ClusterNames, host: Ipv4Net) -> String {
 }
 
 fn is_so(network: &Network, bridge: &str, host: Ipv4Net) -> Result<bool> {
-    let text = network.get_xml_desc(0).told(|| "describe a network".to_owned())?;
+    let text = network.get_xml_desc(0).with_context(|| "describe a network".to_owned())?;
     Ok(matches(&text, bridge, host))
 }
 

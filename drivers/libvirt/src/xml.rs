@@ -1,11 +1,11 @@
-//! XML as a tree, written by quick-xml, which escapes what has to be.
+//! Builds XML as a tree, written by quick-xml, which escapes text.
 
 use std::io;
 
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 
-/// An element.
+/// An element with attributes, and with text or elements in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Element {
     name: &'static str,
@@ -14,31 +14,31 @@ pub(crate) struct Element {
     children: Vec<Element>,
 }
 
-/// An empty element.
+/// Returns an empty element.
 pub(crate) fn element(name: &'static str) -> Element {
     Element { name, attributes: Vec::new(), text: None, children: Vec::new() }
 }
 
 impl Element {
-    /// With an attribute.
+    /// Adds an attribute.
     pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Element {
         self.attributes.push((name, value.to_string()));
         self
     }
 
-    /// With text in it, and nothing else.
+    /// Sets the text, which is all that the element contains.
     pub(crate) fn text(mut self, text: impl ToString) -> Element {
         self.text = Some(text.to_string());
         self
     }
 
-    /// With other elements in it.
+    /// Adds elements.
     pub(crate) fn holding(mut self, children: impl IntoIterator<Item = Element>) -> Element {
         self.children.extend(children);
         self
     }
 
-    /// As a document.
+    /// Returns the element as a document.
     pub(crate) fn render(&self) -> String {
         let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
         self.write(&mut writer).expect("memory takes all that is written");

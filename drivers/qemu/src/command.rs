@@ -1,4 +1,4 @@
-//! QEMU's command line: pure.
+//! Builds QEMU's command line, as pure functions.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use kcl_node_spec::guest::PORT;
 
 use crate::{process, qmp};
 
-/// The command line of a machine.
+/// Returns the command line of a machine.
 ///
 /// # Errors
 /// `State` for a port that QEMU cannot publish.
@@ -68,7 +68,7 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// As a value in a list: a comma is doubled.
+/// Escapes a value in a list: a comma is doubled.
 fn value(path: &Path) -> String {
     text(path).replace(',', ",,")
 }

@@ -1,4 +1,4 @@
-//! QEMU as what runs machines: a process for each.
+//! Runs machines as processes of QEMU.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -20,13 +20,13 @@ use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames};
 use crate::process::Process;
 use crate::{command, qmp, tap};
 
-/// How long QEMU may take to close its disks when it is told to end.
+/// The time that QEMU may take to close its disks when it is told to end.
 const QUIT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long what was killed may take to end.
+/// The time that killed processes may take to end.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 
-/// What every part of the driver needs to know.
+/// The settings that every part of the driver uses.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub layout: Layout,
@@ -37,7 +37,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// What preflight looks at.
+    /// Returns the part of the host that preflight examines.
     pub(crate) fn host(&self) -> Host<'_> {
         Host { run: &self.run, files: self.files.as_ref(), directories: &self.directories }
     }
@@ -54,8 +54,8 @@ impl Context {
         let guest = Guest::prepare(names, spec, files, &self.images, interfaces)?;
         let mut command = Command::new(QEMU);
         command.args(command::machine(names, spec, &guest, segment, accelerator)?);
-        // The parent ends when the machine's process is all set up, or says why it is not. Where it is killed before, with
-        // kcl, that process finds nobody to tell, and ends.
+        // The parent ends when the machine's process is set up, or says why it is not. If it is killed before, with
+        // kcl, the machine's process finds no parent to report to, and ends.
         tie(&mut command);
         let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {QEMU}"))?;
         if output.status.success() {
@@ -90,7 +90,7 @@ impl Hypervisor for Context {
         tap::plug_in(&segment, names).await
     }
 
-    /// Nothing starts it after a restart of the host but kcl.
+    /// Does nothing: only kcl starts the machine after a restart of the host.
     async fn stays(&self, _: &MachineNames, _: &MachineSpec) -> Result<()> {
         Ok(())
     }

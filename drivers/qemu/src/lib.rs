@@ -1,9 +1,8 @@
-//! The qemu driver: every machine is a QEMU process. No daemon, and no root.
+//! The qemu driver: every machine is a QEMU process, without a daemon and without root.
 //!
-//! What a machine is lies in its directory below `$KCL_HOME`; what runs of it is told by the lock that QEMU holds on its
-//! pid file, so a handle needs nothing but the names. A machine has two interfaces: `eth0` on a segment with the others
-//! of its cluster, `eth1` to the host and the world by QEMU's user-mode network
-//! ([`kcl_driver_vm::network`]).
+//! A machine is its directory below `$KCL_HOME`; the lock that QEMU holds on its pid file tells whether it runs, so a
+//! handle needs nothing but the names. A machine has two interfaces: `eth0` on a segment with the others of its
+//! cluster, `eth1` to the host and the world by QEMU's user-mode network ([`kcl_driver_vm::network`]).
 
 mod command;
 mod context;
@@ -26,19 +25,19 @@ use kcl_driver_vm::{Hypervisor, Layout, VirtualMachine, network, preflight};
 
 use context::Context;
 
-/// What this driver calls a machine.
+/// The driver's word for a machine, in names of files.
 const KIND: &str = "vm";
 
-/// What the driver is given.
+/// The settings of the driver.
 #[derive(Clone, Debug)]
 pub struct QemuConfig {
-    /// `$KCL_HOME`: machines lie in `clusters/<cluster>/vms/<name>` below it.
+    /// The directory `$KCL_HOME`: machines are in `clusters/<cluster>/vms/<name>` below it.
     pub home: PathBuf,
     /// A directory that a reboot empties, with a short path.
     pub run: PathBuf,
-    /// Where disks that machines share are kept. It may be emptied at any time.
+    /// The directory of disks that machines share. It may be emptied at any time.
     pub images: PathBuf,
-    /// What guests are made from. Not needed to list and to delete.
+    /// The files that guests are made from. They are not needed to list and to delete.
     pub files: Option<GuestFiles>,
 }
 
@@ -48,7 +47,7 @@ pub struct QemuDriver {
 }
 
 impl QemuDriver {
-    /// A driver for the machines below `config.home`. Touches nothing.
+    /// Returns a driver for the machines below `config.home`. It changes nothing.
     pub fn new(config: QemuConfig) -> Self {
         QemuDriver {
             context: Arc::new(Context {

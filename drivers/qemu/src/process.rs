@@ -1,7 +1,7 @@
-//! The QEMU process of a machine: found by the lock that it holds on its pid file.
+//! Finds the QEMU process of a machine by the lock that it holds on its pid file.
 //!
-//! The kernel names the holder of a lock, and takes the lock away with the process. So no number of a process that is
-//! gone can be mistaken for one that runs, and no file that a crash left says anything.
+//! The kernel names the holder of a lock, and releases the lock with the process. So the id of a process that is gone
+//! can never be mistaken for a running one, and files that a crash left have no meaning.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -15,28 +15,28 @@ use kcl_driver_vm::MachineNames;
 use nix::fcntl::{FcntlArg, fcntl};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// A QEMU that cannot be mistaken for a later process with its number.
+/// A QEMU that cannot be mistaken for a later process with its id.
 pub(crate) struct Process {
     pub pid: i32,
     fd: OwnedFd,
 }
 
-/// Where QEMU writes its number.
+/// Returns the file in which QEMU writes its process id.
 pub(crate) fn pid_file(names: &MachineNames) -> PathBuf {
     names.run.join("pid")
 }
 
 impl Process {
-    /// The machine's, if it runs.
+    /// Opens the machine's process, if it runs.
     pub(crate) fn of(names: &MachineNames) -> Option<Process> {
         let file = File::options().read(true).write(true).open(pid_file(names)).ok()?;
         let pid = holder(&file)?;
         let fd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-        // It was the holder's number before and is it after: so it is the holder that the descriptor stands for.
+        // The id was the holder's before and is it after, so the descriptor stands for the holder.
         (holder(&file) == Some(pid)).then_some(Process { pid, fd })
     }
 
-    /// Kills it and waits for its end.
+    /// Kills the process and waits for its end.
     pub(crate) fn kill(&self, limit: Duration) -> Result<()> {
         match pidfd_send_signal(&self.fd, Signal::KILL) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
@@ -49,13 +49,13 @@ impl Process {
         Err(Error::engine(message))
     }
 
-    /// Waits for its end; false if it did not end in time.
+    /// Waits for the end of the process; false if it did not end in time.
     pub(crate) fn wait(&self, limit: Duration) -> Result<bool> {
         process::wait(&self.fd, self.pid, limit)
     }
 }
 
-/// Who holds a lock on a file (`F_GETLK` of fcntl(2)).
+/// Returns the process that holds a lock on a file (`F_GETLK` of fcntl(2)).
 fn holder(file: &File) -> Option<i32> {
     let mut lock = lock::whole_file();
     fcntl(file, FcntlArg::F_GETLK(&mut lock)).ok()?;

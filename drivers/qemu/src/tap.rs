@@ -1,4 +1,4 @@
-//! A machine on a bridge: QEMU makes a tap, and kcl puts it into the bridge, which takes root.
+//! Connects a machine to a bridge: QEMU makes a tap, and kcl puts it into the bridge, which takes root.
 
 use kcl_driver_api::Result;
 use kcl_driver_local::context::Context as _;
@@ -6,10 +6,10 @@ use kcl_driver_vm::MachineNames;
 use kcl_driver_vm::network::{Segment, tap};
 use rtnetlink::LinkUnspec;
 
-/// Puts the machine's tap into the bridge, where the segment is one. QEMU has made it by then.
+/// Puts the machine's tap into the bridge if the segment is one. QEMU has made the tap by then.
 ///
 /// # Errors
-/// `Host` where that needs root.
+/// `Host` if root is missing.
 pub(crate) async fn plug_in(segment: &Segment, names: &MachineNames) -> Result<()> {
     let Some(bridge) = &segment.bridge else { return Ok(()) };
     let tap = tap(names);
