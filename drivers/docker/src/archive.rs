@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_lies_at_its_place_with_the_directories_above() {
+    fn a_tree_is_at_its_target_with_the_directories_above() {
         let tree = tempfile::tempdir().unwrap();
         fs::create_dir(tree.path().join("bin")).unwrap();
         fs::write(tree.path().join("bin/tool"), "x").unwrap();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_overlayfs_would_take_for_its_own_comes_apart() {
+    fn entries_of_overlayfs_are_kept_apart() {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("skipped: only root makes device nodes");
             return;

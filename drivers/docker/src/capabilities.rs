@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_withheld_is_seen() {
+    fn withheld_capabilities_are_found() {
         let whole = Bounds::of_status("Name:\tshim\nCapBnd:\t000001ffffffffff\n").unwrap();
         assert!(whole.all());
         let bounded = Bounds::of_status("CapBnd:\t000001fffeffffff\n").unwrap();

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_where_nothing_is_said() {
+    fn default_sockets() {
         let none = [("DOCKER_CONFIG", "/nonexistent")];
         let docker = Address::Unix("/var/run/docker.sock".into());
         assert_eq!(resolve(&none, &["/var/run/docker.sock", "/run/podman/podman.sock"]).unwrap().address, docker);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_host_may_be() {
+    fn docker_host_is_parsed() {
         let of =
             |host: &str| resolve(&[("DOCKER_HOST", host), ("DOCKER_CONTEXT", "other")], &[]).map(|one| one.address);
         assert_eq!(of("unix:///a/b").unwrap(), Address::Unix("/a/b".into()));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_asked_for_by_a_variable() {
+    fn a_variable_enables_tls() {
         let base = [("DOCKER_HOST", "tcp://far"), ("DOCKER_CERT_PATH", "/certs")];
         assert_eq!(resolve(&base, &[]).unwrap().address, Address::Tcp("far:2375".into(), None));
         let with = [&base[..], &[("DOCKER_TLS_VERIFY", "1")]].concat();

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn engines_by_what_they_say() {
+    fn facts_are_read_from_the_engines_answers() {
         let version = SystemVersion { api_version: Some("1.41".into()), ..SystemVersion::default() };
         let rootless = SystemInfo { security_options: Some(vec!["name=rootless".into()]), ..SystemInfo::default() };
         let found = facts(&Address::Unix("/x".into()), &version, &rootless);

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_is_not_there_is_told_from_one_that_failed() {
+    fn a_missing_program_differs_from_one_that_failed() {
         let output = |stdout: &str| ExecOutput { code: 126, stdout: stdout.into(), stderr: Vec::new() };
         let runtime = "OCI runtime exec failed: exec failed: unable to start container process: ";
         assert_eq!(

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_from_where_they_lie() {
+    fn links_are_relative_to_their_directory() {
         assert_eq!(resolve(Path::new("/etc/x"), Path::new("y")), Path::new("/etc/y"));
         assert_eq!(resolve(Path::new("/etc/x"), Path::new("/run/y")), Path::new("/run/y"));
     }

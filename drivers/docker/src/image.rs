@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_known_by_what_it_is_made_of_wherever_that_lies() {
+    fn the_tag_follows_from_the_trees_wherever_they_are() {
         let one = tag(&[layer("/a/cache/rootfs-1/rootfs", "/")]);
         assert_eq!(one, tag(&[layer("/b/cache/rootfs-1/rootfs", "/")]));
         assert_ne!(one, tag(&[layer("/a/cache/rootfs-2/rootfs", "/")]));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_archive_is_one_that_engines_read() {
+    fn engines_can_read_the_archive() {
         let tree = tempfile::tempdir().unwrap();
         std::fs::write(tree.path().join("file"), "content").unwrap();
         let layers = [layer(tree.path().to_str().unwrap(), "/opt/x")];

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn homes_hosts_and_clusters_are_told_apart() {
+    fn homes_hosts_and_clusters_have_different_names() {
         let names = |home: &str, local, cluster: &str| Names::new(Path::new(home), local).cluster(cluster).unwrap();
         let one = names("/a", true, "kcl");
         assert_eq!(one.hash, names("/a", true, "kcl").hash);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_do_not_meet() {
+    fn volumes_do_not_collide() {
         let names = Names::new(Path::new("/a"), true).machine("kcl", "kcl").unwrap();
         let volume = |path: &str| names.volume(Path::new(path));
         assert!(volume("/var/lib/etcd").ends_with(".var_lib_etcd"));

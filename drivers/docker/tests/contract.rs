@@ -1,4 +1,4 @@
-//! The driver contract with a real daemon, and what only this driver promises.
+//! Tests the driver contract with a real daemon, and what only this driver promises.
 //!
 //! Needs root, `dockerd` and `KCL_TEST_ROOTFS` (an unpacked root file system with `sh`).
 
@@ -20,7 +20,7 @@ use kcl_driver_docker::{DockerConfig, DockerDriver};
 use nix::sched::{CloneFlags, setns};
 use own_network::own_network;
 
-/// Where a test works and what it works with.
+/// The directories and files of a test.
 struct Bench {
     dir: PathBuf,
     rootfs: PathBuf,
@@ -37,7 +37,8 @@ impl Bench {
     }
 }
 
-/// Runs a test with a daemon of its own. Afterwards nothing of it is left. Skipped where the machine lacks what it needs.
+/// Runs a test with a daemon of its own, of which nothing is left afterwards. Skips the test if the host lacks what it
+/// needs.
 fn run(test: impl AsyncFnOnce(&mut Bench) + Send) {
     let Some(rootfs) = std::env::var_os("KCL_TEST_ROOTFS").map(PathBuf::from) else {
         eprintln!("skipped: KCL_TEST_ROOTFS is not set");
@@ -80,7 +81,7 @@ fn a_machine_looks_like_a_computer() {
         let seed = bench.dir.join("seed");
         std::fs::create_dir_all(&seed).unwrap();
         std::fs::write(seed.join("blob"), "blob").unwrap();
-        // What an image cannot hold.
+        // These an image cannot hold.
         nix::sys::stat::mknod(&seed.join("gone"), nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::empty(), 0)
             .unwrap();
         let tree = |target: &str, usage| Tree { source: seed.clone(), target: target.into(), usage };
@@ -114,7 +115,7 @@ fn a_machine_looks_like_a_computer() {
         }
         let volume = mounts.lines().find(|line| line.split(' ').nth(1) == Some(VOLUME)).expect("a volume");
         assert!(!volume.contains("overlay"), "{volume}");
-        // As a node does: mounts, devices, kernel parameters of its own network.
+        // A node does this: mounts, devices, kernel parameters of its own network.
         output(m, "mount -t tmpfs none /mnt && mknod /dev/kmsg-test c 1 11 && dd if=/dev/kmsg-test of=/dev/null bs=8192 count=1 2>/dev/null")
             .await;
         output(m, "echo 1 >/proc/sys/net/ipv4/ip_forward").await;
@@ -153,7 +154,7 @@ fn port(address: Ipv4Addr, port: u16) -> kcl_driver_api::PublishedPort {
 }
 
 #[test]
-fn homes_do_not_meet_and_networks_do_not_collide() {
+fn homes_and_networks_do_not_collide() {
     run(async |bench| {
         let (mine, other) = (bench.driver(), bench.driver_of("other-home"));
         assert_eq!(mine.capabilities("kcl", "kcl").await.unwrap().reach, Reach::Address);
@@ -177,7 +178,7 @@ fn homes_do_not_meet_and_networks_do_not_collide() {
 }
 
 #[test]
-fn what_is_half_made_is_seen_and_deleted() {
+fn half_made_machines_are_listed_and_deleted() {
     run(async |bench| {
         let driver = bench.driver();
         let machine = one(&driver, "kd-half", |address| spec("kd-half", "kd-half", address, &bench.rootfs)).await;
@@ -253,7 +254,7 @@ fn a_bridge_of_another_driver_is_joined_and_left() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_not_there_is_told() {
+async fn a_missing_engine_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("docker.sock");
     let driver = || {

@@ -1,6 +1,6 @@
-//! Engines that are not reached by a socket of this host: over TLS with certificates of both sides, and over SSH.
+//! Tests engines that are not reached by a socket of this host: over TLS with certificates of both sides, and over SSH.
 //!
-//! The docker command's own variables say so, so what is tested runs as a process of its own.
+//! The environment variables of the docker command select the engine, so each part runs as a process of its own.
 
 #[path = "../../../tests/support/dockerd.rs"]
 #[allow(dead_code)]
@@ -26,7 +26,7 @@ use own_network::own_network;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use sshd::Sshd;
 
-/// Set in a child that is no test of its own: the home of its driver.
+/// The variable with the home of the driver, set in a child process that is not a test of its own.
 const CHILD_OF: &str = "KCL_TEST_CHILD_OF";
 
 fn rootfs() -> Option<PathBuf> {
@@ -37,7 +37,7 @@ fn rootfs() -> Option<PathBuf> {
     rootfs
 }
 
-/// [`far_away`] with these variables, to be run.
+/// Returns the command that runs [`far_away`] with these variables.
 fn far_away_with(home: &Path, variables: &[(&str, &str)]) -> Command {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "--ignored", "far_away", "--nocapture"]).env(CHILD_OF, home);
@@ -48,13 +48,13 @@ fn far_away_with(home: &Path, variables: &[(&str, &str)]) -> Command {
     child
 }
 
-/// Runs it, which has to succeed.
+/// Runs a child process, which has to succeed.
 fn succeeds(child: &mut Command) {
     let status = child.status().unwrap();
     assert!(status.success(), "{status}");
 }
 
-/// Not a test: a part of the contract with the engine that the environment names.
+/// Runs a part of the contract for another test, with the engine that the environment names.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "only as a child"]
 async fn far_away() {
@@ -126,7 +126,7 @@ fn over_ssh() {
         let host = format!("ssh://root@127.0.0.1:{}{}", sshd::PORT, socket.display());
         let home = sshd.user().display().to_string();
         let variables = [("DOCKER_HOST", host.as_str()), ("HOME", &home)];
-        // Who is not known is not talked to.
+        // A host that is not known is refused.
         let driver_home = dir.path().join("home");
         let stranger = far_away_with(&driver_home, &variables).output().unwrap();
         let said = String::from_utf8_lossy(&stranger.stderr);
@@ -137,7 +137,7 @@ fn over_ssh() {
     });
 }
 
-/// Of another user's files and with no right but that to the engine's socket: the root file system is the user's own.
+/// Runs as a user with no right except that to the engine's socket; the root file system is the user's own.
 #[test]
 fn as_a_user_who_is_not_root() {
     let Some(rootfs) = rootfs() else { return };

@@ -1,4 +1,4 @@
-//! The driver contract with Podman's service of Docker's API.
+//! Tests the driver contract with Podman's service of Docker's API.
 //!
 //! Needs root, `KCL_TEST_ROOTFS` (an unpacked root file system with `sh`) and `KCL_TEST_PODMAN` (one with Podman 5.1 or
 //! later).

@@ -5,9 +5,9 @@ use kcl_driver_api::Exec;
 /// A command in a fake machine, for `FakeDriver::on_exec`.
 #[derive(Debug)]
 pub struct FakeExec<'a> {
-    /// The machine's cluster.
+    /// The name of the cluster.
     pub cluster: &'a str,
-    /// The machine.
+    /// The name of the machine.
     pub machine: &'a str,
     /// The command.
     pub exec: &'a Exec,

@@ -1,4 +1,4 @@
-//! Machines in memory, for unit and golden tests: every call is recorded, and any can be made to fail.
+//! Makes machines in memory, for unit and golden tests: every call is recorded, and any can be made to fail.
 //!
 //! ```
 //! use kcl_driver_api::Driver;
@@ -37,57 +37,57 @@ pub struct FakeDriver {
 }
 
 impl FakeDriver {
-    /// A driver without machines.
+    /// Returns a driver without machines.
     pub fn new() -> Self {
         FakeDriver::default()
     }
 
-    /// What was called, in order: the operation, the machine and what else matters, as in
-    /// `create kcl/kcl`, `power-on kcl/kcl`, `exec kcl/kcl kcl-node status`, `put kcl/kcl /etc/kcl/node.json`,
-    /// `ensure-network kcl 10.89.0.0/24`. Calls that only look (list, info, console, preflight) are not recorded.
+    /// Returns the calls in order: the operation, the machine and other relevant arguments, as in `create kcl/kcl`,
+    /// `power-on kcl/kcl`, `exec kcl/kcl kcl-node status`, `put kcl/kcl /etc/kcl/node.json`, `ensure-network kcl
+    /// 10.89.0.0/24`. Calls that only read (list, info, console, preflight) are not recorded.
     pub fn calls(&self) -> Vec<String> {
         self.world().calls.clone()
     }
 
-    /// Forgets what was called.
+    /// Forgets all recorded calls.
     pub fn forget_calls(&self) {
         self.world().calls.clear();
     }
 
-    /// Makes the next call that begins with `call` fail with an engine's error. A `create` that fails so leaves a
+    /// Makes the next call that begins with `call` fail with an engine's error. A `create` that fails this way leaves a
     /// broken machine, as a real one may.
     pub fn fail(&self, call: &str, message: &str) {
         self.fail_with(call, Error::engine(message));
     }
 
-    /// The same with an error of any kind.
+    /// Makes the next call that begins with `call` fail with an error of any kind.
     pub fn fail_with(&self, call: &str, error: Error) {
         self.world().failures.push((call.to_owned(), error));
     }
 
-    /// How commands are answered; without it all succeed and say nothing.
+    /// Sets the function that answers commands; without one all succeed and write nothing.
     pub fn on_exec(&self, answer: impl Fn(&FakeExec<'_>) -> ExecOutput + Send + Sync + 'static) {
         self.world().answer = Some(Arc::new(answer));
     }
 
-    /// What preflight finds.
+    /// Sets the findings of preflight.
     pub fn set_findings(&self, findings: Vec<Finding>) {
         self.world().findings = findings;
     }
 
-    /// What machines write on their consoles when they are powered on.
+    /// Sets the text that machines write on their consoles when they are powered on.
     pub fn set_console(&self, text: &str) {
         self.world().greeting = text.as_bytes().to_vec();
     }
 
-    /// What was put into a machine: a file's mode and content.
+    /// Returns the mode and the content of a file that was put into a machine.
     pub fn file(&self, cluster: &str, machine: &str, path: &Path) -> Option<(u32, Vec<u8>)> {
         let world = self.world();
         let file = world.machines.get(&(cluster.to_owned(), machine.to_owned()))?.files.get(path)?;
         Some((file.mode, file.content.clone()))
     }
 
-    /// The machine as it was asked for.
+    /// Returns the specification of a machine.
     pub fn spec(&self, cluster: &str, machine: &str) -> Option<MachineSpec> {
         self.world().machines.get(&(cluster.to_owned(), machine.to_owned()))?.spec.clone()
     }

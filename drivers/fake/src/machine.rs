@@ -1,4 +1,4 @@
-//! A handle to a machine in memory.
+//! Implements the handle to a machine in memory.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -61,7 +61,7 @@ impl Machine for FakeMachine {
             }
             world.answer.clone()
         };
-        // Not under the lock, so that an answer may look at the driver.
+        // The lock is released, so that an answer may use the driver.
         let (cluster, machine) = (self.key.0.as_str(), self.key.1.as_str());
         Ok(answer.map(|answer| answer(&FakeExec { cluster, machine, exec: &request })).unwrap_or_default())
     }

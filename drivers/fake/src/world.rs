@@ -1,4 +1,4 @@
-//! What is in memory.
+//! Keeps clusters in memory.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,23 +11,23 @@ use crate::exec::FakeExec;
 /// A machine's cluster and name.
 pub(crate) type Key = (String, String);
 
-/// How a command is answered.
+/// The function that answers commands.
 pub(crate) type Answer = Arc<dyn Fn(&FakeExec<'_>) -> ExecOutput + Send + Sync>;
 
-/// All clusters.
+/// The state of all clusters.
 #[derive(Default)]
 pub(crate) struct World {
     pub machines: BTreeMap<Key, FakeMachineState>,
     pub networks: BTreeMap<String, Subnets>,
     pub calls: Vec<String>,
-    /// Beginnings of calls that are to fail, and how.
+    /// The beginnings of calls that are to fail, with their errors.
     pub failures: Vec<(String, Error)>,
     pub answer: Option<Answer>,
     pub findings: Vec<Finding>,
     pub greeting: Vec<u8>,
 }
 
-/// A machine. Without a specification it is broken.
+/// A machine; without a specification it is broken.
 #[derive(Default)]
 pub(crate) struct FakeMachineState {
     pub spec: Option<MachineSpec>,
@@ -42,7 +42,7 @@ pub(crate) fn world(world: &Mutex<World>) -> MutexGuard<'_, World> {
 }
 
 impl World {
-    /// Records a call, and fails it where that was asked for.
+    /// Records a call, and fails it if that was requested.
     pub(crate) fn call(&mut self, call: String) -> Result<()> {
         let failure = self.failures.iter().position(|(beginning, _)| call.starts_with(beginning.as_str()));
         self.calls.push(call);
@@ -58,7 +58,7 @@ impl World {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no machine {name} in cluster {cluster}")))
     }
 
-    /// A machine that is not broken.
+    /// Returns a machine that is not broken.
     pub(crate) fn whole(&mut self, key: &Key) -> Result<&mut FakeMachineState> {
         let machine = self.machine(key)?;
         if machine.spec.is_none() {

@@ -1,4 +1,4 @@
-//! The driver contract with machines in memory, and what only they do: record and fail.
+//! Tests the driver contract with machines in memory, and what only they do: record and fail.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn spec(name: &str, address: Addresses) -> MachineSpec {
     MachineSpec { init: vec!["/init".into()], ..contract::spec("fake", name, address, Path::new("/rootfs")) }
 }
 
-/// The commands of the contract, as a shell would answer them.
+/// Answers the commands of the contract as a shell would.
 fn shell(driver: &FakeDriver, command: &FakeExec<'_>) -> ExecOutput {
     let output = |code, stdout: &[u8], stderr: &[u8]| ExecOutput { code, stdout: stdout.into(), stderr: stderr.into() };
     let read = |path: String| {
@@ -54,7 +54,7 @@ fn keeps_the_contract() {
 }
 
 #[test]
-fn records_and_fails_as_told() {
+fn records_and_fails_as_configured() {
     block_on(async {
         let driver = FakeDriver::new();
         let subnet = driver.propose_subnet("fake").await.unwrap();

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn metadata_is_read_as_written() {
         let labels = [("kcl.role", "worker"), ("kcl.node", "<\"&'>")];
         let labels = labels.map(|(name, value)| Label { name: name.into(), value: value.into() });
         let metadata = Metadata {

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_is_known_by_its_bridge_and_address() {
+    fn a_network_is_recognized_by_its_bridge_and_address() {
         let names = Layout::new(Path::new("/nonexistent"), Path::new("/run/kcl"), crate::KIND).cluster("a").unwrap();
         let host: Ipv4Net = "10.89.0.1/24".parse().unwrap();
         let (text, bridge) = (render(&names, host), names::bridge(&names));

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_means_something_is_escaped() {
+    fn special_characters_are_escaped() {
         let document = element("a").with("b", "<'\"&>").holding([element("c").text("</a>"), element("d")]).render();
         assert_eq!(document, "<a b=\"&lt;&apos;&quot;&amp;&gt;\">\n  <c>&lt;/a&gt;</c>\n  <d/>\n</a>");
     }

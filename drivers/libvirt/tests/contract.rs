@@ -1,4 +1,4 @@
-//! The driver contract with a real libvirt, and what only this driver promises.
+//! Tests the driver contract with a real libvirt, and what only this driver promises.
 //!
 //! Needs root, `libvirtd`, `virtlogd`, QEMU and `KCL_TEST_ROOTFS` (an unpacked root file system with `sh`),
 //! `KCL_TEST_KERNEL` (the kernel's artifact) and `KCL_TEST_AGENT` (a static `kcl-node`).
@@ -22,7 +22,7 @@ use libvirtd::Libvirtd;
 use nix::sched::{CloneFlags, setns};
 use own_network::own_network;
 
-/// Where a test works and what it works with.
+/// The directories and files of a test.
 struct Bench {
     directory: PathBuf,
     rootfs: PathBuf,
@@ -46,7 +46,7 @@ impl Bench {
         LibvirtDriver::new(config).unwrap()
     }
 
-    /// Nothing of the test lies in its directory, but what was found out and the disks that may be used again.
+    /// Asserts that nothing of the test is in its directory, except cached facts and the disks that may be used again.
     fn assert_nothing_left(&self) {
         assert_eq!(self.daemon.left(), [""; 0]);
         let left: Vec<PathBuf> = ["home/clusters", "home/run"]
@@ -58,7 +58,7 @@ impl Bench {
     }
 }
 
-/// What the tests are given, or nothing where they cannot run here.
+/// Returns the settings of the tests; none if they cannot run here.
 fn given() -> Option<(PathBuf, GuestFiles)> {
     let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let given = (path("KCL_TEST_ROOTFS"), path("KCL_TEST_KERNEL"), path("KCL_TEST_AGENT"));
@@ -73,7 +73,8 @@ fn given() -> Option<(PathBuf, GuestFiles)> {
     Some((rootfs, files))
 }
 
-/// Runs a test with a libvirt of its own. Afterwards nothing of it is left. Skipped where the machine lacks what it needs.
+/// Runs a test with a libvirt of its own, of which nothing is left afterwards. Skips the test if the host lacks what it
+/// needs.
 fn run(test: impl AsyncFnOnce(&mut Bench) + Send) {
     let Some((rootfs, files)) = given() else { return };
     assert!(nix::unistd::geteuid().is_root(), "these tests need root");
@@ -91,7 +92,7 @@ fn run(test: impl AsyncFnOnce(&mut Bench) + Send) {
     });
 }
 
-/// Small, as each has all its memory.
+/// The machines are small, as each has all its memory.
 fn spec(cluster: &str, name: &str, address: Addresses, rootfs: &Path) -> MachineSpec {
     MachineSpec { cpus: Some(1), memory: Some(256 << 20), ..contract::spec(cluster, name, address, rootfs) }
 }
@@ -161,7 +162,7 @@ fn machines_are_reached_and_come_back_after_a_power_cut() {
             assert_eq!((served.unwrap().code, answer.trim()), (0, names[0].as_str()), "{at:?}");
         }
 
-        // Files that a boot was given are not given again by the next one.
+        // The next boot does not get the files of this one again.
         let kept = File { path: format!("{VOLUME}/kept").into(), mode: 0o600, content: b"old".to_vec() };
         machines[1].power_off(Duration::from_secs(60)).await.unwrap();
         machines[1].put(std::slice::from_ref(&kept)).await.unwrap();
@@ -185,7 +186,7 @@ fn machines_are_reached_and_come_back_after_a_power_cut() {
     });
 }
 
-/// What a machine says to who connects: it may not listen yet.
+/// Returns what a machine sends on connection; it may not listen yet.
 async fn ask(at: (IpAddr, u16)) -> String {
     loop {
         let mut answer = String::new();
@@ -200,7 +201,7 @@ async fn ask(at: (IpAddr, u16)) -> String {
 }
 
 #[test]
-fn what_fails_leaves_nothing_and_homes_do_not_meet() {
+fn failures_leave_nothing_and_homes_do_not_collide() {
     run(async |bench| {
         let (driver, other) = (bench.driver(), bench.driver_of("other"));
         let cluster = "kv-fails";
@@ -220,13 +221,13 @@ fn what_fails_leaves_nothing_and_homes_do_not_meet() {
         let elsewhere = other.propose_subnet(cluster).await.unwrap();
         assert_ne!(elsewhere, subnet);
         other.ensure_network(&NetworkSpec::new(cluster, elsewhere)).await.unwrap();
-        // A subnet that moves: the network is made anew.
+        // The subnet changes: the network is recreated.
         let moved = "10.89.77.0/24".parse().unwrap();
         let network = other.ensure_network(&NetworkSpec::new(cluster, moved)).await.unwrap();
         assert_eq!(network.host, Some([10, 89, 77, 1].into()));
         other.delete_network(cluster).await.unwrap();
         assert_eq!(driver.list(None).await.unwrap().len(), 1);
-        // Half made, as by a kill: the domain without its files, and the files without their domain.
+        // Half made, as after a kill: the domain without its files, and the files without their domain.
         let directory = bench.directory.join("home/clusters").join(cluster).join("domains").join(cluster);
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(machine.info().await.unwrap().power, Power::Broken);
@@ -239,8 +240,8 @@ fn what_fails_leaves_nothing_and_homes_do_not_meet() {
     });
 }
 
-/// A user's own libvirt: no root, no bridge. The test runs itself again as that user, with what it needs in places that
-/// the user can reach.
+/// Tests a user's own libvirt: no root, no bridge. The test runs itself again as that user, with its files in
+/// directories that the user can reach.
 #[test]
 fn a_session_needs_no_root() {
     const INSIDE: &str = "KCL_TEST_SESSION";
@@ -255,14 +256,14 @@ fn a_session_needs_no_root() {
         for name in ["home", "run", "rootfs/bin", "rootfs/etc", "kernel"] {
             std::fs::create_dir_all(base.join(name)).unwrap();
         }
-        // A small one: not all of the other may be read by all.
+        // A small root file system: not all of the other may be read by all.
         std::fs::copy(rootfs.join("bin/busybox"), base.join("rootfs/bin/busybox")).unwrap();
         for name in ["sh", "cat", "sleep", "hostname"] {
             std::os::unix::fs::symlink("busybox", base.join("rootfs/bin").join(name)).unwrap();
         }
         std::fs::copy(&files.agent, base.join("agent")).unwrap();
         std::fs::copy(std::env::current_exe().unwrap(), base.join("test")).unwrap();
-        // The shell stays the first process: it takes note of the ends of processes whose parents are gone.
+        // The shell stays the first process: it reaps processes whose parents are gone.
         let script = r#"set -e
             chown -R nobody "$0"
             mount --bind "$1" "$0/kernel"

@@ -1,5 +1,5 @@
-//! What drivers share, whatever their machines are: documents on disk that are whole or not there, blocking work off the
-//! async threads, changes of a machine that take turns, the ends of processes, and networks that are free.
+//! The parts that all drivers share: documents on disk, exclusive and blocking work, the streams of commands and kcl's
+//! terminal, the ends of processes, links, and free networks.
 
 pub mod checks;
 pub mod context;

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tied_one_ends_with_who_started_it() {
+    fn a_tied_command_ends_with_its_starter() {
         let start = || {
             let mut command = Command::new("sleep");
             tie(&mut command);

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_was_looked_is_said() {
+    fn the_error_names_the_searched_ranges() {
         assert_eq!(none_free().to_string(), "no free network was found in 10.89.0.0/16 and 172.29.0.0/16");
     }
 }

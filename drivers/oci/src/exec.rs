@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn who_is_dropped_is_reaped() {
+    async fn a_dropped_command_is_reaped() {
         for _ in 0..200 {
             let child = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().expect("sleep");
             let started = Reaped::new(child);

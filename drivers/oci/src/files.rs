@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_told() {
+    fn anything_but_a_file_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let fd = open_root(root.path()).unwrap();
         assert_eq!(get(&fd, Path::new("/nothing")).unwrap_err().kind, ErrorKind::NotFound);

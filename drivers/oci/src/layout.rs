@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_do_not_meet() {
+    fn volumes_do_not_collide() {
         let names = layout("/a").machine("kcl", "kcl").unwrap();
         assert_ne!(names.volume(Path::new("/a/b-c")), names.volume(Path::new("/a-b/c")));
         assert_eq!(names.volume(Path::new("/var/lib/etcd")), names.dir.join("volumes/var-lib-etcd"));

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_inotify_instance_is_counted() {
+    fn inotify_instances_of_this_process_are_counted() {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("skipped: only root's instances are counted");
             return;

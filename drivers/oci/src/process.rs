@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_are_waited_for() {
+    fn killed_processes_are_waited_for() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let process = Process::open(child.id() as i32).unwrap();
         assert!(!process.wait(Duration::ZERO).unwrap());

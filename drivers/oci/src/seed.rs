@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn parents_look_like_those_below() {
+    fn parents_copy_the_lower_attributes() {
         let tree = tempfile::tempdir().unwrap();
         let (lower, upper) = (tree.path().join("lower"), tree.path().join("upper"));
         fs::create_dir_all(lower.join("root")).unwrap();

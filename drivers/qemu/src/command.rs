@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_of_it() {
+    fn a_whole_command_line() {
         let names =
             Layout::new(Path::new("/nonexistent/a,b"), Path::new("/run/kcl"), KIND).machine("kcl", "kcl").unwrap();
         let disks = vec![Disk { path: names.data(), serial: "data".into(), read_only: false }];

@@ -1,4 +1,4 @@
-//! The driver contract with real machines, and what only this driver promises.
+//! Tests the driver contract with real machines, and what only this driver promises.
 //!
 //! Needs `qemu-system-x86_64`, `mke2fs` and `KCL_TEST_ROOTFS` (an unpacked root file system with `sh`), `KCL_TEST_KERNEL`
 //! (the kernel's artifact) and `KCL_TEST_AGENT` (a static `kcl-node`). Root is not needed.
@@ -19,7 +19,7 @@ use kcl_driver_api::{
 };
 use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
 
-/// Where a test works and what it works with.
+/// The directories and files of a test.
 struct Bench {
     directory: tempfile::TempDir,
     rootfs: PathBuf,
@@ -27,7 +27,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Nothing where the test cannot run here.
+    /// Returns none if the test cannot run here.
     fn new() -> Option<Bench> {
         let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let given = (path("KCL_TEST_ROOTFS"), path("KCL_TEST_KERNEL"), path("KCL_TEST_AGENT"));
@@ -56,7 +56,8 @@ impl Bench {
         })
     }
 
-    /// Nothing of the test runs or lies in its directory, but what was found out and the disks that may be used again.
+    /// Asserts that nothing of the test runs or is in its directory, except cached facts and the disks that may be used
+    /// again.
     fn assert_nothing_left(&self) {
         let base = self.base().to_string_lossy().into_owned();
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
@@ -78,7 +79,7 @@ impl Bench {
 }
 
 impl Drop for Bench {
-    /// A test that failed half-way must not leave its machines behind.
+    /// Deletes the machines of a test that failed half-way.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let driver = self.driver();
@@ -93,12 +94,12 @@ impl Drop for Bench {
     }
 }
 
-/// Small, as each has all its memory.
+/// The machines are small, as each has all its memory.
 fn spec(cluster: &str, name: &str, address: Addresses, rootfs: &Path) -> MachineSpec {
     MachineSpec { cpus: Some(1), memory: Some(256 << 20), ..contract::spec(cluster, name, address, rootfs) }
 }
 
-/// One machine on a network, powered on.
+/// Makes one machine on a network, powered on.
 async fn one(driver: &dyn Driver, cluster: &str, spec: impl FnOnce(Addresses) -> MachineSpec) -> Box<dyn Machine> {
     let subnet = driver.propose_subnet(cluster).await.unwrap();
     let network = driver.ensure_network(&NetworkSpec::new(cluster, subnet)).await.unwrap();
@@ -119,7 +120,7 @@ async fn keeps_the_contract_and_leaves_nothing() {
     bench.assert_nothing_left();
 }
 
-/// Not a test: a part of the contract, as whoever runs it.
+/// Runs a part of the contract for another test, as any user.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "only as a child"]
 async fn as_anyone() {
@@ -214,7 +215,7 @@ async fn a_machine_looks_like_a_computer() {
             if let Ok(mut stream) = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, published)).await {
                 let _ = tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await;
             }
-            // QEMU listens for the machine, which may not yet.
+            // QEMU listens for the machine, which may not listen yet.
             if !answer.is_empty() {
                 return answer;
             }
@@ -223,7 +224,7 @@ async fn a_machine_looks_like_a_computer() {
     let (served, answer) = tokio::join!(serve, ask);
     assert_eq!((served.unwrap().code, answer.as_str()), (0, "from the machine\n"));
 
-    // A command goes with who asked for it.
+    // A command ends with its caller.
     let sleeping = m.exec(Exec::new(["sleep", "987654"]));
     let _ = tokio::time::timeout(Duration::from_secs(1), sleeping).await;
     while !output(m, "pgrep -fx 'sleep 987654' || true").await.is_empty() {}
@@ -260,7 +261,7 @@ async fn machines_reach_each_other_and_outlive_members() {
         |machine: usize| machines[machine].exec(Exec::new(["socat", "TCP-LISTEN:8080,reuseaddr", "SYSTEM:hostname"]));
     let ask = |machine: usize, to: usize| {
         let to = address(to);
-        // The other one may not listen yet.
+        // The other machine may not listen yet.
         let script = format!("until socat -u TCP:{to}:8080 - 2>/dev/null; do :; done");
         let machine = &machines[machine];
         async move { output(&**machine, &script).await }
@@ -269,7 +270,7 @@ async fn machines_reach_each_other_and_outlive_members() {
         let (served, answer) = tokio::join!(serve(to), ask(from, to));
         assert_eq!((served.unwrap().code, answer), (0, names[to].clone()));
     }
-    // One that goes takes nothing with it.
+    // A machine that goes takes nothing with it.
     driver.delete(cluster, cluster).await.unwrap();
     let (served, answer) = tokio::join!(serve(2), ask(1, 2));
     assert_eq!((served.unwrap().code, answer), (0, names[2].clone()));
@@ -281,7 +282,7 @@ async fn machines_reach_each_other_and_outlive_members() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_to_start_leaves_nothing_and_says_why() {
+async fn a_failed_start_leaves_nothing_and_says_why() {
     let Some(bench) = Bench::new() else { return };
     let driver = bench.driver();
     let cluster = "kq-fails";
@@ -293,7 +294,7 @@ async fn what_fails_to_start_leaves_nothing_and_says_why() {
     let error = machine.power_on().await.unwrap_err();
     assert!(error.message.contains("/no/such/program: No such file"), "{error}");
     assert_eq!(machine.info().await.unwrap().power, Power::Stopped);
-    // A port that somebody has.
+    // A port that is in use.
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = PublishedPort {
         address: Ipv4Addr::LOCALHOST.into(),
@@ -313,7 +314,7 @@ async fn what_fails_to_start_leaves_nothing_and_says_why() {
     std::fs::File::options().write(true).open(&disk).unwrap().set_len(4 << 20).unwrap();
     let error = machine.power_on().await.unwrap_err();
     assert!(error.message.contains("mount the disk data"), "{error}");
-    // Half made, as by a kill.
+    // Half made, as after a kill.
     std::fs::remove_file(disk.with_file_name("machine.json")).unwrap();
     assert_eq!(machine.info().await.unwrap().power, Power::Broken);
     let missing = machine.put(&[File { path: "/a".into(), mode: 0o600, content: Vec::new() }]).await.unwrap_err();

@@ -67,7 +67,7 @@ fn the_group_is_ours_or_a_scope_of_systemd() {
 }
 
 #[test]
-fn capabilities_are_those_we_have() {
+fn capabilities_are_kcls_own() {
     let sets = |lends: &Lends| config_for(lends)["process"]["capabilities"].clone();
     let all = sets(&lends(Cgroups::V1));
     assert_eq!(all["bounding"].as_array().unwrap().len(), 41);
@@ -94,7 +94,7 @@ fn limits() {
 }
 
 #[test]
-fn volumes_are_shared_and_trees_read_only_and_seeds_are_no_mounts() {
+fn volumes_are_shared_trees_read_only_and_seeds_not_mounted() {
     let config = config_for(&lends(Cgroups::V1));
     let binds: Vec<_> = config["mounts"].as_array().unwrap().iter().filter(|mount| mount["type"] == "bind").collect();
     let seen: Vec<_> = binds.iter().map(|mount| (mount["destination"].as_str().unwrap(), &mount["options"])).collect();
@@ -128,7 +128,7 @@ fn the_link_moves_in_as_eth0() {
 }
 
 #[test]
-fn in_the_host_s_network_there_is_no_namespace_and_the_first_process_is_told() {
+fn the_hosts_network_has_no_namespace_and_sets_a_variable() {
     let config = json_of(&spec(), &lends(Cgroups::V1), Attachment::Host);
     assert_eq!(config["linux"]["netDevices"], json!({}));
     assert!(!config["linux"]["namespaces"].as_array().unwrap().contains(&json!({ "type": "network" })));
@@ -136,7 +136,7 @@ fn in_the_host_s_network_there_is_no_namespace_and_the_first_process_is_told() {
 }
 
 #[test]
-fn what_lies_where_while_the_machine_is_stopped() {
+fn a_stopped_machine_is_backed_by_its_volumes_and_upper_directory() {
     let names = names();
     let backing = |target: &str| names.backing(&spec(), Path::new(target));
     assert_eq!(backing("/var/lib/containerd/io.x"), names.volume(Path::new("/var/lib/containerd")).join("io.x"));
@@ -144,7 +144,7 @@ fn what_lies_where_while_the_machine_is_stopped() {
 }
 
 #[test]
-fn directories_of_the_host_are_read_only_as_far_as_the_kernel_can() {
+fn directories_of_the_host_are_read_only_if_the_kernel_can() {
     let mount = |target: &str, read_only| HostMount { source: "/src".into(), target: target.into(), read_only };
     let machine = MachineSpec { mounts: vec![mount("/a", false), mount("/b", true)], ..spec() };
     for (read_only_trees, word) in [(true, "rro"), (false, "ro")] {
