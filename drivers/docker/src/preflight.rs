@@ -1,4 +1,4 @@
-//! Judging the engine: everything that stands in the way, all at once, each with the command that fixes it.
+//! Checks the engine: reports everything that prevents a cluster, all at once, each with the command that fixes it.
 
 use std::fs;
 use std::path::Path;
@@ -11,25 +11,25 @@ use crate::engine::{Engine, Facts, OLDEST_API};
 use crate::network;
 use crate::subnet::{self, Taken};
 
-/// Bytes of disk that a machine needs before it runs anything for its user, the seed of its images among them.
+/// The bytes of disk that a machine needs before it runs anything for its user, including the seed of its images.
 const DISK: u64 = 768 << 20;
 
-/// Bytes of disk that the node image needs while the engine takes it in.
+/// The bytes of disk that the node image needs while the engine loads it.
 const IMAGE: u64 = 1 << 30;
 
 /// The first version of Podman whose service of Docker's API updates containers.
 const PODMAN: (u32, u32) = (5, 1);
 
-/// What is known of this host, where the engine runs on it.
+/// The facts of this host, if the engine runs on it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Host {
-    /// `fs.inotify.max_user_instances`.
+    /// The limit `fs.inotify.max_user_instances`.
     inotify_instances: Option<u64>,
-    /// Bytes that are free where the engine keeps everything.
+    /// The free bytes on the file system of the engine's data.
     disk_free: Option<u64>,
 }
 
-/// Whether machines could be made at all.
+/// Reports whether machines could be made at all.
 pub(crate) async fn health(context: &Context) -> Health {
     match context.engine().await {
         Ok(engine) => {
@@ -40,7 +40,7 @@ pub(crate) async fn health(context: &Context) -> Health {
     }
 }
 
-/// Everything that stands in the way of a request.
+/// Returns everything that prevents a request.
 pub(crate) async fn preflight(context: &Context, request: &PreflightRequest) -> Result<Vec<Finding>> {
     let engine = match context.engine().await {
         Ok(engine) => engine,
@@ -68,7 +68,7 @@ fn host(engine: &Engine) -> Host {
     }
 }
 
-/// Returns what of the engine itself stands in the way. `arch` is the architecture of the nodes.
+/// Returns the problems of the engine itself; `arch` is the architecture of the nodes.
 fn engine_findings(facts: &Facts, arch: &str) -> Vec<Finding> {
     let checks: [fn(&Facts, &str) -> Option<Finding>; 5] = [system, api_version, rootless, architecture, podman];
     checks.iter().filter_map(|check| check(facts, arch)).collect()
@@ -138,7 +138,7 @@ struct Look<'a> {
     taken: &'a [Taken],
 }
 
-/// Returns what stands in the way of a request, where the engine itself does not.
+/// Returns the problems of a request on an engine that has none itself.
 fn request_findings(look: &Look<'_>, request: &PreflightRequest) -> Vec<Finding> {
     let checks: [fn(&Look<'_>, &PreflightRequest) -> Option<Finding>; 7] =
         [subnet_collision, inotify_instances, cpus, memory_limit, limits_memory, limits_cpus, disk_space];
@@ -151,7 +151,7 @@ fn subnet_collision(look: &Look<'_>, request: &PreflightRequest) -> Option<Findi
     checks::subnet_collision(subnet, others, subnet::propose(look.taken))
 }
 
-/// Checks the limit alone: the engine's containers may be of other users, whose use is not known here.
+/// Checks only the limit: the engine's containers may belong to other users, whose use is not known here.
 fn inotify_instances(look: &Look<'_>, request: &PreflightRequest) -> Option<Finding> {
     let usage = Usage { limit: look.host.inotify_instances?, used: 0 };
     let found =
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(of(Facts { os: "windows".into(), ..facts() }), ["engine-os"]);
         let podman = engine_findings(&Facts { name: "Podman".into(), ..facts() }, "x86_64");
         assert_eq!((podman[0].id, podman[0].severity), ("podman", Severity::Warning));
-        // Debian 12's: it answers 404 to an update.
+        // The version of Debian 12 answers 404 to an update.
         let old = Facts { name: "Podman".into(), version: "4.3.1".into(), ..facts() };
         assert_eq!(of(old), ["podman-version"]);
         assert!(engine_findings(&facts(), "x86_64").iter().all(|finding| finding.fix.is_some()));

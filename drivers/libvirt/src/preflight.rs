@@ -1,4 +1,4 @@
-//! Judging the host: what all virtual machines need, and libvirt.
+//! Checks the host: what all virtual machines need, and libvirt.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use kcl_driver_vm::preflight::{self, install};
 use crate::connection::{Connection, Scope};
 use crate::context::Context;
 
-/// Whether machines could be made here.
+/// Reports whether machines could be made here.
 pub(crate) fn health(context: &Context) -> Health {
     let (engine, own) = libvirt(context);
     let mut health = preflight::health(&context.host());
@@ -21,14 +21,14 @@ pub(crate) fn health(context: &Context) -> Health {
     health
 }
 
-/// What is found, the gravest first.
+/// Returns the findings, the gravest first.
 pub(crate) fn findings(context: &Context, request: &PreflightRequest) -> Vec<Finding> {
     let mut findings = libvirt(context).1;
     findings.extend(preflight::findings(&context.host(), request));
     findings
 }
 
-/// libvirt's version, and what is wrong with it.
+/// Returns libvirt's version, and the problems of libvirt.
 fn libvirt(context: &Context) -> (Option<String>, Vec<Finding>) {
     let connection = match Connection::open(&context.uri) {
         Ok(connection) => connection,
@@ -47,7 +47,7 @@ fn libvirt(context: &Context) -> (Option<String>, Vec<Finding>) {
     (engine, findings.into_iter().collect())
 }
 
-/// As libvirt packs it: 9.0.0 is 9000000.
+/// Formats a version that libvirt packs: 9.0.0 is 9000000.
 fn number(version: u32) -> String {
     format!("{}.{}.{}", version / 1_000_000, version / 1000 % 1000, version % 1000)
 }
@@ -58,15 +58,16 @@ fn not_root() -> Option<Finding> {
         .then(|| finding.fix("export KCL_LIBVIRT_URI=qemu:///session, or run kcl with sudo"))
 }
 
-/// libvirt takes all capabilities from QEMU, so root's own files are what it can read, and what all can.
+/// Checks that QEMU can read the files: libvirt takes all capabilities from it, so it reads root's own files and those
+/// that everybody can read.
 fn closed(context: &Context) -> Option<Finding> {
     let kernel = context.files.iter().map(|files| &files.kernel);
     let path = context.directories.iter().chain(kernel).find_map(|path| closed_to_root(path))?;
-    let message = format!("QEMU of the system's libvirt cannot go through {}: it is another user's", path.display());
+    let message = format!("QEMU of the system's libvirt cannot enter {}, which belongs to another user", path.display());
     Some(Finding::error("permissions", message).fix(format!("chmod o+x {}", path.display())))
 }
 
-/// The first directory on the way that a root without capabilities cannot go through.
+/// Returns the first directory of a path that a root without capabilities cannot enter.
 fn closed_to_root(path: &Path) -> Option<PathBuf> {
     let mut way: Vec<&Path> = path.ancestors().skip(1).collect();
     way.reverse();
