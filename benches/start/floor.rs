@@ -13,7 +13,7 @@ use kcl_node_spec::{Role, paths};
 
 use crate::cluster::Cluster;
 
-/// Ended when dropped.
+/// A process that is ended when this is dropped.
 struct Process(Child);
 
 impl Drop for Process {
@@ -23,7 +23,7 @@ impl Drop for Process {
     }
 }
 
-/// Measures it once. Certificates are made before: they are no part of it.
+/// Measures the floor once. Certificates are created before, as they do not count.
 pub fn measure(cluster: &Cluster) -> Result<Duration, Box<dyn Error>> {
     let binaries = cluster.artifacts()?.components.join("bin");
     let dir = tempfile::tempdir_in(cluster.directory())?;
@@ -53,7 +53,7 @@ pub fn measure(cluster: &Cluster) -> Result<Duration, Box<dyn Error>> {
         .spawn()
         .map(Process)?;
     let api_server = Command::new(binaries.join("kube-apiserver"))
-        // An API server does not advertise loopback; this address (RFC 5737) is used by no one.
+        // An API server does not advertise loopback; this address is reserved (RFC 5737).
         .args(["--bind-address=127.0.0.1", "--advertise-address=192.0.2.1"])
         .args(["--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"])
         .args(["--service-cluster-ip-range=10.96.0.0/16", "--profiling=false"])
@@ -110,7 +110,7 @@ fn certificates(root: &Path) -> Result<Access, Box<dyn Error>> {
     Ok(Access { server: String::new(), credentials: pki.admin_credentials(cluster.expiration, now)? })
 }
 
-/// Ports that no one has now.
+/// Returns free ports.
 fn free_ports<const N: usize>() -> std::io::Result<[u16; N]> {
     let mut sockets = Vec::new();
     let mut ports = [0; N];

@@ -1,7 +1,7 @@
-//! Hosts for the ssh driver, where none are named: containers of the bench's own, the same as the tests log in to.
+//! Hosts for the ssh driver if none are given: containers of the bench, the same as the tests use.
 
 #[path = "../../drivers/ssh/tests/hosts/mod.rs"]
-// Tests ask more of them.
+// The tests use more of the module.
 #[allow(dead_code)]
 mod hosts;
 
@@ -14,19 +14,19 @@ use tokio::runtime::Runtime;
 use crate::subject::Subject;
 use hosts::{Hosts, Kind, rootfs};
 
-/// As many as the largest cluster has nodes.
+/// The number of hosts, which is that of the nodes of the largest cluster.
 const KINDS: [Kind; 3] = [Kind::Bare; 3];
 
-/// The hosts, until this is dropped.
+/// The hosts, which end when this is dropped.
 pub struct Ground {
     runtime: Runtime,
     hosts: Option<Hosts>,
-    // Removed after them.
+    // It is removed after the hosts.
     _base: tempfile::TempDir,
 }
 
 impl Ground {
-    /// Makes hosts out of `KCL_TEST_SSH_HOST`, by the runc of `KCL_TEST_RUNC`, and tells a subject of them.
+    /// Creates hosts from `KCL_TEST_SSH_HOST`, with the runc of `KCL_TEST_RUNC`, and adds them to a subject.
     pub fn new(subject: &mut Subject) -> Result<Self, Box<dyn Error>> {
         let runc = std::env::var_os("KCL_TEST_RUNC").map(PathBuf::from);
         let (Some(rootfs), Some(runc)) = (rootfs(), runc) else {

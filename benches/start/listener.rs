@@ -1,4 +1,4 @@
-//! Hears from the pods: `GET /<node>` from each that has got its answer.
+//! A server for the reports of pods: each sends `GET /<node>` when it has its answer.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Write};
@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// A server on all addresses of the host: which one the cluster will see is not known before its network is made.
+/// A server on all addresses of the host, as the address that the cluster reaches is unknown before its network exists.
 pub struct Listener {
     port: u16,
     heard: Arc<(Mutex<BTreeSet<String>>, Condvar)>,
@@ -38,12 +38,12 @@ impl Listener {
         self.port
     }
 
-    /// Forgets what was heard.
+    /// Discards all reports.
     pub fn clear(&self) {
         self.heard.0.lock().expect("no panic under the lock").clear();
     }
 
-    /// Waits until so many nodes were heard, and tells which.
+    /// Waits for the reports of this number of nodes, and returns their names.
     pub fn wait_for(&self, nodes: usize, limit: Duration) -> Result<Vec<String>, String> {
         let guard = self.heard.0.lock().expect("no panic under the lock");
         let (guard, timeout) = self

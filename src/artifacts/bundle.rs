@@ -1,7 +1,8 @@
-//! The way `bundle`: one file with all that nodes need, for machines without a network.
+//! The source `bundle`: one file with all artifacts of nodes, for hosts without a network.
 //!
-//! A zstd-compressed tar: first `bundle.json`, then the files of each entry below the entry's name. Links are in the
-//! manifests, and what is unpacked or assembled from entries is made again where the bundle is opened.
+//! A bundle is a zstd-compressed tar: first `bundle.json`, then the files of each entry below the entry's name. Links
+//! are in the manifests, and files that are unpacked or assembled from entries are made again on the host that opens
+//! the bundle.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,7 +21,7 @@ use crate::error::{Error, Family, Result};
 const INDEX: &str = "bundle.json";
 const FORMAT: u32 = 1;
 
-/// What is in a bundle.
+/// The contents of a bundle.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Index {
     format: u32,
@@ -28,13 +29,13 @@ pub struct Index {
     pub kcl: String,
     /// The version of Kubernetes in it.
     pub kubernetes: String,
-    /// The architecture, in Go's words.
+    /// The architecture, as Go names it.
     pub arch: String,
-    /// Manifests of its entries, by name.
+    /// The manifests of its entries, by name.
     pub entries: BTreeMap<String, Manifest>,
 }
 
-/// Writes a bundle of entries. Until it is whole it has another name. Returns its size in bytes.
+/// Writes a bundle of entries, under another name until it is complete. Returns its size in bytes.
 pub fn write(path: &Path, kubernetes: &str, entries: &[(Artifact, Entry)]) -> Result<u64> {
     let failed = |error| trouble("write", path, error);
     let file = NewFile::create(path).map_err(failed)?;
@@ -81,7 +82,7 @@ fn append<W: Write>(
     tar.append_data(&mut header, path, bytes.as_slice().chain(content))
 }
 
-/// What is in a bundle, read from its beginning.
+/// Reads the contents of a bundle from its beginning.
 pub fn index(path: &Path) -> Result<Index> {
     let mut archive = open(path)?;
     let mut members = archive.entries().map_err(|error| damaged(path, &error.to_string()))?;
@@ -89,13 +90,13 @@ pub fn index(path: &Path) -> Result<Index> {
     let first = first.map_err(|error| damaged(path, &error.to_string()))?;
     let name = first.path().map_err(|error| damaged(path, &error.to_string()))?.into_owned();
     if name != Path::new(INDEX) {
-        return Err(damaged(path, &format!("it begins with {} and not with {INDEX}", name.display())));
+        return Err(damaged(path, &format!("it begins with {} instead of {INDEX}", name.display())));
     }
     let index: Index = serde_json::from_reader(first).map_err(|error| damaged(path, &error.to_string()))?;
     if index.format != FORMAT {
         return Err(Error::new(
             Family::Usage,
-            format!("{} has the format {}, and this kcl reads {FORMAT}", path.display(), index.format),
+            format!("{} has the format {}, but this kcl reads {FORMAT}", path.display(), index.format),
         )
         .hint(format!("use kcl {}, which made it", index.kcl)));
     }
@@ -141,7 +142,7 @@ pub fn unpack(path: &Path, index: &Index, slots: &BTreeMap<String, Slot>) -> Res
         fs::create_dir_all(parent).map_err(|error| trouble("make", parent, error))?;
         let file = File::create(&to).map_err(|error| trouble("write", &to, error))?;
         let mut writer = digest::Writer::new(BufWriter::with_capacity(1 << 20, file));
-        // What cannot be read is the bundle's fault, what cannot be written is ours; the text tells which.
+        // Either the bundle cannot be read or the cache cannot be written; the error's text tells which.
         io::copy(&mut member, &mut writer).map_err(|error| trouble("unpack", path, error))?;
         writer.flush().map_err(|error| trouble("write", &to, error))?;
         let (_, found, _) = writer.finish();
@@ -171,6 +172,6 @@ fn open(path: &Path) -> Result<Archive> {
 }
 
 fn damaged(path: &Path, why: &str) -> Error {
-    Error::new(Family::Artifact, format!("{} is not a whole bundle: {why}", path.display()))
-        .hint("nothing of it was used; copy it again, or make it again with `kcl bundle create`")
+    Error::new(Family::Artifact, format!("{} is not a valid bundle: {why}", path.display()))
+        .hint("nothing of it was used; copy it again, or recreate it with `kcl bundle create`")
 }

@@ -1,6 +1,6 @@
-//! The cache: entries that are whole or not there. An entry is a directory that was made beside its place, described in
-//! its `manifest.json`, and renamed into place under a lock; a killed run leaves at most a `.partial` directory, which
-//! the next run under the same lock removes.
+//! The cache: its entries are complete or absent. An entry is a directory that is filled under another name, described
+//! in its `manifest.json`, and renamed into place under a lock. A killed run leaves at most a `.partial` directory,
+//! which the next holder of the lock removes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,9 +25,9 @@ pub struct Cache {
 /// The kinds of entries, each with a directory of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// What the catalog has.
+    /// An artifact of the catalog.
     Artifact,
-    /// What a node mounts, linked together from artifacts.
+    /// The tree that a node mounts, made of links to artifacts.
     Node,
     /// A containerd root with the system images.
     ImageStore,
@@ -39,7 +39,7 @@ impl Kind {
     /// All kinds.
     pub const ALL: [Kind; 4] = [Kind::Artifact, Kind::Node, Kind::ImageStore, Kind::Image];
 
-    /// The directory below the cache.
+    /// Returns the directory below the cache.
     pub fn directory(self) -> &'static str {
         match self {
             Kind::Artifact => "artifacts",
@@ -50,34 +50,34 @@ impl Kind {
     }
 }
 
-/// What an entry holds and how it came about.
+/// The contents of an entry and its origin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// What it is, for people.
+    /// The name of the contents, for users.
     pub title: String,
-    /// How it was got: `build`, `release`, `bundle`, or `assembled` for what is made from other entries.
+    /// The source: `build`, `release`, `bundle`, or `assembled` for an entry made from others.
     pub way: String,
-    /// From where exactly: addresses, a bundle's path, tools and their versions.
+    /// The details of the source: addresses, a bundle's path, tools and their versions.
     #[serde(default)]
     pub origin: Vec<String>,
-    /// When, as of RFC 3339.
+    /// The time when the entry was made, as in RFC 3339.
     pub made_at: String,
-    /// How long that took.
+    /// The time in seconds that it took to make the entry.
     pub seconds: f64,
-    /// The version of kcl that did it.
+    /// The version of kcl that made the entry.
     pub kcl: String,
-    /// Entries that this one was made from: `<kind directory>/<name>`.
+    /// The entries that this one was made from: `<kind directory>/<name>`.
     #[serde(default)]
     pub parts: Vec<String>,
     /// Its files, by path.
     pub files: BTreeMap<String, FileRecord>,
     /// Its symbolic links, by path.
     pub links: BTreeMap<String, String>,
-    /// Directories in it that are known by one fingerprint rather than file by file.
+    /// Its directories that have one fingerprint rather than a record for each file.
     pub trees: BTreeMap<String, String>,
 }
 
-/// A file of an entry, as it was when the entry was made.
+/// The state of a file when its entry was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Its digest.
@@ -92,38 +92,38 @@ pub struct FileRecord {
     pub inode: u64,
 }
 
-/// A place for an entry.
+/// The place of an entry, which may be empty.
 #[derive(Clone, Debug)]
 pub struct Slot {
     /// Its kind.
     pub kind: Kind,
-    /// Its name, which has its key in it.
+    /// Its name, which contains its key.
     pub name: String,
     root: PathBuf,
 }
 
-/// An entry that is there and whole.
+/// A complete entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its directory.
     pub path: PathBuf,
-    /// What it holds.
+    /// Its contents.
     pub manifest: Manifest,
 }
 
-/// What is in a place.
+/// The state of a slot.
 #[derive(Debug)]
 pub enum Found {
-    /// Nothing.
+    /// The slot is empty.
     Nothing,
-    /// A whole entry.
+    /// A complete entry.
     Entry(Box<Entry>),
-    /// Something that must not be used, and why.
+    /// A damaged entry, and the reason.
     Corrupt(String),
 }
 
 impl Cache {
-    /// The cache in a directory, which is made.
+    /// Opens the cache in a directory, which is created.
     pub fn open(root: &Path) -> Result<Cache> {
         for directory in Kind::ALL.map(Kind::directory).into_iter().chain(["locks", "downloads", "logs"]) {
             fs::create_dir_all(root.join(directory)).map_err(|error| trouble("make", &root.join(directory), error))?;
@@ -132,24 +132,24 @@ impl Cache {
         Ok(Cache { root })
     }
 
-    /// Its directory.
+    /// Returns the directory of the cache.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// A place in it.
+    /// Returns a slot of the cache.
     pub fn slot(&self, kind: Kind, name: impl Into<String>) -> Slot {
         Slot { kind, name: name.into(), root: self.root.clone() }
     }
 
-    /// The place that entries call `part` (see [`Slot::part`]).
+    /// Returns the slot that entries call `part` (see [`Slot::part`]).
     pub fn slot_of(&self, part: &str) -> Option<Slot> {
         let (directory, name) = part.split_once('/')?;
         let kind = Kind::ALL.into_iter().find(|kind| kind.directory() == directory)?;
         Some(self.slot(kind, name))
     }
 
-    /// The places of a kind that hold something, sorted by name.
+    /// Lists the occupied slots of a kind, sorted by name.
     pub fn slots(&self, kind: Kind) -> Result<Vec<Slot>> {
         let directory = self.root.join(kind.directory());
         let mut slots = Vec::new();
@@ -164,7 +164,7 @@ impl Cache {
         Ok(slots)
     }
 
-    /// What was put aside because something may still use it.
+    /// Lists the entries that were replaced while something may still use them.
     pub fn aside(&self) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for kind in Kind::ALL {
@@ -182,28 +182,28 @@ impl Cache {
 const ASIDE: &str = ".replaced-";
 
 impl Slot {
-    /// Where the entry is, or would be.
+    /// Returns the path of the entry, which may not exist.
     pub fn path(&self) -> PathBuf {
         self.root.join(self.kind.directory()).join(&self.name)
     }
 
-    /// As other entries call it.
+    /// Returns the name by which other entries refer to this one.
     pub fn part(&self) -> String {
         format!("{}/{}", self.kind.directory(), self.name)
     }
 
-    /// The lock file.
+    /// Returns the path of the lock file.
     pub fn lock_path(&self) -> PathBuf {
         self.root.join("locks").join(format!("{}-{}.lock", self.kind.directory(), self.name))
     }
 
-    /// Where the entry is made.
+    /// Returns the directory in which the entry is made.
     pub fn partial(&self) -> PathBuf {
         self.root.join(self.kind.directory()).join(format!("{}.partial", self.name))
     }
 
-    /// What is there. Whether it is whole is told by size, time and inode of its files; only where these differ from
-    /// the manifest's are digests computed. With `verify` they are in any case.
+    /// Checks the entry by size, time and inode of its files. Digests are computed only where these differ from the
+    /// manifest's, or with `verify`.
     pub fn open(&self, verify: bool) -> Result<Found> {
         let path = self.path();
         let text = match fs::read(path.join(MANIFEST)) {
@@ -230,13 +230,13 @@ impl Slot {
         }
         for (name, target) in &manifest.links {
             if !fs::read_link(path.join(name)).is_ok_and(|found| found.as_os_str() == target.as_str()) {
-                return Ok(Found::Corrupt(format!("{name} is not the link to {target} that it was")));
+                return Ok(Found::Corrupt(format!("{name} is no longer a link to {target}")));
             }
         }
         for (name, fingerprint) in &manifest.trees {
             match tree::fingerprint(&path.join(name)) {
                 Ok(found) if found == *fingerprint => {}
-                Ok(_) => return Ok(Found::Corrupt(format!("something in its directory {name} was changed"))),
+                Ok(_) => return Ok(Found::Corrupt(format!("its directory {name} has changed"))),
                 Err(error) => return Ok(Found::Corrupt(format!("its directory {name} cannot be read: {error}"))),
             }
         }
@@ -246,7 +246,7 @@ impl Slot {
         Ok(Found::Entry(Box::new(Entry { path, manifest })))
     }
 
-    /// An empty directory in which the entry is to be made. The caller holds the lock.
+    /// Creates an empty directory in which the entry is made. The caller holds the lock.
     pub fn begin(&self) -> Result<PathBuf> {
         let partial = self.partial();
         remove(&partial)?;
@@ -254,14 +254,14 @@ impl Slot {
         Ok(partial)
     }
 
-    /// Removes what [`Slot::begin`] made.
+    /// Removes the directory of [`Slot::begin`].
     pub fn abandon(&self) -> Result<()> {
         remove(&self.partial())
     }
 
-    /// Puts what was made into place, in one step. What was there goes aside, as running nodes may use it. `trees` are
-    /// the directories to know by a fingerprint; files that are hard links of `known` ones are not read again. The
-    /// caller holds the lock.
+    /// Moves the new entry into place in one step. The old one is put aside, as running nodes may use it. `trees` are
+    /// the directories that get a fingerprint; files that are hard links of `known` ones are not read again. The caller
+    /// holds the lock.
     pub fn commit(&self, mut manifest: Manifest, trees: &[String], known: &[FileRecord]) -> Result<Entry> {
         let partial = self.partial();
         for item in walkdir::WalkDir::new(&partial)
@@ -307,7 +307,7 @@ impl Slot {
         Ok(Entry { path, manifest })
     }
 
-    /// Moves what is there aside, if anything is. It keeps working for who has it mounted. The caller holds the lock.
+    /// Renames the entry, if it exists; mounts of it keep working. The caller holds the lock.
     pub fn put_aside(&self) -> Result<()> {
         let path = self.path();
         for number in 1.. {
@@ -326,7 +326,7 @@ impl Slot {
 
     /// Removes the entry. The caller holds the lock.
     pub fn remove(&self) -> Result<()> {
-        // Renamed first: what is half removed must not look like an entry.
+        // It is renamed first, as a partly removed directory must not look like an entry.
         let partial = self.partial();
         remove(&partial)?;
         match fs::rename(self.path(), &partial) {
@@ -338,12 +338,12 @@ impl Slot {
 }
 
 impl Entry {
-    /// Its name: that of its directory.
+    /// Returns the entry's name, which is that of its directory.
     pub fn name(&self) -> &str {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// The bytes of its files on disk, trees included.
+    /// Returns the number of bytes of its files on disk, trees included.
     pub fn size(&self) -> u64 {
         walkdir::WalkDir::new(&self.path)
             .into_iter()
@@ -354,23 +354,23 @@ impl Entry {
     }
 }
 
-/// A file as it is now, or what is wrong with it.
+/// Returns the present record of a file, or the reason why it is damaged.
 fn check_file(path: &Path, known: &FileRecord, verify: bool) -> std::result::Result<FileRecord, String> {
     let metadata = fs::symlink_metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
     if !metadata.is_file() {
         return Err("is no longer a file".into());
     }
     if metadata.len() != known.size {
-        return Err(format!("has {} bytes and had {}", metadata.len(), known.size));
+        return Err(format!("has {} bytes instead of {}", metadata.len(), known.size));
     }
     let same = metadata.ino() == known.inode && mtime(&metadata) == known.mtime;
     let digest = (same && !verify).then(|| known.sha256.clone());
     let now = record(path, digest).map_err(|error| format!("cannot be read: {error}"))?;
     if now.sha256 != known.sha256 {
-        return Err(format!("has the digest sha256:{} and had sha256:{}", now.sha256, known.sha256));
+        return Err(format!("has the digest sha256:{} instead of sha256:{}", now.sha256, known.sha256));
     }
     if now.mode != known.mode {
-        return Err(format!("has the mode {:o} and had {:o}", now.mode, known.mode));
+        return Err(format!("has the mode {:o} instead of {:o}", now.mode, known.mode));
     }
     Ok(now)
 }
@@ -397,7 +397,7 @@ fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<()> {
     write().map_err(|error| trouble("write", &path, error))
 }
 
-/// Removes a directory with all in it, if it is there.
+/// Removes a directory and its contents, if it exists.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(trouble("remove", path, error)),
@@ -405,12 +405,12 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// An input or output error in the cache.
+/// Returns the error for a failed operation on a file of the cache.
 pub fn trouble(verb: &str, path: &Path, error: std::io::Error) -> Error {
     let full = error.kind() == ErrorKind::StorageFull;
     let message = format!("cannot {verb} {}: {error}", path.display());
     let error = Error::new(if full { Family::Host } else { Family::Artifact }, message).source(error);
-    if full { error.hint("free some space, or let the cache be elsewhere: XDG_CACHE_HOME") } else { error }
+    if full { error.hint("free some space, or move the cache elsewhere: XDG_CACHE_HOME") } else { error }
 }
 
 #[cfg(test)]
@@ -442,7 +442,7 @@ mod tests {
         let cache = Cache::open(directory.path()).expect("open");
         assert!(matches!(cache.slot(Kind::Artifact, "x").open(false), Ok(Found::Nothing)));
         let slot = entry(&cache);
-        let Found::Entry(found) = slot.open(true).expect("open") else { panic!("it is whole") };
+        let Found::Entry(found) = slot.open(true).expect("open") else { panic!("it is complete") };
         assert_eq!(found.manifest.files.keys().collect::<Vec<_>>(), ["bin/thing"]);
         assert_eq!(found.manifest.links["bin/alias"], "thing");
         assert_eq!(cache.slots(Kind::Artifact).expect("slots").len(), 1);
@@ -460,7 +460,7 @@ mod tests {
         assert!(corrupt(&slot).contains("bin/thing has the digest"), "{}", corrupt(&slot));
         let slot = entry(&cache);
         fs::write(slot.path().join("bin/thing"), "longer").expect("write");
-        assert_eq!(corrupt(&slot), "bin/thing has 6 bytes and had 4");
+        assert_eq!(corrupt(&slot), "bin/thing has 6 bytes instead of 4");
         let slot = entry(&cache);
         fs::remove_file(slot.path().join("bin/alias")).expect("remove");
         assert!(corrupt(&slot).contains("bin/alias"));
@@ -493,6 +493,6 @@ mod tests {
         fs::write(slot.begin().expect("begin").join("half"), "h").expect("write");
         assert!(matches!(slot.open(false), Ok(Found::Nothing)));
         assert!(cache.slots(Kind::Artifact).expect("slots").is_empty());
-        assert_eq!(fs::read_dir(slot.begin().expect("begin")).expect("read").count(), 0, "and begun anew");
+        assert_eq!(fs::read_dir(slot.begin().expect("begin")).expect("read").count(), 0, "it is empty again");
     }
 }

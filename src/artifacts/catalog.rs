@@ -1,4 +1,4 @@
-//! The catalog: every artifact, its versions, what it provides and the ways to get it. Data of `images/catalog.toml`.
+//! The catalog: every artifact, its versions, its files and its sources. Its data is `images/catalog.toml`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -8,32 +8,32 @@ use serde::{Deserialize, Serialize};
 use super::embedded;
 use crate::error::{Error, Family, Result};
 
-/// The catalog in this kcl.
+/// The catalog of this kcl.
 pub static CATALOG: LazyLock<Catalog> =
     LazyLock::new(|| Catalog::parse(embedded::CATALOG).unwrap_or_else(|error| panic!("images/catalog.toml: {error}")));
 
-/// All artifacts that are known.
+/// All known artifacts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalog {
-    /// In the order in which they are got.
+    /// The artifacts in the order in which they are fetched.
     #[serde(rename = "artifact")]
     pub artifacts: Vec<Definition>,
 }
 
-/// What an artifact is for.
+/// The purpose of an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Use {
-    /// Part of every node's `bin` and `cni`.
+    /// A part of every node's `bin` and `cni`.
     Node,
     /// The node root file system.
     Rootfs,
-    /// Becomes part of an OCI image.
+    /// A part of an OCI image.
     Image,
-    /// What nodes that are virtual machines need besides.
+    /// A part of nodes that are virtual machines only.
     Vm,
-    /// A program that kcl runs on this computer for its users; got when it is first run.
+    /// A program that kcl runs on this computer for its users; it is fetched when it is first run.
     Tool,
 }
 
@@ -45,39 +45,39 @@ pub struct Definition {
     pub name: String,
     /// Its versions, the default first.
     pub versions: Vec<String>,
-    /// Its name for people.
+    /// Its name for users.
     pub title: String,
-    /// What it is for.
+    /// Its purpose.
     #[serde(rename = "use")]
     pub purpose: Use,
-    /// Files or links that it holds, whichever way it was got.
+    /// The files and links that it contains, whichever source it comes from.
     pub provides: Vec<String>,
-    /// Archives (zstd-compressed tar) in it that are unpacked beside, and the directory each becomes.
+    /// Its archives (zstd-compressed tar) that are unpacked as well, and the directory for each.
     #[serde(default)]
     pub unpack: BTreeMap<String, String>,
-    /// How it is built.
+    /// The instructions to build it.
     pub build: Option<Build>,
-    /// How it is downloaded.
+    /// The files to download.
     pub release: Option<Release>,
 }
 
-/// How an artifact is built.
+/// The instructions to build an artifact.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Build {
-    /// With what.
+    /// The build tool and its options.
     #[serde(flatten)]
     pub recipe: Recipe,
-    /// What a build with cold caches takes on disk, in MiB.
+    /// The disk space that a build with cold caches takes, in MiB.
     pub disk_mib: u64,
-    /// What the host must have for it, besides the recipe's own tool.
+    /// The programs, libraries and files that the host must have, in addition to the recipe's own tool.
     #[serde(default)]
     pub needs: Vec<Need>,
-    /// Links to make, and where each leads.
+    /// The links to create, with their targets.
     #[serde(default)]
     pub links: BTreeMap<String, String>,
 }
 
-/// With what an artifact is built.
+/// The build tool of an artifact and its options.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Recipe {
@@ -95,37 +95,37 @@ pub enum Recipe {
     },
 }
 
-/// A build with Go. The options that all have in common are in [`super::build`].
+/// A build with Go. The options that all builds have in common are in [`super::build`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GoBuild {
     /// Files of the main module, below `images/components`.
     pub sources: Vec<String>,
     /// Main packages.
     pub packages: Vec<String>,
-    /// The directory of the entry where the programs go.
+    /// The directory of the entry for the programs.
     pub output: String,
-    /// Linker flags, besides `-s -w`.
+    /// Linker flags, in addition to `-s -w`.
     #[serde(default)]
     pub ldflags: String,
     /// Build tags.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Build tags of a package that is built apart from the others, instead of those.
+    /// The build tags of packages that are built apart from the others; they replace `tags`.
     #[serde(default)]
     pub tags_of: BTreeMap<String, Vec<String>>,
-    /// Whether C is needed; the program is linked statically then.
+    /// True if the program needs C; it is linked statically then.
     #[serde(default)]
     pub cgo: bool,
-    /// Modules that are built from a copy, with other files in it. `go.mod` has to lead to the copy:
+    /// The modules that are built from a modified copy. `go.mod` has to point to the copy:
     /// `replace example.org/x => ./example.org/x`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patched: Vec<Patched>,
-    /// Files of modules that become part of the entry.
+    /// The files of modules that become part of the entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<Copies>,
 }
 
-/// A module with some files of our own in the place of its own.
+/// A module of which some files are replaced.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patched {
@@ -133,12 +133,12 @@ pub struct Patched {
     pub module: String,
     /// Its version.
     pub version: String,
-    /// Its digest, as in `go.sum`, which has none of a copy.
+    /// Its digest in the format of `go.sum`, which has no digests of copies.
     pub sum: String,
-    /// Files of the module, and what is in their place: a file below `images/components`.
+    /// The files of the module that are replaced, each by a file below `images/components`.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
-    /// Files and directories of the module that are left out.
+    /// The files and directories of the module that are omitted.
     #[serde(default)]
     pub without: Vec<String>,
 }
@@ -147,22 +147,22 @@ pub struct Patched {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Copies {
-    /// Its path. It is one of those that the programs are built from.
+    /// The path of the module, which is one that the programs are built from.
     pub module: String,
-    /// Files of it.
+    /// The files to copy.
     pub files: Vec<String>,
-    /// The directory of the entry where they go, under their own names.
+    /// The directory of the entry for the files, which keep their names.
     pub to: String,
 }
 
 impl GoBuild {
-    /// All files below `images/components` that it takes.
+    /// Returns all files below `images/components` that the build uses.
     pub fn inputs(&self) -> impl Iterator<Item = &String> {
         self.sources.iter().chain(self.patched.iter().flat_map(|patched| patched.files.values()))
     }
 }
 
-/// Something that a build needs on the host.
+/// A requirement of a build on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Need {
@@ -172,37 +172,38 @@ pub struct Need {
     pub library: Option<String>,
     /// A file.
     pub file: Option<String>,
-    /// The Debian package that has it.
+    /// The Debian package that contains it.
     pub package: String,
 }
 
-/// How an artifact is downloaded.
+/// The files of an artifact's release.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
-    /// Where the project publishes; a mirror takes its place. `None`: nobody but a mirror has it.
+    /// The address of the project's releases, which a mirror replaces; `None` if only a mirror can have the files.
     pub base: Option<String>,
-    /// The checksum file, below the base: bare digests or `sha256sum` lines. `{path}` is the file's own.
+    /// The path of the checksum file, below the base: bare digests or `sha256sum` lines. `{path}` is the path of the
+    /// file.
     pub checksum: String,
-    /// Digests that are known beforehand, by the file's path with its placeholders, then by architecture (`any`: the
-    /// file is the same for all).
+    /// Pinned digests, by the file's path with its placeholders, then by architecture (`any` if the file is the same
+    /// for all).
     #[serde(default)]
     pub sha256: BTreeMap<String, BTreeMap<String, String>>,
-    /// How the files are packed.
+    /// The archive format of the files.
     pub archive: Option<Archive>,
-    /// Files below the base and what becomes of each.
+    /// The files below the base, and the use of each.
     pub files: BTreeMap<String, Takes>,
 }
 
 impl Release {
-    /// The digest of a file, where it is known beforehand.
+    /// Returns the pinned digest of a file, if there is one.
     pub fn pinned(&self, path: &str, arch: &str) -> Option<&str> {
         let digests = self.sha256.get(path)?;
         digests.get(arch).or_else(|| digests.get("any")).map(String::as_str)
     }
 }
 
-/// A kind of archive.
+/// An archive format.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Archive {
     /// A gzip-compressed tar.
@@ -210,7 +211,7 @@ pub enum Archive {
     TarGz,
 }
 
-/// What becomes of a downloaded file.
+/// The use of a downloaded file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Takes {
@@ -220,14 +221,14 @@ pub enum Takes {
     Members(Vec<String>),
 }
 
-/// A version of an artifact on an architecture: what the cache has an entry for.
+/// A version of an artifact for an architecture. The cache has an entry for each.
 #[derive(Clone, Debug)]
 pub struct Artifact {
     /// Its definition.
     pub definition: Definition,
     /// The version.
     pub version: String,
-    /// The architecture in Go's words.
+    /// The architecture, as Go names it.
     pub arch: &'static str,
 }
 
@@ -245,29 +246,29 @@ impl Catalog {
         })
     }
 
-    /// An artifact in all its versions.
+    /// Returns an artifact in all its versions.
     pub fn versions(&self, definition: &Definition) -> Vec<Artifact> {
         definition.versions.iter().map(|version| Artifact::new(definition, version)).collect()
     }
 
-    /// An artifact in its default version.
+    /// Returns an artifact in its default version.
     pub fn artifact(&self, name: &str) -> Result<Artifact> {
         let definition = self.definition(name)?;
         Ok(Artifact::new(definition, &definition.versions[0]))
     }
 
-    /// Kubernetes in a version as a user writes it: see [`Catalog::kubernetes_version`].
+    /// Returns Kubernetes in a version as a user writes it: see [`Catalog::kubernetes_version`].
     pub fn kubernetes(&self, version: &str) -> Result<Artifact> {
         let version = self.kubernetes_version(version)?;
         Ok(Artifact::new(self.definition("kubernetes")?, version.trim_start_matches('v')))
     }
 
-    /// The versions of Kubernetes that this kcl has, the default first.
+    /// Returns the versions of Kubernetes that this kcl has, the default first.
     pub fn kubernetes_versions(&self) -> Result<Vec<String>> {
         Ok(self.definition("kubernetes")?.versions.iter().map(|version| format!("v{version}")).collect())
     }
 
-    /// The Kubernetes version (`v1.37.0`) that `wanted` means: `v1.37.0`, `1.37.0`, `1.37`, `latest`, `stable`, or
+    /// Resolves `wanted` to a Kubernetes version (`v1.37.0`): `v1.37.0`, `1.37.0`, `1.37`, `latest`, `stable`, or
     /// nothing for the default.
     pub fn kubernetes_version(&self, wanted: &str) -> Result<String> {
         let known = &self.definition("kubernetes")?.versions;
@@ -284,7 +285,7 @@ impl Catalog {
         })
     }
 
-    /// Everything that every node has, programs and the root file system, and with `vm` what virtual machines need.
+    /// Returns the artifacts of every node, programs and the root file system, and with `vm` those of virtual machines.
     pub fn for_nodes(&self, kubernetes: &str, vm: bool) -> Result<Vec<Artifact>> {
         let purposes = [Use::Node, Use::Rootfs, Use::Vm];
         let purposes = &purposes[..if vm { 3 } else { 2 }];
@@ -309,7 +310,7 @@ impl Artifact {
         &self.definition.name
     }
 
-    /// It and its version, for people.
+    /// Returns the artifact's name and version, for users.
     pub fn title(&self) -> String {
         format!("{} {}", self.definition.title, self.version)
     }
@@ -325,8 +326,8 @@ impl Artifact {
             .replace("{kcl}", env!("CARGO_PKG_VERSION"))
     }
 
-    /// The name of its entry in the cache: name, version and 12 digits of what it is made of. That is the same for
-    /// all ways, so where it comes from (the release part) is not in it, nor is what a build needs of the host.
+    /// Returns the name of its entry in the cache: name, version and 12 digits of a digest of its inputs. It is the
+    /// same for all sources, so the release is not among the inputs, and neither are the requirements of a build.
     pub fn entry_name(&self) -> Result<String> {
         let mut identity = self.definition.clone();
         identity.release = None;
@@ -353,7 +354,7 @@ impl Artifact {
     }
 }
 
-/// This machine's architecture in Go's words.
+/// Returns this machine's architecture, as Go names it.
 fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -366,7 +367,7 @@ fn numbers(version: &str) -> Vec<u64> {
     version.split('.').map(|part| part.parse().unwrap_or_default()).collect()
 }
 
-/// Whether `known` is `wanted` or one of its patch releases.
+/// Returns true if `known` is `wanted` or one of its patch releases.
 fn matches(known: &str, wanted: &str) -> bool {
     known.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

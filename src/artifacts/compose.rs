@@ -1,4 +1,4 @@
-//! From entries of artifacts to what a node is made of: the composed tree of hard links, and the image store.
+//! Composes the parts of a node from entries of artifacts: the tree of hard links, and the image store.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,13 +15,13 @@ use super::want::{NodeArtifacts, Want};
 use super::{digest, embedded, store};
 use crate::error::Result;
 
-/// The parts of a node and their places in the cache. Names of places follow from what is wanted alone, so it takes no
-/// look at any file to know them.
+/// The parts of a node and their slots in the cache. The names of slots follow from the request alone, so they are
+/// known without reading a file.
 #[derive(Debug)]
 pub struct Plan {
-    /// `v1.37.0`.
+    /// The version of Kubernetes: `v1.37.0`.
     pub kubernetes: String,
-    /// Artifacts in every node, the root file system, and the kernel where one is wanted.
+    /// The artifacts of every node, the root file system, and the kernel if requested.
     pub artifacts: Vec<(Artifact, Slot)>,
     /// The images in every node.
     pub images: Vec<Image>,
@@ -32,7 +32,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For what is wanted.
+    /// Plans the parts for a request.
     pub fn new(cache: &Cache, want: &Want) -> Result<Plan> {
         let artifacts = CATALOG
             .for_nodes(&want.kubernetes, want.vm)?
@@ -59,7 +59,7 @@ impl Plan {
         Ok(Plan { kubernetes, artifacts, images, node, store })
     }
 
-    /// What is wanted, if all of it is whole.
+    /// Returns the artifacts if all their entries are complete.
     pub fn cached(&self, lease: Lock) -> Result<Option<NodeArtifacts>> {
         let mut entries = Vec::new();
         for (_, slot) in &self.artifacts {
@@ -74,7 +74,7 @@ impl Plan {
         }
     }
 
-    /// The whole, from its entries in the order of `artifacts`.
+    /// Combines the entries, which are in the order of `artifacts`.
     pub fn result(&self, entries: &[Entry], node: &Entry, store: &Entry, lease: Lock) -> NodeArtifacts {
         let rootfs = self.artifacts.iter().position(|(artifact, _)| artifact.definition.purpose == Use::Rootfs);
         let index = rootfs.expect("the catalog has one root file system");
@@ -97,7 +97,7 @@ impl Plan {
     }
 }
 
-/// Links the files of artifacts together into the tree that a node mounts. The caller holds the slot's lock.
+/// Links the files of artifacts into the tree that a node mounts. The caller holds the slot's lock.
 pub fn node(slot: &Slot, title: &str, entries: &[(Artifact, Entry)], parts: Vec<String>) -> Result<Entry> {
     let begun = std::time::Instant::now();
     let partial = slot.begin()?;
@@ -133,7 +133,7 @@ fn write_program(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     write().map_err(|error| trouble("write", &path, error))
 }
 
-/// The directories of entries by the artifacts' names, as images are assembled from them.
+/// Returns the directories of entries by the artifacts' names, for the assembly of images.
 pub fn directories(entries: &[(Artifact, Entry)]) -> BTreeMap<String, std::path::PathBuf> {
     entries.iter().map(|(artifact, entry)| (artifact.name().to_owned(), entry.path.clone())).collect()
 }

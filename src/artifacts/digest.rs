@@ -7,7 +7,7 @@ use std::path::Path;
 use base16ct::lower::encode_string;
 use sha2::{Digest, Sha256};
 
-/// Of several parts in a row. Each is preceded by its length, so that no two lists of parts are alike.
+/// Returns the digest of several parts. Each is preceded by its length, so that different lists have different digests.
 pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -17,19 +17,19 @@ pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     encode_string(&hash.finalize())
 }
 
-/// Of bytes.
+/// Returns the digest of bytes.
 pub fn of_bytes(bytes: &[u8]) -> String {
     encode_string(&Sha256::digest(bytes))
 }
 
-/// Of a file.
+/// Returns the digest of a file.
 pub fn of_file(path: &Path) -> io::Result<String> {
     let mut writer = Writer::new(io::sink());
     io::copy(&mut File::open(path)?, &mut writer)?;
     Ok(writer.finish().1)
 }
 
-/// Hashes what is written through it.
+/// Hashes the bytes that are written through it.
 pub struct Writer<W> {
     inner: W,
     hash: Sha256,
@@ -37,12 +37,12 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Through to `inner`.
+    /// Creates a writer that passes bytes on to `inner`.
     pub fn new(inner: W) -> Self {
         Writer { inner, hash: Sha256::new(), written: 0 }
     }
 
-    /// The inner writer, the digest and the number of bytes.
+    /// Returns the inner writer, the digest and the number of bytes.
     pub fn finish(self) -> (W, String, u64) {
         (self.inner, encode_string(&self.hash.finalize()), self.written)
     }
@@ -61,19 +61,19 @@ impl<W: Write> Write for Writer<W> {
     }
 }
 
-/// Hashes what is read through it.
+/// Hashes the bytes that are read through it.
 pub struct Reader<R> {
     inner: R,
     hash: Sha256,
 }
 
 impl<R: Read> Reader<R> {
-    /// From `inner`.
+    /// Creates a reader of `inner`.
     pub fn new(inner: R) -> Self {
         Reader { inner, hash: Sha256::new() }
     }
 
-    /// The digest of all that was read.
+    /// Returns the digest of all bytes that were read.
     pub fn finish(self) -> String {
         encode_string(&self.hash.finalize())
     }

@@ -1,11 +1,11 @@
-//! What is inside the one file that is installed: the catalog, the build inputs, the image definitions, the node agent,
-//! the pause program and the programs of addons.
+//! The files embedded in the kcl binary: the catalog, the build inputs, the image definitions, the node agent, the
+//! pause program and the programs of addons.
 
 use include_dir::{Dir, include_dir};
 
 use crate::error::{Error, Family, Result};
 
-/// `images/catalog.toml`.
+/// The text of `images/catalog.toml`.
 pub const CATALOG: &str = include_str!("../../images/catalog.toml");
 
 static COMPONENTS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/images/components");
@@ -18,9 +18,9 @@ pub const ADDONS: &[(&str, &[(&str, &str)])] = include!(concat!(env!("OUT_DIR"),
 
 /// A static program.
 pub struct Program {
-    /// The file.
+    /// The contents of the file.
     pub bytes: &'static [u8],
-    /// Its SHA-256 digest, in hexadecimal. Known since the build: every command that looks for artifacts asks for it.
+    /// Its SHA-256 digest in hexadecimal, computed by the build, as every command that looks for artifacts needs it.
     pub digest: &'static str,
 }
 
@@ -35,12 +35,12 @@ pub static AGENT: Program = program!("KCL_EMBED_AGENT");
 static PAUSE: Program = program!("KCL_EMBED_PAUSE");
 static LOAD_BALANCER: Program = program!("KCL_EMBED_LOAD_BALANCER");
 
-/// A file below `images/components`.
+/// Returns a file below `images/components`.
 pub fn component(path: &str) -> Result<&'static [u8]> {
     COMPONENTS.get_file(path).map(|file| file.contents()).ok_or_else(|| missing(&format!("images/components/{path}")))
 }
 
-/// A definition below `images/node`.
+/// Returns a definition below `images/node`.
 pub fn node(path: &str) -> Result<&'static str> {
     match path {
         "packages.toml" => Ok(PACKAGES),
@@ -49,7 +49,7 @@ pub fn node(path: &str) -> Result<&'static str> {
     }
 }
 
-/// The image definitions: name (of the file, without its extension) and text, sorted by name.
+/// Returns the image definitions: name (of the file, without its extension) and text, sorted by name.
 pub fn images() -> Vec<(&'static str, &'static str)> {
     let mut images: Vec<_> =
         IMAGES.files().filter_map(|file| Some((file.path().file_stem()?.to_str()?, file.contents_utf8()?))).collect();
@@ -57,7 +57,7 @@ pub fn images() -> Vec<(&'static str, &'static str)> {
     images
 }
 
-/// The program that an image definition calls by `name`.
+/// Returns the program that an image definition refers to by `name`.
 pub fn program(name: &str) -> Result<&'static Program> {
     match name {
         "pause" => Ok(&PAUSE),

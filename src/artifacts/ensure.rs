@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::progress::Progress;
 
 impl Artifacts {
-    /// What is wanted, if all of it is in the cache. Nothing is fetched or made.
+    /// Returns the requested artifacts if all of them are in the cache. Fetches and builds nothing.
     pub fn cached(&self, want: &Want) -> Option<NodeArtifacts> {
         let lease = match Lock::try_shared(&self.lease_path()) {
             Ok(Ok(lease)) => lease,
@@ -20,11 +20,12 @@ impl Artifacts {
         compose::Plan::new(&self.cache, want).and_then(|plan| plan.cached(lease)).ok().flatten()
     }
 
-    /// What is wanted: from the cache, and got where it is not there.
+    /// Returns the requested artifacts; fetches or builds those that are not in the cache. If the future is dropped, no
+    /// process and no partial entry remains.
     ///
     /// # Errors
-    /// `Usage` for a version or image that there is not; `Host` for what the host lacks to build; `Artifact` for what
-    /// cannot be had. Dropped before it is done, it leaves no process and no half entry.
+    /// `Usage` for an unknown version or image, `Host` if the host lacks tools for a build, `Artifact` if an artifact
+    /// is unavailable.
     pub async fn ensure(&self, want: &Want, progress: &Progress) -> Result<NodeArtifacts> {
         let plan = compose::Plan::new(&self.cache, want)?;
         let step = progress.step("artifacts", format!("Kubernetes {} and what it needs", plan.kubernetes));
@@ -33,12 +34,13 @@ impl Artifacts {
         let (found, made) = run.all(plan, lease).await?;
         step.finish(match made {
             0 => format!("Kubernetes {} is in the cache", found.kubernetes),
-            _ => format!("Kubernetes {} and what it needs is there ({made} got)", found.kubernetes),
+            _ => format!("Kubernetes {} and what it needs are ready ({made} new)", found.kubernetes),
         });
         Ok(found)
     }
 
-    /// Images of the catalog, by name, as archives that `ctr images import` takes: for nodes that run already.
+    /// Returns images of the catalog, by name, as archives that `ctr images import` accepts, for nodes that are
+    /// running.
     pub async fn images(&self, names: &[String], way: &Way, progress: &Progress) -> Result<Vec<ImageArchive>> {
         let known = oci::select(names)?;
         let step = progress.step("images", "Images");
@@ -53,11 +55,11 @@ impl Artifacts {
                 path: entry.path.join(get::IMAGE),
             });
         }
-        step.finish(format!("{} images are there", archives.len()));
+        step.finish(format!("{} images are ready", archives.len()));
         Ok(archives)
     }
 
-    /// Single artifacts of the catalog, by name, each in its default version: where each is.
+    /// Returns the paths of single artifacts of the catalog, by name, each in its default version.
     pub async fn fetch(&self, names: &[String], way: &Way, progress: &Progress) -> Result<Vec<PathBuf>> {
         let wanted: Result<Vec<_>> = names.iter().map(|name| catalog::CATALOG.artifact(name)).collect();
         let wanted = wanted?;
@@ -65,12 +67,12 @@ impl Artifacts {
         let _lease = self.lease(&step).await?;
         let run = get::Run { artifacts: self, way, progress, step: &step };
         let (entries, got) = run.artifacts(wanted).await?;
-        step.finish(format!("{} ({got} got)", names.join(", ")));
+        step.finish(format!("{} ({got} new)", names.join(", ")));
         Ok(entries.into_iter().map(|(_, entry)| entry.path).collect())
     }
 
-    /// Where a program for the host is that this artifact has; got where it is not in the cache, and only then anything is
-    /// said.
+    /// Returns the path of a program for the host. Its artifact is fetched if it is not in the cache; only then
+    /// progress is reported.
     pub async fn tool(&self, artifact: &str, program: &str, way: &Way, progress: &Progress) -> Result<PathBuf> {
         let artifact = catalog::CATALOG.artifact(artifact)?;
         let slot = self.cache.slot(cache::Kind::Artifact, artifact.entry_name()?);
@@ -81,7 +83,7 @@ impl Artifacts {
         Ok(directory.join("bin").join(program))
     }
 
-    /// Writes all that is wanted into one file, for [`Way::Bundle`] on another machine. Returns its size in bytes.
+    /// Writes the requested artifacts into one file, for [`Way::Bundle`] on another machine. Returns its size in bytes.
     pub async fn bundle_create(&self, path: &Path, want: &Want, progress: &Progress) -> Result<u64> {
         let plan = compose::Plan::new(&self.cache, want)?;
         let step = progress.step("bundle", format!("A bundle of Kubernetes {}", plan.kubernetes));

@@ -1,4 +1,4 @@
-//! Getting what is not in the cache: one artifact after the other, each by the first way that leads to it.
+//! Adds missing artifacts to the cache, one after the other, each from the first source that has it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use super::{build, bundle, release, store, tree};
 use crate::error::{Error, Family, Result};
 use crate::progress::{Progress, Step};
 
-/// One `ensure`.
+/// The context of one operation that may add entries.
 pub struct Run<'a> {
     pub artifacts: &'a Artifacts,
     pub way: &'a Way,
@@ -27,7 +27,7 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// All that a plan asks for, and how many entries had to be made.
+    /// Returns all artifacts of a plan, and the number of entries that were added.
     pub async fn all(&self, plan: Plan, lease: Lock) -> Result<(NodeArtifacts, usize)> {
         let store = self.look(&plan.store).await?;
         let mut wanted: Vec<_> = plan.artifacts.iter().map(|(artifact, _)| artifact.clone()).collect();
@@ -50,7 +50,7 @@ impl Run<'_> {
         Ok((plan.result(&entries, &node, &store, lease), made))
     }
 
-    /// Entries for artifacts, in order and without repetition, and how many had to be got.
+    /// Returns the entries of artifacts, in order and without duplicates, and the number of those that were added.
     pub async fn artifacts(&self, mut wanted: Vec<Artifact>) -> Result<(Vec<(Artifact, Entry)>, usize)> {
         let mut names = std::collections::HashSet::new();
         wanted.retain(|artifact| names.insert((artifact.name().to_owned(), artifact.version.clone())));
@@ -85,14 +85,14 @@ impl Run<'_> {
         Ok(self.artifacts.cache.slot(Kind::Artifact, artifact.entry_name()?))
     }
 
-    /// A whole entry, or none. One that is damaged is told about and not used.
+    /// Returns the entry in a slot, if it is complete. Warns about a damaged entry.
     async fn look(&self, slot: &Slot) -> Result<Option<Entry>> {
         let place = slot.clone();
         match blocking(move || place.open(false)).await? {
             Found::Entry(entry) => Ok(Some(*entry)),
             Found::Nothing => Ok(None),
             Found::Corrupt(why) => {
-                self.progress.warn(format!("{} in the cache is corrupt: {why}. It is made again.", slot.name));
+                self.progress.warn(format!("{} in the cache is corrupt: {why}. It is recreated.", slot.name));
                 Ok(None)
             }
         }
@@ -104,11 +104,11 @@ impl Run<'_> {
         Lock::exclusive(&path, waiting).await.map_err(|error| trouble("lock", &path, error))
     }
 
-    /// Gets the first of `rest`, the artifacts that are missing of `total`.
+    /// Adds the first of `rest`, the artifacts that are missing of `total`.
     async fn get(&self, artifact: &Artifact, slot: &Slot, rest: &[&Artifact], total: usize) -> Result<Entry> {
         let title = artifact.title();
         let _lock = self.lock(slot, &title).await?;
-        // Who held the lock until now may have made it.
+        // The previous holder of the lock may have added it.
         if let Found::Entry(entry) = slot.open(false)? {
             return Ok(*entry);
         }
@@ -119,7 +119,7 @@ impl Run<'_> {
         entry
     }
 
-    /// By the first way that leads there.
+    /// Adds an artifact from the first source that has it.
     async fn provide(&self, artifact: &Artifact, slot: &Slot, rest: &[&Artifact], total: usize) -> Result<Entry> {
         let title = artifact.title();
         let begun = Instant::now();
@@ -128,7 +128,7 @@ impl Run<'_> {
         let (way, origin) = match released {
             Ok(origin) => ("release", origin),
             Err(why) => {
-                // Of all that may have to be built: nobody wants to hear in ten minutes what is missing.
+                // All builds are checked now, as an error after ten minutes would come too late.
                 build::check(rest).await.map_err(|error| nowhere(artifact, why, error))?;
                 let partial = slot.begin()?;
                 let logs = self.artifacts.cache.root().join("logs");
@@ -140,7 +140,7 @@ impl Run<'_> {
         self.finish(artifact, slot, manifest).await
     }
 
-    /// Downloads an artifact; or says why it is to be built, nothing where the user wants that.
+    /// Downloads an artifact, or returns the reason why it has to be built; none if the user asked for a build.
     async fn release<'a>(
         &'a self,
         artifact: &Artifact,
@@ -166,13 +166,13 @@ impl Run<'_> {
             Err(Failure::Unreachable(why)) => {
                 if auto {
                     *unreachable.lock().expect("nobody panics with it") = Some(why.clone());
-                    self.progress.info(format!("Releases cannot be reached ({why}). What is missing is built."));
+                    self.progress.info(format!("Releases are unreachable ({why}). Missing artifacts are built."));
                 }
                 why
             }
             Err(Failure::Absent(why)) => {
                 if auto {
-                    self.progress.info(format!("{} is not released there ({why}). It is built.", artifact.title()));
+                    self.progress.info(format!("{} has no release there ({why}). It is built.", artifact.title()));
                 }
                 why
             }
@@ -187,7 +187,7 @@ impl Run<'_> {
             ))
     }
 
-    /// Takes what is missing from a bundle.
+    /// Adds the missing artifacts from a bundle.
     async fn unbundle(&self, path: &Path, missing: &[&Artifact]) -> Result<()> {
         let begun = Instant::now();
         let job = Job::new(self.progress, self.step, "unpacking", &path.display().to_string(), 1, 1);
@@ -196,7 +196,7 @@ impl Run<'_> {
         let mut slots = BTreeMap::new();
         let mut locks = Vec::new();
         let mut taken = Vec::new();
-        // In the order of names, which is the same for all who take several locks.
+        // Locks are always taken in the order of names.
         let mut sorted = missing.to_vec();
         sorted.sort_by_key(|artifact| (artifact.name().to_owned(), artifact.version.clone()));
         for artifact in sorted {
@@ -204,7 +204,7 @@ impl Run<'_> {
             if !index.entries.contains_key(&slot.name) {
                 let message = format!("{} has no {} for this kcl", path.display(), artifact.title());
                 return Err(Error::new(Family::Artifact, message).hint(format!(
-                    "it was made by kcl {} with Kubernetes {} for {}; this is kcl {} and wants {}",
+                    "it was made by kcl {} with Kubernetes {} for {}; this is kcl {} and needs {}",
                     index.kcl,
                     index.kubernetes,
                     index.arch,
@@ -237,7 +237,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// An image as an archive that `ctr images import` takes.
+    /// Returns an image as an archive that `ctr images import` accepts.
     pub async fn image(&self, image: &Image) -> Result<Entry> {
         let slot = self.artifacts.cache.slot(Kind::Image, image.entry_name()?);
         if let Some(entry) = self.look(&slot).await? {
@@ -267,14 +267,15 @@ impl Run<'_> {
         .await
     }
 
-    /// Unpacks, checks and commits what a way has put into the slot's partial directory.
+    /// Unpacks, checks and commits the contents of the slot's partial directory.
     pub async fn finish(&self, artifact: &Artifact, slot: &Slot, manifest: Manifest) -> Result<Entry> {
         let (artifact, slot) = (artifact.clone(), slot.clone());
         blocking(move || {
             let partial = slot.partial();
             for name in &artifact.definition.provides {
                 if !partial.join(name).exists() {
-                    let message = format!("{} was got ({}) but {name} is not in it", manifest.title, manifest.way);
+                    let message =
+                        format!("{} was obtained ({}), but {name} is missing in it", manifest.title, manifest.way);
                     return Err(Error::new(Family::Artifact, message));
                 }
             }
@@ -288,7 +289,7 @@ impl Run<'_> {
         .await
     }
 
-    /// Makes an image store.
+    /// Creates an image store.
     async fn store(&self, slot: &Slot, images: &[Image], entries: &[(Artifact, Entry)]) -> Result<Entry> {
         let title = "the system images";
         let _lock = self.lock(slot, title).await?;
@@ -324,7 +325,7 @@ impl Run<'_> {
         blocking(move || slot.commit(manifest, &[store::ROOT.to_owned()], &[])).await
     }
 
-    /// Makes the composed tree.
+    /// Creates the composed tree.
     async fn node(&self, plan: &Plan, entries: &[(Artifact, Entry)]) -> Result<Entry> {
         let title = format!("the tree of a node with Kubernetes {}", plan.kubernetes);
         let _lock = self.lock(&plan.node, &title).await?;
@@ -339,10 +340,10 @@ impl Run<'_> {
     }
 }
 
-/// The archive in the entry of an image.
+/// The name of the archive in the entry of an image.
 pub const IMAGE: &str = "image.tar";
 
-/// The error where neither way leads to an artifact.
+/// Returns the error for an artifact that can be neither downloaded nor built.
 fn nowhere(artifact: &Artifact, why: Option<String>, build: Error) -> Error {
     let Some(why) = why else { return build };
     let mut error = Error::new(
@@ -351,11 +352,11 @@ fn nowhere(artifact: &Artifact, why: Option<String>, build: Error) -> Error {
     );
     error.hints = build.hints;
     error
-        .hint("or let kcl reach the releases: HTTPS_PROXY, --ca-file, --binary-mirror")
-        .hint("or bring a file that `kcl bundle create` made on another machine: --bundle FILE")
+        .hint("or give kcl access to the releases: HTTPS_PROXY, --ca-file, --binary-mirror")
+        .hint("or use a file that `kcl bundle create` made on another machine: --bundle FILE")
 }
 
-/// The artifacts that images are made of.
+/// Returns the artifacts that images are made of.
 pub fn sources(images: &[Image]) -> Result<Vec<Artifact>> {
     let sources: Result<Vec<_>> = images.iter().map(Image::artifacts).collect();
     Ok(sources?.into_iter().flatten().collect())

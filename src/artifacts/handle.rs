@@ -15,15 +15,15 @@ use crate::progress::Step;
 pub struct Artifacts {
     pub(super) cache: Cache,
     pub(super) options: Options,
-    /// Why releases cannot be reached, once that is known: it is tried once a run, not once an artifact.
+    /// The reason why releases are unreachable, once known: the network is tried once a run, not once an artifact.
     pub(super) unreachable: Mutex<Option<String>>,
 }
 
 impl Artifacts {
-    /// With the cache in a directory, which is made if need be.
+    /// Opens the cache in a directory, which is created if necessary.
     ///
     /// # Errors
-    /// `Usage` for a mirror that is no address.
+    /// `Usage` for an invalid address of a mirror.
     pub fn open(cache: &Path, options: Options) -> Result<Artifacts> {
         if let Some(mirror) = &options.mirror
             && !reqwest::Url::parse(mirror).is_ok_and(|url| ["http", "https"].contains(&url.scheme()))
@@ -36,11 +36,11 @@ impl Artifacts {
 
     pub(super) async fn lease(&self, step: &Step) -> Result<Lock> {
         let path = self.lease_path();
-        let waiting = |holder: &str| step.message(format!("waiting for {holder}, which cleans up"));
+        let waiting = |holder: &str| step.message(format!("waiting for {holder}, which cleans the cache"));
         Lock::shared(&path, waiting).await.map_err(|error| cache::trouble("lock", &path, error))
     }
 
-    /// Shared by those who use the cache, exclusive for who cleans it.
+    /// Returns the path of the lock that users of the cache share, and that cleaning holds exclusively.
     pub(super) fn lease_path(&self) -> PathBuf {
         self.cache.root().join("locks/cache.lock")
     }

@@ -1,4 +1,4 @@
-//! Downloads over HTTP that can be taken up where they were cut, through proxies and with a private authority.
+//! Downloads over HTTP that can be resumed, through proxies and with a private certificate authority.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,14 +12,14 @@ use super::cache::trouble;
 use super::want::Options;
 use crate::error::{Error, Family, Result};
 
-/// Why something was not downloaded.
+/// The reason why a download failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server, or the way to it, does not work.
+    /// The server is unreachable or does not work.
     Unreachable(String),
-    /// The server does not have it.
+    /// The server does not have the file.
     Absent(String),
-    /// Anything else; other ways are not to be tried.
+    /// Any other error, after which no other source is tried.
     Error(Error),
 }
 
@@ -29,23 +29,23 @@ impl From<Error> for Failure {
     }
 }
 
-/// A client.
+/// An HTTP client.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: Client,
     answer: Duration,
 }
 
-/// The largest checksum file that is believed.
+/// The maximum size of a checksum file in bytes.
 const TEXT_LIMIT: usize = 1 << 20;
 
 impl Http {
-    /// With short limits for connecting where there is another way (`hasty`), and patience where there is none.
+    /// Creates a client, with short time limits for connecting if there is another source (`hasty`).
     ///
     /// # Errors
-    /// `Usage` where the file of authorities cannot be used.
+    /// `Usage` for an invalid file of authorities.
     pub fn new(options: &Options, hasty: bool) -> Result<Http> {
-        // An error says that there is one already, which is as good.
+        // It fails if a provider is installed already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (connect, answer) = if hasty { (3, 5) } else { (15, 60) };
         let mut builder = Client::builder()
@@ -55,7 +55,7 @@ impl Http {
         if let Some(path) = &options.ca_file {
             let bad = |why: String| {
                 Error::new(Family::Usage, format!("the CA file {} cannot be used: {why}", path.display()))
-                    .hint("it has to hold certificates in PEM, each between BEGIN CERTIFICATE and END CERTIFICATE")
+                    .hint("it must contain certificates in PEM, each between BEGIN CERTIFICATE and END CERTIFICATE")
             };
             let text = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
             let certificates = reqwest::Certificate::from_pem_bundle(&text).map_err(|error| bad(error.to_string()))?;
@@ -88,7 +88,7 @@ impl Http {
         }
     }
 
-    /// A small text.
+    /// Downloads a small text.
     pub async fn text(&self, url: &str) -> std::result::Result<String, Failure> {
         let mut body = self.get(url, 0).await?.bytes_stream();
         let mut bytes = Vec::new();
@@ -101,9 +101,8 @@ impl Http {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A file, written to `part`, on from what is there of it already. A connection that is cut is taken up again as
-    /// long as each brings something. `tell` hears of the bytes that are there and, where it is known, of how many
-    /// there will be.
+    /// Downloads a file to `part`, and resumes if a part of it exists. A lost connection is retried as long as each
+    /// delivers some bytes. `tell` receives the number of bytes so far, and the total if it is known.
     pub async fn download(
         &self,
         url: &str,
@@ -117,7 +116,7 @@ impl Http {
             let mut file = std::fs::File::options().append(true).create(true).open(part).map_err(failed)?;
             let mut there = before;
             if before > 0 && !resumes(&response, before) {
-                // It is another file now, or the server cannot resume.
+                // The file has changed, or the server cannot resume.
                 file.set_len(0).map_err(failed)?;
                 there = 0;
                 if response.status() != StatusCode::OK {
@@ -147,7 +146,7 @@ impl Http {
     }
 }
 
-/// Whether an answer goes on exactly where we are.
+/// Returns true if an answer starts at the byte `from`.
 fn resumes(response: &Response, from: u64) -> bool {
     response.status() == StatusCode::PARTIAL_CONTENT
         && response
@@ -157,7 +156,7 @@ fn resumes(response: &Response, from: u64) -> bool {
             .is_some_and(|range| range.starts_with(&format!("bytes {from}-")))
 }
 
-/// An error and what is below it: reqwest's own text tells only where it happened.
+/// Returns the text of an error and its sources, as reqwest's own text lacks the cause.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -168,7 +167,7 @@ fn causes(error: &dyn std::error::Error) -> String {
         }
         next = error.source();
     }
-    // The first repeats the address.
+    // The first text repeats the address.
     if texts.len() > 1 {
         texts.remove(0);
     }

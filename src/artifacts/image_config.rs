@@ -1,11 +1,11 @@
-//! How an image of one layer is run: the configuration of the OCI image specification.
+//! The configuration of an image of one layer (OCI image specification).
 
 use oci_spec::image as spec;
 use serde::Deserialize;
 
 use crate::error::{Error, Family, Result};
 
-/// How an image is run.
+/// The configuration of an image's containers.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageConfig {
@@ -13,19 +13,19 @@ pub struct ImageConfig {
     pub entrypoint: Vec<String>,
     /// Its arguments, or the whole command.
     pub cmd: Vec<String>,
-    /// Variables: `KEY=VALUE`.
+    /// Its environment variables: `KEY=VALUE`.
     pub env: Vec<String>,
     /// The user: a name or number, also with a group.
     pub user: Option<String>,
-    /// The directory that it begins in.
+    /// The working directory.
     pub working_dir: Option<String>,
-    /// Ports that it listens on: `80`, `53/udp`.
+    /// The ports that it listens on: `80`, `53/udp`.
     pub exposed: Vec<String>,
 }
 
 impl ImageConfig {
-    /// The configuration of an image with this layer, by the layer's `sha256:…` before it was compressed. The same layer
-    /// makes the same configuration.
+    /// Returns the configuration of an image with one layer, given the digest (`sha256:…`) of the uncompressed layer.
+    /// The result is reproducible.
     pub fn of_layer(&self, diff_id: &str) -> Result<spec::ImageConfiguration> {
         let mut config = spec::ConfigBuilder::default();
         if !self.entrypoint.is_empty() {
@@ -63,7 +63,7 @@ impl ImageConfig {
     }
 }
 
-/// An image that the specification does not allow.
+/// Returns the error for an image that the specification does not allow.
 pub(super) fn invalid(error: oci_spec::OciSpecError) -> Error {
-    Error::new(Family::Internal, format!("an image is not as the OCI image specification has it: {error}"))
+    Error::new(Family::Internal, format!("an image violates the OCI image specification: {error}"))
 }

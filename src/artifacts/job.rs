@@ -1,4 +1,4 @@
-//! The work on one artifact, as the user sees it.
+//! The progress of the work on one artifact.
 
 use std::future::Future;
 use std::sync::Mutex;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Family, Result};
 use crate::progress::{Progress, Step};
 
-/// One artifact of those that have to be got.
+/// The work on one of several artifacts.
 pub struct Job<'a> {
-    /// For warnings and remarks.
+    /// The receiver of warnings and remarks.
     pub progress: &'a Progress,
     step: &'a Step,
     title: String,
@@ -18,7 +18,7 @@ pub struct Job<'a> {
     said: Mutex<Said>,
 }
 
-/// What was said last, and when a message was last shown.
+/// The latest message, and the time when a message was last displayed.
 #[derive(Default)]
 struct Said {
     shown: Option<Instant>,
@@ -26,11 +26,11 @@ struct Said {
     position: Option<(u64, u64)>,
 }
 
-/// Not more often than this is a step's message changed.
+/// The minimum time between two changes of a step's message.
 const RATE: Duration = Duration::from_millis(200);
 
 impl<'a> Job<'a> {
-    /// Work on `title`, number `number` of `of`.
+    /// Starts the work on `title`, number `number` of `of`.
     pub fn new(
         progress: &'a Progress,
         step: &'a Step,
@@ -46,7 +46,7 @@ impl<'a> Job<'a> {
         job
     }
 
-    /// What it does now, and how far it is. Called often, it speaks seldom.
+    /// Reports the current activity and position. Most of frequent reports are not displayed.
     pub fn say(&self, what: &str, position: Option<(u64, u64)>) {
         let mut said = self.said.lock().expect("nobody panics while speaking");
         what.clone_into(&mut said.what);
@@ -72,7 +72,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Waits for something, and meanwhile tells every second how long it takes.
+    /// Waits for `work`, and displays the elapsed time every second.
     pub async fn ticking<T>(&self, work: impl Future<Output = T>) -> T {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         tokio::pin!(work);
@@ -84,13 +84,13 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// How long it has been going on.
+    /// Returns the time since the work was started.
     pub fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 }
 
-/// Seconds for people: `42s`, `6m05s`.
+/// Formats seconds for users: `42s`, `6m05s`.
 pub fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -98,7 +98,7 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
-/// Does what would block the runtime elsewhere.
+/// Runs blocking work on a thread where it does not block the runtime.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await

@@ -1,4 +1,4 @@
-//! Looking at the cache and cleaning it.
+//! Lists, verifies and cleans the cache.
 
 use std::collections::BTreeSet;
 
@@ -21,48 +21,48 @@ pub struct Row {
     pub name: String,
     /// The artifact's version.
     pub version: Option<String>,
-    /// The ways that lead to it.
+    /// The sources that have it.
     pub ways: Vec<&'static str>,
-    /// Whether it is in the cache.
+    /// True if it is in the cache.
     pub cached: bool,
-    /// Whether this kcl would use it; what it would not is left from another version.
+    /// True if this kcl would use it; other entries are left from another version.
     pub current: bool,
-    /// Why it cannot be used though it is there.
+    /// The reason why the cached entry is unusable.
     pub corrupt: Option<String>,
     /// Its size on disk in bytes. Files that entries share by hard links count in each.
     pub size: u64,
-    /// How it was got: `build`, `release`, `bundle` or `assembled`.
+    /// Its source: `build`, `release`, `bundle` or `assembled`.
     pub got: Option<String>,
-    /// When, as of RFC 3339.
+    /// The time when it was made, as in RFC 3339.
     pub made_at: Option<String>,
-    /// Where it is, or would be.
+    /// Its path, which may not exist.
     pub path: std::path::PathBuf,
 }
 
-/// What to clean.
+/// The extent of a cleanup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clean {
-    /// What neither a cluster uses nor this kcl would.
+    /// Removes the entries that neither a cluster nor this kcl uses.
     Unused,
-    /// All that no cluster uses.
+    /// Removes all entries that no cluster uses.
     All,
-    /// All, though clusters may use it: they keep running, but their nodes cannot be started again as they are.
+    /// Removes all entries. Clusters keep running, but their nodes cannot be started again as they are.
     Forced,
 }
 
-/// What was cleaned.
+/// The result of a cleanup.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Cleaned {
-    /// Entries that were removed: `<kind>/<name>`.
+    /// The entries that were removed: `<kind>/<name>`.
     pub removed: Vec<String>,
-    /// Entries that were kept, as clusters use them.
+    /// The entries that were kept because clusters use them.
     pub in_use: Vec<String>,
-    /// Bytes that entries had; those shared with clusters are free once these are gone.
+    /// The size of the removed entries in bytes; files that clusters share become free when these are deleted.
     pub bytes: u64,
 }
 
 impl Artifacts {
-    /// The catalog and what else is in the cache.
+    /// Lists the catalog, and the other entries of the cache.
     pub fn list(&self) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         let mut current = BTreeSet::new();
@@ -89,14 +89,14 @@ impl Artifacts {
         Ok(rows)
     }
 
-    /// Reads all entries and compares digests: the names of those that are damaged, and why. They are put aside, and
-    /// made again when they are next needed.
+    /// Reads all entries and compares digests. Returns the names of damaged entries, and the reasons. They are put
+    /// aside, and made again when they are next needed.
     pub fn verify(&self) -> Result<Vec<(String, String)>> {
         let mut damaged = Vec::new();
         for kind in Kind::ALL {
             for slot in self.cache.slots(kind)? {
                 if let Found::Corrupt(why) = slot.open(true)? {
-                    // Bits that rot change no time: the quick look of `ensure` would not see it.
+                    // Bit rot changes no modification time, so the quick check of `ensure` would not notice it.
                     let lock = slot.lock_path();
                     if let Ok(_lock) = Lock::try_exclusive(&lock).map_err(|error| trouble("lock", &lock, error))? {
                         slot.put_aside()?;
@@ -136,7 +136,7 @@ impl Artifacts {
                 if kept.contains(&slot.part()) {
                     continue;
                 }
-                // One that is being made is held by nobody: its maker shares the cache's lock.
+                // No entry is being made now: that needs the cache's lock, too.
                 if let Found::Entry(entry) = slot.open(false)? {
                     cleaned.bytes += entry.size();
                 }
@@ -144,14 +144,14 @@ impl Artifacts {
                 cleaned.removed.push(slot.part());
             }
         }
-        // What was replaced while nodes had it mounted.
+        // Entries that were replaced while nodes had them mounted.
         if used.is_empty() || what == Clean::Forced {
             for path in self.cache.aside()? {
                 remove(&path)?;
             }
         }
         if what != Clean::Unused {
-            // Disks that virtual machines share are made again from what they hold.
+            // The disks that virtual machines share are made again when needed.
             for directory in ["downloads", "logs", VM_IMAGES] {
                 let directory = self.cache.root().join(directory);
                 remove(&directory)?;
@@ -161,7 +161,7 @@ impl Artifacts {
         Ok(cleaned)
     }
 
-    /// An entry and all that it was made from.
+    /// Adds an entry and all entries that it was made from to `kept`.
     fn keep(&self, slot: &Slot, kept: &mut BTreeSet<String>) -> Result<()> {
         if !kept.insert(slot.part()) {
             return Ok(());
@@ -176,7 +176,7 @@ impl Artifacts {
         Ok(())
     }
 
-    /// What this kcl would use, in any version.
+    /// Returns the entries that this kcl would use, for all versions.
     fn current(&self) -> Result<BTreeSet<String>> {
         let mut parts = BTreeSet::new();
         for artifact in catalog() {
@@ -196,7 +196,7 @@ impl Artifacts {
     }
 }
 
-/// All artifacts in all versions.
+/// Returns all artifacts in all versions.
 fn catalog() -> Vec<Artifact> {
     let versions = |definition| CATALOG.versions(definition);
     CATALOG.artifacts.iter().flat_map(versions).collect()

@@ -1,5 +1,5 @@
-//! Artifacts: what nodes and images are made of, got from a bundle, a release or a build, and kept in a cache that all
-//! clusters share. What comes out has the same layout whichever way was taken.
+//! Artifacts: the parts of nodes and images, obtained from a bundle, a release or a build, and kept in a cache that all
+//! clusters share. An entry has the same layout whichever source it comes from.
 
 mod build;
 mod bundle;

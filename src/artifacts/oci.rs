@@ -1,5 +1,5 @@
-//! OCI images, put together from files of artifacts: what an image is made of is data (`images/oci`). The same files
-//! make the same bytes, so digests are stable.
+//! Assembles OCI images from files of artifacts, by the definitions in `images/oci`. The same files make the same
+//! bytes, so digests are stable.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,21 +14,21 @@ use super::image_config::{ImageConfig, invalid};
 use super::{digest, embedded};
 use crate::error::{Error, Family, Result};
 
-/// What an image is made of.
+/// The definition of an image.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    /// Its name in the catalog: the name of its file.
+    /// Its name in the catalog, which is that of its file.
     #[serde(skip)]
     pub name: String,
     /// Its reference, such as `registry.k8s.io/pause:3.10.2`; `{version}` is that of the artifact `version_of`, `{kcl}`
     /// kcl's own.
     pub reference: String,
     version_of: Option<String>,
-    /// Whether every node has it from the start.
+    /// True if every node has it from the start.
     #[serde(default)]
     pub system: bool,
-    /// Whether the kubelet must never remove it.
+    /// True if the kubelet must never remove it.
     #[serde(default)]
     pub pinned: bool,
     #[serde(default)]
@@ -42,7 +42,7 @@ pub struct Image {
     links: Option<Links>,
 }
 
-/// A file of an artifact's entry, or a program that is embedded.
+/// A file of an artifact's entry, or an embedded program.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileItem {
@@ -73,7 +73,7 @@ struct Directory {
     mode: u32,
 }
 
-/// Many names for one program.
+/// Several names of one program.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Links {
@@ -82,7 +82,7 @@ struct Links {
     names: Vec<String>,
 }
 
-/// Something in the one layer of an image.
+/// A file, directory or link in the layer of an image.
 enum Node {
     Directory(u32),
     Link(String),
@@ -90,19 +90,19 @@ enum Node {
     Bytes(u32, Vec<u8>),
 }
 
-/// The images in this kcl.
+/// Returns the images of this kcl.
 pub fn all() -> Result<Vec<Image>> {
     embedded::images().into_iter().map(|(name, text)| parse(name, text)).collect()
 }
 
-/// The reference by which pods name an image of this kcl.
+/// Returns the reference by which pods name an image of this kcl.
 pub fn reference(name: &str) -> Result<String> {
     let image = all()?.into_iter().find(|image| image.name == name);
     let missing = || Error::new(Family::Internal, format!("there is no image {name:?} in the catalog"));
     Ok(image.ok_or_else(missing)?.reference)
 }
 
-/// The images called `names`, and the system's.
+/// Returns the images called `names`, and the system's.
 pub fn select(names: &[String]) -> Result<Vec<Image>> {
     let images = all()?;
     for name in names {
@@ -132,7 +132,7 @@ fn parse(name: &str, text: &str) -> Result<Image> {
 }
 
 impl Image {
-    /// The artifacts that it takes files from.
+    /// Returns the artifacts that the image takes files from.
     pub fn artifacts(&self) -> Result<Vec<Artifact>> {
         let mut names: Vec<_> = self.files.iter().filter_map(|file| file.artifact.as_deref()).collect();
         names.sort_unstable();
@@ -140,7 +140,7 @@ impl Image {
         names.into_iter().map(|name| CATALOG.artifact(name)).collect()
     }
 
-    /// Digits that change when anything that it is made of does.
+    /// Returns a digest of everything that the image is made of.
     pub fn key(&self) -> Result<String> {
         let mut parts = vec![format!("{self:?}").into_bytes()];
         for artifact in self.artifacts()? {
@@ -152,7 +152,7 @@ impl Image {
         Ok(digest::of_parts(parts.iter().map(Vec::as_slice)))
     }
 
-    /// The name of its entry in the cache, as an archive.
+    /// Returns the name of the image's entry in the cache.
     pub fn entry_name(&self) -> Result<String> {
         Ok(format!("{}-{}", self.name, &self.key()?[..12]))
     }
@@ -173,7 +173,7 @@ impl Image {
                 (Some(name), ..) => Node::Bytes(file.mode, embedded::program(name)?.bytes.to_vec()),
                 (None, Some(artifact), Some(from)) => {
                     let entry = entries.get(artifact).ok_or_else(|| {
-                        Error::new(Family::Internal, format!("nobody got {artifact} for the image {}", self.name))
+                        Error::new(Family::Internal, format!("{artifact} is missing for the image {}", self.name))
                     })?;
                     Node::File(file.mode, entry.join(from))
                 }
@@ -196,56 +196,30 @@ impl Image {
     }
 }
 
-/// Writes images as one archive in the OCI image layout (as of the OCI image specification 1.1), which `ctr images
-/// import` and `docker load` (25 and later) take. `entries` are the directories of the artifacts by name. Layers are
-/// not compressed: they never leave the machine.
-///
-/// Returns the digests of the images' manifests, in order.
+/// Writes images as one archive in the OCI image layout (OCI image specification 1.1), which `ctr images import` and
+/// `docker load` (25 and later) accept. `entries` are the directories of the artifacts by name. Layers are not
+/// compressed, as they never leave the host. Returns the digests of the images' manifests, in order.
 pub fn write(images: &[Image], entries: &BTreeMap<String, PathBuf>, to: &Path) -> Result<Vec<String>> {
     let failed = |error: io::Error| super::cache::trouble("write", to, error);
     let mut archive = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, File::create(to).map_err(failed)?));
-    let mut manifests = Vec::new();
     append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
+    let mut manifests = Vec::new();
     for image in images {
-        let nodes = image.nodes(entries)?;
-        // Twice: the name of the blob is its digest, and comes first.
-        let mut hash = digest::Writer::new(io::sink());
-        write_layer(&nodes, &mut hash).map_err(|error| unreadable(image, &error))?;
-        let (_, layer, size) = hash.finish();
-        let mut header = header(tar::EntryType::Regular, 0o644, size);
-        header.set_path(format!("blobs/sha256/{layer}")).map_err(failed)?;
-        header.set_cksum();
-        let writer = archive.get_mut();
-        writer.write_all(header.as_bytes()).map_err(failed)?;
-        let mut hash = digest::Writer::new(writer);
-        write_layer(&nodes, &mut hash).map_err(|error| unreadable(image, &error))?;
-        let (writer, again, _) = hash.finish();
-        if again != layer {
-            return Err(Error::new(Family::Artifact, format!("a file of the image {} changes", image.name)));
-        }
-        let padding = (512 - size % 512) % 512;
-        writer.write_all(&vec![0; usize::try_from(padding).expect("below 512")]).map_err(failed)?;
-
-        let config = json(&image.config.of_layer(&format!("sha256:{layer}"))?)?;
-        let config_digest = append_blob(&mut archive, &config).map_err(failed)?;
+        let (digest, size) = append_layer(&mut archive, image, &image.nodes(entries)?, failed)?;
+        let layer = descriptor(spec::MediaType::ImageLayer, &digest, size)?;
+        let config = image.config.of_layer(&format!("sha256:{digest}"))?;
+        let config = append_json(&mut archive, spec::MediaType::ImageConfig, &config, failed)?;
         let manifest = spec::ImageManifestBuilder::default()
             .schema_version(2u32)
             .media_type(spec::MediaType::ImageManifest)
-            .config(descriptor(spec::MediaType::ImageConfig, &config_digest, config.len() as u64)?)
-            .layers(vec![descriptor(spec::MediaType::ImageLayer, &layer, size)?])
+            .config(config)
+            .layers(vec![layer])
             .build()
             .map_err(invalid)?;
-        let manifest = json(&manifest)?;
-        let manifest_digest = append_blob(&mut archive, &manifest).map_err(failed)?;
-        let mut described = descriptor(spec::MediaType::ImageManifest, &manifest_digest, manifest.len() as u64)?;
-        described.set_annotations(Some(
-            [
-                ("io.containerd.image.name".to_owned(), image.reference.clone()),
-                (spec::ANNOTATION_REF_NAME.to_owned(), image.reference.clone()),
-            ]
-            .into(),
-        ));
-        manifests.push(described);
+        let mut manifest = append_json(&mut archive, spec::MediaType::ImageManifest, &manifest, failed)?;
+        let names = ["io.containerd.image.name", spec::ANNOTATION_REF_NAME];
+        manifest.set_annotations(Some(names.map(|name| (name.to_owned(), image.reference.clone())).into()));
+        manifests.push(manifest);
     }
     let digests = manifests.iter().map(|manifest| manifest.digest().to_string()).collect();
     let index = spec::ImageIndexBuilder::default()
@@ -255,9 +229,37 @@ pub fn write(images: &[Image], entries: &BTreeMap<String, PathBuf>, to: &Path) -
         .build()
         .map_err(invalid)?;
     append(&mut archive, "index.json", &json(&index)?).map_err(failed)?;
-    let mut file = archive.into_inner().map_err(failed)?;
-    file.flush().map_err(failed)?;
+    archive.into_inner().and_then(|mut file| file.flush()).map_err(failed)?;
     Ok(digests)
+}
+
+/// Appends the layer of an image. Returns its digest and its size.
+fn append_layer<W: Write>(
+    archive: &mut tar::Builder<W>,
+    image: &Image,
+    nodes: &BTreeMap<String, Node>,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<(String, u64)> {
+    let unreadable = |error| unreadable(image, &error);
+    // The layer is written twice, as the name of the blob is its digest and comes first.
+    let mut hash = digest::Writer::new(io::sink());
+    write_layer(nodes, &mut hash).map_err(unreadable)?;
+    let (_, layer, size) = hash.finish();
+    let mut header = header(tar::EntryType::Regular, 0o644, size);
+    header.set_path(format!("blobs/sha256/{layer}")).map_err(&failed)?;
+    header.set_cksum();
+    let writer = archive.get_mut();
+    writer.write_all(header.as_bytes()).map_err(&failed)?;
+    let mut hash = digest::Writer::new(writer);
+    write_layer(nodes, &mut hash).map_err(unreadable)?;
+    let (writer, again, _) = hash.finish();
+    if again != layer {
+        let message = format!("a file of the image {} changed while it was read", image.name);
+        return Err(Error::new(Family::Artifact, message));
+    }
+    let padding = (512 - size % 512) % 512;
+    writer.write_all(&vec![0; usize::try_from(padding).expect("below 512")]).map_err(&failed)?;
+    Ok((layer, size))
 }
 
 fn write_layer(nodes: &BTreeMap<String, Node>, writer: &mut impl Write) -> io::Result<()> {
@@ -287,7 +289,7 @@ fn write_layer(nodes: &BTreeMap<String, Node>, writer: &mut impl Write) -> io::R
     tar.finish()
 }
 
-/// A header with nothing in it that differs from run to run.
+/// Returns a header that is the same in every run.
 fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
@@ -303,10 +305,17 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, bytes: &[u8]) -> 
     archive.append_data(&mut header(tar::EntryType::Regular, 0o644, bytes.len() as u64), path, bytes)
 }
 
-fn append_blob<W: Write>(archive: &mut tar::Builder<W>, bytes: &[u8]) -> io::Result<String> {
-    let digest = digest::of_bytes(bytes);
-    append(archive, &format!("blobs/sha256/{digest}"), bytes)?;
-    Ok(digest)
+/// Appends a document as a blob. Returns its descriptor.
+fn append_json<W: Write>(
+    archive: &mut tar::Builder<W>,
+    media_type: spec::MediaType,
+    document: &impl serde::Serialize,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<spec::Descriptor> {
+    let bytes = json(document)?;
+    let digest = digest::of_bytes(&bytes);
+    append(archive, &format!("blobs/sha256/{digest}"), &bytes).map_err(failed)?;
+    descriptor(media_type, &digest, bytes.len() as u64)
 }
 
 fn descriptor(media_type: spec::MediaType, sha256: &str, size: u64) -> Result<spec::Descriptor> {
@@ -314,7 +323,7 @@ fn descriptor(media_type: spec::MediaType, sha256: &str, size: u64) -> Result<sp
     Ok(spec::Descriptor::new(media_type, size, digest))
 }
 
-/// Sorted keys: the types hold annotations in hash maps.
+/// Serializes a document with sorted keys, as the types keep annotations in hash maps.
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     let mut value = serde_json::to_value(value)
         .map_err(|error| Error::new(Family::Internal, format!("an image cannot be described: {error}")))?;
@@ -323,7 +332,7 @@ fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
 }
 
 fn unreadable(image: &Image, error: &io::Error) -> Error {
-    Error::new(Family::Artifact, format!("cannot put the image {} together: {error}", image.name))
+    Error::new(Family::Artifact, format!("cannot assemble the image {}: {error}", image.name))
 }
 
 #[cfg(test)]

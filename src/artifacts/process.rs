@@ -1,4 +1,4 @@
-//! Child processes that do not outlive us: they die with kcl, and with the future that waits for them.
+//! Child processes that die with kcl, and with the future that waits for them.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use super::cache::trouble;
 use crate::error::{Error, Family, Result};
 
-/// A child and what it starts: one process group, killed when this is dropped before the child has ended.
+/// A child and its descendants: one process group, which is killed if this is dropped before the child has ended.
 #[derive(Debug)]
 pub struct Running {
     /// The child.
@@ -26,8 +26,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a command in a process group of its own. With `private_mounts` it has a mount namespace of its own, too,
-    /// so that nothing which it mounts can outlive it; that needs root.
+    /// Starts a command in a process group of its own. With `private_mounts` it also gets its own mount namespace, so
+    /// that its mounts end with it; that needs root.
     pub fn spawn(mut command: Command, private_mounts: bool) -> Result<Running> {
         let program = command.as_std().get_program().to_string_lossy().into_owned();
         command.process_group(0).kill_on_drop(true);
@@ -51,7 +51,7 @@ impl Running {
         Ok(Running { child, program, group })
     }
 
-    /// Waits until it ends.
+    /// Waits until the child ends.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
         let status = self.child.wait().await.map_err(|error| {
             Error::new(Family::Internal, format!("cannot wait for {}: {error}", self.program)).source(error)
@@ -60,7 +60,7 @@ impl Running {
         Ok(status)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM to the child and waits until it ends.
     pub async fn stop(mut self) -> Result<ExitStatus> {
         if let Some(group) = self.group {
             // It may have ended just now.
@@ -78,8 +78,8 @@ impl Drop for Running {
     }
 }
 
-/// Runs a command whose output goes to a log file, those lines of it that `line` is true for. Returns the error to give
-/// if it fails: with the last lines and the name of the log.
+/// Runs a command and writes the lines of its output for which `line` returns true to a log file. The error of a failed
+/// command contains the last lines and the name of the log.
 pub async fn run_logged(mut command: Command, log: &Path, mut line: impl FnMut(&str) -> bool) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut file = File::options().append(true).create(true).open(log).map_err(|error| trouble("open", log, error))?;
@@ -111,8 +111,8 @@ pub async fn run_logged(mut command: Command, log: &Path, mut line: impl FnMut(&
         return Ok(());
     }
     let tail: Vec<_> = tail.iter().map(|text| format!("  {text}")).collect();
-    let message = format!("{} failed ({status}); its last words:\n{}", running.program, tail.join("\n"));
-    Err(Error::new(Family::Artifact, message).hint(format!("all of its output is in {}", log.display())))
+    let message = format!("{} failed ({status}); its last output:\n{}", running.program, tail.join("\n"));
+    Err(Error::new(Family::Artifact, message).hint(format!("its output is in {}", log.display())))
 }
 
 type Lines = tokio::io::Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>;
@@ -125,7 +125,7 @@ fn lines(pipe: Option<impl AsyncRead + Send + Unpin + 'static>) -> Lines {
     BufReader::new(pipe).lines()
 }
 
-/// Runs a short command and returns what it printed.
+/// Runs a short command and returns its output.
 pub async fn output(mut command: Command) -> Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let program = command.as_std().get_program().to_string_lossy().into_owned();
@@ -142,7 +142,7 @@ pub async fn output(mut command: Command) -> Result<String> {
         .hint(format!("the command was {shown}")))
 }
 
-/// Where a program is in `PATH`.
+/// Finds a program in `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
@@ -182,7 +182,7 @@ mod tests {
         let mut out = lines(running.child.stdout.take());
         out.next_line().await.expect("read").expect("the child runs");
         drop(running);
-        // The pipe is held by both: its end is theirs.
+        // Both processes hold the pipe, so its end is the end of both.
         assert_eq!(out.next_line().await.expect("read"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The way `release`: what the projects publish, from them or from a mirror, checked by digest.
+//! The source `release`: files that the projects publish, from them or from a mirror, checked by digest.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,16 +12,16 @@ use super::http::{Failure, Http};
 use super::job::{Job, blocking};
 use crate::error::{Error, Family, Result};
 
-/// Where a release comes from: the mirror, else the project. `None`: nowhere.
+/// Returns the release of an artifact and its base address: the mirror, or else the project.
 pub fn source<'a>(artifact: &'a Artifact, mirror: Option<&'a str>) -> Option<(&'a Release, &'a str)> {
     let release = artifact.definition.release.as_ref()?;
     Some((release, mirror.or(release.base.as_deref())?))
 }
 
-/// Downloads an artifact into `partial`. What is not finished stays in `downloads`. Returns the addresses.
+/// Downloads an artifact into `partial`. Incomplete files stay in `downloads`. Returns the addresses.
 ///
 /// # Errors
-/// A digest that is not the published one is an error of its own: other ways must not hide it.
+/// A digest that is not the published one is `Failure::Error`: no other source must hide it.
 pub async fn fetch(
     artifact: &Artifact,
     (release, base): (&Release, &str),
@@ -60,8 +60,8 @@ pub async fn fetch(
     Ok(origin)
 }
 
-/// Downloads a file and checks it. A file that was taken up from an earlier run and turns out wrong may be of two
-/// makes, so it is fetched anew once.
+/// Downloads a file and checks it. A resumed file with a wrong digest may consist of two versions, so it is downloaded
+/// once more.
 async fn verified(
     http: &Http,
     url: &str,
@@ -82,7 +82,7 @@ async fn verified(
         if !resumed {
             let message = format!("{url} is not what was published: expected sha256:{expected}, found sha256:{found}");
             return Err(Error::new(Family::Artifact, message)
-                .hint("nothing of it was kept; something between here and the server changes it, or its mirror is bad")
+                .hint("the download was discarded; a proxy changed it, or the mirror is corrupt")
                 .into());
         }
     }
@@ -105,7 +105,7 @@ fn progress(name: &str, there: u64, total: Option<u64>) -> String {
     }
 }
 
-/// The digest for `name` in a checksum file: lines as `sha256sum` writes them, or nothing but a digest.
+/// Returns the digest of `name` in a checksum file: lines in the format of `sha256sum`, or a bare digest.
 fn published(text: &str, name: &str) -> Option<String> {
     let digest = |word: &str| {
         (word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| word.to_ascii_lowercase())
@@ -123,7 +123,7 @@ fn published(text: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Puts a downloaded file, or members of it, into the entry.
+/// Moves a downloaded file, or members of it, into the entry.
 fn take(artifact: &Artifact, takes: &Takes, part: &Path, partial: &Path) -> Result<()> {
     match takes {
         Takes::Whole(to) => {
@@ -166,7 +166,7 @@ fn place(partial: &Path, to: &str) -> Result<std::path::PathBuf> {
     Ok(path)
 }
 
-/// What lies in a directory of an entry is a program, archives and manifests apart.
+/// Sets the mode of a file: files other than archives and manifests are programs.
 fn finish(path: &Path) -> Result<()> {
     let data = path.extension().is_some_and(|extension| ["zst", "yaml"].iter().any(|data| extension == *data));
     let mode = if data { 0o644 } else { 0o755 };

@@ -1,6 +1,6 @@
-//! Image stores: a containerd root in which the system images are imported and unpacked already. It is made once a
-//! machine and seeded into each node by hard links, where importing into each node would cost seconds of CPU just when
-//! the control plane starts.
+//! Image stores: a containerd root in which the system images are already unpacked. It is made once per host and seeded
+//! into each node by hard links, as an import into each node would take seconds of CPU time while the control plane
+//! starts.
 
 use std::fs;
 use std::io;
@@ -23,7 +23,7 @@ pub const ROOT: &str = "root";
 /// The containerd namespace of the CRI plugin.
 const NAMESPACE: &str = "k8s.io";
 
-/// What of containerd's root is kept; all else is made anew by each containerd.
+/// The parts of containerd's root that are kept; each containerd recreates the others.
 const KEPT: [&str; 4] = [
     "io.containerd.content.v1.content",
     "io.containerd.metadata.v1.bolt/meta.db",
@@ -31,7 +31,7 @@ const KEPT: [&str; 4] = [
     "io.containerd.snapshotter.v1.overlayfs/snapshots",
 ];
 
-/// Plugins that importing does without: what serves containers, and snapshotters that probe the host.
+/// The plugins that an import does not need: those for containers, and snapshotters that probe the host.
 const DISABLED: [&str; 22] = [
     "io.containerd.cri.v1.images",
     "io.containerd.cri.v1.runtime",
@@ -57,11 +57,10 @@ const DISABLED: [&str; 22] = [
     "io.containerd.snapshotter.v1.zfs",
 ];
 
-/// Imports the images in `archive` into a fresh containerd root, and leaves in `partial` what a node needs of it.
+/// Imports the images in `archive` into a fresh containerd root, and leaves the parts that a node needs in `partial`.
 /// `bin` is the directory of containerd and ctr.
 ///
-/// containerd runs with a root, state and mount namespace of its own, so nothing else of the host notices it. That
-/// needs root.
+/// containerd runs with its own root, state and mount namespace, so it does not affect the host. That needs root.
 pub async fn make(
     bin: &Path,
     images: &[Image],
@@ -78,7 +77,7 @@ pub async fn make(
     let containerd = Containerd::start(bin, &partial.join(".containerd"), &logs.join("containerd-import.log")).await?;
     job.say("importing", None);
     let mut import = containerd.ctr(["images", "import", "--snapshotter", "overlayfs"]);
-    // As the CRI plugin labels what it pulls itself.
+    // The CRI plugin sets this label on images that it pulls.
     import.args(["--label", "io.cri-containerd.image=managed"]).arg(archive);
     process::output(import).await?;
     for image in images.iter().filter(|image| image.pinned) {
@@ -87,7 +86,7 @@ pub async fn make(
     }
     let listed = process::output(containerd.ctr(["images", "ls", "-q"])).await?;
     if let Some(image) = images.iter().find(|image| !listed.lines().any(|line| line == image.reference)) {
-        let message = format!("containerd imported {} and does not list it", image.reference);
+        let message = format!("containerd imported {} but does not list it", image.reference);
         return Err(Error::new(Family::Artifact, message).hint(format!("its log: {}", containerd.log.display())));
     }
     let from = containerd.stop().await?;
@@ -107,25 +106,25 @@ fn keep(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Seeds a node's containerd root with a store: hard links for what containerd never writes to, copies of its
-/// databases. `to` is made; owners and modes are kept.
+/// Seeds a node's containerd root with a store: hard links to files that containerd never writes to, and copies of its
+/// databases. `to` is created; owners and modes are kept.
 pub fn seed(store: &Path, to: &Path) -> io::Result<()> {
     tree::link(store, to, |path| path.extension().is_some_and(|extension| extension == "db"))
 }
 
-/// A containerd of our own.
+/// A containerd that kcl runs for an import.
 #[derive(Debug)]
 pub struct Containerd {
     running: Running,
     bin: PathBuf,
     root: PathBuf,
     log: PathBuf,
-    /// Of a short path: a socket's may have 107 bytes.
+    /// The directory of sockets; it is short, as the path of a socket may have 107 bytes.
     sockets: tempfile::TempDir,
 }
 
 impl Containerd {
-    /// Starts the containerd of `bin` in `directory` (its root is `root` in there) and waits until it serves.
+    /// Starts the containerd of `bin` in `directory`, with `root` in there as its root, and waits until it is ready.
     pub async fn start(bin: &Path, directory: &Path, log: &Path) -> Result<Containerd> {
         let sockets = tempfile::Builder::new()
             .prefix("kcl-")
@@ -156,26 +155,26 @@ impl Containerd {
             let text = fs::read_to_string(log).unwrap_or_default();
             let tail: Vec<_> = text.lines().rev().take(6).collect();
             let tail: Vec<_> = tail.into_iter().rev().map(|line| format!("  {line}")).collect();
-            let message = format!("containerd ended before it served ({status}):\n{}", tail.join("\n"));
+            let message = format!("containerd ended before it was ready ({status}):\n{}", tail.join("\n"));
             return Err(Error::new(Family::Artifact, message).hint(format!("its log: {}", log.display())));
         }
         Ok(Containerd { running, bin: bin.to_owned(), root, log: log.to_owned(), sockets })
     }
 
-    /// A command for its `ctr`, in the namespace of the CRI plugin.
+    /// Returns a `ctr` command for it, in the namespace of the CRI plugin.
     pub fn ctr<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(self.bin.join("ctr"));
         command.arg("--address").arg(self.sockets.path().join("s")).args(["--namespace", NAMESPACE]).args(arguments);
         command
     }
 
-    /// Stops it. Returns its root.
+    /// Stops containerd. Returns its root.
     pub async fn stop(self) -> Result<PathBuf> {
         let status = self.running.stop().await?;
         if status.success() {
             return Ok(self.root);
         }
-        Err(Error::new(Family::Artifact, format!("containerd ended badly ({status})"))
+        Err(Error::new(Family::Artifact, format!("containerd failed ({status})"))
             .hint(format!("its log: {}", self.log.display())))
     }
 }
@@ -193,7 +192,7 @@ fn configuration(root: &Path, scratch: &Path, sockets: &Path) -> String {
     config.to_string()
 }
 
-/// Waits until a service says on `socket` that it serves (`sd_notify(3)`).
+/// Waits until a service reports on `socket` that it is ready (`sd_notify(3)`).
 async fn serves(socket: &UnixDatagram) -> io::Result<()> {
     let mut buffer = [0; 512];
     loop {

@@ -1,4 +1,4 @@
-//! Directory trees: a fingerprint that tells cheaply whether one was changed, and unpacking one from an archive.
+//! Directory trees: a cheap fingerprint that detects changes, unpacking from an archive, and copies by hard links.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
@@ -8,8 +8,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// A fingerprint of names, kinds, owners, modes, sizes, modification times and link targets below `root`; no content
-/// is read. A copy that keeps times has the same.
+/// Computes a fingerprint of names, kinds, owners, modes, sizes, modification times and link targets below `root`; no
+/// content is read. A copy that keeps times has the same fingerprint.
 pub fn fingerprint(root: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut add = |bytes: &[u8]| {
@@ -35,7 +35,8 @@ pub fn fingerprint(root: &Path) -> io::Result<String> {
     Ok(base16ct::lower::encode_string(&hash.finalize()))
 }
 
-/// Unpacks a zstd-compressed tar. Owners are kept where we may; devices are left out, as every driver brings its own.
+/// Unpacks a zstd-compressed tar. Owners are kept if kcl runs as root; devices are omitted, as every driver makes its
+/// own.
 pub fn unpack(archive: &Path, into: &Path) -> io::Result<()> {
     let reader = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 20, File::open(archive)?))?;
     let mut tar = tar::Archive::new(reader);
@@ -58,9 +59,8 @@ pub fn unpack(archive: &Path, into: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a copy of a tree with hard links in place of copies, but for files that `copied` says are written to: a link
-/// to what is never written is as good as a copy, and costs nothing. Where the two are on different file systems, all
-/// is copied. Owners and modes are kept.
+/// Copies a tree by hard links, except for files that `copied` selects because they are written to. If the two are on
+/// different file systems, all files are copied. Owners and modes are kept.
 pub fn link(from: &Path, to: &Path, copied: impl Fn(&Path) -> bool) -> io::Result<()> {
     for item in walkdir::WalkDir::new(from).sort_by_file_name() {
         let item = item?;

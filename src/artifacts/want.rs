@@ -1,68 +1,68 @@
-//! The values that callers of this room pass and receive.
+//! The requests and results of the artifacts room.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kcl_files::Lock;
 
-/// How artifacts are got that are not in the cache.
+/// The source of artifacts that are not in the cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Way {
-    /// From a release where the network reaches one, else by building.
+    /// A release if one is reachable, otherwise a build.
     #[default]
     Auto,
-    /// By building.
+    /// A build.
     Build,
-    /// From the projects' releases, or their mirror. What nobody releases is built.
+    /// The projects' releases, or their mirror. Artifacts without a release are built.
     Release,
-    /// From a file made by `kcl bundle create`, and from nothing else.
+    /// A file made by `kcl bundle create`, and nothing else.
     Bundle(PathBuf),
 }
 
-/// The directory of the cache with disks that virtual machines share, which their driver makes.
+/// The directory of the cache for the disks that virtual machines share; their driver creates them.
 pub const VM_IMAGES: &str = "vm";
 
-/// What a cluster wants.
+/// The artifacts that a cluster needs.
 #[derive(Clone, Debug, Default)]
 pub struct Want {
-    /// The version of Kubernetes, as a user writes it (see [`catalog::Catalog::kubernetes_version`]).
+    /// The version of Kubernetes, as a user writes it (see [`super::catalog::Catalog::kubernetes_version`]).
     pub kubernetes: String,
-    /// How to get what is not in the cache.
+    /// The source of artifacts that are not in the cache.
     pub way: Way,
-    /// Images of the catalog that nodes have from the start, besides the system's.
+    /// Images of the catalog that nodes have from the start, in addition to the system's.
     pub images: Vec<String>,
-    /// Nodes are virtual machines, or some of them.
+    /// True if some nodes are virtual machines.
     pub vm: bool,
 }
 
 impl Want {
-    /// What every cluster wants, in the way that is open.
+    /// Returns the artifacts of every cluster, from any source.
     pub fn cluster(kubernetes: &str) -> Self {
         Want { kubernetes: kubernetes.to_owned(), ..Want::default() }
     }
 }
 
-/// What holds for all artifacts of a run.
+/// The options for all artifacts of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// A mirror that serves the paths of the projects' release pages, in place of them.
+    /// A mirror that serves the paths of the projects' release pages instead of them.
     pub mirror: Option<String>,
-    /// A file of PEM certificates of authorities to trust besides the system's.
+    /// A file of PEM certificates of authorities to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
-/// What nodes are made of. All of it is read-only but by agreement only: it is shared by all clusters.
+/// The artifacts of nodes. All clusters share them, so they must not be modified, although nothing prevents it.
 #[derive(Clone, Debug)]
 pub struct NodeArtifacts {
     /// The version of Kubernetes: `v1.37.0`.
     pub kubernetes: String,
-    /// The name of the composed entry, which a cluster keeps to tell [`Artifacts::clean`] what it uses.
+    /// The name of the composed entry, by which [`super::Artifacts::clean`] knows what a cluster uses.
     pub key: String,
     /// The node root file system, unpacked.
     pub rootfs: PathBuf,
     /// A directory with `bin/` and `cni/`.
     pub components: PathBuf,
-    /// A containerd root to seed nodes with: see [`store::seed`].
+    /// A containerd root to seed nodes with: see [`super::store::seed`].
     pub image_store: PathBuf,
     /// A directory with `kcl-node`.
     pub agent: PathBuf,
@@ -70,9 +70,9 @@ pub struct NodeArtifacts {
     pub runc: PathBuf,
     /// kubectl, for the host.
     pub kubectl: PathBuf,
-    /// The kernel of virtual machines, where it was wanted: a directory with `vmlinuz` and `modules`.
+    /// The kernel of virtual machines, if requested: a directory with `vmlinuz` and `modules`.
     pub kernel: Option<PathBuf>,
-    /// Keeps `clean` away as long as this is there.
+    /// Blocks `clean` while this value exists.
     pub(super) _lease: Arc<Lock>,
 }
 

@@ -1,4 +1,4 @@
-//! The credentials of a user for a registry: those of `docker login`, also where a helper program keeps them.
+//! The user's credentials for registries, as `docker login` stores them.
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_spec::distribution::Reference;

@@ -1,4 +1,4 @@
-//! A socket of this host that leads to one in a node, for as long as it is held.
+//! A socket on this host that is forwarded to one in a node while it is held.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use tokio::task::JoinHandle;
 use super::containerd::dial;
 use crate::error::{Error, Family, Result};
 
-/// The socket, in a directory that only this user may enter.
+/// The socket, in a directory that only this user can enter.
 pub struct Forward {
     path: PathBuf,
     task: JoinHandle<()>,
 }
 
 impl Forward {
-    /// Makes `path` lead to `socket` in a node.
+    /// Forwards connections to `path` to `socket` in a node.
     pub fn open(path: &Path, machine: Arc<dyn Machine>, socket: &str) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::new(Family::Host, format!("the socket {} cannot be made: {error}", path.display())).source(error)
+            Error::new(Family::Host, format!("cannot create the socket {}: {error}", path.display())).source(error)
         };
         let listener = UnixListener::bind(path).map_err(failed)?;
         let socket = socket.to_owned();
@@ -29,7 +29,7 @@ impl Forward {
                 let (machine, socket) = (machine.clone(), socket.clone());
                 tokio::spawn(async move {
                     if let Ok((mut there, _end)) = dial(machine, &socket) {
-                        // Either end may go at any time.
+                        // Either end may close at any time.
                         let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
                     }
                 });
@@ -38,7 +38,7 @@ impl Forward {
         Ok(Forward { path: path.to_owned(), task })
     }
 
-    /// As programs take it: `unix:///…`.
+    /// Returns the socket's URL: `unix:///…`.
     pub fn url(&self) -> String {
         format!("unix://{}", self.path.display())
     }

@@ -1,4 +1,4 @@
-//! An image on its way: its blobs by digests, each of which can be read from any byte on, as often as nodes need it.
+//! An image in transit: its blobs by digests, each of which can be read from any offset, as often as nodes need it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,52 +18,52 @@ use crate::error::{Error, Family, Result};
 /// An image of one platform.
 #[derive(Clone)]
 pub struct Image {
-    /// Its names, whole.
+    /// Its names, normalized.
     pub names: Vec<String>,
-    /// What names the rest by digests.
+    /// The manifest, which names the other blobs by digests.
     pub manifest: Blob,
-    /// How it is run.
+    /// The configuration of its containers.
     pub config: Blob,
     /// Its layers, the lowest first.
     pub layers: Vec<Blob>,
-    /// Digests of the layers as they are unpacked: `sha256:…`.
+    /// The digests of the uncompressed layers: `sha256:…`.
     pub diff_ids: Vec<String>,
 }
 
-/// Bytes by their digest.
+/// A blob: bytes with their digest.
 #[derive(Clone)]
 pub struct Blob {
-    /// What it is.
+    /// Its media type, digest and size.
     pub descriptor: Descriptor,
-    /// Where its bytes are.
+    /// The location of its bytes.
     pub data: Data,
 }
 
-/// Where the bytes of a blob are.
+/// The location of a blob's bytes.
 #[derive(Clone)]
 pub enum Data {
-    /// Here.
+    /// Bytes in memory.
     Bytes(Bytes),
-    /// In a file, from an offset on.
+    /// A file that contains them from an offset on.
     Part(Arc<File>, u64),
-    /// Among the files of a Docker engine of this host.
+    /// The storage of this host's Docker engine.
     Split(Arc<SplitLayer>),
-    /// In a node.
+    /// A node.
     Node(Containerd),
 }
 
 impl Image {
-    /// An image of a manifest, its config and where its layers are.
+    /// Creates an image from its manifest, its config and its layers.
     ///
     /// # Errors
-    /// `Artifact` where these do not fit together.
+    /// `Artifact` if these do not belong together.
     pub fn new(names: Vec<String>, manifest: Blob, config: Blob, layers: Vec<Blob>) -> Result<Self> {
         let bad = |why: String| Error::new(Family::Artifact, format!("the image's configuration is wrong: {why}"));
-        let Data::Bytes(text) = &config.data else { return Err(bad("it was not read".to_owned())) };
+        let Data::Bytes(text) = &config.data else { return Err(bad("it has not been read".to_owned())) };
         let read = spec::ImageConfiguration::from_reader(&text[..]).map_err(|error| bad(error.to_string()))?;
         let diff_ids = read.rootfs().diff_ids().clone();
         if diff_ids.len() != layers.len() {
-            return Err(bad(format!("it tells of {} layers, and there are {}", diff_ids.len(), layers.len())));
+            return Err(bad(format!("it lists {} layers, but the image has {}", diff_ids.len(), layers.len())));
         }
         let (os, arch) = (read.os().to_string(), read.architecture().to_string());
         let ours = spec::Arch::default().to_string();
@@ -71,29 +71,29 @@ impl Image {
             let name = names.first().map(|name| format!(" {name}")).unwrap_or_default();
             return Err(Error::new(
                 Family::Artifact,
-                format!("the image{name} is for {os}/{arch}, and the nodes are linux/{ours}"),
+                format!("the image{name} is for {os}/{arch}, but the nodes are linux/{ours}"),
             )
-            .hint(format!("build or pull it for the nodes, such as by: docker build --platform linux/{ours}")));
+            .hint(format!("build or pull it for the nodes, for example with: docker build --platform linux/{ours}")));
         }
         Ok(Image { names, manifest, config, layers, diff_ids })
     }
 
-    /// Its id, as the kubelet has it.
+    /// Returns the image's id, as the kubelet reports it.
     pub fn id(&self) -> &str {
         &self.config.descriptor.digest
     }
 
-    /// How many bytes it is.
+    /// Returns the image's size in bytes.
     pub fn size(&self) -> u64 {
         self.blobs().map(Blob::size).sum()
     }
 
-    /// Everything that it consists of; the manifest comes last, as it names the others.
+    /// Returns all blobs of the image; the manifest comes last, as it names the others.
     pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
         self.layers.iter().chain([&self.config, &self.manifest])
     }
 
-    /// The digests of each layer with all below it (the OCI image specification's `ChainID`).
+    /// Returns the digest of each layer together with all below it (the OCI image specification's `ChainID`).
     pub fn chains(&self) -> Vec<String> {
         let mut chains: Vec<String> = Vec::new();
         for diff in &self.diff_ids {
@@ -107,7 +107,7 @@ impl Image {
 }
 
 impl Blob {
-    /// Bytes that are here.
+    /// Creates a blob from bytes in memory.
     pub fn of_bytes(media_type: &str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let digest = format!("sha256:{}", digest::of_bytes(&bytes));
@@ -115,12 +115,12 @@ impl Blob {
         Blob { descriptor, data: Data::Bytes(bytes) }
     }
 
-    /// Its size in bytes.
+    /// Returns the blob's size in bytes.
     pub fn size(&self) -> u64 {
         self.descriptor.size.unsigned_abs()
     }
 
-    /// Its bytes from `offset` on, in pieces.
+    /// Reads the blob from `offset` on, in pieces.
     pub fn pieces(&self, offset: u64) -> mpsc::Receiver<io::Result<Bytes>> {
         let (sender, receiver) = mpsc::channel(2);
         let (data, digest, size) = (self.data.clone(), self.descriptor.digest.clone(), self.size());
@@ -156,7 +156,7 @@ impl Blob {
         receiver
     }
 
-    /// The digest of bytes that are here or in a file, by reading them.
+    /// Computes the digest of bytes in memory or in a file.
     pub fn digest_here(&self) -> io::Result<String> {
         let mut hash = digest::Writer::new(io::sink());
         match &self.data {
@@ -190,7 +190,7 @@ fn send_all(mut reader: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
     }
 }
 
-/// A part of a file that others read too.
+/// A part of a file that is shared with other readers.
 struct Part {
     file: Arc<File>,
     at: u64,

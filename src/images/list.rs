@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::containerd::CriImage;
 
-/// An image that nodes have.
+/// An image and the nodes that have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageRow {
@@ -16,13 +16,13 @@ pub struct ImageRow {
     pub repo_digests: Vec<String>,
     /// Its names by tags.
     pub repo_tags: Vec<String>,
-    /// Its size in bytes, as the node stores it; a string, as other tools have it.
+    /// Its size in bytes, as the node stores it; a string, as in the output of other tools.
     pub size: String,
     /// The nodes that have it.
     pub nodes: Vec<String>,
 }
 
-/// The union of what nodes have, by name.
+/// Merges the images of nodes by their ids, sorted by name.
 pub fn union(nodes: Vec<(String, Vec<CriImage>)>) -> Vec<ImageRow> {
     let mut rows: BTreeMap<String, ImageRow> = BTreeMap::new();
     for (node, images) in nodes {
@@ -46,7 +46,7 @@ pub fn union(nodes: Vec<(String, Vec<CriImage>)>) -> Vec<ImageRow> {
             list.dedup();
         }
     }
-    // Those without a name come last.
+    // Images without a name come last.
     rows.sort_by(|a, b| (a.repo_tags.is_empty(), &a.repo_tags).cmp(&(b.repo_tags.is_empty(), &b.repo_tags)));
     rows
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::progress::Step;
 
-/// How often it is shown at most.
+/// The minimum time between two updates of the display.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Counts bytes of a step.
+/// Counts the bytes of a step.
 pub struct Meter<'s> {
     step: &'s Step,
     message: String,
@@ -19,17 +19,17 @@ pub struct Meter<'s> {
 }
 
 impl<'s> Meter<'s> {
-    /// Of a step that says `message`.
+    /// Creates the meter of a step that displays `message`.
     pub fn new(step: &'s Step, message: impl Into<String>) -> Self {
         Meter { step, message: message.into(), done: 0.into(), total: 0.into(), shown: Mutex::new(None) }
     }
 
-    /// There are this many more.
+    /// Adds to the total number of bytes.
     pub fn expect(&self, bytes: u64) {
         self.total.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// This many more are done.
+    /// Adds to the number of bytes that are done.
     pub fn add(&self, bytes: u64) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let total = self.total.load(Ordering::Relaxed);
@@ -41,7 +41,7 @@ impl<'s> Meter<'s> {
     }
 }
 
-/// Bytes for people, in powers of ten as Docker has them.
+/// Formats a number of bytes in powers of ten, as Docker does.
 pub fn size(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, "B");
     for larger in ["kB", "MB", "GB", "TB"] {

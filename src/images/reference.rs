@@ -1,33 +1,33 @@
-//! Names of images, as Docker's and containerd's users write them.
+//! Names of images, as users of Docker and containerd write them.
 
 use oci_spec::distribution::Reference;
 
 use crate::error::{Error, Family, Result};
 
-/// The whole name of an image, as the kubelet asks for it: `app` is `docker.io/library/app:latest`.
+/// Returns the full name of an image, as the kubelet requests it: `app` is `docker.io/library/app:latest`.
 ///
 /// # Errors
-/// `Usage` where it is no name.
+/// `Usage` for an invalid name.
 pub fn normalize(name: &str) -> Result<String> {
     let wrong = |why: String| {
-        Error::new(Family::Usage, format!("{name:?} is no name of an image: {why}"))
+        Error::new(Family::Usage, format!("{name:?} is not a valid name of an image: {why}"))
             .hint("a name looks like: app:1, team/app:1 or registry.example.com/team/app:1")
     };
     name.parse::<Reference>().map(|reference| reference.whole()).map_err(|error| wrong(error.to_string()))
 }
 
-/// Whether what follows `@` says which image it is, so that it needs no tag.
+/// Returns true for a name with a digest, which needs no tag.
 pub fn is_digest(name: &str) -> bool {
     name.contains('@') || name.starts_with("sha256:")
 }
 
-/// A name as people write it: without `docker.io/library/`.
+/// Returns a name as users write it: without `docker.io/library/`.
 pub fn familiar(name: &str) -> &str {
     let short = name.strip_prefix("docker.io/").unwrap_or(name);
     short.strip_prefix("library/").filter(|_| short.len() < name.len()).unwrap_or(short)
 }
 
-/// A name without its tag, and the tag.
+/// Splits a name into the repository and the tag.
 pub fn split_tag(name: &str) -> (&str, &str) {
     match name.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),

@@ -1,5 +1,5 @@
-//! Images as an archive that `docker load`, `kcl image load` and tools for the OCI image layout take: the layout, with
-//! `docker save`'s `manifest.json` beside it.
+//! Images as an archive that `docker load`, `kcl image load` and tools for the OCI image layout accept: the layout,
+//! with the `manifest.json` of `docker save` added.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,10 +12,10 @@ use super::meter::Meter;
 use super::reference::{familiar, split_tag};
 use crate::error::{Error, Family, Result};
 
-/// tar's block, in bytes.
+/// The size of a tar block in bytes.
 const BLOCK: u64 = 512;
 
-/// Writes images to `to`, which is called `name` in messages.
+/// Writes images to `to`, which messages call `name`.
 pub async fn write(images: &[Image], to: &mut (impl AsyncWrite + Unpin), name: &str, meter: &Meter<'_>) -> Result<()> {
     let failed =
         |error: io::Error| Error::new(Family::Host, format!("{name} cannot be written: {error}")).source(error);

@@ -1,4 +1,4 @@
-//! Bundles that are damaged or not of this kcl. A whole one is part of the real build's test.
+//! Bundles that are damaged or from another kcl. The test of the real build has a valid one.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ async fn what_is_no_bundle_is_told() {
 
     std::fs::write(&path, "some text").expect("write");
     let error = start_from(directory.path(), &path).await;
-    assert!(error.message.contains("not a whole bundle"), "{error}");
+    assert!(error.message.contains("not a valid bundle"), "{error}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The artifacts room against real tools and local servers.
+//! Tests of the artifacts room with real tools and local servers.
 
 mod bundle;
 mod real;

@@ -1,4 +1,4 @@
-//! A real build of everything: minutes with cold caches, so only when asked for (`--ignored`). With
+//! A real build of everything. It takes minutes with cold caches, so it runs on request only (`--ignored`). With
 //! `KCL_TEST_CACHE` the artifacts stay in that directory.
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use kcl::artifacts::{Artifacts, Options, Want, Way, process, store};
 use kcl::progress::{Event, Progress, Renderer};
 
-/// Prints what changes.
+/// Prints the changes of progress.
 struct Print {
     begun: Instant,
     last: Mutex<String>,

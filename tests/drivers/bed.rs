@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use crate::hosts::{Hosts, Kind, rootfs};
 use crate::support::Home;
 
-/// Hosts for one test, with a home of who logs in there.
+/// The hosts of one test, and a home directory of the user that logs in there.
 pub struct Bed {
     pub runtime: tokio::runtime::Runtime,
     hosts: Option<Hosts>,
-    // Removed after them.
+    // It is removed after the hosts.
     _base: tempfile::TempDir,
 }
 
 impl Bed {
-    /// None where this machine has no root file system for hosts.
+    /// Starts the hosts; returns nothing if this machine has no root file system for them.
     pub fn new(home: &Home, kinds: &[Kind]) -> Option<Bed> {
         let (rootfs, runc) = (rootfs()?, std::env::var_os("KCL_TEST_RUNC").map(PathBuf::from)?);
         let beside = home.cache().parent().expect("the cache is not the root directory");

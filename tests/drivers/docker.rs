@@ -1,4 +1,4 @@
-//! Containers of a Docker daemon of the test's own, which is in a network namespace of its own, and so is kcl.
+//! Containers of the test's own Docker daemon. The daemon and kcl run in a network namespace of their own.
 
 use std::net::TcpListener;
 
@@ -11,7 +11,7 @@ use crate::support::dockerd::Dockerd;
 use crate::support::sshd::{self, Sshd};
 use crate::support::{Home, TestCluster, eventually, own_network};
 
-/// Runs a test in a home with a daemon of its own. Nothing is left in the daemon but the node image.
+/// Runs a test in a home with its own daemon, and asserts that only the node image remains in the daemon.
 fn with_daemon(story: &str, test: impl FnOnce(&Home, &mut Dockerd) + Send) {
     own_network(|| {
         let dir =
@@ -64,7 +64,8 @@ fn three_nodes() {
     });
 }
 
-/// On an engine that is elsewhere, reached over SSH: of the cluster this host has its API's port and those of loopback.
+/// Tests an engine on another host, reached over SSH: this host reaches the cluster's API and its ports on loopback
+/// only.
 #[test]
 fn an_engine_elsewhere() {
     own_network(|| {
@@ -92,7 +93,7 @@ fn an_engine_elsewhere() {
             ]);
             assert_eq!(cluster.kcl(["service", "balanced", "--url"]).ok(), "http://127.0.0.1:8000");
             story::service_answers(&cluster, "balanced");
-            // Another one with the same port has another one here.
+            // Another service with the same port gets another port here.
             cluster.kubectl([
                 "expose",
                 "service",
@@ -107,7 +108,7 @@ fn an_engine_elsewhere() {
             eventually("its port is free again", || {
                 TcpListener::bind("127.0.0.1:8000").map(drop).map_err(|error| error.to_string())
             });
-            // What is killed is started by who asks next.
+            // The next command restarts a killed process.
             kill(&cluster);
             story::service_answers(&cluster, "second");
             cluster.kcl(["delete"]).ok();
@@ -116,7 +117,7 @@ fn an_engine_elsewhere() {
     });
 }
 
-/// Ends the process that has the services on loopback.
+/// Ends the process that serves the services on loopback.
 fn kill(cluster: &TestCluster<'_>) {
     let note = cluster.home.path().join("clusters/far/loopback");
     let note: Value = serde_json::from_slice(&std::fs::read(note).expect("a note")).expect("JSON");

@@ -1,6 +1,5 @@
-//! Real clusters on the machines of every driver: the same story for each. `tests/cluster` tells more of the native one, and
-//! `tests/qemu` has virtual machines.
-//! Needs root, and the engines.
+//! Real clusters on the machines of every driver: the same story for each. `tests/cluster` has more tests of the native
+//! driver, and `tests/qemu` has virtual machines. Needs root, and the engines.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -17,7 +17,7 @@ fn nodes_of_three_drivers() {
             let home = Home::new("mixed");
             home.set("DOCKER_HOST", daemon.host());
             let Some(bed) = Bed::new(&home, &[Kind::Bare]) else { return };
-            // Dropped first: its clusters are deleted while their hosts are there.
+            // It is dropped first, so that its clusters are deleted while their hosts exist.
             let home = home;
             let before = bed.runtime.block_on(bed.hosts().all_traces());
             let file = format!(

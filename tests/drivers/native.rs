@@ -1,4 +1,4 @@
-//! Containers by the bundled runc: the story that all drivers share. `tests/cluster` tells the others.
+//! Containers of the bundled runc: the story that all drivers share. `tests/cluster` has the other tests.
 
 use crate::story;
 use crate::support::Home;

@@ -1,4 +1,4 @@
-//! Containers of a Podman of the test's own, newer than Debian 12's, which is in a network namespace of its own, and so is kcl.
+//! Containers of the test's own Podman, newer than Debian 12's. Podman and kcl run in a network namespace of their own.
 
 use std::path::PathBuf;
 

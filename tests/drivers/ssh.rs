@@ -1,5 +1,5 @@
-//! Hosts that exist, over SSH: the story that all drivers share, that nodes come back with their hosts, and that hosts are
-//! left as they were found.
+//! Existing hosts over SSH: the story that all drivers share, that nodes come back with their hosts, and that hosts are
+//! left unchanged.
 //!
 //! `KCL_TEST_RUNC` and `KCL_TEST_SSH_HOST` say what the hosts are made of: see `drivers/ssh/tests/hosts`.
 
@@ -12,7 +12,7 @@ use crate::support::Home;
 fn three_nodes() {
     let home = Home::new("ssh");
     let Some(bed) = Bed::new(&home, &[Kind::Bare, Kind::Bare, Kind::Systemd]) else { return };
-    // Dropped first: its clusters are deleted while their hosts are there.
+    // It is dropped first, so that its clusters are deleted while their hosts exist.
     let home = home;
     let before = bed.runtime.block_on(bed.hosts().all_traces());
     let hosts: Vec<String> = bed.hosts().targets.iter().map(|target| target.host.to_string()).collect();

@@ -28,7 +28,7 @@ fn a_damaged_cache() {
     let start = ["start", "--nameservers", "none"];
     let output = Output::of(cluster.command(start).env("KCL_CACHE", &own));
     output.ok();
-    assert!(output.stderr.contains("is corrupt") && output.stderr.contains("made again"), "it is reported: {output}");
+    assert!(output.stderr.contains("is corrupt") && output.stderr.contains("recreated"), "it is reported: {output}");
     Output::of(cluster.command(["delete"]).env("KCL_CACHE", &own)).ok();
 
     home.step("an artifact, which cannot be had");

@@ -34,10 +34,10 @@ pub fn all(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     refused(&[nameless.to_str().expect("a path")], &["has no name", "--name"]);
 
     let rootfs = developer.root_file_system();
-    refused(&[rootfs.to_str().expect("a path")], &["has no image", "kcl image import"]);
+    refused(&[rootfs.to_str().expect("a path")], &["contains no image", "kcl image import"]);
     refused(&["./nothing.tar"], &["there is no file ./nothing.tar"]);
     refused(&["nothing:1"], &["no image nothing:1", "kcl image pull"]);
-    refused(&["App:1"], &["is no name of an image"]);
+    refused(&["App:1"], &["is not a valid name of an image"]);
     refused(&["app:1", "--nodes", "nobody"], &["has no node \"nobody\""]);
 
     let output = cluster.command(["image", "load", "app:1"]).env("DOCKER_HOST", "unix:///nowhere.sock").output();

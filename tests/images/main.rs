@@ -1,5 +1,5 @@
-//! Images in a real cluster, as a developer brings them there, by the real command. Needs root, and Docker for the images
-//! that come from it; `KCL_CACHE` may name a cache that has the artifacts already.
+//! Images in a real cluster, loaded by the real command as a developer does it. Needs root, and Docker for the images
+//! that come from it; `KCL_CACHE` may name a cache that has the artifacts.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use sources::{Developer, MIB};
 use support::{Home, TestCluster, eventually};
 
-/// The loop of a developer on three nodes, from the first load to a build, and all that can be wrong on the way.
+/// Runs a developer's loop on three nodes, from the first load to a build, with all errors on the way.
 #[test]
 fn the_loop_of_a_developer() {
     let home = Home::new("images");
@@ -76,7 +76,7 @@ fn the_loop_of_a_developer() {
     copies(&cluster);
 }
 
-/// `kcl image load` of one image: what was sent.
+/// Runs `kcl image load` for one image and returns the result for each node.
 #[track_caller]
 pub fn loaded(cluster: &TestCluster<'_>, arguments: &[&str]) -> Value {
     let list = cluster.kcl(["image", "load", "-o", "json"].iter().chain(arguments)).json();
@@ -103,7 +103,7 @@ fn row(cluster: &TestCluster<'_>, name: &str) -> Value {
     rows(cluster).into_iter().find(has).unwrap_or_else(|| panic!("no {name}"))
 }
 
-/// A pod on each node runs the image; what all of them said.
+/// Runs the image in a pod on each node and returns the output of all.
 #[track_caller]
 pub fn runs_everywhere(cluster: &TestCluster<'_>, image: &str, policy: &str) -> String {
     let mut said = Vec::new();
@@ -125,12 +125,12 @@ pub fn runs_everywhere(cluster: &TestCluster<'_>, image: &str, policy: &str) -> 
     said.remove(0)
 }
 
-/// kcl is killed while it sends; what nodes have by then is not sent again.
+/// Kills kcl while it sends an image, and asserts that the next run does not send the same bytes again.
 fn goes_on(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     developer.build("large:1", "large", 300 * MIB);
     let node = cluster.node_names().remove(0);
     let mut killed = cluster.command(["image", "load", "large:1"]).spawn().expect("kcl");
-    eventually("something of it is there", || {
+    eventually("a part of it has arrived", || {
         let active = cluster.ssh(&node, "/opt/kcl/components/bin/ctr -n k8s.io content active");
         let active = active.ok().to_owned();
         // A line for each upload, below a header.
@@ -147,7 +147,8 @@ fn goes_on(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     cluster.kcl(["image", "rm", "large:1"]).ok();
 }
 
-/// Stages, RUN, arguments, what is ignored; from nothing and from an image of the cluster, without a network.
+/// Builds with stages, RUN, arguments and ignored files, from scratch and from an image of the cluster, without a
+/// network.
 fn builds(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     let context = cluster.home.scratch().join("context");
     fs::create_dir_all(&context).expect("a directory");
@@ -171,14 +172,14 @@ fn builds(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     assert_eq!(runs_everywhere(cluster, "team/built:1", "Never"), "second\nkept");
     let failed = cluster.kcl(["image", "build", path, "-t", "built:2", "--target", "none"]);
     assert!(!failed.succeeded(), "{failed}");
-    // Into a registry, too: from there it comes back.
+    // The image is also pushed to a registry, and pulled from there.
     cluster.kcl(["addons", "enable", "registry"]).ok();
     let name = "localhost:5000/team/built:1";
     cluster.kcl(["image", "build", path, "-t", name, "--push", "--build-arg", "WORD=pushed"]).ok();
     cluster.kcl(["image", "rm", name]).ok();
     cluster.kcl(["image", "pull", name]).ok();
     assert_eq!(runs_everywhere(cluster, name, "Never"), "pushed\nkept");
-    // A tool of the host, at the same BuildKit.
+    // A tool of the host uses the same BuildKit.
     let workers = ["image", "env", "--", "sh", "-c", "test -S \"${BUILDKIT_HOST#unix://}\" && echo there"];
     assert_eq!(cluster.kcl(workers).ok(), "there");
 }

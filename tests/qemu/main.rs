@@ -1,13 +1,13 @@
-//! The story of `tests/drivers` on virtual machines of QEMU and of libvirt, emulated where the host has no KVM. An emulated
-//! control plane is slow, so one test has a node that is all, and one has workers of a control plane that is not emulated;
-//! clusters of several emulated nodes are run by hand (`cargo test --features libvirt --test qemu -- --ignored`). It is a
-//! program of its own because `tests/run.sh` runs it alone: emulation takes all cores that there are, and Kubernetes gives
-//! requests up that take seconds.
+//! The story of `tests/drivers` on virtual machines of QEMU and libvirt, emulated if the host has no KVM. An emulated
+//! control plane is slow, so one test has a single node, and one has emulated workers of a native control plane;
+//! clusters of several emulated nodes are run by hand (`cargo test --features libvirt --test qemu -- --ignored`). The
+//! test is a separate program because `tests/run.sh` runs it alone: emulation takes all cores, and Kubernetes aborts
+//! requests that take seconds.
 
 #[path = "../support/mod.rs"]
 mod support;
 
-// The other drivers' tests use the rest of it.
+// The other drivers' tests use the rest of the module.
 #[allow(dead_code)]
 #[path = "../drivers/story.rs"]
 mod story;
@@ -16,7 +16,7 @@ use support::Home;
 #[cfg(feature = "libvirt")]
 use support::{libvirtd::Libvirtd, own_network};
 
-/// No addons: emulated, every pod takes its time, and the story asks for none of theirs.
+/// The flags for no addons, as every emulated pod takes time and the story needs none of them.
 const CLUSTER: &str = "[addons]\nstorage = { enabled = false }\nload-balancer = { enabled = false }\n";
 
 #[test]
@@ -32,7 +32,7 @@ fn three_nodes() {
     nodes(&home, "qemu-three", "driver = \"qemu\"\n", 3);
 }
 
-/// Machines of both hypervisors join the bridge of the native driver.
+/// Adds machines of both hypervisors to the bridge of the native driver.
 #[cfg(feature = "libvirt")]
 #[test]
 fn workers_of_a_native_control_plane() {
@@ -50,7 +50,7 @@ fn three_nodes_of_libvirt() {
     with_libvirt("libvirt", |home| drop(nodes(home, "libvirt", "driver = \"libvirt\"\n", 3)));
 }
 
-/// A home whose libvirt is one of the test's own, which has nothing of the test in the end.
+/// Returns a home with its own libvirt, which is empty at the end of the test.
 #[cfg(feature = "libvirt")]
 fn with_libvirt(story: &str, test: impl FnOnce(&Home) + Send) {
     own_network(|| {
@@ -66,7 +66,7 @@ fn with_libvirt(story: &str, test: impl FnOnce(&Home) + Send) {
     });
 }
 
-/// A cluster of `machines`, words of a cluster file: the story, to its end. Returns the nodes' drivers.
+/// Tells the story on a cluster of `machines`, lines of a cluster file. Returns the nodes' drivers.
 fn nodes(home: &Home, profile: &str, machines: &str, count: usize) -> Vec<serde_json::Value> {
     let file = home.file("cluster.toml", &format!("{machines}{CLUSTER}"));
     let flags = ["--config", &file.to_string_lossy(), "--wait-timeout", "20m"];

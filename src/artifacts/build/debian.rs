@@ -13,7 +13,7 @@ use super::super::job::{Job, blocking};
 use super::super::{embedded, process};
 use crate::error::{Error, Family, Result};
 
-/// What is in `images/node/packages.toml`.
+/// The contents of `images/node/packages.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Definition {
@@ -38,7 +38,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     command.arg(format!("--include={}", definition.packages.join(",")));
     command.arg(format!("--architectures={}", artifact.arch));
     command.args(definition.exclude.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
-    // Merges /usr by directory links; the package that does it otherwise brings all of Perl along.
+    // Merges /usr by directory links; the package for it would depend on all of Perl.
     command.args(["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--format=tar"]);
     for path in &definition.empty {
         command.arg(format!("--customize-hook=find \"$1{path}\" -type f -delete"));
@@ -49,7 +49,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     let mut packages = 0;
     process::run_logged(command, log, |line| {
         match line.strip_prefix("I: ").map(|line| line.trim_end_matches("...")) {
-            // Its own steps, but for the wiring inside.
+            // The steps of mmdebstrap itself, without those of its hooks.
             Some(what) if !what.contains('/') => job.say(what, None),
             _ if line.starts_with("Setting up ") => {
                 packages += 1;
@@ -60,7 +60,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
         true
     })
     .await
-    .map_err(|error| error.hint("it needs the Debian mirror that apt is set up with; http_proxy is honoured"))?;
+    .map_err(|error| error.hint("the build needs the Debian mirror of apt's configuration; it uses http_proxy"))?;
     let archive = partial.join(&artifact.definition.provides[0]);
     job.say("compressing", None);
     blocking(move || {
@@ -71,8 +71,8 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     Ok(vec![format!("Debian {}", definition.suite)])
 }
 
-/// A command in namespaces of its own, so that nothing which it starts or mounts can outlive it: mmdebstrap's workers go
-/// on when it alone is killed. Without root it makes such namespaces itself.
+/// Returns a command in its own namespaces, so that its processes and mounts end with it: mmdebstrap's workers continue
+/// if it alone is killed. Without root, mmdebstrap creates such namespaces itself.
 pub(super) fn enclosed(program: &str) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return Command::new(program);
@@ -82,8 +82,8 @@ pub(super) fn enclosed(program: &str) -> Command {
     command
 }
 
-/// Where mmdebstrap makes its chroot: not in the cache, which apt's own user may not be able to enter. The name follows
-/// from the entry's, so that the next run finds what a killed one left.
+/// The directory of mmdebstrap's chroot. It is not in the cache, which apt's own user may be unable to enter. Its name
+/// follows from the entry's, so that the next run finds the remains of a killed one.
 pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
@@ -98,7 +98,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is by the next build.
+        // The next build removes it if this fails.
         let _ = remove(&self.0);
     }
 }

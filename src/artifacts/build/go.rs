@@ -13,8 +13,8 @@ use crate::error::{Error, Family, Result};
 
 /// Builds the programs of `recipe` into `partial`.
 ///
-/// The user's `GOPROXY`, `GOFLAGS`, `GOCACHE` and the like are kept; what makes the program (mode, target, linking) is
-/// set. The Go build cache makes a build that was cut short cheap to repeat.
+/// The user's `GOPROXY`, `GOFLAGS`, `GOCACHE` and the like are kept; variables that affect the program (mode, target,
+/// linking) are set. Go's build cache makes it cheap to repeat an interrupted build.
 pub async fn build(
     artifact: &Artifact,
     recipe: &GoBuild,
@@ -63,7 +63,7 @@ impl Work<'_> {
         let (recipe, job) = (self.recipe, self.job);
         let tags = if tags.is_empty() { Vec::new() } else { vec!["-tags".to_owned(), tags.join(",")] };
 
-        // What is to be compiled at most, and on the way the modules are downloaded.
+        // This counts the packages, which are an upper bound, and downloads the modules.
         let mut total = 0;
         let mut list = go(self.module, recipe);
         list.args(["list", "-mod=readonly", "-deps", "-f", "kcl-dep"]).args(&tags).args(packages);
@@ -88,7 +88,7 @@ impl Work<'_> {
             if let Some(module) = line.strip_prefix("go: downloading ") {
                 job.say(&format!("downloading module {module}"), None);
             } else if !line.contains(' ') && !line.starts_with('#') {
-                // `-v` prints the name of each package that it compiles, those from Go's cache excepted.
+                // `-v` prints the name of each package that is compiled, but not of those in Go's cache.
                 done += 1;
                 job.say(&format!("compiling, {done} of at most {total} packages"), Some((done, total)));
             }
@@ -108,20 +108,20 @@ fn go(module: &Path, recipe: &GoBuild) -> Command {
     command
 }
 
-/// The directories that grow with a build.
+/// Returns the directories that grow with a build.
 pub async fn caches() -> Result<Vec<PathBuf>> {
     let mut command = Command::new("go");
     command.args(["env", "GOCACHE", "GOMODCACHE"]).current_dir("/");
     Ok(process::output(command).await?.lines().map(PathBuf::from).collect())
 }
 
-/// The version of Go, if it is new enough for the module.
+/// Returns the version of Go, if it is new enough for the module.
 async fn go_version(module: &Path) -> Result<String> {
     let path = module.join("go.mod");
     let text = std::fs::read_to_string(&path).map_err(|error| trouble("read", &path, error))?;
     let wanted = wanted_version(&text).unwrap_or("1.21");
     let mut command = Command::new("go");
-    // Outside of the module, so that Go tells of itself and not of the toolchain that it would fetch.
+    // It runs outside of the module, so that Go reports its own version and not that of the toolchain it would fetch.
     command.args(["env", "GOVERSION", "GOTOOLCHAIN"]).current_dir("/").env("GOWORK", "off");
     let output = process::output(command).await?;
     let mut lines = output.lines();
@@ -131,10 +131,10 @@ async fn go_version(module: &Path) -> Result<String> {
         return Ok(version);
     }
     Err(Error::new(Family::Host, format!("this needs Go {wanted} or newer, and `go` is {version}"))
-        .hint("install a newer Go (https://go.dev/dl), or set GOTOOLCHAIN=auto and let it fetch one"))
+        .hint("install a newer Go (https://go.dev/dl), or set GOTOOLCHAIN=auto so that Go downloads one"))
 }
 
-/// The version in the `go` line of a `go.mod`.
+/// Returns the version in the `go` line of a `go.mod`.
 fn wanted_version(module: &str) -> Option<&str> {
     module.lines().find_map(|line| line.strip_prefix("go ")).map(str::trim)
 }
@@ -149,7 +149,7 @@ fn numbers(version: &str) -> Vec<u64> {
 
 fn registry_hint(error: Error, artifact: &Artifact) -> Error {
     if error.message.contains("dial tcp") || error.message.contains("i/o timeout") {
-        return error.hint("Go's module proxy cannot be reached: look at GOPROXY and HTTPS_PROXY");
+        return error.hint("Go's module proxy is unreachable: check GOPROXY and HTTPS_PROXY");
     }
     error.hint(format!("`kcl artifacts fetch` tries {} again; what was compiled stays in Go's cache", artifact.title()))
 }

@@ -14,10 +14,10 @@ use super::super::{embedded, process};
 use super::debian::{Scratch, enclosed};
 use crate::error::{Error, Family, Result};
 
-/// Makes the indexes that loading modules by name needs (depmod(8)), in what was unpacked.
+/// A hook of mmdebstrap that creates the indexes for loading modules by name (depmod(8)).
 const INDEX: &str = r#"--extract-hook=chroot "$1" depmod -a "$(ls "$1/lib/modules")""#;
 
-/// What is in `images/node/kernel.toml`.
+/// The contents of `images/node/kernel.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Definition {
@@ -36,7 +36,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     let package = definition.package.get(artifact.arch).ok_or_else(|| {
         Error::new(
             Family::Artifact,
-            format!("{} is not known for the architecture {}", artifact.title(), artifact.arch),
+            format!("{} is unavailable for the architecture {}", artifact.title(), artifact.arch),
         )
     })?;
     let tar = partial.join(".kernel.tar");
@@ -53,7 +53,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
         true
     })
     .await
-    .map_err(|error| error.hint("it needs the Debian mirror that apt is set up with; http_proxy is honoured"))?;
+    .map_err(|error| error.hint("the build needs the Debian mirror of apt's configuration; it uses http_proxy"))?;
     let partial = partial.to_owned();
     job.say("compressing", None);
     let kernel = blocking(move || {
@@ -65,7 +65,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     Ok(vec![format!("Debian {} {package}", definition.suite), kernel])
 }
 
-/// Takes the kernel and its modules out of an archive of all that was unpacked. Returns the kernel's name.
+/// Extracts the kernel and its modules from the archive of the unpacked packages. Returns the kernel's name.
 fn take(tar: &Path, partial: &Path) -> io::Result<String> {
     let mut modules = tar::Builder::new(zstd::Encoder::new(File::create(partial.join("modules.tar.zst"))?, 0)?);
     let mut kernel = None;

@@ -1,4 +1,4 @@
-//! The way `build`: from the language's package registries, with the ordinary clients.
+//! The source `build`: artifacts are built from the languages' package registries, with the ordinary clients.
 
 mod debian;
 mod go;
@@ -14,10 +14,10 @@ use super::catalog::{Artifact, Recipe};
 use super::job::Job;
 use crate::error::{Error, Family, Result};
 
-/// Builds an artifact into `partial`. Returns what it was built with.
+/// Builds an artifact into `partial`. Returns the tools and their versions.
 pub async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'_>) -> Result<Vec<String>> {
     let build = artifact.definition.build.as_ref().ok_or_else(|| {
-        Error::new(Family::Artifact, format!("{} cannot be built: nobody has written how", artifact.title()))
+        Error::new(Family::Artifact, format!("{} cannot be built: it has no build instructions", artifact.title()))
     })?;
     let mut directories = vec![partial.to_owned()];
     if matches!(build.recipe, Recipe::Go(_)) {
@@ -30,7 +30,7 @@ pub async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'
         }
     }
     let log: PathBuf = logs.join(format!("build-{}-{}.log", artifact.name(), artifact.version));
-    // The log of the last build only.
+    // The log is that of the last build only.
     if let Err(error) = std::fs::remove_file(&log)
         && error.kind() != std::io::ErrorKind::NotFound
     {

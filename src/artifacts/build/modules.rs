@@ -1,6 +1,6 @@
-//! Go modules as files: some are built from a copy with files of our own in it, of some a file becomes part of an entry.
+//! Go modules as files: some are built from a modified copy, and files of some become part of an entry.
 //!
-//! Go's own `-overlay` would spare the copy, but refuses files in the module cache.
+//! Go's own `-overlay` would need no copy, but rejects files in the module cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::super::job::{Job, blocking};
 use super::super::{embedded, process};
 use crate::error::{Error, Family, Result};
 
-/// What `go mod download -json` tells.
+/// The output of `go mod download -json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Download {
@@ -31,12 +31,13 @@ pub(super) fn go(directory: &Path) -> Command {
     command
 }
 
-/// Lays the patched modules into the main module, each in a directory of its path.
+/// Copies the patched modules into the main module, each into a directory of its path.
 pub(super) async fn patch(artifact: &Artifact, all: &[Patched], main: &Path, job: &Job<'_>) -> Result<()> {
     for patched in all {
         let name = format!("{}@{}", patched.module, artifact.fill(&patched.version));
         job.say(&format!("downloading module {name}"), None);
-        // Outside of the module, where the copy stands for it; and without the public list of digests, as we have it.
+        // It runs outside of the module, which refers to the copy, and without the checksum database, as the digest is
+        // known.
         let mut command = go(Path::new("/"));
         command.args(["mod", "download", "-json", &name]).env("GONOSUMDB", &patched.module).env("GOFLAGS", "");
         let text = process::output(command).await?;
@@ -44,7 +45,7 @@ pub(super) async fn patch(artifact: &Artifact, all: &[Patched], main: &Path, job
             .map_err(|error| Error::new(Family::Artifact, format!("`go mod download -json {name}`: {error}")))?;
         if download.sum != patched.sum {
             let message = format!("{name} is not what was published: expected {}, found {}", patched.sum, download.sum);
-            return Err(Error::new(Family::Artifact, message).hint("look at GOPROXY: a proxy may have changed it"));
+            return Err(Error::new(Family::Artifact, message).hint("check GOPROXY: a proxy may have changed it"));
         }
         let (patched, to) = (patched.clone(), main.join(&patched.module));
         blocking(move || lay(&patched, &download.dir, &to)).await?;
@@ -52,7 +53,7 @@ pub(super) async fn patch(artifact: &Artifact, all: &[Patched], main: &Path, job
     Ok(())
 }
 
-/// A copy of `from`, changed as `patched` has it. A test's file is never needed.
+/// Copies `from` with the changes of `patched`, and without tests.
 fn lay(patched: &Patched, from: &Path, to: &Path) -> Result<()> {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.map_err(|error| trouble("read", from, error.into()))?;
@@ -65,7 +66,7 @@ fn lay(patched: &Patched, from: &Path, to: &Path) -> Result<()> {
         if entry.file_type().is_dir() {
             fs::create_dir_all(&path).map_err(|error| trouble("make", &path, error))?;
         } else if !skipped {
-            // Read and written: files of the module cache are read-only, and so would a copy be.
+            // Files of the module cache are read-only, and `fs::copy` would keep that.
             let bytes = fs::read(entry.path()).map_err(|error| trouble("read", entry.path(), error))?;
             fs::write(&path, bytes).map_err(|error| trouble("write", &path, error))?;
         }
@@ -79,7 +80,7 @@ fn lay(patched: &Patched, from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies files of modules into `partial`. `main` is the main module, whose `go.mod` says which version.
+/// Copies files of modules into `partial`. The `go.mod` of the main module `main` has their versions.
 pub(super) async fn copy(all: &[Copies], main: &Path, partial: &Path) -> Result<()> {
     for copies in all {
         let mut command = go(main);

@@ -1,4 +1,4 @@
-//! What a host must have to build: all that is missing is told at once.
+//! The requirements of builds on the host. One error names all that are missing.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::super::catalog::{Artifact, Need, Recipe};
 use super::super::process;
 use crate::error::{Error, Family, Result};
 
-/// Whether the host has what the builds of `artifacts` need.
+/// Checks that the host meets the requirements of the builds of `artifacts`.
 pub async fn check(artifacts: &[&Artifact]) -> Result<()> {
     let builds: Vec<_> = artifacts.iter().filter_map(|artifact| artifact.definition.build.as_ref()).collect();
     let mut missing = Vec::new();
@@ -24,11 +24,11 @@ pub async fn check(artifacts: &[&Artifact]) -> Result<()> {
     Err(error(go, &missing, process::find("apt-get").is_some()))
 }
 
-/// Whether a directory's file system has room for a build that takes `mib` with cold caches. With warm ones it takes a
-/// small part of that, so less than all of it is worth a warning only, which is returned.
+/// Checks that a directory's file system has space for a build that takes `mib` with cold caches. With warm ones it
+/// takes a small part of that, so for less space a warning is returned.
 ///
 /// # Errors
-/// `Host` where even that part is not there.
+/// `Host` if there is not enough space even for a build with warm caches.
 pub fn space(directory: &Path, mib: u64) -> Result<Option<String>> {
     let Some(existing) = directory.ancestors().find(|path| path.exists()) else { return Ok(None) };
     let Ok(status) = nix::sys::statvfs::statvfs(existing) else { return Ok(None) };
@@ -86,7 +86,7 @@ async fn present(need: &Need) -> bool {
     }
     match &need.library {
         None => true,
-        // The compiler answers with a path for what it finds and with the bare name for what it does not.
+        // The compiler prints a path for a library that it finds, and the bare name otherwise.
         Some(library) => {
             let mut command = Command::new("gcc");
             command.arg(format!("-print-file-name={library}"));

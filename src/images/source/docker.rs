@@ -1,4 +1,4 @@
-//! The archive of `docker save`, as it was before Docker 25 and as Podman writes it (Docker image specification 1.2).
+//! The archive of `docker save` before Docker 25 and of Podman (Docker image specification 1.2).
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::images::containerd::Descriptor;
 use crate::images::image::{Blob, Data, Image};
 use crate::images::reference::normalize;
 
-/// Docker's words for what an image consists of (Docker image manifest version 2, schema 2).
+/// Docker's media types (Docker image manifest version 2, schema 2).
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
@@ -28,7 +28,7 @@ struct Entry {
     layers: Vec<String>,
 }
 
-/// The names in `manifest.json`, where there is one, by where the config is.
+/// Returns the names in `manifest.json`, if it exists, by the path of the image's config.
 pub fn names(files: &Files) -> Result<HashMap<String, Vec<String>>> {
     if !files.has("manifest.json") {
         return Ok(HashMap::new());
@@ -41,12 +41,11 @@ pub fn names(files: &Files) -> Result<HashMap<String, Vec<String>>> {
     entries.into_iter().map(names).collect()
 }
 
-/// The images of an archive, or the one that gets `name`.
+/// Returns the images of an archive; `name` replaces the names of its only image.
 pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
     let entries: Vec<Entry> = files.json("manifest.json")?;
     if let (2.., Some(name)) = (entries.len(), name) {
-        let message =
-            format!("{} has {} images, and --name {name} can be the name of one only", files.name, entries.len());
+        let message = format!("{} has {} images, but --name {name} can name only one", files.name, entries.len());
         return Err(Error::new(Family::Usage, message));
     }
     let image = |entry: Entry| {
@@ -57,11 +56,11 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
         let config = files.read(&entry.config)?;
         let damaged =
             |why: String| Error::new(Family::Artifact, format!("{} in {} is damaged: {why}", entry.config, files.name));
-        // Its name is its digest, or ends in it.
+        // The config's file name is its digest, or ends in it.
         let named = entry.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
         let found = digest::of_bytes(&config);
         if named.len() == 64 && named != found {
-            return Err(damaged(format!("its digest is {found}")).hint("make or copy it once more"));
+            return Err(damaged(format!("its digest is {found}")).hint("create or copy it again"));
         }
         let read = spec::ImageConfiguration::from_reader(&config[..]).map_err(|error| damaged(error.to_string()))?;
         let diff_ids = read.rootfs().diff_ids();
@@ -76,7 +75,7 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
     entries.into_iter().map(image).collect()
 }
 
-/// An image of a config and layers that have no manifest yet.
+/// Creates an image, and its manifest, from a config and layers.
 pub fn assemble(names: Vec<String>, config: bytes::Bytes, layers: Vec<Blob>) -> Result<Image> {
     let config = Blob::of_bytes(CONFIG, config);
     let described = |blob: &Blob| {
@@ -92,7 +91,7 @@ pub fn assemble(names: Vec<String>, config: bytes::Bytes, layers: Vec<Blob>) -> 
     Image::new(names, Blob::of_bytes(MANIFEST, manifest.to_string().into_bytes()), config, layers)
 }
 
-/// A layer that is not compressed has the digest that the config tells of: it need not be read to know it.
+/// Returns the blob of an uncompressed layer. Its digest is the config's `diff_id`, so the layer need not be read.
 pub fn plain_layer(data: Data, size: u64, diff_id: &str) -> Blob {
     let descriptor = Descriptor::new(LAYER, diff_id, size as i64);
     Blob { descriptor, data }

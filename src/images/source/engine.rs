@@ -17,7 +17,7 @@ use crate::images::image::{Data, Image};
 use crate::images::reference::normalize;
 use crate::images::split::SplitLayer;
 
-/// The image of a name in the engine.
+/// Finds an image in the engine by its name.
 pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Vec<Image>> {
     let asked = normalize(word)?;
     let library = Library::connect().await.map_err(|error| {
@@ -25,7 +25,7 @@ pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Ve
         let hint =
             format!("or load {word} from an archive, a directory or standard input: kcl image load FILE|DIRECTORY|-");
         Error {
-            message: format!("the image {word} is no file, and cannot be looked for in Docker: {}", error.message),
+            message: format!("the image {word} is not a file, and Docker cannot be searched for it: {}", error.message),
             ..error
         }
         .hint(hint)
@@ -39,7 +39,7 @@ pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Ve
                 library.address()
             ),
         )
-        .hint("see what is there with: docker images")
+        .hint("list the images with: docker images")
         .hint(format!("have the nodes pull it from its registry with: kcl image pull {word}")));
     };
     let names = vec![name.unwrap_or(asked)];
@@ -58,7 +58,7 @@ pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Ve
         }
     });
     let stream = Stream { receiver, piece: Bytes::new() };
-    let files = Files::of_stream(stream, &format!("what {} gave of {word}", library.name()), scratch).await?;
+    let files = Files::of_stream(stream, &format!("the export of {word} from {}", library.name()), scratch).await?;
     let mut images = super::layout::images(files, names.first().cloned())?;
     images.truncate(1);
     Ok(images)
@@ -84,7 +84,7 @@ fn stored(root: &Path, id: &str, names: Vec<String>) -> Option<Image> {
     docker::assemble(names, config.into(), layers).ok()
 }
 
-/// Reads what another task receives.
+/// Reads the pieces that another task receives.
 struct Stream {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
     piece: Bytes,

@@ -1,4 +1,4 @@
-//! Files of an archive or a directory, by their paths in it. An archive is not unpacked.
+//! The files of an archive or a directory, by their paths. An archive is not unpacked.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,15 +12,15 @@ use crate::error::{Error, Family, Result};
 use crate::images::containerd::Descriptor;
 use crate::images::image::{Blob, Data};
 
-/// The largest description of an image that is taken, in bytes.
+/// The maximum size of a JSON document in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// How long a symbolic link's way may be.
+/// The maximum number of symbolic links to follow.
 const LINKS: usize = 8;
 
 /// Files by path.
 pub struct Files {
-    /// What they are in, for messages.
+    /// The name of the archive or directory, for messages.
     pub name: String,
     place: Place,
 }
@@ -31,18 +31,18 @@ enum Place {
 }
 
 enum Entry {
-    /// Offset and size in bytes.
+    /// The offset and the size in bytes.
     File(u64, u64),
     Link(String),
 }
 
 impl Files {
-    /// Of a directory.
+    /// Opens a directory.
     pub fn of_directory(path: &Path) -> Self {
         Files { name: path.display().to_string(), place: Place::Directory(path.to_owned()) }
     }
 
-    /// Of a tar archive, compressed by gzip or zstd or not.
+    /// Opens a tar archive, which may be compressed by gzip or zstd.
     pub async fn of_archive(path: &Path, scratch: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let (path, scratch) = (path.to_owned(), scratch.to_owned());
@@ -59,7 +59,7 @@ impl Files {
         .await
     }
 
-    /// Of a stream, which is kept in a file of `scratch` that has no name.
+    /// Reads a stream into an unnamed file in `scratch`.
     pub async fn of_stream(stream: impl Read + Send + 'static, name: &str, scratch: &Path) -> Result<Self> {
         let (name, scratch) = (name.to_owned(), scratch.to_owned());
         blocking(move || spool(stream, name, &scratch)).await
@@ -69,7 +69,7 @@ impl Files {
         let length = file.seek(SeekFrom::End(0)).map_err(|error| unreadable(&name, &error))?;
         file.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&name, &error))?;
         let bad = |error: io::Error| {
-            Error::new(Family::Artifact, format!("{name} is no archive of an image, or is damaged: {error}"))
+            Error::new(Family::Artifact, format!("{name} is not an archive of an image, or is damaged: {error}"))
                 .hint("an archive is made with: docker save app:1 -o app.tar")
         };
         let mut entries = HashMap::new();
@@ -81,7 +81,7 @@ impl Files {
             if entry.header().entry_type().is_file() && offset + size > length {
                 let message =
                     format!("{name} is cut off: {path} goes up to byte {}, and it has {length}", offset + size);
-                return Err(Error::new(Family::Artifact, message).hint("make or copy it once more"));
+                return Err(Error::new(Family::Artifact, message).hint("create or copy it again"));
             }
             let link = entry.link_name().map_err(bad)?.map(|link| link.to_string_lossy().into_owned());
             match (entry.header().entry_type(), link) {
@@ -101,7 +101,7 @@ impl Files {
         Ok(Files { name, place: Place::Archive { file: Arc::new(archive.into_inner()), entries } })
     }
 
-    /// Whether there is such a file.
+    /// Returns true if the file exists.
     pub fn has(&self, path: &str) -> bool {
         match &self.place {
             Place::Directory(directory) => directory.join(path).is_file(),
@@ -109,10 +109,10 @@ impl Files {
         }
     }
 
-    /// What is there, for who expected something else.
+    /// Describes the contents, for a message about an unexpected layout.
     pub fn what(&self) -> String {
         match &self.place {
-            Place::Directory(_) => "there is no index.json in it".to_owned(),
+            Place::Directory(_) => "it has no index.json".to_owned(),
             Place::Archive { entries, .. } => {
                 let mut names: Vec<&str> = entries.keys().map(String::as_str).collect();
                 names.sort_unstable();
@@ -136,11 +136,11 @@ impl Files {
         None
     }
 
-    /// Where a file is: in which, from which byte, how many.
+    /// Returns the file that contains `path`, the offset in it and the size.
     fn part(&self, path: &str) -> Result<(Arc<File>, u64, u64)> {
         let missing = || {
-            Error::new(Family::Artifact, format!("{} is not whole: {path} is not in it", self.name))
-                .hint("make or copy it once more")
+            Error::new(Family::Artifact, format!("{} is incomplete: {path} is missing", self.name))
+                .hint("create or copy it again")
         };
         match &self.place {
             Place::Directory(directory) => {
@@ -158,17 +158,18 @@ impl Files {
         }
     }
 
-    /// The archive itself and its size in bytes; none of a directory.
+    /// Returns the archive itself and its size in bytes, or nothing for a directory.
     pub fn archive(&self) -> Option<(Arc<File>, u64)> {
         let Place::Archive { file, .. } = &self.place else { return None };
         Some((file.clone(), file.metadata().ok()?.len()))
     }
 
-    /// A small file as a whole.
+    /// Reads a small file as a whole.
     pub fn read(&self, path: &str) -> Result<Bytes> {
         let (file, offset, size) = self.part(path)?;
         if size > LARGEST {
-            let message = format!("{path} in {} has {size} bytes, which is no description of an image", self.name);
+            let message =
+                format!("{path} in {} has {size} bytes, which is too large for a document of an image", self.name);
             return Err(Error::new(Family::Artifact, message));
         }
         let mut bytes = vec![0; usize::try_from(size).expect("it is small")];
@@ -177,13 +178,13 @@ impl Files {
         Ok(bytes.into())
     }
 
-    /// A JSON file.
+    /// Reads a JSON file.
     pub fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
         serde_json::from_slice(&self.read(path)?)
             .map_err(|error| Error::new(Family::Artifact, format!("{path} in {} is damaged: {error}", self.name)))
     }
 
-    /// The size of a file, and its first bytes.
+    /// Returns the size of a file and its first bytes.
     pub fn look(&self, path: &str) -> Result<(u64, [u8; 4])> {
         let (file, offset, size) = self.part(path)?;
         let mut magic = [0; 4];
@@ -193,18 +194,18 @@ impl Files {
         Ok((size, magic))
     }
 
-    /// A file as a blob of which the digest is known. It is checked by who takes it.
+    /// Returns a file as a blob of a known digest, which the receiver checks.
     pub fn blob(&self, path: &str, descriptor: Descriptor) -> Result<Blob> {
         let (file, offset, size) = self.part(path)?;
         if size != descriptor.size.unsigned_abs() {
-            let message = format!("{path} in {} has {size} bytes, and should have {}", self.name, descriptor.size);
-            return Err(Error::new(Family::Artifact, message).hint("make or copy it once more"));
+            let message = format!("{path} in {} has {size} bytes instead of {}", self.name, descriptor.size);
+            return Err(Error::new(Family::Artifact, message).hint("create or copy it again"));
         }
         Ok(Blob { descriptor, data: Data::Part(file, offset) })
     }
 }
 
-/// How bytes that begin so are compressed.
+/// Returns the compression that the first bytes indicate.
 pub fn compression(magic: &[u8]) -> Option<&'static str> {
     match magic {
         [0x1f, 0x8b, ..] => Some("gzip"),
@@ -213,10 +214,10 @@ pub fn compression(magic: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Puts a stream, decompressed, into a file without a name.
+/// Decompresses a stream into an unnamed file.
 fn spool(mut stream: impl Read, name: String, scratch: &Path) -> Result<Files> {
     let full = |error: io::Error| {
-        let message = format!("{name} cannot be kept in {} while it is read: {error}", scratch.display());
+        let message = format!("cannot store {name} in {} while it is read: {error}", scratch.display());
         Error::new(Family::Host, message).source(error)
     };
     std::fs::create_dir_all(scratch).map_err(full)?;
@@ -236,7 +237,7 @@ fn spool(mut stream: impl Read, name: String, scratch: &Path) -> Result<Files> {
     Files::index(file, name)
 }
 
-/// A path without `./` at its beginning or within.
+/// Removes `.` and `..` from a path.
 fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

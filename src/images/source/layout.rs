@@ -12,7 +12,7 @@ pub fn images(files: Files, name: Option<String>) -> Result<Vec<Image>> {
     } else if files.has("manifest.json") {
         docker::images(&files, name.as_deref())?
     } else {
-        return Err(Error::new(Family::Artifact, format!("{} has no image: {}", files.name, files.what()))
+        return Err(Error::new(Family::Artifact, format!("{} contains no image: {}", files.name, files.what()))
             .hint("an archive is made with: docker save app:1 -o app.tar")
             .hint("a root file system becomes an image with: kcl image import"));
     };

@@ -1,4 +1,4 @@
-//! Where images come from.
+//! The sources of images.
 
 mod docker;
 mod engine;
@@ -14,12 +14,12 @@ use super::image::Image;
 use super::reference::normalize;
 use crate::error::{Error, Family, Result};
 
-/// Standard input, as a word.
+/// The argument that stands for standard input.
 const STDIN: &str = "-";
 
-/// The images that a word stands for: `-`, an archive, a directory in the OCI image layout, or the name of an image in
-/// the Docker or Podman engine. `name` is for an image that has none; `scratch` is where what cannot be read twice is
-/// kept meanwhile.
+/// Finds the images that an argument names: `-`, an archive, a directory in the OCI image layout, or the name of an
+/// image in the Docker or Podman engine. `name` is for an image that has none; `scratch` is the directory for copies of
+/// streams and compressed archives.
 pub async fn find(word: &str, name: Option<&str>, scratch: &Path) -> Result<Vec<Image>> {
     let name = name.map(normalize).transpose()?;
     if word == STDIN {
@@ -41,12 +41,12 @@ pub async fn find(word: &str, name: Option<&str>, scratch: &Path) -> Result<Vec<
     engine::find(word, name, scratch).await
 }
 
-/// The images of an archive that is not compressed.
+/// Reads the images of an archive.
 pub async fn of_archive(path: &Path) -> Result<Vec<Image>> {
     layout::images(files::Files::of_archive(path, &std::env::temp_dir()).await?, None)
 }
 
-/// Whether a word can only be a path.
+/// Returns true for an argument that can only be a path.
 fn looks_like_path(word: &str) -> bool {
     let archive = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".oci"].iter().any(|ending| word.ends_with(ending));
     word.starts_with(['/', '.', '~']) || archive

@@ -1,11 +1,11 @@
-//! Images that a node has.
+//! Images of a node.
 
 use super::oci;
 use crate::error::{Error, Family, Result};
 use crate::images::containerd::Containerd;
 use crate::images::image::{Blob, Data, Image};
 
-/// The image of a whole name in a node, where it has it. Its layers are read from the node when they are wanted.
+/// Finds an image in a node by its full name. Its layers are read from the node when they are needed.
 pub async fn find(node: &Containerd, name: &str) -> Result<Option<Image>> {
     let failed = |status| node.failed(&format!("read the image {name}"), &status);
     let Some(target) = node.image(name).await.map_err(failed)? else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! The OCI image layout (OCI image specification 1.1), as a directory or in an archive; `docker save` writes it too since
-//! Docker 25.
+//! The OCI image layout (OCI image specification 1.1), as a directory or in an archive; `docker save` writes it too
+//! since Docker 25.
 
 use oci_spec::image as spec;
 use serde::Deserialize;
@@ -12,15 +12,15 @@ use crate::images::containerd::Descriptor;
 use crate::images::image::{Blob, Data, Image};
 use crate::images::reference::normalize;
 
-/// How containerd and Docker note the whole name of an image.
+/// The annotation of containerd and Docker for the full name of an image.
 const NAME: &str = "io.containerd.image.name";
-/// How the specification has it; often a tag only.
+/// The annotation of the specification; often a tag only.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Docker's words for an index and a manifest.
+/// Docker's media type of an index.
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// A descriptor, or an index, as far as it is read. The library's types refuse media types' absence, which is common.
+/// The part of a descriptor that is read. The library's types reject a missing media type, which is common.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Described {
@@ -45,7 +45,7 @@ struct Index {
     manifests: Vec<Described>,
 }
 
-/// A manifest, as far as it is read.
+/// The part of a manifest that is read.
 #[derive(Debug, Deserialize)]
 pub struct Manifest {
     config: Described,
@@ -53,24 +53,24 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Its config and its layers.
+    /// Returns the config and the layers.
     pub fn parts(&self) -> (Descriptor, Vec<Descriptor>) {
         (described(&self.config), self.layers.iter().map(described).collect())
     }
 }
 
-/// What a blob that describes others is.
+/// A blob that describes others.
 pub enum Read {
     /// The manifest of an image.
     Manifest(Manifest),
-    /// An index, and what it has for the nodes' platform.
+    /// An index, with its manifest for the nodes' platform.
     Index(Option<Descriptor>),
 }
 
 /// Reads a manifest or an index.
 ///
 /// # Errors
-/// Why it is none.
+/// The reason why it cannot be parsed.
 pub fn read(bytes: &[u8], media_type: &str) -> std::result::Result<Read, String> {
     if !is_index(media_type) {
         return serde_json::from_slice(bytes).map(Read::Manifest).map_err(|error| error.to_string());
@@ -83,13 +83,13 @@ fn is_index(media_type: &str) -> bool {
     media_type == spec::MediaType::ImageIndex.to_string() || media_type == DOCKER_LIST
 }
 
-/// Whether an entry of an index is for the nodes.
+/// Returns true for an entry of an index that runs on the nodes.
 fn fits(entry: &Described) -> bool {
     let ours = spec::Arch::default().to_string();
     entry.platform.as_ref().is_none_or(|platform| platform.os == "linux" && platform.architecture == ours)
 }
 
-/// The images of a layout, or the one that gets `name`.
+/// Returns the images of a layout; `name` replaces the names of its only image.
 pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
     let index: Index = files.json("index.json")?;
     let named = docker::names(files)?;
@@ -115,7 +115,7 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
         (0, _) => Err(Error::new(Family::Artifact, format!("{} has no image: its index is empty", files.name))),
         (2.., Some(name)) => Err(Error::new(
             Family::Usage,
-            format!("{} has {} images, and --name {name} can be the name of one only", files.name, found.len()),
+            format!("{} has {} images, but --name {name} can name only one", files.name, found.len()),
         )),
         _ => {
             for image in &mut found {
@@ -127,7 +127,7 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
     }
 }
 
-/// The manifest of an entry for the nodes' platform.
+/// Returns the manifest of an entry for the nodes' platform.
 fn manifest_of(files: &Files, entry: &Described) -> Result<(Manifest, Blob)> {
     let bytes = checked(files, &entry.digest)?;
     if !is_index(&entry.media_type) {
@@ -146,8 +146,9 @@ fn manifest_of(files: &Files, entry: &Described) -> Result<(Manifest, Blob)> {
         Some(one) => manifest_of(files, one),
         None => {
             let message = format!("{} has no image for linux/{ours}: it has {}", files.name, has.join(", "));
-            Err(Error::new(Family::Artifact, message)
-                .hint(format!("build or pull it for the nodes, such as by: docker build --platform linux/{ours}")))
+            Err(Error::new(Family::Artifact, message).hint(format!(
+                "build or pull it for the nodes, for example with: docker build --platform linux/{ours}"
+            )))
         }
     }
 }
@@ -156,14 +157,14 @@ fn image(files: &Files, names: Vec<String>, manifest: &Manifest, blob: Blob) -> 
     let config = checked(files, &manifest.config.digest)?;
     let config = Blob { descriptor: described(&manifest.config), data: Data::Bytes(config) };
     let layer = |layer: &Described| {
-        // Absent from an archive: nodes have it, or it is told which is missing.
+        // A layer may be absent from the archive if the nodes have it; otherwise an error names it.
         files.blob(&path(&layer.digest)?, described(layer))
     };
     let layers = manifest.layers.iter().map(layer).collect::<Result<_>>()?;
     Image::new(names, blob, config, layers)
 }
 
-/// A small blob, of which the digest is checked.
+/// Reads a small blob and checks its digest.
 fn checked(files: &Files, named: &str) -> Result<bytes::Bytes> {
     let bytes = files.read(&path(named)?)?;
     let found = format!("sha256:{}", digest::of_bytes(&bytes));
@@ -171,17 +172,17 @@ fn checked(files: &Files, named: &str) -> Result<bytes::Bytes> {
         return Ok(bytes);
     }
     Err(Error::new(Family::Artifact, format!("{} is damaged: the blob {named} has the digest {found}", files.name))
-        .hint("make or copy it once more"))
+        .hint("create or copy it again"))
 }
 
 fn described(given: &Described) -> Descriptor {
     Descriptor::new(&given.media_type, &given.digest, given.size)
 }
 
-/// Where a blob is in a layout.
+/// Returns the path of a blob in a layout.
 fn path(named: &str) -> Result<String> {
     let hex = named.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
-    let bad = || Error::new(Family::Artifact, format!("{named:?} is no digest that containerd takes (sha256)"));
+    let bad = || Error::new(Family::Artifact, format!("{named:?} is not a digest that containerd supports (sha256)"));
     hex.map(|hex| format!("blobs/sha256/{hex}")).ok_or_else(bad)
 }
 

@@ -1,4 +1,4 @@
-//! An image of one layer out of the archive of a root file system.
+//! An image of one layer, made from the archive of a root file system.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::artifacts::image_config::ImageConfig;
 use crate::error::{Error, Family, Result};
 use crate::images::image::{Data, Image};
 
-/// The image of an archive (`-`: standard input), with this whole name.
+/// Creates an image from an archive (`-` for standard input) under a full name.
 pub async fn image(word: &str, name: String, run: &ImageConfig, scratch: &Path) -> Result<Image> {
     let path = Path::new(word);
     let files = match word {
@@ -28,7 +28,7 @@ pub async fn image(word: &str, name: String, run: &ImageConfig, scratch: &Path) 
         .hint(format!("load it with: kcl image load {word}")));
     }
     let Some((file, size)) = files.archive() else {
-        return Err(Error::new(Family::Internal, "a directory is no archive"));
+        return Err(Error::new(Family::Internal, "a directory is not an archive"));
     };
     let mut layer = docker::plain_layer(Data::Part(file, 0), size, "");
     let layer = blocking(move || {
