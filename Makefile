@@ -1,11 +1,11 @@
-# The two commands that a newcomer needs, and those of a day's work. `make start` on a fresh machine does everything.
+# The two commands for newcomers, and those of daily work. `make start` on a fresh machine does everything.
 
 CARGO ?= cargo
 NODES ?= 3
 
 target := $(or $(CARGO_TARGET_DIR),target)
 kcl := $(target)/release/kcl
-# Made along with the tests, which run it.
+# Built along with the tests, which run it.
 test_kcl := $(target)/debug/kcl
 # The root file systems of hosts that tests log in to, and of Podman.
 test_host := $(abspath $(target))/test-ssh-host
@@ -24,7 +24,7 @@ build: deps
 install: deps
 	$(CARGO) install --locked --path .
 
-## What building the artifacts and running the tests needs from the system. Skipped where all is there.
+## The system packages that building the artifacts needs. Does nothing if all are installed.
 deps:
 	sh images/deps.sh
 
@@ -32,14 +32,14 @@ deps:
 test-deps:
 	sh images/deps.sh tests
 
-# The libvirt driver, where the library's headers are there; without them it cannot be compiled.
+# The libvirt driver, if the library's headers are installed; without them it cannot be compiled.
 with_libvirt = $$(if pkg-config --exists libvirt; then echo --features libvirt; else echo --exclude kcl-driver-libvirt; fi)
 
-# Where an artifact of this name lies in the cache.
+# The path of an artifact in the cache.
 artifact = $$($(test_kcl) artifacts list -o json | awk -F'"' '$$2 == "name" { name = $$4 } $$2 == "path" && name == "$(1)" { path = $$4 } END { print path }')
 
 ## All tests, real clusters included (as root); one that fails does not keep the others from running. The artifacts of
-## every version of Kubernetes are made on first use, before the tests, so that one sees how far that is.
+## every version of Kubernetes are made on first use, before the tests, so that progress is visible.
 test: test-deps
 	$(CARGO) test --locked --workspace $(with_libvirt) --all-targets --no-run
 	set -e; for version in $$($(test_kcl) version | sed -n 's/^Kubernetes //p' | tr -d ,); do \
@@ -84,7 +84,7 @@ lint: lint-scripts
 containerd-api:
 	$(CARGO) run --quiet --locked --target-dir $(abspath $(target))/containerd-api --manifest-path images/api/Cargo.toml
 
-## The same for what is not Rust: JavaScript, Python, Go and shell.
+## The same for JavaScript, Python, Go and shell.
 lint-scripts: tests/lint/node_modules $(target)/ruff
 	tests/lint/node_modules/.bin/biome check --error-on-warnings
 	$(target)/ruff/bin/ruff check --quiet

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what building artifacts here needs and Debian's packages have: the maker of the node root file system, and
-# what runc links against. With "tests" also the engines that tests run machines on. Does nothing where all is there.
+# Installs the Debian packages that building artifacts needs: the maker of the node root file system, and the libraries of
+# runc. With "tests" also the engines and linters that tests use. Does nothing if all are installed.
 set -eu
 
-# Package, and a file that shows that it is there.
+# A package, and a file that shows that it is installed.
 needed="
 mmdebstrap              /usr/bin/mmdebstrap
 debian-archive-keyring  /usr/share/keyrings/debian-archive-keyring.gpg

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs all tests, as `cargo test --workspace` with these flags would, but for a test program more at a time than there are
-# cores: those with real clusters wait more than they compute. Each tells what it has to tell when it ends; one that fails
-# does not keep the others from running. `KCL_TEST_LANES` says how many at a time.
+# Runs all tests, as `cargo test --workspace` with these flags would, but one more test program at a time than there are
+# cores: those with real clusters wait more than they compute. The output of each is shown when it ends; one that fails
+# does not keep the others from running. `KCL_TEST_LANES` sets the number at a time.
 set -euo pipefail
-# What a test says of its failure is enough.
+# The message of a failed test is enough.
 export RUST_BACKTRACE=0
 
 cargo=${CARGO:-cargo}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# What to run and in which directory: those that take longest first, so that none of them is alone at the end.
+# The programs with their directories, the longest first, so that none of them is alone at the end.
 programs() {
     "$cargo" test --locked --workspace "$@" --no-run --message-format=json |
         sed -nE 's|.*"manifest_path":"([^"]+)/Cargo.toml".*"test":true\},"features".*"executable":"([^"]+)".*|\2 \1|p' |
@@ -26,7 +26,7 @@ programs() {
         done | sort -s -k1,1n | cut -d' ' -f2-
 }
 
-# Runs one, and shows what it said in one piece, with the times of its steps.
+# Runs one, and shows its output in one piece, with the times of its steps.
 run() {
     local log=$work/${1##*/}.log code=0 begun=$SECONDS
     echo "     Running ${1##*/}"
@@ -44,7 +44,7 @@ export -f run
 export work
 
 programs "$@" >"$work/programs"
-# Whose machines are emulated has all cores for itself.
+# Tests with emulated machines have all cores to themselves.
 alone='/qemu-[0-9a-f]+ '
 grep -vE "$alone" "$work/programs" | xargs -P "${KCL_TEST_LANES:-$(($(nproc) + 1))}" -L 1 bash -c 'run "$@"' run
 { grep -E "$alone" "$work/programs" || true; } | xargs -r -L 1 bash -c 'run "$@"' run
@@ -53,10 +53,10 @@ cat "$work/doc.log"
 grep '^test result: ' "$work/doc.log" >>"$work/results" || true
 
 count() { sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" "$work/results" | awk '{ sum += $1 } END { print sum + 0 }'; }
-# What failed once more, at the end, where one looks first.
+# Repeats failures at the end, where they are easy to find.
 while read -r name; do
     printf '\n== failed: %s\n' "$name"
-    # One that crashed has told of no failure.
+    # A crashed program has reported no failure.
     awk '/^failures:$/ { on = 1 } on' "$work/$name.log" | grep . | tail -n 200 || tail -n 50 "$work/$name.log"
 done < <(sort -u "$work/failed" 2>/dev/null)
 printf '\n%d passed, %d failed, %d skipped\n' "$(count passed)" "$(count failed)" "$(count ignored)"
