@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use base64::Engine;
 use x509_parser::extensions::GeneralName;
 
+use std::net::IpAddr;
+
 use super::*;
 
 const HOUR: i64 = 3600;

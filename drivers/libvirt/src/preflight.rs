@@ -63,7 +63,8 @@ fn not_root() -> Option<Finding> {
 fn closed(context: &Context) -> Option<Finding> {
     let kernel = context.files.iter().map(|files| &files.kernel);
     let path = context.directories.iter().chain(kernel).find_map(|path| closed_to_root(path))?;
-    let message = format!("QEMU of the system's libvirt cannot enter {}, which belongs to another user", path.display());
+    let message =
+        format!("QEMU of the system's libvirt cannot enter {}, which belongs to another user", path.display());
     Some(Finding::error("permissions", message).fix(format!("chmod o+x {}", path.display())))
 }
 

@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use kcl_driver_api::{Driver, ErrorKind, Network, NetworkSpec, Reach};
 use kcl_node_spec::Subnets;
-use kcl_node_spec::Subnets;
 
 use super::state::{planned, save};
 use crate::app::App;
