@@ -1,4 +1,4 @@
-//! Enabling: an addon's objects are applied, what an earlier version had besides is removed, and all is recorded first.
+//! Applies the objects of an addon, and removes those that only its earlier version had. All are recorded first.
 
 use kube::Client;
 use kube::api::DynamicObject;
@@ -10,8 +10,8 @@ use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
 
-/// Applies the objects of an addon. `before` is what is recorded of it. With `always` also where nothing has changed
-/// since: then something may have been changed by hand.
+/// Applies the objects of an addon, whose record is `before`. With `always`, it does so even if nothing has changed since,
+/// as objects may have been changed by hand.
 pub async fn apply(
     client: &Client,
     selected: &Selected,
@@ -48,7 +48,7 @@ pub async fn apply(
     Ok(())
 }
 
-/// Whether `names` has an object, in whatever version of its API.
+/// Returns true if `names` has an object, in any version of its API.
 fn has(names: &[ObjectName], name: &ObjectName) -> bool {
     let same = |other: &&ObjectName| {
         (&other.kind, &other.namespace, &other.name) == (&name.kind, &name.namespace, &name.name)

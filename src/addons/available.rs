@@ -51,7 +51,7 @@ impl Available {
         Ok(available)
     }
 
-    /// Returns also the addons whose sources `config` names; those in registries are pulled.
+    /// Returns the addons of kcl, the copies, and the addons whose sources `config` names; those in registries are pulled.
     ///
     /// # Errors
     /// `Usage` for an addon that cannot be read or has the name of one of kcl's; `Artifact` if one cannot be pulled.
@@ -61,9 +61,7 @@ impl Available {
             let origin = source.display().to_string();
             if available.addons.get(name).is_some_and(|addon| addon.origin == BUILT_IN) {
                 let message = format!("{origin}: kcl itself has an addon called {name}");
-                return Err(
-                    Error::new(Family::Usage, message).hint("give yours another name: rename its folder or archive")
-                );
+                return Err(Error::new(Family::Usage, message).hint("rename the folder or archive of yours"));
             }
             let files = match is_reference(source) {
                 true => registry::pull(&origin).await?,
@@ -89,7 +87,7 @@ impl Available {
     ///
     /// # Errors
     /// `Usage` for an unknown addon or value, a value of another type, and a version of Kubernetes that an addon does not
-    /// work with.
+    /// support.
     pub fn select(&self, config: &BTreeMap<String, AddonConfig>, kubernetes: &str) -> Result<Vec<Selected>> {
         selection::select(&self.addons, config, kubernetes)
     }

@@ -1,4 +1,4 @@
-//! What an addon is: `addon.toml`, checked.
+//! [`Addon`]: the description and the files of an addon.
 
 use std::collections::BTreeMap;
 
@@ -17,63 +17,63 @@ pub const LABEL: &str = "kcl.dev/addon";
 /// An addon.
 #[derive(Clone, Debug)]
 pub struct Addon {
-    /// Its name: the folder's.
+    /// The name, which is that of the folder.
     pub name: String,
-    /// What it says of itself.
+    /// The content of `addon.toml`.
     pub description: Description,
-    /// Where it is from: `built-in`, or what the user named.
+    /// The origin: `built-in`, or the path or reference that the user gave.
     pub origin: String,
     /// Templates by file name, in the order of their names.
     pub templates: BTreeMap<String, String>,
-    /// The files of its Helm chart by their paths in its folder.
+    /// The files of the Helm chart, by their paths in its folder.
     pub chart: BTreeMap<String, String>,
 }
 
-/// `addon.toml`.
+/// The content of `addon.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Description {
-    /// What it is for, in a few words.
+    /// A short description.
     pub title: String,
     /// The version of the software.
     pub version: String,
-    /// Whether new clusters have it.
+    /// Enables the addon in new clusters.
     #[serde(default)]
     pub default: bool,
-    /// The versions of Kubernetes that it works with.
+    /// The versions of Kubernetes that the addon supports.
     #[serde(default)]
     pub kubernetes: VersionReq,
-    /// Addons without which it does not work.
+    /// The addons that this one needs.
     #[serde(default)]
     pub needs: Vec<String>,
-    /// Whether it has Services that ask for a port of this host's loopback (`kcl.dev/loopback-port`).
+    /// True if Services of the addon ask for a port of this host's loopback (`kcl.dev/loopback-port`).
     #[serde(default)]
     pub loopback: bool,
-    /// Images: names of the catalog, or references.
+    /// The images: names in the catalog, or references.
     #[serde(default)]
     pub images: Vec<String>,
-    /// Manifests that come with an artifact rather than with the folder.
+    /// Manifests that are in an artifact rather than in the folder.
     #[serde(default)]
     pub artifact_manifests: Vec<ArtifactManifest>,
-    /// Its Helm chart.
+    /// The Helm chart.
     pub chart: Option<Chart>,
-    /// What can be configured, by name.
+    /// The values that can be configured, by name.
     #[serde(default)]
     pub values: BTreeMap<String, ValueSchema>,
-    /// What is waited for besides its own workloads, API services and definitions.
+    /// Objects to wait for in addition to the addon's workloads, API services and definitions.
     #[serde(default)]
     pub ready: Vec<Ready>,
-    /// What `addons open` opens.
+    /// The page that `addons open` opens.
     pub open: Option<Open>,
 }
 
-/// How the Helm chart of an addon is rendered: as a release with the addon's name.
+/// The Helm chart of an addon, which is rendered as a release with the addon's name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chart {
-    /// Where a registry has it, `oci://HOST/NAME:VERSION`; none: it is in the folder `chart`.
+    /// The reference of the chart, `oci://HOST/NAME:VERSION`; it is in the folder `chart` if this is `None`.
     pub source: Option<String>,
-    /// The release's namespace, which the addon's own templates make.
+    /// The namespace of the release, which the addon's own templates create.
     pub namespace: String,
 }
 
@@ -83,7 +83,7 @@ pub struct Chart {
 pub struct ArtifactManifest {
     /// The artifact's name.
     pub artifact: String,
-    /// The file in its entry.
+    /// The path of the file in the artifact's entry.
     pub path: String,
 }
 
@@ -91,27 +91,27 @@ pub struct ArtifactManifest {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ready {
-    /// Its kind.
+    /// The kind of the object.
     pub kind: ReadyKind,
-    /// Its namespace, where it has one.
+    /// The namespace of the object, if it has one.
     pub namespace: Option<String>,
-    /// Its name.
+    /// The name of the object.
     pub name: String,
 }
 
-/// A kind of which it can be told whether it is ready.
+/// A kind whose objects can be ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum ReadyKind {
-    /// All pods of the newest generation are available.
+    /// Ready when all pods of the newest generation are available.
     Deployment,
-    /// So on every node that it is for.
+    /// Ready when the pods of the newest generation are available on every selected node.
     DaemonSet,
-    /// All pods are ready.
+    /// Ready when all pods are ready.
     StatefulSet,
-    /// The aggregation layer reaches it.
+    /// Ready when the aggregation layer reaches it.
     #[serde(rename = "APIService")]
     ApiService,
-    /// It is served.
+    /// Ready when the API server serves it.
     CustomResourceDefinition,
 }
 
@@ -121,15 +121,15 @@ pub enum ReadyKind {
 pub struct Open {
     /// The namespace of the service.
     pub namespace: String,
-    /// The service.
+    /// The name of the service.
     pub service: String,
 }
 
 impl Addon {
-    /// Reads an addon from the texts of its folder's files.
+    /// Parses an addon from the files of its folder.
     ///
     /// # Errors
-    /// `Usage` for what is no addon: the message names the file and the key.
+    /// `Usage` if the files are not a valid addon; the message names the file and the key.
     pub fn parse(name: &str, origin: &str, files: Files) -> Result<Addon> {
         let place = format!("the addon {name} ({origin})");
         let wrong = |what: String| Error::new(Family::Usage, format!("{place}: {what}"));
@@ -155,7 +155,7 @@ impl Addon {
         let of_folder = description.chart.as_ref().is_some_and(|chart| chart.source.is_none());
         if of_folder != chart.contains_key("Chart.yaml") {
             return Err(wrong(format!(
-                "{DESCRIPTION}: chart without a source needs a folder {CHART} with a Helm chart, and that needs it"
+                "{DESCRIPTION}: chart without a source and a folder {CHART} with a Helm chart need each other"
             )));
         }
         if let Some(source) = description.chart.as_ref().and_then(|chart| chart.source.as_deref()) {
@@ -168,19 +168,19 @@ impl Addon {
         Ok(Addon { name: name.to_owned(), description, origin: origin.to_owned(), templates, chart })
     }
 
-    /// Whether it works with a version of Kubernetes (`v1.37.0`).
+    /// Returns true if the addon supports a version of Kubernetes (`v1.37.0`).
     pub fn works_with(&self, kubernetes: &str) -> bool {
         let version = Version::parse(kubernetes.trim_start_matches('v'));
         version.is_ok_and(|version| self.description.kubernetes.matches(&version))
     }
 
-    /// Its images that are in the catalog, by name.
+    /// Returns the images of the addon that are in the catalog.
     pub fn catalog_images(&self) -> Result<Vec<oci::Image>> {
         let known = oci::all()?;
         Ok(known.into_iter().filter(|image| self.description.images.contains(&image.name)).collect())
     }
 
-    /// References of all its images.
+    /// Returns the references of all images of the addon, by name.
     pub fn references(&self) -> Result<BTreeMap<String, String>> {
         let known = self.catalog_images()?;
         let reference = |name: &String| {

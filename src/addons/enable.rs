@@ -1,4 +1,4 @@
-//! Bringing the addons of a running cluster to what is wanted.
+//! Reconciles the addons of a running cluster.
 
 use futures::future::try_join_all;
 use kube::Client;
@@ -13,22 +13,22 @@ use super::{ready, remove};
 use crate::error::{Error, Family, Result};
 use crate::progress::Progress;
 
-/// What enabling works with.
+/// The context of enabling addons.
 pub struct Enabling<'a> {
-    /// The cluster.
+    /// The client of the cluster's API.
     pub client: &'a Client,
-    /// The addons that it is to have, each after those that it needs.
+    /// The wanted addons, each after those that it needs.
     pub selected: &'a [Selected],
-    /// What templates ask.
+    /// The facts for templates.
     pub facts: &'a Facts,
-    /// What they are made from.
+    /// The artifacts that addons are made from.
     pub material: &'a Material,
-    /// Where it is told.
+    /// The receiver of progress.
     pub progress: &'a Progress,
 }
 
 impl Enabling<'_> {
-    /// Applies what has changed since it was applied last, and removes what is wanted no more.
+    /// Applies what has changed since the last time, and removes addons that are no longer wanted.
     pub async fn catch_up(&self) -> Result<()> {
         let before = records(self.client).await?;
         for selected in self.selected {
@@ -41,7 +41,7 @@ impl Enabling<'_> {
         Ok(())
     }
 
-    /// Applies the addons called `names` whatever was applied before, and waits until they are ready.
+    /// Applies the addons called `names`, even if nothing has changed, and waits until they are ready.
     pub async fn enable(&self, names: &[String]) -> Result<()> {
         let before = records(self.client).await?;
         let these: Vec<&Selected> = self.selected.iter().filter(|one| names.contains(&one.addon.name)).collect();
@@ -51,7 +51,7 @@ impl Enabling<'_> {
         self.ready(&these).await
     }
 
-    /// Waits until the addons that the user asked for are ready. kcl's defaults come up by themselves.
+    /// Waits until the addons that the user enabled are ready; the default ones are not waited for.
     pub async fn asked_are_ready(&self) -> Result<()> {
         self.ready(&self.selected.iter().filter(|one| one.asked).collect::<Vec<_>>()).await
     }
@@ -75,7 +75,7 @@ impl Enabling<'_> {
         objects(selected, self.facts, self.material)
     }
 
-    /// What to say when the user's time is up: which of these addons are not ready, and why.
+    /// Makes the error for a wait that timed out: it says which of these addons are not ready, and why.
     pub async fn timed_out(&self, names: &[String], seconds: u64) -> Error {
         let mut late = Vec::new();
         for selected in self.selected.iter().filter(|one| names.contains(&one.addon.name)) {
@@ -84,8 +84,8 @@ impl Enabling<'_> {
                 late.push(ready::why(self.client, &selected.addon).await);
             }
         }
-        let told: Vec<String> = late.iter().map(|error| format!(": {}", error.message)).collect();
-        let message = format!("not ready within {seconds} s (--wait-timeout){}", told.join("\n"));
+        let reasons: Vec<String> = late.iter().map(|error| format!(": {}", error.message)).collect();
+        let message = format!("not ready within {seconds} s (--wait-timeout){}", reasons.join("\n"));
         let hints = late.into_iter().flat_map(|error| error.hints);
         hints.fold(Error::new(Family::Timeout, message), Error::hint)
     }

@@ -1,4 +1,4 @@
-//! Images of the catalog in nodes that run already: each is sent to the nodes that do not have just this one.
+//! Images of addons in running nodes: each image is sent to the nodes that lack it.
 
 use std::sync::Arc;
 

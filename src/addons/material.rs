@@ -1,4 +1,4 @@
-//! What addons are made from besides their own files.
+//! Artifacts that addons are made from.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

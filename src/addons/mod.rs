@@ -1,4 +1,4 @@
-//! Addons: named, versioned pieces of cluster software that are enabled and disabled. What an addon is, is data: a folder
+//! Addons: named, versioned pieces of cluster software that can be enabled. An addon is data: a folder
 //! with `addon.toml` and templates of manifests (`addons/` in this repository, or a user's own).
 
 mod apply;

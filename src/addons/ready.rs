@@ -1,4 +1,4 @@
-//! Waiting until an addon is ready, by watches, and telling why it is not.
+//! Readiness of addons: waiting for it by watches, and explaining why an addon is not ready.
 
 use futures::TryStreamExt;
 use futures::future::try_join_all;
@@ -12,14 +12,14 @@ use super::definition::{Addon, LABEL, Ready, ReadyKind};
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::{self, Resources};
 
-/// Why a container waits, where waiting longer is of no use.
+/// The reasons of waiting containers that never become ready by themselves.
 const HOPELESS: [&str; 4] = ["ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "CreateContainerError"];
 
-/// So often a container has to have crashed until it is taken for one that always will.
+/// The number of crashes after which a container counts as one that never starts.
 const CRASHES: i64 = 3;
 
-/// What has to be ready of an addon: the workloads, API services and definitions among its objects, and what it names
-/// besides.
+/// Returns the objects of an addon that have to be ready: its workloads, API services and definitions, and those that its
+/// description lists.
 pub fn awaited(addon: &Addon, objects: &[DynamicObject]) -> Vec<Ready> {
     let of = |object: &DynamicObject| {
         let kind = match object.types.as_ref()?.kind.as_str() {
@@ -37,10 +37,10 @@ pub fn awaited(addon: &Addon, objects: &[DynamicObject]) -> Vec<Ready> {
     all
 }
 
-/// Waits until all of `awaited` is ready; `say` is told what is waited for.
+/// Waits until all of `awaited` are ready; `say` gets a message for each change.
 ///
 /// # Errors
-/// `Cluster` as soon as a pod shows that it never will: which, why, and the last event.
+/// `Cluster` as soon as a pod cannot become ready, with its name, the reason and the last event.
 pub async fn wait(client: &Client, addon: &Addon, awaited: &[Ready], say: impl Fn(&str) + Sync) -> Result<()> {
     let resources = Resources::discover(client).await?;
     let all = try_join_all(awaited.iter().map(|ready| one(client, &resources, ready, &say)));
@@ -69,7 +69,7 @@ async fn one(client: &Client, resources: &Resources, ready: &Ready, say: &(impl 
     }
 }
 
-/// The kind of what has to be ready, and where it is.
+/// Returns the API of the kind of an awaited object.
 fn place(client: &Client, resources: &Resources, ready: &Ready) -> Result<(&'static str, Api<DynamicObject>)> {
     let (api_version, kind) = match ready.kind {
         ReadyKind::Deployment => ("apps/v1", "Deployment"),
@@ -84,7 +84,7 @@ fn place(client: &Client, resources: &Resources, ready: &Ready) -> Result<(&'sta
     Ok((kind, kubernetes::api_of(client, &resource, &scope, ready.namespace.as_deref())))
 }
 
-/// Whether all of `awaited` is ready now. What cannot be looked at is not.
+/// Returns true if all of `awaited` are ready now; an object that cannot be read is not.
 pub async fn is_ready(client: &Client, awaited: &[Ready]) -> bool {
     let Ok(resources) = Resources::discover(client).await else { return false };
     for ready in awaited {
@@ -97,7 +97,7 @@ pub async fn is_ready(client: &Client, awaited: &[Ready]) -> bool {
     true
 }
 
-/// Whether an object is ready, and how far it is.
+/// Returns true if an object is ready, and a message about its progress.
 fn look(kind: ReadyKind, object: &DynamicObject) -> (bool, String) {
     let status = &object.data["status"];
     let number = |value: &Value| value.as_i64().unwrap_or(0);
@@ -127,7 +127,7 @@ fn look(kind: ReadyKind, object: &DynamicObject) -> (bool, String) {
     }
 }
 
-/// Ends when a pod of the addon will never be ready by itself.
+/// Returns an error when a pod of the addon cannot become ready by itself.
 async fn hopeless(client: &Client, addon: &Addon) -> Error {
     let pods: Api<Pod> = Api::all(client.clone());
     let config = watcher::Config::default().labels(&format!("{}={}", LABEL, addon.name));
@@ -145,7 +145,7 @@ async fn hopeless(client: &Client, addon: &Addon) -> Error {
     }
 }
 
-/// Why an addon is not ready, as far as its pods tell.
+/// Explains by its pods why an addon is not ready.
 pub async fn why(client: &Client, addon: &Addon) -> Error {
     let pods: Api<Pod> = Api::all(client.clone());
     let label = format!("{}={}", LABEL, addon.name);
@@ -181,7 +181,7 @@ async fn failed(client: &Client, addon: &Addon, troubles: &[(Pod, String)]) -> E
         .hint(format!("or remove it with: kcl addons disable {}", addon.name))
 }
 
-/// What is wrong with a pod that is not ready, and whether waiting is of no use.
+/// Returns the problem of a pod that is not ready, and true if waiting does not help.
 fn trouble(pod: &Pod) -> Option<(String, bool)> {
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();

@@ -1,5 +1,5 @@
-//! What a cluster knows of its addons: a ConfigMap for each, with all objects that it made. It is written before they
-//! are made, so whatever becomes of the run, they can be found and removed.
+//! The records of addons: a ConfigMap for each, with all objects that it created. It is written before they are created, so
+//! they can be found and removed even if the run is interrupted.
 
 use std::collections::BTreeMap;
 
@@ -18,56 +18,56 @@ const KEEP: &str = "kcl.dev/keep";
 /// The namespace of the records.
 pub(super) const NAMESPACE: &str = "kube-system";
 
-/// An object, by its name.
+/// The kind and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectName {
-    /// Its API version.
+    /// The API version of the object.
     pub api_version: String,
-    /// Its kind.
+    /// The kind of the object.
     pub kind: String,
-    /// Its namespace, where the addon says one.
+    /// The namespace of the object, if the addon names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its name.
+    /// The name of the object.
     pub name: String,
-    /// It is users' data, and stays unless they say otherwise.
+    /// True for users' data, which is kept unless the user says otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep: bool,
 }
 
-/// How far an addon is.
+/// The state of an addon in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Its objects are being applied.
+    /// The objects are being applied.
     Applying,
-    /// They are applied.
+    /// The objects are applied.
     Applied,
-    /// Its objects are being removed.
+    /// The objects are being removed.
     Removing,
-    /// Only users' data is left.
+    /// Only users' data remains.
     Kept,
 }
 
-/// What is recorded of an addon.
+/// The record of an addon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// The addon.
+    /// The name of the addon.
     pub addon: String,
     /// The version of its software.
     pub version: String,
-    /// How far it is.
+    /// The state of the addon.
     pub state: State,
-    /// Of its objects as they were applied last.
+    /// The digest of the objects that were applied last.
     pub digest: String,
-    /// All objects that are there, or may be.
+    /// All objects that exist, or may exist.
     pub objects: Vec<ObjectName>,
 }
 
 impl ObjectName {
-    /// Of an object.
+    /// Returns the name of an object.
     pub fn of(object: &DynamicObject) -> Self {
         let types = object.types.clone().unwrap_or_default();
         ObjectName {
@@ -97,7 +97,7 @@ fn map_name(addon: &str) -> String {
     format!("kcl-addon-{addon}")
 }
 
-/// The records of a cluster, by the addons' names.
+/// Returns the records of a cluster by the names of the addons.
 pub async fn records(client: &Client) -> Result<BTreeMap<String, Record>> {
     let failed = |error: kube::Error| {
         Error::new(Family::Cluster, format!("the records of addons cannot be read: {error}")).source(error)
@@ -109,7 +109,7 @@ pub async fn records(client: &Client) -> Result<BTreeMap<String, Record>> {
         let record: Record = serde_json::from_str(text).map_err(|error| {
             let message = format!("the ConfigMap {NAMESPACE}/{} cannot be read: {error}", map.name_any());
             Error::new(Family::Cluster, message)
-                .hint("it says what an addon made; put it back from a copy")
+                .hint("it lists what an addon created; restore it from a copy")
                 .source(error)
         })?;
         records.insert(record.addon.clone(), record);
@@ -118,7 +118,7 @@ pub async fn records(client: &Client) -> Result<BTreeMap<String, Record>> {
 }
 
 impl Record {
-    /// Writes it.
+    /// Writes the record.
     pub(super) async fn write(&self, client: &Client) -> Result<()> {
         let name = map_name(&self.addon);
         let text = serde_json::to_string_pretty(self).map_err(|error| {
@@ -141,7 +141,7 @@ impl Record {
         Ok(())
     }
 
-    /// Removes it.
+    /// Removes the record.
     pub(super) async fn remove(&self, client: &Client) -> Result<()> {
         match maps(client).delete(&map_name(&self.addon), &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

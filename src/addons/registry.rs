@@ -1,5 +1,5 @@
-//! Addons, and charts of addons, out of registries. An addon is an artifact of OCI whose layers are archives of an addon's
-//! folder, or its files, as `oras push` makes them.
+//! Addons and charts in registries. An addon is an OCI artifact whose layers are archives of an addon's folder, or its files,
+//! as `oras push` makes them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::error::{Error, Family, Result};
 /// The media type of a chart's layer (<https://helm.sh/docs/topics/registries/>).
 const HELM_CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
-/// Texts are small; more than this is something else.
+/// The size limit of an addon or a chart: they are small texts.
 const LARGEST: i64 = 16 << 20;
-/// How long a registry may take to answer.
+/// The time limit for answers of a registry.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Pulls the files of an addon.
@@ -29,13 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// `Artifact` if it cannot be pulled, or is not an addon.
 pub(super) async fn pull(word: &str) -> Result<Files> {
     let failed = |why: &dyn std::fmt::Display| {
-        failed(word, why)
-            .hint("an addon is pushed with: oras push HOST/NAME:TAG FOLDER; only public ones can be pulled")
+        failed(word, why).hint("push an addon with: oras push HOST/NAME:TAG FOLDER; only public ones can be pulled")
     };
     let artifact = Artifact::find(word).await.map_err(|why| failed(&why))?;
     let size: i64 = artifact.manifest.layers.iter().map(|layer| layer.size).sum();
     if size > LARGEST {
-        return Err(failed(&format!("it has {size} bytes, which is no addon")));
+        return Err(failed(&format!("it has {size} bytes, too many for an addon")));
     }
     let mut files = Files::new();
     for layer in &artifact.manifest.layers {
@@ -53,22 +52,22 @@ pub(super) async fn pull(word: &str) -> Result<Files> {
     Ok(files)
 }
 
-/// A Helm chart that a registry has, as an archive. It is pulled once and kept in `cluster`, the directory of a cluster,
-/// which starts again without a network.
+/// Returns the archive of a Helm chart in a registry. It is pulled once and kept in `cluster`, the directory of a cluster,
+/// which then starts without a network.
 ///
 /// # Errors
-/// `Artifact` where it cannot be had, or is none; `State` where it cannot be kept.
+/// `Artifact` if it cannot be pulled, or is not a chart; `State` if it cannot be written.
 pub async fn kept_chart(cluster: &Path, word: &str) -> Result<PathBuf> {
     let path = cluster.join("charts").join(format!("{}.tgz", &digest::of_bytes(word.as_bytes())[..16]));
     if path.exists() {
         return Ok(path);
     }
     let failed = |why: &dyn std::fmt::Display| {
-        failed(word, why).hint("a chart is pushed with: helm push FILE oci://HOST; only public ones can be pulled")
+        failed(word, why).hint("push a chart with: helm push FILE oci://HOST; only public ones can be pulled")
     };
     let artifact = Artifact::find(word).await.map_err(|why| failed(&why))?;
     let layer = artifact.manifest.layers.iter().find(|layer| layer.media_type == HELM_CHART);
-    let layer = layer.filter(|layer| layer.size <= LARGEST).ok_or_else(|| failed(&"it is no Helm chart"))?;
+    let layer = layer.filter(|layer| layer.size <= LARGEST).ok_or_else(|| failed(&"it is not a Helm chart"))?;
     let content = artifact.layer(layer).await.map_err(|why| failed(&why))?;
     let keep = || {
         std::fs::create_dir_all(cluster.join("charts"))?;
@@ -84,7 +83,7 @@ fn failed(word: &str, why: &dyn std::fmt::Display) -> Error {
     Error::new(Family::Artifact, format!("{word} cannot be pulled: {why}"))
 }
 
-/// What a registry has by a reference.
+/// An artifact in a registry.
 struct Artifact {
     client: Client,
     reference: Reference,
@@ -105,7 +104,7 @@ impl Artifact {
         Ok(Artifact { client, reference, manifest })
     }
 
-    /// A layer, checked by its digest.
+    /// Pulls a layer, which is checked by its digest.
     async fn layer(&self, layer: &OciDescriptor) -> std::result::Result<Vec<u8>, String> {
         let mut content = Vec::new();
         self.client.pull_blob(&self.reference, layer, &mut content).await.map_err(|error| error.to_string())?;
@@ -113,7 +112,7 @@ impl Artifact {
     }
 }
 
-/// Whether a registry is on this host: it need not have a certificate, as for Docker.
+/// Returns true if a registry is on this host: as for Docker, it needs no certificate.
 fn is_loopback(registry: &str) -> bool {
     let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
     host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
@@ -131,7 +130,7 @@ mod tests {
         format!("sha256:{}", digest::of_bytes(content))
     }
 
-    /// A registry with one addon, of a file and an archive. Answers so many requests.
+    /// Serves a registry with one addon, of a file and an archive, for this many requests.
     fn registry(requests: usize, spoil: bool) -> std::net::SocketAddr {
         let description = b"title = \"Greets\"\nversion = \"1\"\n".to_vec();
         let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));

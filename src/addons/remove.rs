@@ -1,5 +1,5 @@
-//! Disabling: all that an addon made is removed, and nothing else, in an order in which controllers can still clean up:
-//! custom resources first, then workloads, then definitions and namespaces. Each deletion is waited for.
+//! Removes the objects of an addon, in an order in which controllers can still clean up: custom resources first, then
+//! workloads, then definitions and namespaces. Each deletion is waited for.
 
 use futures::future::try_join_all;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PropagationPolicy};
@@ -13,7 +13,7 @@ use crate::kubernetes::{self, Resources};
 /// The order of removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
-    /// Before what they have their rights by, so that they can still clean up.
+    /// Workloads go before their roles and accounts, so that they can still clean up.
     Workloads,
     Most,
     Definitions,
@@ -33,7 +33,7 @@ impl Turn {
     }
 }
 
-/// Removes an addon. With `data` also users' data; without, it stays, and the namespaces that it is in.
+/// Removes an addon. Without `data`, users' data and its namespaces stay.
 pub async fn remove(client: &Client, record: &Record, data: bool) -> Result<()> {
     let kept: Vec<ObjectName> = record.objects.iter().filter(|name| name.keep && !data).cloned().collect();
     let holds = |name: &ObjectName| {
@@ -50,7 +50,7 @@ pub async fn remove(client: &Client, record: &Record, data: bool) -> Result<()> 
     }
 }
 
-/// Removes objects and waits until they are gone, with what belongs to them. Those that are gone already are fine.
+/// Removes objects, and waits until they and their dependents are gone; missing ones are ignored.
 pub(super) async fn remove_objects(client: &Client, names: &[ObjectName]) -> Result<()> {
     if names.is_empty() {
         return Ok(());
@@ -65,7 +65,7 @@ pub(super) async fn remove_objects(client: &Client, names: &[ObjectName]) -> Res
     Ok(())
 }
 
-/// Removes all objects of a custom resource's kind, while its controllers still run: they see to finalizers.
+/// Removes all objects of a custom resource while its controllers still run, which handle finalizers.
 async fn empty(client: &Client, resources: &Resources, definition: &ObjectName) -> Result<()> {
     let Some((resource, _)) = resources.of_definition(&definition.name) else { return Ok(()) };
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
@@ -91,7 +91,7 @@ async fn empty(client: &Client, resources: &Resources, definition: &ObjectName) 
 
 async fn remove_one(client: &Client, resources: &Resources, name: &ObjectName) -> Result<()> {
     let Some((resource, scope)) = resources.of(&name.api_version, &name.kind) else {
-        // Its kind is gone, and it with it.
+        // Its kind is gone, and all its objects.
         return Ok(());
     };
     let api = kubernetes::api_of(client, &resource, &scope, name.namespace.as_deref());

@@ -21,46 +21,46 @@ use super::selection::Selected;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
 
-/// What templates may ask of a cluster.
+/// The facts about a cluster that templates can use.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts {
-    /// Its name.
+    /// The name of the cluster.
     pub name: String,
     /// The DNS domain of services.
     pub dns_domain: String,
     /// The node network.
     pub subnet: Subnets,
-    /// All pods.
+    /// The network of pods.
     pub pod_cidr: Subnets,
-    /// All services.
+    /// The network of services.
     pub service_cidr: Subnets,
     /// The address of the DNS service.
     pub cluster_dns: String,
-    /// Addresses for services of type LoadBalancer, `first-last`; none where kcl owns no node network.
+    /// Addresses for services of type LoadBalancer, `first-last`; `None` if kcl owns no node network.
     pub load_balancer_pool: Option<String>,
     /// The names of the nodes, the first control plane first.
     pub nodes: Vec<String>,
-    /// Makes certificates.
+    /// The issuer of certificates.
     #[serde(skip)]
     pub certificates: Certificates,
 }
 
-/// A certificate of a server, and its key, in PEM.
+/// The certificate and key of a server, in PEM.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pair {
-    /// The certificate.
+    /// The server's certificate.
     pub cert: String,
-    /// Its key.
+    /// The server's key.
     pub key: String,
     /// The authority's certificate.
     pub ca: String,
 }
 
-/// Makes a certificate of a server from a name, by which it is kept, and the server's DNS names.
+/// An issuer of certificates; it takes the name by which a certificate is kept, and the server's DNS names.
 #[derive(Clone)]
 pub struct Certificates(pub Arc<Issue>);
 
-/// See [`Certificates`].
+/// The function of [`Certificates`].
 type Issue = dyn Fn(&str, &[String]) -> Result<Pair> + Send + Sync;
 
 impl fmt::Debug for Certificates {
@@ -69,10 +69,10 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// The objects of an addon, each marked as the addon's.
+/// Renders the objects of an addon, each labeled as the addon's.
 ///
 /// # Errors
-/// `Usage` for a template that cannot be filled in, or what it is then.
+/// `Usage` if a template cannot be rendered, or the result is not a manifest.
 pub fn objects(selected: &Selected, facts: &Facts, material: &Material) -> Result<Vec<DynamicObject>> {
     let addon = &selected.addon;
     let mut environment = Environment::new();
@@ -101,7 +101,7 @@ pub fn objects(selected: &Selected, facts: &Facts, material: &Material) -> Resul
         let place = format!("the addon {}: {file}", addon.name);
         let text = environment.render_str(template, &values).map_err(|error| {
             let line = error.line().map(|line| format!(", line {line}")).unwrap_or_default();
-            Error::new(Family::Usage, format!("{place}{line} cannot be filled in: {error}")).source(error)
+            Error::new(Family::Usage, format!("{place}{line} cannot be rendered: {error}")).source(error)
         })?;
         match &addon.description.chart {
             Some(_) if file == chart::VALUES => chart_values = text,
@@ -133,7 +133,7 @@ fn mark(object: &mut DynamicObject, addon: &Addon) {
     }
 }
 
-/// The labels of what belongs to an addon.
+/// Returns the labels of everything that belongs to an addon.
 pub(super) fn marks(addon: &Addon) -> BTreeMap<String, String> {
     [(LABEL.to_owned(), addon.name.clone()), ("app.kubernetes.io/managed-by".to_owned(), "kcl".to_owned())].into()
 }

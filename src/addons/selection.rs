@@ -1,4 +1,4 @@
-//! Which addons a cluster is to have, with which values: what the user said, and defaults.
+//! The choice of addons and values for a cluster: the user's settings, and defaults.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use crate::config::AddonConfig;
 use crate::error::{Error, Family, Result};
 use crate::text::suggestion;
 
-/// An addon that a cluster is to have.
+/// An addon of a cluster, with its values.
 #[derive(Clone, Debug)]
 pub struct Selected {
     /// The addon.
     pub addon: Addon,
-    /// All its values.
+    /// The values, defaults included.
     pub values: BTreeMap<String, Value>,
-    /// The user named it, or one that needs it does not run without it.
+    /// True if the user enabled the addon, or one that needs it.
     pub asked: bool,
 }
 
-/// The addons that a cluster is to have, each after those that it needs.
+/// Returns the addons of a cluster, each after those that it needs.
 ///
 /// # Errors
-/// `Usage` for an addon or a value that there is not, a value of another type, and a version of Kubernetes that an
-/// addon does not work with.
+/// `Usage` for an unknown addon or value, a value of another type, and a version of Kubernetes that an addon does not
+/// support.
 pub(super) fn select(
     known: &BTreeMap<String, Addon>,
     said: &BTreeMap<String, AddonConfig>,
@@ -43,10 +43,10 @@ pub(super) fn select(
         if !one.addon.works_with(kubernetes) {
             let addon = &one.addon;
             let message = format!(
-                "the addon {} {} is for Kubernetes {}, and the cluster has {kubernetes}",
+                "the addon {} {} requires Kubernetes {}, but the cluster has {kubernetes}",
                 addon.name, addon.description.version, addon.description.kubernetes
             );
-            return Err(Error::new(Family::Usage, message).hint("choose another with --kubernetes-version"));
+            return Err(Error::new(Family::Usage, message).hint("choose another version with --kubernetes-version"));
         }
     }
     Ok(selected)
@@ -65,7 +65,7 @@ fn add(
         return Ok(());
     }
     if path.contains(&addon.name) {
-        return Err(Error::new(Family::Usage, format!("addons need each other in a circle: {}", path.join(", "))));
+        return Err(Error::new(Family::Usage, format!("addons depend on each other in a cycle: {}", path.join(", "))));
     }
     path.push(addon.name.clone());
     for name in &addon.description.needs {
@@ -85,12 +85,12 @@ fn add(
     Ok(())
 }
 
-/// An addon by its name; `Usage` with the nearest where there is none.
+/// Returns an addon by its name; the error suggests the nearest one.
 pub(super) fn find<'a>(known: &'a BTreeMap<String, Addon>, name: &str) -> Result<&'a Addon> {
     known.get(name).ok_or_else(|| {
         let right = suggestion(name, known.keys().map(String::as_str), "known are");
         Error::new(Family::Usage, format!("\"{name}\" is not an addon: {right}"))
-            .hint("one of your own is a folder or an archive: kcl addons enable ./my-addon")
+            .hint("enable one of your own by its folder or archive: kcl addons enable ./my-addon")
     })
 }
 
@@ -100,7 +100,7 @@ fn check(addon: &Addon, config: &AddonConfig) -> Result<()> {
     for (name, value) in &config.values {
         let Some(schema) = schemas.get(name) else {
             let right = match schemas.is_empty() {
-                true => "it has none".to_owned(),
+                true => "it has no values".to_owned(),
                 false => suggestion(name, schemas.keys().map(String::as_str), "it has"),
             };
             return Err(wrong(format!("\"{name}\" is not one of its values: {right}")));
@@ -150,11 +150,11 @@ mod tests {
         let error =
             |said: BTreeMap<String, AddonConfig>| select(&known, &said, "v1.37.0").expect_err("an error").message;
         assert!(error(said("ingres", true)).contains("did you mean \"ingress\"?"));
-        assert!(error(said("ingress", true)).contains("is for Kubernetes >=1.40"));
-        assert!(error(said("a", true)).contains("circle"));
+        assert!(error(said("ingress", true)).contains("requires Kubernetes >=1.40"));
+        assert!(error(said("a", true)).contains("cycle"));
         let mut wrong = said("ingress", true);
         wrong.get_mut("ingress").unwrap().values.insert("replicas".into(), "two".into());
-        assert!(error(wrong).contains("replicas: \"two\" is no integer"));
+        assert!(error(wrong).contains("replicas: \"two\" is not an integer"));
         let mut wrong = said("ingress", true);
         wrong.get_mut("ingress").unwrap().values.insert("replica".into(), 2.into());
         assert!(error(wrong).contains("did you mean \"replicas\"?"));

@@ -2,38 +2,38 @@
 
 use serde::Deserialize;
 
-/// A value; [`ValueSchema::check`] says which are right.
+/// A value, which [`ValueSchema::check`] checks.
 pub type Value = serde_json::Value;
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueKind {
-    /// Text.
+    /// A text.
     String,
     /// A whole number.
     Integer,
     /// `true` or `false`.
     Boolean,
-    /// Texts.
+    /// A list of texts.
     List,
 }
 
-/// What a value may be.
+/// The type, default and description of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValueSchema {
-    /// Its type.
+    /// The type of the value.
     #[serde(rename = "type")]
     pub kind: ValueKind,
-    /// What it is unless somebody says otherwise.
+    /// The default of the value.
     pub default: Value,
-    /// What it does, in a few words.
+    /// A short description.
     pub description: String,
 }
 
 impl ValueKind {
-    /// The word for it.
+    /// Returns the name of the type.
     pub fn name(self) -> &'static str {
         match self {
             ValueKind::String => "string",
@@ -42,10 +42,14 @@ impl ValueKind {
             ValueKind::List => "list",
         }
     }
+
+    fn with_article(self) -> String {
+        format!("{} {}", if self == ValueKind::Integer { "an" } else { "a" }, self.name())
+    }
 }
 
 impl ValueSchema {
-    /// Whether a value is of the type; else what is wrong.
+    /// Checks that a value has the type; the error says what is wrong.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         let right = match self.kind {
             ValueKind::String => value.is_string(),
@@ -55,14 +59,14 @@ impl ValueSchema {
         };
         match right {
             true => Ok(()),
-            false => Err(format!("{value} is no {}", self.kind.name())),
+            false => Err(format!("{value} is not {}", self.kind.with_article())),
         }
     }
 }
 
-/// Reads a value from the right side of `key=value`; a list is of words with commas between.
+/// Parses a value from the right side of `key=value`; a list is written with commas.
 pub fn parse(kind: ValueKind, text: &str) -> Result<Value, String> {
-    let wrong = |right: &str| format!("\"{text}\" is no {}: {right}", kind.name());
+    let wrong = |right: &str| format!("\"{text}\" is not {}: {right}", kind.with_article());
     match kind {
         ValueKind::String => Ok(text.into()),
         ValueKind::Integer => text.parse::<i64>().map(Value::from).map_err(|_| wrong("write a number such as 3")),

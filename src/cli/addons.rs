@@ -16,103 +16,103 @@ use crate::app::App;
 use crate::cluster::{self, AddonInfo, AddonOptions};
 use crate::error::{Error, Family, Result};
 
-/// What is done with addons.
+/// The subcommands of `addons`.
 #[derive(clap::Subcommand)]
 pub enum Verb {
     /// List all addons and which of them the cluster has
     List {
-        /// How they are shown
+        /// The format of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
     /// Enable addons and wait until they are ready
     Enable {
-        /// Names; or one of your own, by its folder, archive or oci://HOST/NAME:TAG
+        /// The names of addons; or one of your own, by its folder, archive or oci://HOST/NAME:TAG
         #[arg(value_name = "ADDON", required = true)]
         addons: Vec<String>,
 
         #[command(flatten)]
         change: Change,
     },
-    /// Disable addons: remove all that they made; what users have stored stays
+    /// Disable addons: remove everything that they created, except data that users have stored
     Disable {
-        /// Names
+        /// The names of addons
         #[arg(value_name = "ADDON", required = true)]
         addons: Vec<String>,
 
-        /// Also remove what users have stored
+        /// Also remove data that users have stored
         #[arg(long)]
         data: bool,
 
         #[command(flatten)]
         change: Change,
     },
-    /// Show what an addon is, its values and its images
+    /// Show the description, values and images of an addon
     Info {
-        /// Its name
+        /// The addon
         #[arg(value_name = "ADDON")]
         addon: String,
 
-        /// How it is shown
+        /// The format of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Change values of an addon, which are kept; without any, show them
+    /// Change and save values of an addon; without values, show them
     Configure {
-        /// Its name
+        /// The addon
         #[arg(value_name = "ADDON")]
         addon: String,
 
-        /// NAME=VALUE; NAME= for the default
+        /// Values as NAME=VALUE; NAME= restores the default
         #[arg(value_name = "NAME=VALUE")]
         values: Vec<String>,
 
         #[command(flatten)]
         change: Change,
     },
-    /// Open the page of an addon in a browser, where it has one
+    /// Open the page of an addon in a browser
     Open {
-        /// Its name
+        /// The addon
         #[arg(value_name = "ADDON")]
         addon: String,
 
-        /// Print the URLs, one a line, and open no browser
+        /// Print the URLs, one per line, and open no browser
         #[arg(long)]
         url: bool,
     },
     /// List the images of an addon
     Images {
-        /// Its name
+        /// The addon
         #[arg(value_name = "ADDON")]
         addon: String,
 
-        /// How they are shown
+        /// The format of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
 }
 
-/// How a change is made.
+/// The options of a change.
 #[derive(clap::Args)]
 pub struct Change {
-    /// How long to wait at most, in seconds or as 6m
+    /// Time to wait at most, in seconds or as 6m
     #[arg(long, value_name = "TIME", default_value = "6m", value_parser = seconds)]
     wait_timeout: Duration,
 
     #[command(flatten)]
     source: Source,
 
-    /// Take what it is made from from this bundle
+    /// Take artifacts from this bundle
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     bundle: Option<PathBuf>,
 
-    /// How progress is told
+    /// The format of progress messages
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
 
 impl Verb {
-    /// Whether progress is to be told as JSON events.
+    /// Returns true if progress is to be reported as JSON events.
     pub fn json_events(&self) -> bool {
         match self {
             Verb::Enable { change, .. } | Verb::Disable { change, .. } => change.output == Output::Json,
@@ -133,7 +133,7 @@ impl Change {
     }
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { output } => list(app, profile, *output)?,
@@ -143,7 +143,7 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
         }
         Verb::Disable { addons, data, change } => {
             let runs = cluster::disable(app, profile, addons, *data, &change.options()).await?;
-            later(app, profile, runs, &format!("{} will be gone", addons.join(", ")));
+            later(app, profile, runs, &format!("{} will be removed", addons.join(", ")));
         }
         Verb::Info { addon, output } => info(&cluster::info(app, profile, addon)?, *output)?,
         Verb::Configure { addon, values, change } if values.is_empty() => {
@@ -152,7 +152,7 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
         Verb::Configure { addon, values, change } => {
             let values = parse(&cluster::info(app, profile, addon)?, values)?;
             let runs = cluster::configure(app, profile, addon, values, &change.options()).await?;
-            later(app, profile, runs, "the values will be taken over");
+            later(app, profile, runs, "the values will apply");
         }
         Verb::Open { addon, url } => {
             let row = cluster::addon_page(app, profile, addon).await?;
@@ -174,7 +174,7 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
 
 fn later(app: &App, profile: &str, runs: bool, what: &str) {
     if !runs {
-        app.progress.info(format!("Cluster \"{profile}\" does not run: {what} after its next start"));
+        app.progress.info(format!("Cluster \"{profile}\" does not run: {what} at its next start"));
     }
 }
 
@@ -188,7 +188,7 @@ fn list(app: &App, profile: &str, output: Output) -> Result<()> {
         Output::Text => {
             let rows =
                 rows.into_iter().map(|row| [row.name, row.status.to_owned(), row.version, row.origin, row.title]);
-            output::table(["ADDON", "STATUS", "VERSION", "ORIGIN", "WHAT"], rows);
+            output::table(["ADDON", "STATUS", "VERSION", "ORIGIN", "DESCRIPTION"], rows);
             Ok(())
         }
     }
@@ -245,7 +245,7 @@ fn show_values(info: &AddonInfo, output: Output) -> Result<()> {
         Output::Json => output::json(&values(info)),
         Output::Text => {
             output::table(
-                ["NAME", "VALUE", "TYPE", "WHAT"],
+                ["NAME", "VALUE", "TYPE", "DESCRIPTION"],
                 info.values.iter().map(|(name, (value, schema))| {
                     [name.clone(), text(value), schema.kind.name().to_owned(), schema.description.clone()]
                 }),
@@ -255,7 +255,7 @@ fn show_values(info: &AddonInfo, output: Output) -> Result<()> {
     }
 }
 
-/// As `configure` takes it.
+/// Formats a value as `configure` reads it.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -270,10 +270,10 @@ fn parse(info: &AddonInfo, texts: &[String]) -> Result<BTreeMap<String, Option<V
     let mut values = BTreeMap::new();
     for text in texts {
         let (name, value) =
-            text.split_once('=').ok_or_else(|| wrong(format!("\"{text}\" is no value: write it as NAME=VALUE")))?;
+            text.split_once('=').ok_or_else(|| wrong(format!("\"{text}\" is not a value: write it as NAME=VALUE")))?;
         let value = match (value, info.values.get(name)) {
             ("", _) => None,
-            // What there is not is told with what there is where it is taken over.
+            // An unknown name is reported, with the known ones, when the change is made.
             (value, None) => Some(value.into()),
             (value, Some((_, schema))) => {
                 Some(addons::parse_value(schema.kind, value).map_err(|problem| wrong(format!("{name}: {problem}")))?)

@@ -12,38 +12,38 @@ use crate::artifacts::{Artifacts, Options, Want, Way};
 use crate::cluster;
 use crate::error::Result;
 
-/// How artifacts are had that are not in the cache.
+/// The source of artifacts that are not in the cache.
 #[derive(clap::Args)]
 pub struct Source {
-    /// How to get what is not in the cache [default: release where the network reaches one, else build]
+    /// The way to get artifacts that are not in the cache [default: release if it is reachable, else build]
     #[arg(long, value_enum, value_name = "WAY", help_heading = "Artifacts")]
     from: Option<From>,
 
-    /// A mirror of the projects' release pages: serves the same paths
+    /// A mirror of the projects' release pages that serves the same paths
     #[arg(long, value_name = "URL", help_heading = "Artifacts")]
     binary_mirror: Option<String>,
 
-    /// Certificates of authorities to trust besides the system's (PEM)
+    /// Certificates of CAs to trust in addition to the system's (PEM)
     #[arg(long, value_name = "FILE", env = "SSL_CERT_FILE", hide_env_values = true, help_heading = "Artifacts")]
     ca_file: Option<PathBuf>,
 }
 
-/// A way that can be named.
+/// The values of `--from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum From {
-    /// The projects' own releases
+    /// Download the projects' releases
     Release,
-    /// Built here
+    /// Build from source
     Build,
 }
 
 impl Source {
-    /// What holds for all artifacts of this run.
+    /// Returns the options for all artifacts of this run.
     pub fn options(&self) -> Options {
         Options { mirror: self.binary_mirror.clone(), ca_file: self.ca_file.clone() }
     }
 
-    /// The way: a bundle, where one is given, and nothing else.
+    /// Returns the way to get artifacts; a bundle excludes all others.
     pub fn way(&self, bundle: Option<&Path>) -> Way {
         match (bundle, self.from) {
             (Some(bundle), _) => Way::Bundle(bundle.to_owned()),
@@ -54,16 +54,16 @@ impl Source {
     }
 }
 
-/// What is done with artifacts.
+/// The subcommands of `artifacts`.
 #[derive(clap::Subcommand)]
 pub enum Verb {
-    /// Show the catalog and what of it is in the cache
+    /// List the catalog and the state of the cache
     List {
-        /// How it is shown
+        /// The format of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Get everything that a cluster needs, so that its start is quick
+    /// Fetch everything that a cluster needs, so that it starts quickly
     Fetch {
         /// The version of Kubernetes
         #[arg(long, value_name = "VERSION", default_value = "stable")]
@@ -72,43 +72,43 @@ pub enum Verb {
         #[command(flatten)]
         source: Source,
 
-        /// Take everything from this bundle
+        /// Take all artifacts from this bundle
         #[arg(long, value_name = "FILE", conflicts_with = "from")]
         bundle: Option<PathBuf>,
 
-        /// Also the kernel of nodes that are virtual machines
+        /// Include the kernel for virtual machines
         #[arg(long)]
         vm: bool,
 
-        /// Also what these addons are made from; "all" for all that kcl brings
+        /// Include the artifacts of these addons, or "all"
         #[arg(long, value_name = "ADDONS", value_delimiter = ',')]
         addons: Vec<String>,
 
-        /// Also the programs that kcl runs for users: Helm
+        /// Include the programs that kcl runs for you: Helm
         #[arg(long)]
         tools: bool,
 
-        /// Read all that is in the cache first and compare digests; what is damaged is made again
+        /// First compare the digests of everything in the cache; damaged entries are recreated
         #[arg(long)]
         verify: bool,
     },
-    /// Remove what is left of other versions and no cluster uses
+    /// Remove artifacts of other versions that no cluster uses
     Clean {
-        /// Remove all that no cluster uses, also what this kcl would use
+        /// Remove all artifacts that no cluster uses, even those of this version
         #[arg(long)]
         all: bool,
 
-        /// With --all: also what clusters use; they run on, but cannot be started again
+        /// With --all, also remove artifacts in use; clusters keep running, but cannot be started again
         #[arg(long, requires = "all")]
         force: bool,
 
-        /// How it is shown
+        /// The format of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { output } => list(app, *output)?,
@@ -117,7 +117,7 @@ pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
             let images = cluster::addon_images(addons)?;
             if *verify {
                 for (entry, why) in artifacts.verify()? {
-                    app.progress.warn(format!("{entry} is damaged and is made again: {why}"));
+                    app.progress.warn(format!("{entry} is damaged and will be recreated: {why}"));
                 }
             }
             let want = Want { way: source.way(bundle.as_deref()), vm: *vm, ..Want::cluster(kubernetes_version) };
@@ -177,12 +177,12 @@ fn clean(app: &App, what: Clean, output: Output) -> Result<()> {
         Output::Json => output::json(&cleaned),
         Output::Text => {
             for entry in &cleaned.removed {
-                output::line(&format!("removed {entry}"));
+                output::line(&format!("Removed {entry}"));
             }
             for entry in &cleaned.in_use {
-                output::line(&format!("kept {entry}: a cluster uses it"));
+                output::line(&format!("Kept {entry}: a cluster uses it"));
             }
-            output::line(&format!("{} freed", mib(cleaned.bytes)));
+            output::line(&format!("Freed {}", mib(cleaned.bytes)));
             Ok(())
         }
     }

@@ -4,17 +4,17 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long a browser's starter is watched: most end at once and say whether there was a browser.
+/// The time to watch the program that opens a browser: most end at once and report success or failure.
 const OPENING: Duration = Duration::from_secs(2);
 
-/// Opens a browser, where there is a desktop that has one. False where there is none.
+/// Opens a browser; returns false if there is no desktop or no browser.
 pub async fn open(url: &str) -> bool {
     let desktop =
         ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
     if !desktop {
         return false;
     }
-    // A group of its own: Ctrl-C is for kcl, not for a browser that this starts.
+    // Its own process group, so that Ctrl-C does not reach the browser.
     let opener = Command::new("xdg-open")
         .arg(url)
         .process_group(0)

@@ -9,7 +9,7 @@ use crate::artifacts::{Artifacts, Want};
 use crate::cluster;
 use crate::error::Result;
 
-/// What is done with bundles.
+/// The subcommands of `bundle`.
 #[derive(clap::Subcommand)]
 pub enum Verb {
     /// Write everything that `kcl start --bundle FILE` needs into one file
@@ -22,11 +22,11 @@ pub enum Verb {
         #[arg(long, value_name = "VERSION", default_value = "stable")]
         kubernetes_version: String,
 
-        /// Also the kernel of nodes that are virtual machines
+        /// Include the kernel for virtual machines
         #[arg(long)]
         vm: bool,
 
-        /// Also these addons; "all" for all that kcl brings
+        /// Include these addons, or "all"
         #[arg(long, value_name = "ADDONS", value_delimiter = ',')]
         addons: Vec<String>,
 
@@ -35,13 +35,13 @@ pub enum Verb {
     },
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     let Verb::Create { file, kubernetes_version, vm, addons, source } = verb;
     let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
     let images = cluster::addon_images(addons)?;
     let want = Want { way: source.way(None), vm: *vm, images, ..Want::cluster(kubernetes_version) };
     cluster::interruptible(artifacts.bundle_create(file, &want, &app.progress)).await?;
-    app.progress.info(format!("On a machine without a network: kcl start --bundle {}", file.display()));
+    app.progress.info(format!("On a host without a network, run: kcl start --bundle {}", file.display()));
     Ok(ExitCode::SUCCESS)
 }

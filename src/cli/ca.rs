@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::cluster::{self, Trust};
 use crate::error::Result;
 
-/// What to do with it; without a word it is printed.
+/// The options of `ca`; without a subcommand it prints the certificate.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -16,13 +16,13 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// Have this system trust it; deleting the cluster ends that
+    /// Make this system trust the CA until the cluster is deleted
     Trust,
-    /// Have this system no longer trust it
+    /// Make this system no longer trust the CA
     Untrust,
 }
 
-/// Prints, installs or removes it.
+/// Prints, installs or removes the certificate.
 pub fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     match args.verb {
         None => line(cluster::ca(app, profile)?.trim_end()),
@@ -31,13 +31,15 @@ pub fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
                 Trust::Changed(file, command) => {
                     app.progress.info(format!("Wrote {} and ran {command}", file.display()))
                 }
-                Trust::Unchanged(file) => app.progress.info(format!("It is trusted already: {}", file.display())),
+                Trust::Unchanged(file) => app.progress.info(format!("The CA is already trusted: {}", file.display())),
             }
-            app.progress.info("Browsers with a trust store of their own take it by their settings: kcl ca > ca.crt");
+            app.progress.info("Import it in browsers with a trust store of their own: kcl ca > ca.crt");
         }
         Some(Verb::Untrust) => match cluster::untrust(app, profile)? {
             Trust::Changed(file, command) => app.progress.info(format!("Removed {} and ran {command}", file.display())),
-            Trust::Unchanged(file) => app.progress.info(format!("It is not trusted: {} is not there", file.display())),
+            Trust::Unchanged(file) => {
+                app.progress.info(format!("The CA is not trusted: {} does not exist", file.display()))
+            }
         },
     }
     Ok(ExitCode::SUCCESS)

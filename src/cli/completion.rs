@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::error::Result;
 
-/// For which shell.
+/// The options of `completion`.
 #[derive(clap::Args)]
 #[command(after_help = "For bash: source <(kcl completion bash)")]
 pub struct Args {

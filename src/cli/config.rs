@@ -7,22 +7,22 @@ use crate::app::App;
 use crate::config::{Overrides, Source};
 use crate::error::Result;
 
-/// What is done with settings.
+/// The subcommands of `config`.
 #[derive(clap::Subcommand)]
 pub enum Verb {
-    /// Print the settings of a cluster, or the defaults where there is none, as a cluster file
+    /// Print the settings of a cluster, or the defaults if it does not exist, as a cluster file
     View {
-        /// Print what this file would make
+        /// Print the cluster that this file describes
         #[arg(long, value_name = "FILE")]
         config: Option<std::path::PathBuf>,
 
-        /// How they are shown
+        /// The format of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub fn run(app: &App, profile: Option<String>, verb: &Verb) -> Result<ExitCode> {
     let Verb::View { config, output } = verb;
     // The file may name the cluster too.

@@ -12,25 +12,25 @@ use crate::app::App;
 use crate::cluster::{self, DashboardOptions};
 use crate::error::{Error, Family, Result};
 
-/// How the console is opened.
+/// The options of `dashboard`.
 #[derive(clap::Args)]
-#[command(after_help = "The console is served on this computer only, by a kcl in the background, which ends with the \
-                        cluster or when it has not been used for hours. A link signs in once. The page may do what the \
-                        user of the kubeconfig may; with --token or --as, what another user may.")]
+#[command(after_help = "A kcl process in the background serves the console on this computer only. It ends with the \
+                        cluster, or after hours without use. A link signs in once. The page has the rights of the \
+                        kubeconfig's user, or with --token or --as those of another user.")]
 pub struct Args {
-    /// Print a link and open no browser
+    /// Print the link and open no browser
     #[arg(long)]
     url: bool,
 
-    /// The port on loopback [default: any that is free]
+    /// The port on loopback [default: any free port]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 
-    /// Sign in by a bearer token instead; - reads it from standard input
+    /// Sign in with a bearer token; - reads it from standard input
     #[arg(long, value_name = "TOKEN", conflicts_with = "as_user")]
     token: Option<String>,
 
-    /// Sign in as another user, whom this one may impersonate
+    /// Sign in as another user, by impersonation
     #[arg(long = "as", value_name = "USER", id = "as_user")]
     as_user: Option<String>,
 
@@ -38,16 +38,16 @@ pub struct Args {
     #[arg(long = "as-group", value_name = "GROUP", requires = "as_user")]
     as_groups: Vec<String>,
 
-    /// How it is told
+    /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 
-    /// Be the server.
+    /// Run the server
     #[arg(long, hide = true)]
     serve: bool,
 }
 
-/// Opens it.
+/// Opens the console.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     if args.serve {
         cluster::serve_dashboard(app, profile, args.port).await?;
@@ -67,14 +67,14 @@ fn identity(args: &Args) -> Result<Identity> {
     if token.as_deref() == Some("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|error| {
-            Error::new(Family::Usage, format!("--token -: no token can be read from standard input: {error}"))
+            Error::new(Family::Usage, format!("--token -: the token cannot be read from standard input: {error}"))
         })?;
         token = Some(text);
     }
     Ok(match (token, &args.as_user) {
         (Some(token), _) if token.trim().is_empty() => {
-            return Err(Error::new(Family::Usage, "--token: it is empty")
-                .hint("make one with: kcl kubectl -- create token SERVICE-ACCOUNT"));
+            return Err(Error::new(Family::Usage, "--token: the token is empty")
+                .hint("create one with: kcl kubectl -- create token SERVICE-ACCOUNT"));
         }
         (Some(token), _) => Identity::Token(token.trim().to_owned()),
         (None, Some(user)) => Identity::As { user: user.clone(), groups: args.as_groups.clone() },

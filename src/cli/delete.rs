@@ -7,23 +7,23 @@ use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
 
-/// What is deleted.
+/// The options of `delete`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Delete every cluster of this user
     #[arg(long)]
     all: bool,
 
-    /// How progress is told
+    /// The format of progress messages
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
 
-/// Deletes.
+/// Deletes one cluster or all.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     if args.all {
         if cluster::delete_all(app).await?.is_empty() {
-            app.progress.info("There is no cluster");
+            app.progress.info("There are no clusters");
         }
     } else if !cluster::delete(app, profile).await? {
         app.progress.info(format!("There is no cluster \"{profile}\""));

@@ -7,15 +7,15 @@ use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
 
-/// How drivers are shown.
+/// The options of `drivers`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How they are shown
+    /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Shows them, and below the table all that is missing, with what mends it.
+/// Lists the drivers, and below the table what is missing with the command that fixes it.
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let rows = cluster::drivers(app).await;
     if args.output == Output::Json {
@@ -37,7 +37,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         for finding in &row.findings {
             output::line(&format!("\n{}: {}", row.name, finding.message));
             if let Some(fix) = &finding.fix {
-                output::line(&format!("  mend it with: {fix}"));
+                output::line(&format!("  fix it with: {fix}"));
             }
         }
     }

@@ -8,15 +8,15 @@ use crate::artifacts::{Artifacts, Options, Way};
 use crate::cluster;
 use crate::error::Result;
 
-/// What Helm is told.
+/// The options of `helm`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Helm's own arguments, after a --
+    /// The arguments of Helm, after --
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
     arguments: Vec<OsString>,
 }
 
-/// Becomes Helm.
+/// Replaces this process by Helm.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let client = cluster::kubectl(app, profile)?;
     let artifacts = Artifacts::open(&app.store.paths().cache, Options::default())?;

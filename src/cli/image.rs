@@ -15,10 +15,10 @@ use crate::images::list::ImageRow;
 use crate::images::meter::size;
 use crate::images::reference::{familiar, split_tag};
 
-/// What is done with images.
+/// The subcommands of `image`.
 #[derive(clap::Subcommand)]
 pub enum Verb {
-    /// Load images into the nodes: only what they lack is sent
+    /// Load images into the nodes; only missing layers are sent
     Load(Load),
     /// List the images of the nodes
     #[command(visible_alias = "list")]
@@ -26,23 +26,23 @@ pub enum Verb {
     /// Remove images from the nodes
     #[command(visible_alias = "remove")]
     Rm(Rm),
-    /// Give an image of the nodes one more name
+    /// Give an image of the nodes another name
     Tag(Tag),
-    /// Build an image from a Dockerfile, by BuildKit in the cluster; no Docker is needed
+    /// Build an image from a Dockerfile with BuildKit in the cluster; no Docker is needed
     Build(Box<Build>),
     /// Write images of the nodes to an archive
     Save(Save),
-    /// Make an image out of the archive of a root file system
+    /// Make an image from the archive of a root file system
     Import(Box<Import>),
-    /// Have the nodes pull images from their registries
+    /// Pull images from their registries into the nodes
     Pull(Rm),
-    /// Have a node push an image to its registry
+    /// Push an image from a node to its registry
     Push(Push),
-    /// Run a command, or a shell, in which ctr, nerdctl, crictl and buildctl talk to a node
+    /// Run a command or a shell in which ctr, nerdctl, crictl and buildctl talk to a node
     Env(Env),
 }
 
-/// From where, and to which nodes.
+/// The options of `image load`.
 #[derive(clap::Args)]
 pub struct Load {
     /// An archive (of docker save, or OCI), a directory in the OCI image layout, - for standard input, or the name of an
@@ -50,19 +50,19 @@ pub struct Load {
     #[arg(required = true, value_name = "IMAGE|FILE|DIRECTORY|-")]
     sources: Vec<String>,
 
-    /// The name of the image, where it has none or is to have another
+    /// A new name for the image
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
     #[command(flatten)]
     nodes: Nodes,
 
-    /// How what was done is shown
+    /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Which nodes.
+/// The choice of nodes.
 #[derive(clap::Args)]
 pub struct Nodes {
     /// Only these nodes [default: all]
@@ -70,21 +70,21 @@ pub struct Nodes {
     nodes: Vec<String>,
 }
 
-/// How they are listed.
+/// The options of `image ls`.
 #[derive(clap::Args)]
 pub struct Ls {
     #[command(flatten)]
     nodes: Nodes,
 
-    /// How they are shown
+    /// The format of the output
     #[arg(short, long, visible_alias = "format", value_enum, default_value_t)]
     output: Output,
 }
 
-/// Which images.
+/// The options of `image rm` and `image pull`.
 #[derive(clap::Args)]
 pub struct Rm {
-    /// Their names or ids
+    /// The names or IDs of images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 
@@ -92,14 +92,14 @@ pub struct Rm {
     nodes: Nodes,
 }
 
-/// What is built, and how.
+/// The options of `image build`.
 #[derive(clap::Args)]
 pub struct Build {
     /// The directory that the Dockerfile copies from
     #[arg(default_value = ".")]
     path: PathBuf,
 
-    /// The image's name; several times for several
+    /// A name for the image; may be given several times
     #[arg(short, long = "tag", required = true, value_name = "NAME")]
     tags: Vec<String>,
 
@@ -107,7 +107,7 @@ pub struct Build {
     #[arg(short, long)]
     file: Option<PathBuf>,
 
-    /// A value for an ARG; without =VALUE that of the variable
+    /// A value for an ARG; without =VALUE, the value of the environment variable
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     build_args: Vec<String>,
 
@@ -115,11 +115,11 @@ pub struct Build {
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
 
-    /// Take nothing that was built before
+    /// Do not use the build cache
     #[arg(long)]
     no_cache: bool,
 
-    /// Look for base images in their registries, also where the node has them
+    /// Look for base images in their registries even if the node has them
     #[arg(long)]
     pull: bool,
 
@@ -127,23 +127,23 @@ pub struct Build {
     #[arg(long = "secret", value_name = "SECRET")]
     secrets: Vec<String>,
 
-    /// Push the image to its registry too
+    /// Also push the image to its registry
     #[arg(long)]
     push: bool,
 
-    /// How what goes on is shown
+    /// The format of the build log
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = ["auto", "plain", "quiet"])]
     progress: String,
 
     #[command(flatten)]
     source: Source,
 
-    /// How what was done is shown
+    /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Which images, and where to.
+/// The options of `image save`.
 #[derive(clap::Args)]
 pub struct Save {
     /// The images
@@ -158,7 +158,7 @@ pub struct Save {
     nodes: Nodes,
 }
 
-/// Of what, its name, and how it is run.
+/// The options of `image import`.
 #[derive(clap::Args)]
 pub struct Import {
     /// A tar archive, compressed or not; - for standard input
@@ -169,7 +169,7 @@ pub struct Import {
     #[arg(short, long, required = true, value_name = "NAME")]
     name: String,
 
-    /// What is run: ["nginx", "-g", "daemon off;"] as in a Dockerfile, or a line for /bin/sh
+    /// The command to run: ["nginx", "-g", "daemon off;"] as in a Dockerfile, or a line for /bin/sh
     #[arg(long, value_name = "COMMAND")]
     cmd: Option<String>,
 
@@ -177,11 +177,11 @@ pub struct Import {
     #[arg(long, value_name = "COMMAND")]
     entrypoint: Option<String>,
 
-    /// A variable
+    /// An environment variable
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
 
-    /// The directory that it begins in
+    /// The working directory
     #[arg(short, long, value_name = "DIRECTORY")]
     workdir: Option<String>,
 
@@ -189,29 +189,29 @@ pub struct Import {
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
 
-    /// A port that it listens on
+    /// A port to expose
     #[arg(long, value_name = "PORT[/PROTOCOL]")]
     expose: Vec<String>,
 
     #[command(flatten)]
     nodes: Nodes,
 
-    /// How what was done is shown
+    /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Which image.
+/// The options of `image push`.
 #[derive(clap::Args)]
 pub struct Push {
-    /// The image; its name says where to
+    /// The image; its name includes the registry
     image: String,
 
     #[command(flatten)]
     nodes: Nodes,
 }
 
-/// Of which node, and what is run.
+/// The options of `image env`.
 #[derive(clap::Args)]
 pub struct Env {
     /// The node [default: the first]
@@ -223,20 +223,20 @@ pub struct Env {
     command: Vec<String>,
 }
 
-/// Which image, and its new name.
+/// The options of `image tag`.
 #[derive(clap::Args)]
 pub struct Tag {
     /// The image
     source: String,
 
-    /// Its new name
+    /// The new name
     target: String,
 
     #[command(flatten)]
     nodes: Nodes,
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Load(Load { sources, name, nodes, output }) => {
@@ -252,13 +252,13 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
         }
         Verb::Rm(Rm { images, nodes }) => {
             for missing in cluster::remove_images(app, profile, images, &nodes.nodes).await? {
-                app.progress.info(format!("No node has an image {missing}"));
+                app.progress.info(format!("No node has the image {missing}"));
             }
         }
         Verb::Tag(Tag { source, target, nodes }) => {
             let count = cluster::tag_image(app, profile, source, target, &nodes.nodes).await?;
             let nodes = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
-            app.progress.info(format!("{source} is {target} too, on {nodes}"));
+            app.progress.info(format!("{source} is now also {target} on {nodes}"));
         }
         Verb::Build(build) => {
             let options =
@@ -293,7 +293,7 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How long BuildKit may take to be ready at the first build.
+/// The time for BuildKit to get ready at the first build.
 const READY: Duration = Duration::from_secs(360);
 
 impl Build {
@@ -313,7 +313,7 @@ impl Build {
     }
 }
 
-/// A command's words: a JSON list, as in a Dockerfile, or a line for a shell.
+/// Splits a command into words: a JSON list, as in a Dockerfile, or a line for a shell.
 fn words(command: Option<&str>) -> Vec<String> {
     match command {
         None => Vec::new(),

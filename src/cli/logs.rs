@@ -8,9 +8,9 @@ use crate::app::App;
 use crate::cluster::{self, LogRequest};
 use crate::error::Result;
 
-/// Which logs, and how.
+/// The options of `logs`.
 #[derive(clap::Args)]
-#[command(after_help = "Logs of pods are kubectl's business: kcl kubectl -- logs POD")]
+#[command(after_help = "For logs of pods use kubectl: kcl kubectl -- logs POD")]
 pub struct Args {
     /// A component: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet, kube-proxy, or
     /// agent for the node agent itself [default: all, the last lines of each]
@@ -21,24 +21,24 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME")]
     node: Option<String>,
 
-    /// Go on as lines come
+    /// Print new lines as they are written
     #[arg(short, long, requires = "component")]
     follow: bool,
 
-    /// How many lines
+    /// The number of lines
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     tail: usize,
 
-    /// Pack all logs, states and events of all nodes into this file (.tar.gz) for a bug report; no keys are in it
+    /// Pack all logs, states and events of all nodes into this file (.tar.gz) for a bug report, without keys
     #[arg(long, value_name = "FILE", conflicts_with_all = ["component", "node", "follow"])]
     archive: Option<PathBuf>,
 }
 
-/// Shows or packs them.
+/// Prints or packs the logs.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     if let Some(path) = &args.archive {
         cluster::archive(app, profile, path).await?;
-        app.progress.info(format!("Everything is in {}", path.display()));
+        app.progress.info(format!("The logs are in {}", path.display()));
         return Ok(ExitCode::SUCCESS);
     }
     let request =

@@ -1,4 +1,4 @@
-//! The command line: one file a verb, with its arguments and what it prints. No logic.
+//! The command line: one file for each verb, with its arguments and its output, without logic.
 
 mod addons;
 mod artifacts;
@@ -52,12 +52,12 @@ use output::Output;
     max_term_width = 100,
     after_help = "\
 First steps:
-  kcl start                      make a cluster of one node and point kubectl at it
-  kcl kubectl -- get pods -A     talk to it, also without a kubectl of your own
+  kcl start                      create a cluster of one node and point kubectl at it
+  kcl kubectl -- get pods -A     talk to it; you need no kubectl of your own
   kcl start --nodes 3 -p trial   a second cluster beside it, of three nodes
   kcl delete --all               remove every trace
 
-`kcl <COMMAND> --help` tells more. A cluster goes by the name of its profile; the default is \"kcl\"."
+`kcl <COMMAND> --help` explains a command. The name of a cluster is its profile; the default is \"kcl\"."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -67,25 +67,25 @@ struct Cli {
     #[arg(short, long, global = true, value_name = "NAME")]
     profile: Option<String>,
 
-    /// Say more about what goes on; twice for even more (the variable RUST_LOG wins)
+    /// Print more details; give it twice for even more (the variable RUST_LOG takes precedence)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Make a cluster, or start a stopped one; what is there already is left alone
+    /// Create a cluster, or start a stopped one; running nodes are left alone
     Start(Box<start::Args>),
     /// Stop a cluster and keep its data, addresses and certificates
     Stop(stop::Args),
     /// Delete a cluster and everything that belongs to it
     Delete(delete::Args),
-    /// Run a command with a fresh cluster of its own, which is gone afterwards
+    /// Run a command with a new cluster of its own, which is deleted afterwards
     Run(Box<run::Args>),
     /// Keep spare clusters ready for `run`
     #[command(subcommand)]
     Pool(pool::Verb),
-    /// Show how a cluster is; the exit code says so too
+    /// Show the status of a cluster, also as an exit code
     Status(status::Args),
     /// List the nodes of a cluster, or stop one
     #[command(subcommand)]
@@ -99,34 +99,34 @@ enum Verb {
     /// Load, list, tag, remove, save, pull, push, import and build images
     #[command(subcommand)]
     Image(image::Verb),
-    /// Copy files and directories to nodes and from them
+    /// Copy files and directories to and from nodes
     Cp(cp::Args),
-    /// Have directories of this host in all nodes, live, or list those that are there
+    /// Mount directories of this host in all nodes, or list the mounts
     Mount(mount::Args),
-    /// Run kubectl against the cluster; none needs to be installed
+    /// Run kubectl against the cluster; it need not be installed
     Kubectl(kubectl::Args),
-    /// Run Helm against the cluster; none needs to be installed
+    /// Run Helm against the cluster; it need not be installed
     Helm(helm::Args),
     /// Print the URL of a service and open it in a browser, or list all services
     Service(service::Args),
-    /// List the services of type LoadBalancer: they need no tunnel
+    /// List the services of type LoadBalancer, which need no tunnel
     Tunnel(tunnel::Args),
     /// Open the cluster's web console in a browser
     Dashboard(dashboard::Args),
     /// Open a shell in a node, or run a command there
     Ssh(ssh::Args),
-    /// Show the logs of Kubernetes, or pack everything for a bug report
+    /// Show the logs of Kubernetes, or pack all of them for a bug report
     Logs(logs::Args),
     /// Point kubectl at the cluster: write it into the kubeconfig again
     UpdateContext(update_context::Args),
-    /// Print the certificate of a cluster's CA, or have this system trust it
+    /// Print the certificate of a cluster's CA, or make this system trust it
     Ca(ca::Args),
-    /// List the drivers, whether they work here, and what is missing
+    /// List the drivers, and what is missing for them on this host
     Drivers(drivers::Args),
-    /// Get, list and clean what clusters are made from: binaries and images
+    /// Fetch, list and clean the binaries and images that clusters are made from
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
-    /// Pack all that a machine without a network needs into one file
+    /// Pack everything that a host without a network needs into one file
     #[command(subcommand)]
     Bundle(bundle::Verb),
     /// Show the settings of a cluster
@@ -136,16 +136,16 @@ enum Verb {
     Completion(completion::Args),
     /// Print the versions of kcl and of Kubernetes
     Version(version::Args),
-    /// Delete a cluster when its lifetime is over
+    /// Delete a cluster when its lifetime ends
     #[command(hide = true)]
     Guard,
-    /// Have services of a cluster on this host's loopback
+    /// Serve services of a cluster on this host's loopback
     #[command(hide = true)]
     Loopback,
 }
 
 impl Verb {
-    /// Whether progress is to be told as JSON events.
+    /// Returns true if progress is to be reported as JSON events.
     fn json_events(&self) -> bool {
         match self {
             Verb::Start(args) => args.output == Output::Json && !args.dry_run,
@@ -156,7 +156,7 @@ impl Verb {
         }
     }
 
-    /// Runs it on the cluster that was `given`, or is meant without.
+    /// Runs the verb on the cluster that was `given`, or else on the default one.
     async fn run(&self, app: &App, given: Option<String>) -> Result<ExitCode> {
         let source = Source::read(&Overrides { profile: given.clone(), ..Overrides::default() })?;
         let profile = source.profile_name();
@@ -195,12 +195,11 @@ impl Verb {
     }
 }
 
-/// How long threads may take to end before the process does. Those that are done end at once, rather than while exit(3) takes
-/// apart the libraries that they used (libvirt and GLib free what is a thread's own when it ends); nothing that one still
-/// reads or waits for is worth waiting for.
+/// The time for threads to end before the process does. Idle threads end at once, rather than while exit(3) tears down the
+/// libraries that they used (libvirt and GLib free thread-local data when a thread ends); the others are not waited for.
 const LAST_WORK: Duration = Duration::from_millis(50);
 
-/// Parses the command line, runs the verb and tells the exit code.
+/// Parses the command line, runs the verb and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -222,11 +221,11 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Help and versions, which clap takes for errors, and command lines that are wrong. The exit code of these is that of
-/// all wrong input rather than clap's 2, which `kcl status` means something else by.
+/// Prints help and versions, which clap treats as errors, and reports invalid command lines. Their exit code is that of all
+/// invalid input rather than clap's 2, which has another meaning for `kcl status`.
 fn misread(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // Nobody may be reading any more.
+        // The reader may have closed its end.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -240,7 +239,7 @@ fn misread(error: &clap::Error) -> ExitCode {
     ExitCode::from(Family::Usage.exit_code())
 }
 
-/// Whether a command line that cannot be read says that a program is to read the answer.
+/// Returns true if an invalid command line asks for JSON.
 fn asks_for_json(arguments: impl Iterator<Item = String>) -> bool {
     let words: Vec<String> = arguments.take_while(|word| word != "--").collect();
     let parted = words.windows(2).any(|pair| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json");
@@ -252,7 +251,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Error::new(Family::Internal, format!("the runtime does not start: {error}")))
+        .map_err(|error| Error::new(Family::Internal, format!("the runtime cannot be started: {error}")))
 }
 
 #[cfg(test)]

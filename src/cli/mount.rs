@@ -11,23 +11,23 @@ use crate::cluster;
 use crate::config;
 use crate::error::{Error, Family, Result};
 
-/// What is mounted where.
+/// The options of `mount`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A directory here, and where it is to be in all nodes; read-only with :ro. Without it, list what is mounted
+    /// A directory of this host and its path in all nodes; read-only with :ro. Without it, list the mounts
     #[arg(value_name = "HOST:NODE[:ro]")]
     mount: Option<String>,
 
-    /// Take away what the nodes have mounted at this path
+    /// Remove the mount at this path of the nodes
     #[arg(long, value_name = "NODE", conflicts_with = "mount")]
     remove: Option<PathBuf>,
 
-    /// How the list is shown
+    /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// A line of the list.
+/// A row of the list of mounts.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -36,19 +36,19 @@ struct Row {
     read_only: bool,
 }
 
-/// Mounts, takes away, or lists.
+/// Mounts a directory, removes a mount, or lists the mounts.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     if let Some(text) = &args.mount {
         let mount = config::parse_mount(text, Path::new("")).map_err(|problem| Error::new(Family::Usage, problem))?;
-        let told = mount.clone();
+        let copy = mount.clone();
         match cluster::mount(app, profile, mount).await? {
             true => app.progress.info(format!(
-                "{} is {} in all nodes of \"{profile}\", until: kcl mount -p {profile} --remove {}",
-                told.source.display(),
-                told.target.display(),
-                told.target.display()
+                "{} is mounted at {} in all nodes of \"{profile}\"; remove it with: kcl mount -p {profile} --remove {}",
+                copy.source.display(),
+                copy.target.display(),
+                copy.target.display()
             )),
-            false => app.progress.info(format!("{} is there already", told.target.display())),
+            false => app.progress.info(format!("{} is already mounted", copy.target.display())),
         }
     } else if let Some(target) = &args.remove {
         cluster::unmount(app, profile, target).await?;

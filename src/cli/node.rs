@@ -7,12 +7,12 @@ use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
 
-/// What is done with nodes.
+/// The subcommands of `node`.
 #[derive(clap::Subcommand)]
 pub enum Verb {
     /// List the nodes of a cluster
     List {
-        /// How they are shown
+        /// The format of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
@@ -21,19 +21,19 @@ pub enum Verb {
         /// The node
         name: String,
 
-        /// As if its power were cut: nothing of it can end in order
+        /// Cut the power of the node instead of shutting it down
         #[arg(long)]
         now: bool,
     },
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     let output = match verb {
         Verb::List { output } => output,
         Verb::Stop { name, now } => {
             if !cluster::stop_node(app, profile, name, *now).await? {
-                app.progress.info(format!("\"{name}\" did not run"));
+                app.progress.info(format!("\"{name}\" was not running"));
             }
             return Ok(ExitCode::SUCCESS);
         }

@@ -1,4 +1,4 @@
-//! How data is printed: for people or as JSON. Data goes to stdout, everything else to stderr.
+//! Data for people or as JSON. Data goes to stdout, everything else to stderr.
 
 use std::io::Write;
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use crate::error::{Error, Family, Result};
 
-/// How data is printed.
+/// The format of data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
@@ -25,7 +25,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-/// Prints a line of data. Who has read enough, as `head` has, ends kcl in silence, as other programs do.
+/// Prints a line of data. If the reader has closed its end, as `head` does, kcl ends silently like other programs.
 pub fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
     if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {

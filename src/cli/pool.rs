@@ -11,31 +11,31 @@ use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
 
-/// What is done with spare clusters.
+/// The subcommands of `pool`.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
-A spare cluster runs, and nobody has used it. `kcl run` takes one that is as its own flags want it,
-which saves the start, and has another one made in the background when it is done.")]
+A spare cluster runs, but is unused. `kcl run` takes one that matches its flags, which saves the start,
+and creates another one in the background when it is done.")]
 pub enum Verb {
-    /// Make spare clusters until there are so many
+    /// Create spare clusters until the pool is full
     Fill(Box<FillArgs>),
     /// List the spare clusters
     List {
-        /// How they are shown
+        /// The format of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Delete the spare clusters; no more are made
+    /// Delete all spare clusters; no new ones are created
     Drain,
-    /// Make a spare cluster in the background
+    /// Create a spare cluster in the background
     #[command(hide = true)]
     Refill,
 }
 
-/// What spare clusters are to be.
+/// The options of `pool fill`.
 #[derive(clap::Args)]
 pub struct FillArgs {
-    /// How many of this kind are to be ready
+    /// The number of spare clusters of this kind
     #[arg(long, value_name = "COUNT", default_value_t = 1, help_heading = "Pool")]
     size: usize,
 
@@ -43,19 +43,19 @@ pub struct FillArgs {
     cluster: ClusterArgs,
 }
 
-/// The flags of a cluster alone.
+/// The flags of a cluster, for their defaults.
 #[derive(clap::Parser)]
 struct Flags {
     #[command(flatten)]
     cluster: ClusterArgs,
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Fill(args) => {
             let made = cluster::fill(app, &args.cluster.options(None), args.size).await?;
-            app.progress.info(format!("{made} made; {} spare", cluster::spares(app)?.len()));
+            app.progress.info(format!("Created {made} spare clusters; the pool has {}", cluster::spares(app)?.len()));
         }
         Verb::List { output } => {
             let spares = cluster::spares(app)?;
@@ -74,7 +74,7 @@ pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
         }
         Verb::Drain => {
             let count = cluster::drain(app).await?;
-            app.progress.info(format!("{count} spare deleted"));
+            app.progress.info(format!("Deleted {count} spare clusters"));
         }
         Verb::Refill => {
             let flags = Flags::parse_from(["refill"]);

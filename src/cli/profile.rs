@@ -9,18 +9,18 @@ use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
 
-/// What is done with clusters.
+/// The subcommands of `profile`.
 #[derive(clap::Subcommand)]
 pub enum Verb {
     /// List all clusters
     List {
-        /// How they are shown
+        /// The format of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub async fn run(app: &App, _profile: &str, verb: &Verb) -> Result<ExitCode> {
     let Verb::List { output } = verb;
     let profiles = cluster::profiles(app).await?;

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::cluster::{self, ServiceRow};
 use crate::error::{Error, Family, Result};
 
-/// Which service, and how.
+/// The options of `service`.
 #[derive(clap::Args)]
 #[command(subcommand_negates_reqs = true, subcommand_precedence_over_arg = true)]
 pub struct Args {
@@ -23,31 +23,31 @@ pub struct Args {
     #[arg(short, long, global = true, value_name = "NAME")]
     namespace: Option<String>,
 
-    /// Print the URLs, one a line, and open no browser
+    /// Print the URLs, one per line, and open no browser
     #[arg(long)]
     url: bool,
 
-    /// Begin the URLs with https, also of ports that do not say so
+    /// Begin all URLs with https, whatever the names of the ports
     #[arg(long)]
     https: bool,
 
-    /// How it is shown
+    /// The format of the output
     #[arg(short, long, global = true, value_enum, default_value_t)]
     output: Output,
 }
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// List the services and the URLs by which this host reaches them
+    /// List the services and their URLs for this host
     List,
 }
 
-/// Shows or opens it.
+/// Lists the services, or shows and opens one.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     match (&args.verb, &args.name) {
         (Some(Verb::List), _) => list(app, profile, args.namespace.as_deref(), args.output).await?,
         (None, Some(name)) => one(app, profile, name, args).await?,
-        (None, None) => return Err(Error::new(Family::Usage, "a service has to be named")),
+        (None, None) => return Err(Error::new(Family::Usage, "a service must be named")),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -80,7 +80,7 @@ async fn one(app: &App, profile: &str, name: &str, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Opens the first page of a service in a browser. Who has none has the URLs.
+/// Opens the first page of a service in a browser, if there is one.
 pub async fn open(app: &App, row: &ServiceRow) {
     if let Some(url) = row.urls.iter().find(|url| url.starts_with("http"))
         && browser::open(url).await

@@ -9,14 +9,14 @@ use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
 
-/// Where, and what.
+/// The options of `ssh`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The node [default: the first control plane]
     #[arg(short, long, value_name = "NAME")]
     node: Option<String>,
 
-    /// A command instead of a shell; one word is given to a shell, several are run as they are
+    /// A command to run instead of a shell; a single word is a line for a shell
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

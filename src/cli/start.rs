@@ -16,14 +16,14 @@ use crate::error::{Error, Family, Result};
 use crate::plan::{Action, Plan};
 use crate::state::{Lifetime, ProcessId};
 
-/// What a cluster is to be, and how it is to be had.
+/// The options of every verb that creates clusters.
 #[derive(clap::Args)]
 pub struct ClusterArgs {
-    /// How many nodes; the first is the control plane [default: 1]
+    /// The number of nodes; the first is the control plane [default: 1]
     #[arg(short, long, value_name = "COUNT", value_parser = number::<usize>, help_heading = "Cluster")]
     nodes: Option<usize>,
 
-    /// What makes the machines, of those that `kcl drivers` lists [default: the best that works here]
+    /// The driver of the machines, one that `kcl drivers` lists [default: the best that works on this host]
     #[arg(short, long, env = "KCL_DRIVER", hide_env_values = true, value_name = "DRIVER", help_heading = "Cluster")]
     driver: Option<String>,
 
@@ -31,7 +31,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "VERSION", help_heading = "Cluster")]
     kubernetes_version: Option<String>,
 
-    /// Whole CPUs for each node; without it, all that there are
+    /// Whole CPUs for each node [default: all of the host]
     #[arg(long, value_name = "COUNT", value_parser = number::<u32>, help_heading = "Cluster")]
     cpus: Option<u32>,
 
@@ -39,15 +39,15 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "SIZE", help_heading = "Cluster")]
     memory: Option<String>,
 
-    /// A cluster file (TOML); flags win over it
+    /// A cluster file (TOML); flags take precedence
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     config: Option<PathBuf>,
 
-    /// Addons to enable, besides the default ones: names, or your own by folder, archive or oci://HOST/NAME:TAG
+    /// Addons to enable in addition to the default ones: names, or your own by folder, archive or oci://HOST/NAME:TAG
     #[arg(long, value_name = "ADDONS", value_delimiter = ',', help_heading = "Cluster")]
     addons: Vec<String>,
 
-    /// Manifests to apply as soon as the API answers; may be given several times
+    /// Manifests to apply as soon as the API is ready; may be given several times
     #[arg(long = "manifest", value_name = "FILE", help_heading = "Cluster")]
     manifests: Vec<PathBuf>,
 
@@ -59,19 +59,19 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "GATES", help_heading = "Kubernetes")]
     feature_gates: Option<String>,
 
-    /// How long certificates are valid, such as 26280h, 90d or 1y [default: 3y]
+    /// The lifetime of certificates, such as 26280h, 90d or 1y [default: 3y]
     #[arg(long, value_name = "TIME", help_heading = "Kubernetes")]
     cert_expiration: Option<String>,
 
-    /// More names for the API server's certificate
+    /// Additional names for the API server's certificate
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Kubernetes")]
     apiserver_names: Vec<String>,
 
-    /// More addresses for the API server's certificate
+    /// Additional addresses for the API server's certificate
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', help_heading = "Kubernetes")]
     apiserver_ips: Vec<String>,
 
-    /// A host that exists, as a node, such as root@10.0.0.5; several times: the first is the control plane
+    /// An existing host as a node, such as root@10.0.0.5; may be given several times: the first is the control plane
     #[arg(long = "host", value_name = "[USER@]ADDRESS[:PORT]", help_heading = "Hosts over SSH")]
     hosts: Vec<String>,
 
@@ -79,11 +79,11 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "FILE", help_heading = "Hosts over SSH")]
     ssh_key: Option<PathBuf>,
 
-    /// The host through which all hosts are reached
+    /// A jump host for all hosts
     #[arg(long, value_name = "[USER@]ADDRESS[:PORT]", help_heading = "Hosts over SSH")]
     ssh_jump: Option<String>,
 
-    /// Take the keys of hosts that are not known without a question
+    /// Accept unknown host keys without asking
     #[arg(long, help_heading = "Hosts over SSH")]
     accept_host_key: bool,
 
@@ -91,19 +91,19 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "CIDR", help_heading = "Network")]
     subnet: Option<String>,
 
-    /// Ports of the first node on this host: [ADDRESS:]PORT:NODE_PORT[/udp], as 8080:80
+    /// Ports of the first node to publish on this host: [ADDRESS:]PORT:NODE_PORT[/udp], such as 8080:80
     #[arg(long, value_name = "PORTS", value_delimiter = ',', help_heading = "Network")]
     ports: Vec<String>,
 
-    /// Have a directory of this host in all nodes, live: ./src:/src, or ./src:/src:ro; may be given several times
+    /// Mount a directory of this host in all nodes: ./src:/src, or ./src:/src:ro; may be given several times
     #[arg(long = "mount", value_name = "HOST:NODE", help_heading = "Cluster")]
     mounts: Vec<String>,
 
-    /// The addresses of pods [default: 10.244.0.0/16]
+    /// The network of pods [default: 10.244.0.0/16]
     #[arg(long, value_name = "CIDR", help_heading = "Network")]
     pod_cidr: Option<String>,
 
-    /// The addresses of services [default: 10.96.0.0/16]
+    /// The network of services [default: 10.96.0.0/16]
     #[arg(long, value_name = "CIDR", help_heading = "Network")]
     service_cidr: Option<String>,
 
@@ -111,63 +111,63 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "DOMAIN", help_heading = "Network")]
     dns_domain: Option<String>,
 
-    /// Resolvers for names outside of the cluster; "none" for none [default: the host's]
+    /// Resolvers for names outside the cluster, or "none" [default: the host's]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', help_heading = "Network")]
     nameservers: Option<Vec<String>>,
 
     #[command(flatten)]
     source: Source,
 
-    /// Take everything from this bundle; nothing else is needed
+    /// Take all artifacts from this bundle; no network is needed
     #[arg(long, value_name = "FILE", conflicts_with = "from", help_heading = "Artifacts")]
     bundle: Option<PathBuf>,
 
-    /// What to wait for
+    /// The state to wait for
     #[arg(long, value_enum, default_value_t, help_heading = "This run")]
     wait: Wait,
 
-    /// How long to wait at most, in seconds or as 6m
+    /// Time to wait at most, in seconds or as 6m
     #[arg(long, value_name = "TIME", default_value = "6m", value_parser = seconds, help_heading = "This run")]
     wait_timeout: Duration,
 
-    /// Delete the cluster by itself after so long, such as 30m or 2h; "none": keep it [default: as it is]
+    /// Delete the cluster automatically after this time, such as 30m or 2h; "none" keeps it [default: unchanged]
     #[arg(long, value_name = "TIME", value_parser = time_to_live, help_heading = "This run")]
     ttl: Option<TimeToLive>,
 }
 
-/// What a cluster is to be, how it is to be had, and how the run is to go.
+/// The options of `start`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
 
-    /// Only print what would be done
+    /// Only print the plan
     #[arg(long, help_heading = "This run")]
     pub dry_run: bool,
 
-    /// Delete the cluster by itself when this process ends
+    /// Delete the cluster automatically when this process ends
     #[arg(long, value_name = "PID", help_heading = "This run")]
     until_exit_of: Option<u32>,
 
-    /// When the start fails, leave what was made for a look, rather than take it back
+    /// If the start fails, keep what it created for inspection instead of rolling back
     #[arg(long, help_heading = "This run")]
     keep: bool,
 
-    /// Leave the kubeconfig's current context as it is
+    /// Leave the kubeconfig's current context unchanged
     #[arg(long, help_heading = "This run")]
     keep_context: bool,
 
-    /// How progress is told
+    /// The format of progress messages
     #[arg(short, long, value_enum, default_value_t, help_heading = "This run")]
     pub output: Output,
 }
 
-/// A whole number.
+/// Parses a whole number.
 fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a whole number, such as 3"))
 }
 
-/// A time like 90, 90s or 6m.
+/// Parses a time like 90, 90s or 6m.
 pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let (number, factor) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(number) if text.ends_with('m') => (number, 60),
@@ -180,16 +180,16 @@ pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
     number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// How long a cluster is to live.
+/// The time to live of a cluster.
 #[derive(Clone, Copy, Debug)]
 pub enum TimeToLive {
-    /// Until someone deletes it.
+    /// The cluster lives until it is deleted.
     Unlimited,
-    /// So long from now on.
+    /// The cluster lives this long from now on.
     For(Duration),
 }
 
-/// A time to live: a time, or "none".
+/// Parses a time to live: a time, or "none".
 fn time_to_live(text: &str) -> std::result::Result<TimeToLive, String> {
     match text {
         "none" => Ok(TimeToLive::Unlimited),
@@ -197,7 +197,7 @@ fn time_to_live(text: &str) -> std::result::Result<TimeToLive, String> {
     }
 }
 
-/// Starts.
+/// Starts the cluster.
 pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<ExitCode> {
     let lifetime = args.cluster.lifetime();
     let lifetime = match args.until_exit_of {
@@ -223,16 +223,16 @@ pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// A process that runs.
+/// Identifies a running process.
 fn process(pid: u32) -> Result<ProcessId> {
     ProcessId::of(pid).map_err(|error| {
-        Error::new(Family::Usage, format!("--until-exit-of {pid}: there is no such process: {error}"))
-            .hint("name one that runs, as $$ of a shell")
+        Error::new(Family::Usage, format!("--until-exit-of {pid}: no such process: {error}"))
+            .hint("name a running process, such as $$ of a shell")
     })
 }
 
 impl ClusterArgs {
-    /// When the cluster is to end by itself, if the flags say so.
+    /// Returns the lifetime that the flags give the cluster, if they do.
     pub fn lifetime(&self) -> Option<Lifetime> {
         self.ttl.map(|ttl| match ttl {
             TimeToLive::Unlimited => Lifetime::default(),
@@ -240,7 +240,7 @@ impl ClusterArgs {
         })
     }
 
-    /// A start as these flags say it.
+    /// Returns the options of a start with these flags.
     pub fn options(&self, profile: Option<String>) -> StartOptions {
         StartOptions {
             overrides: self.overrides(profile),
@@ -289,7 +289,7 @@ impl ClusterArgs {
 }
 
 fn print_plan(plan: &Plan) {
-    let what = if plan.new { "would be made" } else { "is there" };
+    let what = if plan.new { "would be created" } else { "exists" };
     output::line(&format!(
         "Cluster \"{}\" {what}: Kubernetes {} on {}",
         plan.cluster, plan.kubernetes_version, plan.driver
@@ -302,7 +302,7 @@ fn print_plan(plan: &Plan) {
                 Action::Keep => "keep",
                 Action::PowerOn => "power on",
                 Action::Create => "create",
-                Action::Replace => "make again",
+                Action::Replace => "recreate",
             };
             [
                 node.name.clone(),
@@ -315,13 +315,13 @@ fn print_plan(plan: &Plan) {
     );
     for leaving in &plan.leaving {
         output::line(&match &leaving.node {
-            Some(node) => format!("node {node} leaves, and its machine is deleted"),
-            None => format!("{} is left from an earlier run and would be deleted", leaving.machine),
+            Some(node) => format!("node {node} leaves the cluster and would be deleted"),
+            None => format!("{} is left over from an earlier run and would be deleted", leaving.machine),
         });
     }
 }
 
-/// What is there now, and what to do next.
+/// Prints what runs now and what to try next.
 fn summary(app: &App, outcome: &Outcome, args: &Args) {
     let Some(state) = &outcome.state else { return };
     let name = &state.spec.name;

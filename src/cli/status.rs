@@ -7,24 +7,26 @@ use crate::app::App;
 use crate::cluster::{self, Bits};
 use crate::error::Result;
 
-/// How it is shown.
+/// The options of `status`.
 #[derive(clap::Args)]
-#[command(after_help = "Exit code: the sum of 1 (a host does not run), 2 (a component of the cluster does not run), \
-                        4 (the kubeconfig is not set up); 7 where there is no cluster.")]
+#[command(
+    after_help = "Exit code: the sum of 1 (a host is not running), 2 (a component of the cluster is not running) \
+                        and 4 (the kubeconfig is not set up); 7 if the cluster does not exist."
+)]
 pub struct Args {
-    /// How it is shown
+    /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Shows.
+/// Prints the status of the nodes.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let nodes = cluster::status(app, profile).await?;
     match (args.output, nodes.as_slice()) {
         // One node is an object and several are an array, as in minikube.
         (Output::Json, [node]) => output::json(node)?,
         (Output::Json, nodes) => output::json(&nodes)?,
-        (Output::Text, []) => eprintln!("There is no cluster \"{profile}\"; make it with: kcl start -p {profile}"),
+        (Output::Text, []) => eprintln!("There is no cluster \"{profile}\"; create it with: kcl start -p {profile}"),
         (Output::Text, nodes) => output::table(
             ["NAME", "HOST", "KUBELET", "APISERVER", "KUBECONFIG"],
             nodes.iter().map(|node| {

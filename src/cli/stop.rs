@@ -7,18 +7,18 @@ use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
 
-/// How it is told.
+/// The options of `stop`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How progress is told
+    /// The format of progress messages
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
 
-/// Stops.
+/// Stops the cluster.
 pub async fn run(app: &App, profile: &str) -> Result<ExitCode> {
     if !cluster::stop(app, profile).await? {
-        app.progress.info(format!("\"{profile}\" is stopped already"));
+        app.progress.info(format!("\"{profile}\" is already stopped"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `kcl tunnel`: what other tools need a process in the foreground for is there already.
+//! `kcl tunnel`: lists services that other tools need a process in the foreground for.
 
 use std::process::ExitCode;
 
@@ -7,15 +7,15 @@ use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
 
-/// How.
+/// The options of `tunnel`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How they are shown
+    /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Shows the Services of type LoadBalancer and where this host reaches them. Returns at once.
+/// Lists the Services of type LoadBalancer and their URLs for this host. Returns at once.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let mut rows = cluster::services(app, profile, None).await?;
     rows.retain(|row| row.r#type == "LoadBalancer");

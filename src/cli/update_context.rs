@@ -7,15 +7,15 @@ use crate::cluster;
 use crate::error::Result;
 use crate::kubeconfig::Kubeconfig;
 
-/// How.
+/// The options of `update-context`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Leave the current context as it is
+    /// Leave the current context unchanged
     #[arg(long)]
     keep_context: bool,
 }
 
-/// Writes the cluster into the kubeconfig anew.
+/// Writes the cluster to the kubeconfig again.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let state = app.existing(profile)?;
     let access = app.access(&state)?;

@@ -8,10 +8,10 @@ use super::output::{self, Output};
 use crate::artifacts::catalog::CATALOG;
 use crate::error::Result;
 
-/// How it is shown.
+/// The options of `version`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How it is shown
+    /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }

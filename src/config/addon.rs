@@ -1,4 +1,4 @@
-//! What the user says of addons. `addons` checks it against the addons that exist.
+//! The user's settings of addons; `addons` checks them against the addons that exist.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -13,9 +13,9 @@ use crate::error::{Error, Family, Result};
 
 /// The life of the CAs: leaf certificates cannot live longer.
 const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
-/// Below, renewal would be due before a start is over.
+/// The lower bound of lifetimes: below, renewal would be due before a start ends.
 const MIN_LIFETIME: Duration = Duration::from_secs(600);
-/// A kubelet, containerd and a few pods do not fit in less.
+/// The lower bound of memory: a kubelet, containerd and a few pods do not fit in less.
 const MIN_MEMORY: u64 = 256 << 20;
 /// The prefix of a node's share of the pod network.
 const NODE_POD_PREFIX: u8 = 24;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Bytes from `2g`, `2048m`, `2Gi`, `2GB` or, as in minikube, `2048` for MiB. All units are powers of 1024.
+/// Parses bytes from `2g`, `2048m`, `2Gi`, `2GB` or, as in minikube, `2048` for MiB. All units are powers of 1024.
 /// The error says what is right.
 pub fn parse_memory(text: &str) -> Result<u64, String> {
     let wrong =
@@ -32,7 +32,7 @@ pub fn parse_memory(text: &str) -> Result<u64, String> {
         .ok_or_else(wrong)
 }
 
-/// The shortest exact text of a size, which [`parse_memory`] reads: `2Gi`, `1536Mi`, `1000b`.
+/// Formats a size as the shortest exact text, which [`parse_memory`] reads: `2Gi`, `1536Mi`, `1000b`.
 pub fn format_memory(bytes: u64) -> String {
     for (shift, unit) in [(40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")] {
         if bytes != 0 && bytes.is_multiple_of(1 << shift) {
@@ -42,7 +42,7 @@ pub fn format_memory(bytes: u64) -> String {
     format!("{bytes}b")
 }
 
-/// A lifetime from `26280h`, `30d`, `1y` (365 days), `1h30m`, … The error says what is right.
+/// Parses a lifetime from `26280h`, `30d`, `1y` (365 days), `1h30m`, … The error says what is right.
 pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is not a lifetime: write it as \"26280h\", \"30d\" or \"1y\"");
     let mut rest = text.trim();
@@ -68,7 +68,7 @@ pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
-/// The text of a lifetime in whole hours, or seconds where it is not; [`parse_lifetime`] reads it.
+/// Formats a lifetime in whole hours, or else in seconds; [`parse_lifetime`] reads it.
 pub fn format_lifetime(lifetime: Duration) -> String {
     match lifetime.as_secs() {
         seconds if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
@@ -76,13 +76,13 @@ pub fn format_lifetime(lifetime: Duration) -> String {
     }
 }
 
-/// The number and the unit of `2.5g`.
+/// Splits `2.5g` into its number and its unit.
 fn split_unit(text: &str) -> (&str, &str) {
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     (&text[..at], text[at..].trim_start())
 }
 
-/// Lifetimes in serde: texts.
+/// Serializes lifetimes as texts.
 pub(super) mod lifetime {
     use std::time::Duration;
 

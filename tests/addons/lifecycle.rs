@@ -37,7 +37,7 @@ fn an_addon_of_ones_own() {
 
     home.step("configure");
     let wrong = cluster.kcl(["addons", "configure", "hello", "replicas=two"]);
-    assert!(wrong.fails_with(USAGE).contains("\"two\" is no integer"), "{wrong}");
+    assert!(wrong.fails_with(USAGE).contains("\"two\" is not an integer"), "{wrong}");
     let wrong = cluster.kcl(["addons", "configure", "hello", "replica=2"]);
     assert!(wrong.fails_with(USAGE).contains("did you mean \"replicas\"?"), "{wrong}");
     cluster.kcl(["addons", "configure", "hello", "replicas=2", "text=good day"]).ok();

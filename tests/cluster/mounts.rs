@@ -29,7 +29,7 @@ pub fn are_there(cluster: &TestCluster<'_>) {
 pub fn come_and_go(cluster: &TestCluster<'_>) {
     let source = directory(cluster.home, "src");
     let mount = format!("{}:/srv/src", source.display());
-    for said in ["until: kcl mount", "is there already"] {
+    for said in ["remove it with: kcl mount", "is already mounted"] {
         let output = cluster.kcl(["mount", &mount]);
         output.ok();
         assert!(output.stderr.contains(said), "{output}");

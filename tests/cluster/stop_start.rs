@@ -29,7 +29,7 @@ fn stop_and_start_keep_everything() {
     assert!(said.fails_with(85).contains("kcl start -p keeper"), "{said}");
     let again = cluster.kcl(["stop"]);
     again.ok();
-    assert!(again.stderr.contains("is stopped already"), "{again}");
+    assert!(again.stderr.contains("is already stopped"), "{again}");
 
     home.step("start");
     cluster.start(&[]).ok();

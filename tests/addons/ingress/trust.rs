@@ -39,7 +39,7 @@ pub fn story(cluster: &TestCluster<'_>, port: u16) {
     }
     let output = Output::of(&mut command);
     assert_eq!(output.ok(), "red", "{output}");
-    for words in ["ran update-ca-certificates", "is trusted already", "Removed ", "is not there"] {
+    for words in ["ran update-ca-certificates", "is already trusted", "Removed ", "does not exist"] {
         assert!(output.stderr.contains(words), "{words}: {output}");
     }
     assert_eq!(list(), before, "this system's own is as it was");
