@@ -48,8 +48,9 @@ fn a_dry_run_only_looks() {
     let json = home.kcl(&arguments).args(["-o", "json"]).assert().success().get_output().stdout.clone();
     let plan: Value = serde_json::from_slice(&json).expect("JSON and nothing else");
     assert_eq!(plan["cluster"], "web");
-    assert_eq!(plan["nodes"].as_array().map(Vec::len), Some(3));
-    assert_eq!(plan["nodes"][2]["action"], "create");
+    let nodes = &plan["waves"][0];
+    assert_eq!(nodes.as_array().map(Vec::len), Some(3));
+    assert_eq!(nodes[2]["action"], "create");
     assert!(home.files().is_empty(), "{:?}", home.files());
 }
 
