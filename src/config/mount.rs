@@ -46,7 +46,7 @@ pub fn parse_mount(text: &str, base: &Path) -> std::result::Result<HostMount, St
     Ok(HostMount { source, target: target.components().collect(), read_only })
 }
 
-/// Paths that belong to the node itself, besides its volumes.
+/// Paths that belong to the node itself, in addition to its volumes.
 const NODES_OWN: &[&str] = &[
     "/bin",
     "/boot",
