@@ -1,13 +1,11 @@
 //! Tests that check certificates with another library than the one that issues them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;
 use x509_parser::extensions::GeneralName;
-
-use std::net::IpAddr;
 
 use super::*;
 
