@@ -1,4 +1,5 @@
-//! What cannot be observed of a cluster: its spec, its addresses, how far it is. Atomic, locked, schema-versioned.
+//! The state of a cluster that cannot be observed: its spec, its addresses, its phase. Atomic, locked, with a schema
+//! number.
 
 mod lifetime;
 mod lock;
@@ -21,29 +22,29 @@ use serde::{Deserialize, Serialize};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 
-/// What kcl keeps of a cluster.
+/// The state of a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ClusterState {
-    /// [`SCHEMA`].
+    /// The schema of the file, [`SCHEMA`].
     pub schema: u32,
-    /// What the user wanted last.
+    /// The last wish of the user.
     pub spec: ClusterSpec,
     /// The node network.
     pub subnet: Subnets,
     /// Its nodes, with the addresses that they keep.
     pub nodes: Vec<NodeRecord>,
-    /// Where its API is reached from this host; none: at the address of its control plane.
+    /// The address at which this host reaches its API, if it is not that of its control plane.
     #[serde(default)]
     pub api: Option<ApiEndpoint>,
-    /// How far it is.
+    /// The phase of its life.
     pub phase: Phase,
-    /// When it was first made.
+    /// The time of its creation.
     pub created: jiff::Timestamp,
-    /// When it ends by itself.
+    /// Its lifetime.
     #[serde(default)]
     pub lifetime: Lifetime,
-    /// It was made ahead, and waits for its user.
+    /// Marks a spare cluster, which waits for its user.
     #[serde(default)]
     pub spare: bool,
 }
@@ -57,7 +58,7 @@ impl ClusterState {
     /// Returns the address at which this host reaches the API, for the life of the cluster.
     ///
     /// # Errors
-    /// The cluster has no control plane.
+    /// Fails if the cluster has no control plane.
     pub fn endpoint(&self) -> Result<SocketAddr> {
         let direct = self.control_planes().next().map(NodeRecord::api_server);
         self.api
@@ -76,9 +77,9 @@ impl ClusterState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ApiEndpoint {
-    /// Where it is reached from here; kept for the cluster's life, as kubeconfigs name it.
+    /// The address on this host; kept for the cluster's life, as kubeconfigs name it.
     pub address: SocketAddr,
-    /// What the engine binds the port to, where it runs.
+    /// The address that the engine binds the port to, on the engine's host.
     pub bind: IpAddr,
 }
 
@@ -94,7 +95,7 @@ impl ApiEndpoint {
     }
 }
 
-/// What a node keeps for its life.
+/// The record of a node for its life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct NodeRecord {
@@ -106,7 +107,7 @@ pub struct NodeRecord {
     pub role: Role,
     /// Its address on the node network.
     pub address: Addresses,
-    /// Its pods.
+    /// The range of its pods.
     pub pod_cidr: Subnets,
     /// The version of Kubernetes that it runs.
     pub kubernetes_version: String,
@@ -123,23 +124,23 @@ impl NodeRecord {
     }
 }
 
-/// Digests of what a node was last told.
+/// Digests of a node's last configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Configured {
-    /// Of all of it.
+    /// The digest of all of it.
     pub whole: String,
-    /// Of what it takes over only when it is started: all but the other nodes.
+    /// The digest of the part that it reads only at its start: all but the other nodes.
     pub own: String,
 }
 
-/// How far a cluster is in its life.
+/// The phase of a cluster's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Its first start has not ended: it may be half made.
+    /// Its first start has not finished: it may be incomplete.
     Creating,
-    /// It was whole once.
+    /// It has been complete.
     Created,
     /// Its deletion has begun.
     Deleting,

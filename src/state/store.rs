@@ -17,18 +17,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store below `paths.home`. Touches nothing: directories are made by who first writes to them.
+    /// Opens the store below `paths.home`. This changes nothing on the disk: the first write creates directories.
     pub fn open(paths: Paths) -> Self {
         Store { paths }
     }
 
-    /// Where things are.
+    /// Returns the directories of kcl.
     pub fn paths(&self) -> &Paths {
         &self.paths
     }
 
-    /// Takes the right to change a cluster, which need not exist. Where another process has it, `on_wait` is told who,
-    /// and it is waited for; dropping the future ends the wait.
+    /// Takes the right to change a cluster, which need not exist. If another process holds it, this waits, and
+    /// `on_wait` gets the name of the holder. Dropping the future ends the wait.
     pub async fn lock(&self, cluster: &str, on_wait: impl FnMut(&str)) -> Result<ClusterLock> {
         config::check_name(cluster)?;
         for dir in [self.paths.clusters(), self.paths.locks()] {
@@ -42,7 +42,7 @@ impl Store {
         ClusterLock::take(path, cluster, self.paths.cluster(cluster), on_wait).await
     }
 
-    /// What is known of a cluster; none where there is no state of it.
+    /// Reads the state of a cluster; returns nothing if there is none.
     pub fn load(&self, cluster: &str) -> Result<Option<ClusterState>> {
         config::check_name(cluster)?;
         let path = self.file(cluster);
@@ -59,7 +59,7 @@ impl Store {
         }
     }
 
-    /// Keeps `state`. A file that this kcl cannot read is never overwritten.
+    /// Writes `state`. A file that this kcl cannot read is never overwritten.
     pub fn save(&self, state: &ClusterState) -> Result<()> {
         self.load(&state.spec.name)?;
         let path = self.file(&state.spec.name);
@@ -91,7 +91,7 @@ impl Store {
         })
     }
 
-    /// All clusters by name, those with damaged state and half-made ones without any as errors.
+    /// Returns all clusters by name. Damaged and missing states are errors.
     pub fn list(&self) -> Result<Vec<(String, Result<ClusterState>)>> {
         let dir = self.paths.clusters();
         let names = || match std::fs::read_dir(&dir) {
@@ -127,7 +127,7 @@ impl Store {
     }
 }
 
-/// The state in a file, or what is wrong with it.
+/// Parses the state in a file, or describes its fault.
 fn parse(content: &[u8]) -> std::result::Result<ClusterState, String> {
     let value: serde_json::Value =
         serde_json::from_slice(content).map_err(|error| format!("is damaged: it is not JSON: {error}"))?;
