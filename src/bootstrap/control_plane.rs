@@ -4,7 +4,7 @@ use kcl_driver_api::{Exec, Stdout};
 use kcl_node_spec::paths;
 use kube::Client;
 
-use super::Bootstrap;
+use super::{Bootstrap, ready};
 use crate::error::Result;
 use crate::kubernetes;
 
@@ -18,7 +18,7 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
             let wait = Exec { stdout: Stdout::Capture, ..Exec::new([paths::AGENT, "wait", "api"]) };
             let output = machine.exec(wait).await?;
             if output.code != 0 {
-                return Err(super::does_not_come_up(&format!("the control plane on {}", node.name), &output.stderr));
+                return Err(ready::does_not_come_up(&format!("the control plane on {}", node.name), &output.stderr));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The phases by which machines become a cluster, a file each.
 
 mod addons;
+mod context;
 mod control_plane;
 mod machines;
 mod node;
@@ -8,70 +9,20 @@ mod ready;
 pub mod resolvers;
 mod system;
 
+pub use context::{Bootstrap, Machines, Wait};
 pub use kcl_node_spec::resolv_conf::Resolvers;
 pub use machines::labels;
 pub use node::node_spec;
-pub use ready::Wait;
 pub use system::HOST_NAME;
-
-use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures::future::try_join;
 use jiff::Timestamp;
-use kcl_driver_api::{Driver, Network};
 use kcl_node_spec::Role;
 
-use crate::addons::{Facts, Material, Selected};
-use crate::artifacts::NodeArtifacts;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Result};
 use crate::kubernetes::{self, Access, Fresh};
 use crate::pki::Pki;
-use crate::plan::{Journal, Plan};
-use crate::progress::Progress;
-use crate::state::{ClusterState, Configured};
-
-/// The values that the phases work with.
-pub struct Bootstrap<'a> {
-    /// The driver of the machines.
-    pub driver: &'a dyn Driver,
-    /// The artifacts that go into the machines.
-    pub artifacts: &'a NodeArtifacts,
-    /// The cluster's certificates and keys.
-    pub pki: &'a Pki,
-    /// The plan that is carried out.
-    pub plan: &'a Plan,
-    /// The state as the plan leaves it.
-    pub state: &'a ClusterState,
-    /// The network between the machines.
-    pub network: &'a Network,
-    /// The resolvers that nodes ask for names outside of the cluster.
-    pub resolvers: &'a Resolvers,
-    /// The addons that the cluster is to have.
-    pub addons: &'a [Selected],
-    /// The images, charts and manifests that the addons need.
-    pub material: &'a Material,
-    /// The facts that the addons' templates use.
-    pub facts: &'a Facts,
-    /// The record of everything created, for the way back.
-    pub journal: &'a Journal,
-    /// The receiver of progress.
-    pub progress: &'a Progress,
-    /// The state of the cluster that the user waits for.
-    pub wait: Wait,
-    /// The longest that the user waits.
-    pub wait_timeout: Duration,
-}
-
-/// The machines as a run has brought them up.
-pub struct Machines {
-    /// The time at which the run began with them.
-    pub since: Timestamp,
-    /// The names of the nodes that were started; the others ran already.
-    pub started: Vec<String>,
-    /// Digests of each node's configuration, by node.
-    pub configured: BTreeMap<String, Configured>,
-}
+use crate::state::ClusterState;
 
 impl Bootstrap<'_> {
     /// Brings up the machines of the plan, wave by wave.
@@ -116,14 +67,6 @@ impl Bootstrap<'_> {
         }
         ready::timed_out(&missing, seconds)
     }
-}
-
-/// Makes the error for components that fail again and again, from the output of the node's agent.
-fn does_not_come_up(subject: &str, output: &[u8]) -> Error {
-    let output = String::from_utf8_lossy(output);
-    Error::new(Family::Cluster, format!("{subject} does not come up:\n{}", output.trim_end()))
-        .hint("flags from --extra-config and --feature-gates are the usual cause")
-        .hint("with --keep the cluster is left as it is, to look into: kcl logs, kcl ssh")
 }
 
 /// Returns the API of a cluster and its administrator's credentials.

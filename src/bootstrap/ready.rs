@@ -9,21 +9,9 @@ use kcl_driver_api::{Exec, Machine};
 use kcl_node_spec::{ComponentState, NodeStatus, paths};
 use kube::Client;
 
-use super::Bootstrap;
+use super::{Bootstrap, Wait};
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::{self, Fresh};
-
-/// What `--wait` names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Wait {
-    /// Nodes Ready, DNS available, pods may be made.
-    #[default]
-    All,
-    /// Nodes Ready.
-    Nodes,
-    /// The API answers.
-    Api,
-}
 
 /// After that long of waiting it is worth asking why.
 const USUAL: Duration = Duration::from_secs(5);
@@ -87,7 +75,7 @@ async fn fails(bootstrap: &Bootstrap<'_>, node: &str) -> Option<Error> {
 pub async fn wrong(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<Option<Error>> {
     let limit = bootstrap.wait_timeout.as_secs().saturating_add(1).to_string();
     let output = machine.exec(Exec::new([paths::AGENT, "wait", "running", "--timeout", &limit])).await?;
-    let why = || super::does_not_come_up(&format!("node {}", machine.name()), &output.stderr);
+    let why = || does_not_come_up(&format!("node {}", machine.name()), &output.stderr);
     Ok((output.code != 0).then(why))
 }
 
@@ -115,4 +103,12 @@ pub fn timed_out(missing: &[String], seconds: u64) -> Error {
 fn not_ready(status: &NodeStatus) -> Vec<String> {
     let components = status.components.iter().filter(|component| component.state != ComponentState::Ready);
     components.map(|component| format!("{} on {}", component.name, status.name)).collect()
+}
+
+/// Makes the error for components that fail again and again, from the output of the node's agent.
+pub fn does_not_come_up(subject: &str, output: &[u8]) -> Error {
+    let output = String::from_utf8_lossy(output);
+    Error::new(Family::Cluster, format!("{subject} does not come up:\n{}", output.trim_end()))
+        .hint("flags from --extra-config and --feature-gates are the usual cause")
+        .hint("with --keep the cluster is left as it is, to look into: kcl logs, kcl ssh")
 }

@@ -35,7 +35,7 @@ enum End {
     Item(usize, Vec<usize>),
     /// A module itself.
     Module,
-    /// Another crate.
+    /// The root of another crate.
     Crate(String),
 }
 
@@ -94,12 +94,12 @@ impl Package {
                 let line = if handed_on { *module.words.get(&import.name)? } else { import.line };
                 Some((&import.path, line))
             });
-            // A path that begins with an imported item is told with the import.
-            let told = |name: &String| {
+            // A path that begins with an imported item counts with the import.
+            let counted = |name: &String| {
                 let import = module.imports.iter().find(|import| import.name == *name);
                 import.is_some_and(|import| !self.targets(id, &import.path, crates).is_empty())
             };
-            let paths = module.paths.iter().filter(|(path, _)| !told(&path[0])).map(|(path, line)| (path, *line));
+            let paths = module.paths.iter().filter(|(path, _)| !counted(&path[0])).map(|(path, line)| (path, *line));
             for (path, line) in imports.chain(paths) {
                 for to in self.targets(id, path, crates) {
                     arrows.push(Arrow { from: node.file.clone(), line, to, path: path.join("::") });

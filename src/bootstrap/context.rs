@@ -1,0 +1,69 @@
+//! The values that the phases of a start share.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kcl_driver_api::{Driver, Network};
+use kcl_node_spec::resolv_conf::Resolvers;
+
+use crate::addons::{Facts, Material, Selected};
+use crate::artifacts::NodeArtifacts;
+use crate::pki::Pki;
+use crate::plan::{Journal, Plan};
+use crate::progress::Progress;
+use crate::state::{ClusterState, Configured};
+
+/// The values that the phases work with.
+pub struct Bootstrap<'a> {
+    /// The driver of the machines.
+    pub driver: &'a dyn Driver,
+    /// The artifacts that go into the machines.
+    pub artifacts: &'a NodeArtifacts,
+    /// The cluster's certificates and keys.
+    pub pki: &'a Pki,
+    /// The plan that is carried out.
+    pub plan: &'a Plan,
+    /// The state as the plan leaves it.
+    pub state: &'a ClusterState,
+    /// The network between the machines.
+    pub network: &'a Network,
+    /// The resolvers that nodes ask for names outside of the cluster.
+    pub resolvers: &'a Resolvers,
+    /// The addons that the cluster is to have.
+    pub addons: &'a [Selected],
+    /// The images, charts and manifests that the addons need.
+    pub material: &'a Material,
+    /// The facts that the addons' templates use.
+    pub facts: &'a Facts,
+    /// The record of everything created, for the way back.
+    pub journal: &'a Journal,
+    /// The receiver of progress.
+    pub progress: &'a Progress,
+    /// The state of the cluster that the user waits for.
+    pub wait: Wait,
+    /// The longest that the user waits.
+    pub wait_timeout: Duration,
+}
+
+/// The machines as a run has brought them up.
+pub struct Machines {
+    /// The time at which the run began with them.
+    pub since: Timestamp,
+    /// The names of the nodes that were started; the others ran already.
+    pub started: Vec<String>,
+    /// Digests of each node's configuration, by node.
+    pub configured: BTreeMap<String, Configured>,
+}
+
+/// The state of a cluster that `--wait` names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Wait {
+    /// Nodes Ready, DNS available, pods may be made.
+    #[default]
+    All,
+    /// Nodes Ready.
+    Nodes,
+    /// The API answers.
+    Api,
+}
