@@ -11,7 +11,7 @@ test_kcl := $(target)/debug/kcl
 test_host := $(abspath $(target))/test-ssh-host
 test_podman := $(abspath $(target))/test-podman
 
-.PHONY: start build install deps test-deps test test-hosts test-quick bench lint lint-scripts containerd-api clean
+.PHONY: start build install deps test-deps test test-long test-hosts test-quick bench lint lint-scripts containerd-api clean
 
 ## A cluster of three nodes, all set-up included.
 start: build
@@ -66,6 +66,16 @@ $(test_podman):
 	mmdebstrap --variant=minbase --include=podman,netavark,aardvark-dns,crun,conmon,nftables,iptables,iproute2 \
 		trixie $@.new
 	mv $@.new $@
+
+# The last kcl that wrote state of schema 1.
+older_commit := e016d4433c034aad09c7ed69f723ecc4ab031e50
+older := $(abspath $(target))/older
+
+## Tests that take long and rarely break, in addition to those of `make test`: a cluster of an older kcl, built from the history.
+test-long: test-deps
+	[ -d $(older)/src ] || git worktree add --detach $(older)/src $(older_commit)
+	cd $(older)/src && $(CARGO) build --locked --target-dir $(older)/target
+	KCL_TEST_OLDER=$(older)/target/debug/kcl $(CARGO) test --locked --features long --test long
 
 ## Only what needs neither root nor artifacts.
 test-quick:

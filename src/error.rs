@@ -71,7 +71,7 @@ impl Family {
 /// An error for the user: the cause first, then the remedies.
 #[derive(Debug)]
 pub struct Error {
-    /// Its family.
+    /// The family of the error.
     pub family: Family,
     /// The failed action and the finding.
     pub message: String,

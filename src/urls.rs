@@ -1,4 +1,4 @@
-//! From a Service and how nodes are reached to URLs. Pure, but for [`host`].
+//! Computes the URLs of a Service from the reach of the nodes. Pure, except [`host`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,19 +13,19 @@ use kube::ResourceExt;
 use crate::error::{Error, Family, Result};
 use crate::state::ClusterState;
 
-/// The annotation by which kcl tells the ports of loopback that a Service has: `80=8080,443=8443`.
+/// The annotation with the loopback ports that kcl assigned to a Service: `80=8080,443=8443`.
 pub const GIVEN: &str = "kcl.dev/loopback";
 
-/// How this host reaches a node.
+/// The address of a node, and this host's path to it.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeAddress {
-    /// Its address on the node network.
+    /// The node's address on the node network.
     pub address: Addresses,
-    /// Whether this host reaches that.
+    /// The path from this host to the node.
     pub reach: Reach,
 }
 
-/// What this host has of a cluster.
+/// The nodes and ports of a cluster, as this host reaches them.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// The nodes, the one that publishes ports first.
@@ -35,7 +35,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Whether it reaches nodes by their addresses.
+    /// Returns true if this host reaches nodes by their addresses.
     pub fn is_near(&self) -> bool {
         self.nodes.iter().any(|node| node.reach == Reach::Address)
     }
@@ -50,14 +50,14 @@ pub async fn host(state: &ClusterState, driver: &dyn Driver) -> Result<Host> {
     Ok(Host { nodes: try_join_all(nodes).await?, ports: state.spec.ports.clone() })
 }
 
-/// Where a port of a Service is reached.
+/// The URL of a port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     /// `http`, `https`, or `udp` and `sctp` for what no browser opens.
     pub scheme: &'static str,
-    /// The address.
+    /// The address of the URL.
     pub address: IpAddr,
-    /// The port.
+    /// The port of the URL.
     pub port: u16,
 }
 
@@ -67,8 +67,8 @@ impl fmt::Display for Url {
     }
 }
 
-/// Where this host reaches a Service: on a port of loopback that it asked for, else at its own address, else at a port of
-/// a node; where machines have no address here, at a port that one of them publishes, else on loopback.
+/// Returns the URLs by which this host reaches a Service: a port of loopback that the Service asked for, else its own
+/// address, else a port of a node. If this host cannot reach machines by address, a published port, else loopback.
 pub fn ways(service: &Service, host: &Host, https: bool) -> Vec<Url> {
     ports(service).filter_map(|port| way(service, port, host, https)).collect()
 }
@@ -87,8 +87,8 @@ fn way(service: &Service, port: &ServicePort, host: &Host, https: bool) -> Optio
     published(service, port, host).map(|(address, port)| Url { scheme, address, port }).or_else(on_loopback)
 }
 
-/// Where a port of a Service is on the node network: the Service's own address before a port of a node. None where this
-/// host does not reach that.
+/// Returns the address of a Service's port on the node network: the Service's own address, else a port of a node; none
+/// if this host does not reach the node network.
 pub fn direct(service: &Service, port: &ServicePort, host: &Host) -> Option<SocketAddr> {
     let near = host.nodes.iter().find(|node| node.reach == Reach::Address)?;
     let number = |port: i32| u16::try_from(port).ok();
@@ -98,26 +98,26 @@ pub fn direct(service: &Service, port: &ServicePort, host: &Host) -> Option<Sock
     }
 }
 
-/// Where a port of a Service is among those that the first node publishes.
+/// Returns the address and the published port of the first node that lead to a port of a Service.
 fn published(service: &Service, port: &ServicePort, host: &Host) -> Option<(IpAddr, u16)> {
     let number = u16::try_from(port.port).ok()?;
     let node_port = port.node_port.and_then(|port| u16::try_from(port).ok());
     let first = host.nodes.first()?;
     let Reach::Published { at, .. } = first.reach else { return None };
-    // What arrives at the node itself: the node port, or the Service's own port where its address is the node's.
+    // The ports of the node itself: the node port, or the Service's own port if its address is the node's.
     let own = addresses(service).iter().any(|&address| first.address.overlaps(address.into())).then_some(number);
     let leads = |published: &&PublishedPort| {
         let protocol = published.protocol.name().eq_ignore_ascii_case(protocol(port));
         protocol && [node_port, own].contains(&Some(published.machine_port))
     };
     let published = host.ports.iter().find(leads)?;
-    // All addresses and loopback are both reached where the engine is.
+    // A port on all addresses or on loopback is reached at the engine's address.
     let bound = published.address;
     let address = if bound.is_unspecified() || bound.is_loopback() { at } else { bound };
     Some((address, published.port))
 }
 
-/// The ports of loopback that a Service has, by its own.
+/// Returns the loopback ports of a Service, by the Service's own ports.
 pub fn given(service: &Service) -> BTreeMap<u16, u16> {
     let text = service.annotations().get(GIVEN).map(String::as_str).unwrap_or_default();
     let pair = |pair: &str| {
@@ -127,13 +127,13 @@ pub fn given(service: &Service) -> BTreeMap<u16, u16> {
     text.split(',').filter_map(pair).collect()
 }
 
-/// Tells whether an endpoint takes connections.
+/// Returns true if an endpoint accepts connections.
 pub fn is_ready(endpoint: &Endpoint) -> bool {
-    // Not to be known counts as ready.
+    // An unknown state counts as ready.
     endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
 }
 
-/// The ports of a Service.
+/// Returns the ports of a Service.
 pub fn ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
     service.spec.iter().flat_map(|spec| spec.ports.iter().flatten())
 }
@@ -144,7 +144,7 @@ fn addresses(service: &Service) -> Vec<IpAddr> {
     ingress.filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect()
 }
 
-/// The protocol of a port, in capitals.
+/// Returns the protocol of a port, in capitals.
 pub fn protocol(port: &ServicePort) -> &str {
     port.protocol.as_deref().unwrap_or("TCP")
 }
@@ -160,19 +160,19 @@ fn scheme(port: &ServicePort, https: bool) -> &'static str {
     }
 }
 
-/// A port as lists show it: its name, where it has one, and its number.
+/// Returns a port as lists show it: its name, if it has one, and its number.
 pub fn port_name(port: &ServicePort) -> String {
     let name = port.name.as_ref().map(|name| format!("{name}/")).unwrap_or_default();
     let protocol = if protocol(port) == "TCP" { String::new() } else { format!("/{}", protocol(port)) };
     format!("{name}{}{protocol}", port.port)
 }
 
-/// The type of a Service.
+/// Returns the type of a Service.
 pub fn kind(service: &Service) -> &str {
     service.spec.as_ref().and_then(|spec| spec.type_.as_deref()).unwrap_or("ClusterIP")
 }
 
-/// Why a Service of this kind is reached from no host at all.
+/// Returns the reason why no host can reach a Service of this kind, if so.
 pub fn hidden(service: &Service) -> Option<Error> {
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
     let spec = service.spec.as_ref()?;
@@ -196,7 +196,7 @@ pub fn hidden(service: &Service) -> Option<Error> {
     })
 }
 
-/// Why this host reaches nothing of a Service that has endpoints.
+/// Returns the reason why this host cannot reach a Service that has endpoints.
 pub fn unreached(service: &Service, host: &Host) -> Error {
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
     let cannot = |why: &str| Error::new(Family::Cluster, format!("the service {namespace}/{name} {why}"));

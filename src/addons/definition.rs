@@ -14,7 +14,7 @@ use crate::error::{Error, Family, Result};
 /// The label of everything that an addon made: its name.
 pub const LABEL: &str = "kcl.dev/addon";
 
-/// An addon.
+/// An addon: its description and its files.
 #[derive(Clone, Debug)]
 pub struct Addon {
     /// The name, which is that of the folder.

@@ -11,7 +11,7 @@ use crate::text::suggestion;
 /// An addon of a cluster, with its values.
 #[derive(Clone, Debug)]
 pub struct Selected {
-    /// The addon.
+    /// The addon itself.
     pub addon: Addon,
     /// The values, defaults included.
     pub values: BTreeMap<String, Value>,

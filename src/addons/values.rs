@@ -9,7 +9,7 @@ pub type Value = serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueKind {
-    /// A text.
+    /// A single text.
     String,
     /// A whole number.
     Integer,

@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
+    /// All kinds of entries.
     pub const ALL: [Kind; 4] = [Kind::Artifact, Kind::Node, Kind::ImageStore, Kind::Image];
 
     /// Returns the directory below the cache.
@@ -80,7 +80,7 @@ pub struct Manifest {
 /// The state of a file when its entry was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// Its digest.
+    /// The digest of its content.
     pub sha256: String,
     /// Its size in bytes.
     pub size: u64,
@@ -88,16 +88,16 @@ pub struct FileRecord {
     pub mode: u32,
     /// Its modification time, in nanoseconds since 1970.
     pub mtime: i64,
-    /// Its inode.
+    /// The number of its inode.
     pub inode: u64,
 }
 
 /// The place of an entry, which may be empty.
 #[derive(Clone, Debug)]
 pub struct Slot {
-    /// Its kind.
+    /// The kind of the entry.
     pub kind: Kind,
-    /// Its name, which contains its key.
+    /// The name of the entry, which contains its key.
     pub name: String,
     root: PathBuf,
 }
@@ -105,9 +105,9 @@ pub struct Slot {
 /// A complete entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its directory.
+    /// The directory of the entry.
     pub path: PathBuf,
-    /// Its contents.
+    /// The description of its contents.
     pub manifest: Manifest,
 }
 

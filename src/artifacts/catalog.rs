@@ -37,17 +37,17 @@ pub enum Use {
     Tool,
 }
 
-/// One artifact.
+/// The definition of an artifact.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
-    /// Its name.
+    /// The name of the artifact.
     pub name: String,
     /// Its versions, the default first.
     pub versions: Vec<String>,
     /// Its name for users.
     pub title: String,
-    /// Its purpose.
+    /// The purpose of the artifact.
     #[serde(rename = "use")]
     pub purpose: Use,
     /// The files and links that it contains, whichever source it comes from.
@@ -100,14 +100,14 @@ pub enum Recipe {
 pub struct GoBuild {
     /// Files of the main module, below `images/components`.
     pub sources: Vec<String>,
-    /// Main packages.
+    /// The main packages to build.
     pub packages: Vec<String>,
     /// The directory of the entry for the programs.
     pub output: String,
     /// Linker flags, in addition to `-s -w`.
     #[serde(default)]
     pub ldflags: String,
-    /// Build tags.
+    /// The build tags of all packages.
     #[serde(default)]
     pub tags: Vec<String>,
     /// The build tags of packages that are built apart from the others; they replace `tags`.
@@ -129,9 +129,9 @@ pub struct GoBuild {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patched {
-    /// Its path.
+    /// The path of the module.
     pub module: String,
-    /// Its version.
+    /// The version of the module.
     pub version: String,
     /// Its digest in the format of `go.sum`, which has no digests of copies.
     pub sum: String,
@@ -170,7 +170,7 @@ pub struct Need {
     pub program: Option<String>,
     /// A library that the C compiler finds, such as `libseccomp.a`.
     pub library: Option<String>,
-    /// A file.
+    /// The path of a file.
     pub file: Option<String>,
     /// The Debian package that contains it.
     pub package: String,
@@ -224,9 +224,9 @@ pub enum Takes {
 /// A version of an artifact for an architecture. The cache has an entry for each.
 #[derive(Clone, Debug)]
 pub struct Artifact {
-    /// Its definition.
+    /// The definition of the artifact.
     pub definition: Definition,
-    /// The version.
+    /// The version of the artifact.
     pub version: String,
     /// The architecture, as Go names it.
     pub arch: &'static str,
@@ -305,7 +305,7 @@ impl Artifact {
         Artifact { definition: definition.clone(), version: version.to_owned(), arch: arch() }
     }
 
-    /// Its name.
+    /// Returns the artifact's name.
     pub fn name(&self) -> &str {
         &self.definition.name
     }

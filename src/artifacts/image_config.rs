@@ -9,7 +9,7 @@ use crate::error::{Error, Family, Result};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageConfig {
-    /// The program.
+    /// The program to run.
     pub entrypoint: Vec<String>,
     /// Its arguments, or the whole command.
     pub cmd: Vec<String>,

@@ -19,7 +19,7 @@ use crate::error::{Error, Family, Result};
 /// A child and its descendants: one process group, which is killed if this is dropped before the child has ended.
 #[derive(Debug)]
 pub struct Running {
-    /// The child.
+    /// The child process itself.
     pub child: Child,
     program: String,
     group: Option<Pid>,

@@ -11,7 +11,7 @@ pub enum Way {
     /// A release if one is reachable, otherwise a build.
     #[default]
     Auto,
-    /// A build.
+    /// A build on this host.
     Build,
     /// The projects' releases, or their mirror. Artifacts without a release are built.
     Release,

@@ -1,4 +1,4 @@
-//! Addons: applied while nodes get ready, and those that the user asked for waited for.
+//! Addons: they are applied while nodes get ready; a start waits for those that the user asked for.
 
 use futures::future::try_join_all;
 use kube::Client;
@@ -7,7 +7,7 @@ use super::{Bootstrap, Wait, ready};
 use crate::addons::{Enabling, ensure_images};
 use crate::error::{Error, Result};
 
-/// Brings the addons to what is wanted, and sends the images first that nodes lack: a pod that finds none is in trouble.
+/// Applies the addons. Images that nodes lack are sent first, as a pod without its image fails.
 pub async fn apply(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
     let images = &bootstrap.material.images;
     if !images.is_empty() {
@@ -18,7 +18,7 @@ pub async fn apply(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
             .iter()
             .map(|node| bootstrap.driver.machine(&bootstrap.state.spec.name, &node.machine));
         let machines = try_join_all(machines).await?;
-        // containerd among them, which takes the images.
+        // containerd, which receives the images, is one of the components.
         let looks = machines.iter().map(|machine| ready::wrong(bootstrap, machine.as_ref()));
         if let Some(error) = try_join_all(looks).await?.into_iter().flatten().next() {
             return Err(error);
@@ -37,8 +37,8 @@ pub async fn asked_are_ready(bootstrap: &Bootstrap<'_>, client: &Client) -> Resu
     }
 }
 
-/// What to say when the user's time is up: which addons that he asked for are not ready, and why; none where there are
-/// none.
+/// Returns the error for a timeout, which names the addons that the user asked for and that are not ready, with the
+/// reasons; none if all are ready.
 pub async fn timed_out(bootstrap: &Bootstrap<'_>, client: &Client, seconds: u64) -> Option<Error> {
     let asked = bootstrap.addons.iter().filter(|one| one.asked).map(|one| one.addon.name.clone());
     let asked: Vec<String> = asked.collect();

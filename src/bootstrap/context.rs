@@ -36,7 +36,7 @@ pub struct Bootstrap<'a> {
     pub material: &'a Material,
     /// The facts that the addons' templates use.
     pub facts: &'a Facts,
-    /// The record of everything created, for the way back.
+    /// The record of everything created, for a rollback.
     pub journal: &'a Journal,
     /// The receiver of progress.
     pub progress: &'a Progress,
@@ -59,10 +59,10 @@ pub struct Machines {
 /// The state of a cluster that `--wait` names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Wait {
-    /// Nodes Ready, DNS available, pods may be made.
+    /// Nodes are Ready, DNS is available, and pods can be created.
     #[default]
     All,
-    /// Nodes Ready.
+    /// All nodes are Ready.
     Nodes,
     /// The API answers.
     Api,

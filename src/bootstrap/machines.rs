@@ -1,4 +1,4 @@
-//! Machines, all of them at once: made, told what they are, powered on.
+//! Machines: they are created, configured and powered on, all at the same time.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::pki::{ClusterIdentity, NodeIdentity};
 use crate::plan::{Action, Made, NodePlan, POWER_OFF_GRACE, Plan};
 use crate::state::{ApiEndpoint, ClusterState, Configured, NodeRecord};
 
-/// What a node is told, and whether that is news to it.
+/// The configuration of a node, and its difference from the node's last one.
 struct Briefing {
     plan: NodePlan,
     files: Vec<File>,
@@ -22,14 +22,14 @@ struct Briefing {
     news: News,
 }
 
-/// What of that is news to the node.
+/// The difference between a node's new configuration and its last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum News {
-    /// Nothing.
+    /// Nothing has changed.
     None,
-    /// The other nodes: its agent takes that over while it runs.
+    /// Only the other nodes have changed: the agent applies that while it runs.
     Others,
-    /// Something of its own: it has to be started again.
+    /// The node's own configuration has changed: it has to be restarted.
     Own,
 }
 
@@ -118,7 +118,7 @@ fn record<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
     state.node(name).ok_or_else(|| Error::new(Family::Internal, format!("node {name} was planned but not recorded")))
 }
 
-/// Brings one machine up, and tells it what it is where that is news. True where it was started.
+/// Brings one machine up, and configures it if its configuration has changed. Returns true if it was started.
 async fn bring_up(bootstrap: &Bootstrap<'_>, briefing: &Briefing) -> Result<bool> {
     let (cluster, name) = (&bootstrap.plan.cluster, &briefing.plan.machine);
     let driver = bootstrap.driver;
@@ -136,23 +136,23 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, briefing: &Briefing) -> Result<bool
     if matches!(briefing.plan.action, Action::Create | Action::Replace) {
         bootstrap.journal.record(Made::Machine(name.clone()));
     }
-    // Before its files: who takes this back has to know that they may have changed.
+    // Recorded before the files are written: a rollback has to know that they may have changed.
     bootstrap.journal.record(Made::Powered(name.clone()));
     match briefing.plan.action {
-        // Also where it is off: a stop that was cut off may not have ended yet.
+        // Also if it is off: an interrupted stop may not have ended yet.
         Action::Keep | Action::PowerOn => driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?,
         Action::Replace => driver.delete(cluster, name).await?,
         Action::Create => {}
     }
-    // A machine that is there takes over what has changed in its spec.
+    // A machine that already exists adopts the changes in its spec.
     let machine: Box<dyn Machine> = driver.create(&machine_spec(bootstrap, &briefing.plan)).await?;
-    // Also where it is no news: what lies outside of the volumes need not have survived a power cut.
+    // Also if nothing has changed: files outside the volumes may not have survived a power cut.
     machine.put(&briefing.files).await?;
     machine.power_on().await?;
     Ok(true)
 }
 
-/// Has the agent take over what may change while the node runs.
+/// Makes the agent apply the changes that are possible while the node runs.
 async fn reload(machine: &dyn Machine) -> Result<()> {
     let output = machine.exec(Exec::new([paths::AGENT, "reload"])).await?;
     if output.code == 0 {
@@ -175,7 +175,7 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, plan: &NodePlan) -> MachineSpec {
         address: plan.address,
         cpus: config.and_then(|node| node.cpus),
         cpu_weight: match plan.role {
-            // What all others wait for, at a start most of all, comes first.
+            // All other nodes wait for the control plane, above all during a start.
             Role::ControlPlane => 400,
             Role::Worker => 100,
         },
@@ -184,7 +184,7 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, plan: &NodePlan) -> MachineSpec {
         trees: vec![
             tree(&artifacts.agent, &agent_dir, TreeUse::ReadOnly),
             tree(&artifacts.components, paths::COMPONENTS, TreeUse::ReadOnly),
-            // containerd's data bases are written in place; blobs and layers never are.
+            // containerd's databases are written in place; blobs and layers never are.
             tree(&artifacts.image_store, paths::CONTAINERD_ROOT, TreeUse::Seed { copied: vec![".db".to_owned()] }),
         ],
         volumes: paths::VOLUMES.iter().map(PathBuf::from).collect(),
@@ -195,14 +195,15 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, plan: &NodePlan) -> MachineSpec {
     }
 }
 
-/// What the machine publishes: the first node what the user asked for, and a control plane its API where need be.
+/// Returns the ports that a machine publishes: the user's ports on the first node, and the API on a control plane if
+/// the host needs it.
 fn ports(state: &ClusterState, plan: &NodePlan) -> Vec<PublishedPort> {
     let first = state.nodes.first().is_some_and(|node| node.name == plan.name);
     let own = state.spec.ports.iter().copied().filter(|_| first);
     own.chain(state.api.iter().filter(|_| plan.role == Role::ControlPlane).map(ApiEndpoint::port)).collect()
 }
 
-/// Whose a machine is.
+/// Returns the labels that say which cluster and node a machine belongs to.
 pub fn labels(cluster: &str, node: &str, role: Role) -> BTreeMap<String, String> {
     [("kcl.cluster", cluster), ("kcl.node", node), ("kcl.role", role.name())]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

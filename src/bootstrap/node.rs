@@ -1,4 +1,4 @@
-//! What a node is told: its spec, and the files beside it.
+//! The configuration of a node: its spec, and the files beside it.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Family, Result};
 use crate::plan::addresses::cluster_dns;
 use crate::state::{ClusterState, NodeRecord};
 
-/// The spec of one node of a cluster.
+/// Returns the spec of one node of a cluster.
 pub fn node_spec(
     state: &ClusterState,
     record: &NodeRecord,
@@ -63,21 +63,21 @@ pub fn node_spec(
     }
 }
 
-/// The spec as a file of the node.
+/// Returns the spec as a file of the node.
 pub fn spec_file(spec: &NodeSpec) -> Result<File> {
     let content = serde_json::to_vec_pretty(spec)
         .map_err(|error| Error::new(Family::Internal, format!("the node spec of {}: {error}", spec.name)))?;
     Ok(File { path: paths::SPEC.into(), mode: 0o644, content })
 }
 
-/// A spec without the other nodes, which an agent takes over while it runs (`kcl-node reload`).
+/// Returns a spec without the other nodes, whose changes an agent applies while it runs (`kcl-node reload`).
 pub fn without_others(mut spec: NodeSpec) -> NodeSpec {
     spec.network.peers.clear();
     spec.network.hosts.clear();
     spec
 }
 
-/// A digest over what a node is told: when it changes, the node has to be told again.
+/// Returns the digest of a node's configuration: if it changes, the node has to be configured again.
 pub fn digest<'a>(files: impl IntoIterator<Item = &'a File>) -> String {
     let mut sorted: Vec<&File> = files.into_iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
@@ -113,7 +113,8 @@ fn peers(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<Peer>
     state.nodes.iter().filter(|node| node.name != own.name).map(peer).collect()
 }
 
-/// Nodes that are beside this host rather than on the network that it made find that network through it.
+/// Returns the routes of a node that is beside this host rather than on the network that the host made: it reaches that
+/// network through the host.
 fn routes(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<Route> {
     let link = network.link(&own.machine);
     let beside = link.host.filter(|host| link.subnet.contains(*host) && link.subnet != network.subnet);
@@ -122,11 +123,11 @@ fn routes(state: &ClusterState, network: &Network, own: &NodeRecord) -> Vec<Rout
     ways.map(|(to, via)| Route { to, via }).collect()
 }
 
-/// The number of the cluster's VXLAN, which tells it from those of other clusters on the same segments.
+/// Returns the number of the cluster's VXLAN, which separates it from those of other clusters on the same segments.
 fn vni(state: &ClusterState) -> u32 {
     let seed = format!("{} {}", state.spec.name, state.created);
     let digest = Sha256::digest(seed.as_bytes());
-    // 0 is not a number that the kernel takes.
+    // The kernel does not accept 0.
     u32::from_be_bytes([0, digest[0], digest[1], digest[2]]).max(1)
 }
 

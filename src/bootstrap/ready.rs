@@ -1,4 +1,4 @@
-//! The end of the story: what the user waits for.
+//! The last phase of a start: waiting until the cluster is ready.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::{Bootstrap, Wait};
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::{self, Fresh};
 
-/// After that long of waiting it is worth asking why.
+/// The time after which a wait is unusually long, so that the nodes are asked for the reason.
 const USUAL: Duration = Duration::from_secs(5);
 
-/// Waits for it.
+/// Waits until the cluster is in the state that `--wait` names.
 pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, fresh: &Fresh) -> Result<()> {
     if bootstrap.wait == Wait::Api {
         return Ok(());
@@ -50,8 +50,8 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, fresh: &Fresh) -> 
     Ok(())
 }
 
-/// Ends when a component of a node fails again and again, which the node's agent knows long before the user's time is
-/// up. It is asked only where the wait takes longer than usual: a start that goes well is not to pay for it.
+/// Returns an error once a component of a node fails again and again, which the node's agent knows long before the
+/// user's timeout. The agents are asked only if the wait takes longer than usual, so that a normal start stays fast.
 async fn hopeless(bootstrap: &Bootstrap<'_>) -> Error {
     tokio::time::sleep(USUAL).await;
     let mut looks: FuturesUnordered<_> =
@@ -61,17 +61,17 @@ async fn hopeless(bootstrap: &Bootstrap<'_>) -> Error {
             return said;
         }
     }
-    // All of them run: then it is for the cluster to get ready, or for the user's time to be up.
+    // All components run: either the cluster gets ready, or the user's timeout passes.
     std::future::pending().await
 }
 
-/// The same of a node by its name. Who cannot be asked tells nothing.
+/// Does the same as [`wrong`] for a node by its name; returns none if the node cannot be asked.
 async fn fails(bootstrap: &Bootstrap<'_>, node: &str) -> Option<Error> {
     let machine = bootstrap.driver.machine(&bootstrap.state.spec.name, node).await.ok()?;
     wrong(bootstrap, machine.as_ref()).await.ok()?
 }
 
-/// Waits until all components of a node run, or tells why they will not.
+/// Waits until all components of a node run, or returns the reason why they will not.
 pub async fn wrong(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<Option<Error>> {
     let limit = bootstrap.wait_timeout.as_secs().saturating_add(1).to_string();
     let output = machine.exec(Exec::new([paths::AGENT, "wait", "running", "--timeout", &limit])).await?;
@@ -79,7 +79,7 @@ pub async fn wrong(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<O
     Ok((output.code != 0).then(why))
 }
 
-/// Which node lacks which component, as far as their agents tell.
+/// Lists the components that are not ready with their nodes, as far as the agents report them.
 pub async fn missing(bootstrap: &Bootstrap<'_>) -> Vec<String> {
     let looks = bootstrap.state.nodes.iter().map(|node| async {
         let machine = bootstrap.driver.machine(&bootstrap.state.spec.name, &node.machine).await?;
@@ -90,7 +90,7 @@ pub async fn missing(bootstrap: &Bootstrap<'_>) -> Vec<String> {
     try_join_all(looks).await.map(|found| found.concat()).unwrap_or_default()
 }
 
-/// What to say when the user's time is up.
+/// Returns the error for a start that exceeds the user's timeout.
 pub fn timed_out(missing: &[String], seconds: u64) -> Error {
     let mut message = format!("the cluster was not ready within {seconds} s (--wait-timeout)");
     if !missing.is_empty() {

@@ -1,4 +1,4 @@
-//! The system manifests: what every cluster has from kcl itself, besides what Kubernetes makes.
+//! The system manifests: the objects that kcl adds to every cluster, in addition to those of Kubernetes itself.
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -16,7 +16,7 @@ use crate::kubernetes;
 use crate::plan::addresses::cluster_dns;
 use crate::state::ClusterState;
 
-/// Templates and manifests, with the names that errors call them by.
+/// The templates and manifests, by the names that errors use.
 const MANIFESTS: [(&str, &str); 2] = [
     ("addons/system/rbac.yaml", include_str!("../../addons/system/rbac.yaml")),
     ("addons/system/coredns.yaml", include_str!("../../addons/system/coredns.yaml")),
@@ -25,7 +25,7 @@ const MANIFESTS: [(&str, &str); 2] = [
 /// The name by which nodes and pods reach the host.
 pub const HOST_NAME: &str = "host.kcl.internal";
 
-/// All system objects of a cluster.
+/// Returns all system objects of a cluster.
 pub fn objects(
     state: &ClusterState,
     network: &Network,
@@ -53,8 +53,8 @@ pub fn objects(
     Ok(objects)
 }
 
-/// Every node with what its kubelet may not say of itself (NodeRestriction): the role; and with its share of the pod
-/// addresses, which kcl hands out itself because routes are laid before the controller manager runs.
+/// Returns the Node objects with the role, which a kubelet may not set for itself (NodeRestriction), and with the share
+/// of the pod addresses, which kcl assigns itself because routes are set before the controller manager runs.
 fn nodes(state: &ClusterState) -> Result<Vec<DynamicObject>> {
     let node = |record: &crate::state::NodeRecord| {
         let pods = record.pod_cidr;
@@ -85,8 +85,8 @@ fn labels(spec: &ClusterSpec, name: &str, role: kcl_node_spec::Role) -> serde_js
     labels
 }
 
-/// Removes the Node objects that kcl made for nodes which are no more, such as those of a start that was taken back.
-/// Others, which a user may have made to try things out, are left alone.
+/// Removes the Node objects that kcl made for nodes that no longer exist, such as those of a start that was rolled
+/// back. Others, which a user may have made to try things out, are left alone.
 async fn forget_others(state: &ClusterState, client: &kube::Client) -> Result<()> {
     let failed =
         |error: kube::Error| Error::new(Family::Cluster, format!("old nodes cannot be removed: {error}")).source(error);

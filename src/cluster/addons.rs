@@ -1,4 +1,4 @@
-//! Addons of a cluster: what it is to have, and the verbs that change it.
+//! The addons of a cluster: the selection that it should have, and the verbs that change it.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -26,17 +26,17 @@ use crate::kubernetes;
 use crate::plan::addresses;
 use crate::state::ClusterState;
 
-/// The status of an addon that a cluster has.
+/// The status of an addon that is enabled in a cluster.
 pub const ENABLED: &str = "enabled";
 
-/// What holds for a change of addons.
+/// The options of a change of addons.
 #[derive(Clone, Debug)]
 pub struct AddonOptions {
-    /// How artifacts are had.
+    /// The sources of artifacts.
     pub artifacts: artifacts::Options,
-    /// And which way.
+    /// The way in which missing artifacts are obtained.
     pub way: Way,
-    /// How long readiness, or removal, is waited for.
+    /// The longest time to wait until addons are ready, or removed.
     pub wait_timeout: Duration,
 }
 
@@ -44,58 +44,59 @@ pub struct AddonOptions {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AddonRow {
-    /// Its name.
+    /// The name of the addon.
     #[serde(skip)]
     pub name: String,
-    /// The cluster.
+    /// The name of the cluster.
     pub profile: String,
-    /// `enabled` or `disabled`.
+    /// The status of the addon: `enabled` or `disabled`.
     pub status: &'static str,
-    /// The version of its software.
+    /// The version of the addon's software.
     pub version: String,
-    /// What it is for.
+    /// The purpose of the addon, in a few words.
     pub title: String,
-    /// `built-in`, or where the user's own is from.
+    /// The origin of the addon: `built-in`, or the source of the user's own addon.
     pub origin: String,
-    /// The addons that it needs.
+    /// The addons that this one needs.
     pub needs: Vec<String>,
 }
 
-/// What is known of one addon.
+/// The details of one addon.
 pub struct AddonInfo {
-    /// The addon.
+    /// The addon itself.
     pub addon: Addon,
-    /// Whether the cluster is to have it.
+    /// The addon is enabled in the cluster.
     pub enabled: bool,
-    /// Its values: what each is, and its schema.
+    /// The values of the addon by name, each with its schema.
     pub values: BTreeMap<String, (Value, ValueSchema)>,
-    /// References of its images.
+    /// The references of the addon's images.
     pub images: Vec<String>,
 }
 
-/// The addons that a cluster is to have, chosen once for a start or a change.
+/// The addons that a cluster should have, chosen once for a start or a change.
 pub(super) struct Choice {
     available: Available,
-    /// The addons, each after those that it needs.
+    /// The chosen addons, each after those that it needs.
     pub selected: Vec<Selected>,
 }
 
 impl Choice {
-    /// Reads the user's own addons that `spec` names, pulls those in registries, and checks what the user said of addons.
-    /// Changes nothing.
+    /// Reads the user's own addons that `spec` names, pulls those in registries, and validates the user's configuration
+    /// of addons. Changes nothing.
     pub(super) async fn make(app: &App, spec: &ClusterSpec) -> Result<Choice> {
         let available = Available::with_sources(&app.addon_copies(&spec.name), &spec.addons).await?;
         let selected = available.select(&spec.addons, &spec.kubernetes_version)?;
         Ok(Choice { available, selected })
     }
 
-    /// Copies the user's own addons that this run named to the cluster.
+    /// Copies the user's own addons that were named in this run into the cluster's files.
     pub(super) fn keep(&self, app: &App, cluster: &str) -> Result<()> {
         self.available.keep(&app.addon_copies(cluster))
     }
 }
 
-/// Gets what addons are made from: images that nodes do not have from the start, and manifests of artifacts.
+/// Fetches what the addons consist of: images that nodes do not have from the start, manifests from artifacts, and
+/// charts.
 pub(super) async fn material(
     app: &App,
     cluster: &str,
@@ -134,7 +135,7 @@ pub(super) async fn material(
     Ok(Material { images, manifests, helm, charts })
 }
 
-/// The images of the catalog that addons of kcl are made from, by name; "all" stands for all addons.
+/// Returns the names of the catalog images that these addons of kcl use; "all" stands for all addons.
 pub fn addon_images(names: &[String]) -> Result<Vec<String>> {
     let available = Available::built_in()?;
     let mut images = Vec::new();
@@ -152,10 +153,10 @@ pub fn addon_images(names: &[String]) -> Result<Vec<String>> {
     Ok(images)
 }
 
-/// What templates may ask of a cluster.
+/// Returns the facts about a cluster that templates may use.
 pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Result<Facts> {
     let spec = &state.spec;
-    // Machines that have addresses by themselves are on somebody's network, of which kcl may give nothing away.
+    // Machines that already have addresses are on a network that is not kcl's, so kcl must not allocate from it.
     let pool = match driver.addresses().await?.is_empty() {
         true => addresses::load_balancer_pool(state.subnet),
         false => None,
@@ -179,7 +180,7 @@ pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) 
     })
 }
 
-/// All addons, as they are for a cluster; it need not be there.
+/// Returns all addons with their status in a cluster, which need not exist.
 pub fn addons(app: &App, cluster: &str) -> Result<Vec<AddonRow>> {
     let state = app.store.load(cluster)?;
     let available = Available::with_copies(&app.addon_copies(cluster))?;
@@ -199,7 +200,7 @@ pub fn addons(app: &App, cluster: &str) -> Result<Vec<AddonRow>> {
     Ok(available.iter().map(row).collect())
 }
 
-/// What is known of one addon.
+/// Returns the details of one addon.
 pub fn info(app: &App, cluster: &str, name: &str) -> Result<AddonInfo> {
     let state = app.store.load(cluster)?;
     let spec = state.map_or_else(|| ClusterSpec::with_defaults(cluster), |state| state.spec);
@@ -217,10 +218,10 @@ pub fn info(app: &App, cluster: &str, name: &str) -> Result<AddonInfo> {
     Ok(AddonInfo { addon, enabled, values, images })
 }
 
-/// The Service of an addon's page.
+/// Returns the Service that serves an addon's page.
 ///
 /// # Errors
-/// `NotFound` where it has no page or the cluster does not have it; else as [`service`].
+/// `NotFound` if the addon has no page or is not enabled; otherwise those of [`service`].
 pub async fn addon_page(app: &App, cluster: &str, name: &str) -> Result<ServiceRow> {
     app.existing(cluster)?;
     let info = info(app, cluster, name)?;
@@ -235,8 +236,8 @@ pub async fn addon_page(app: &App, cluster: &str, name: &str) -> Result<ServiceR
     service(app, cluster, &page.namespace, &page.service, false).await
 }
 
-/// Enables addons: by name, or a user's own by its folder or archive. Returns whether the cluster runs; one that does
-/// not gets them at its next start.
+/// Enables addons: by name, or a user's own by its folder or archive. Returns true if the cluster runs; a stopped
+/// cluster gets them at its next start.
 pub async fn enable(app: &App, cluster: &str, words: &[String], options: &AddonOptions) -> Result<bool> {
     let _lock = app.lock(cluster).await?;
     let mut state = app.existing(cluster)?;
@@ -246,7 +247,8 @@ pub async fn enable(app: &App, cluster: &str, words: &[String], options: &AddonO
     change(app, &state, &choice, &names, options).await
 }
 
-/// Changes values of an addon, `none` for the default; what is enabled takes them over.
+/// Changes values of an addon; `None` restores the default. An enabled addon of a running cluster takes them over at
+/// once.
 pub async fn configure(
     app: &App,
     cluster: &str,
@@ -269,7 +271,7 @@ pub async fn configure(
     change(app, &state, &choice, &names, options).await
 }
 
-/// Keeps what is wanted, and carries it out where the cluster runs: the addons called `names` and those that they need.
+/// Saves the choice and, if the cluster runs, applies the addons called `names` and those that they need.
 async fn change(
     app: &App,
     state: &ClusterState,
@@ -313,8 +315,8 @@ async fn change(
     Ok(true)
 }
 
-/// Disables addons: removes all that they made. With `data` also users' data. Returns whether the cluster runs; one that
-/// does not loses them at its next start.
+/// Disables addons: removes everything that they created, with `data` also the users' data. Returns true if the cluster
+/// runs; a stopped cluster loses them at its next start.
 pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, options: &AddonOptions) -> Result<bool> {
     let _lock = app.lock(cluster).await?;
     let mut state = app.existing(cluster)?;
@@ -341,7 +343,7 @@ pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, opt
         let client = kubernetes::connect(&app.access(&state)?)?;
         let work = async {
             let records = addons::records(&client).await?;
-            // Those that need others go before them; what was disabled before may have data left.
+            // Dependents are removed before their dependencies; an addon that was disabled earlier may have data left.
             let enabled: Vec<&String> = before.iter().rev().map(|one| &one.addon.name).collect();
             let order = enabled.iter().copied().chain(names.iter().filter(|name| !enabled.contains(name)));
             for name in order.filter(|name| names.contains(name)) {
@@ -375,7 +377,7 @@ async fn remove(client: &kube::Client, record: &Record, data: bool, options: &Ad
     })
 }
 
-/// The machines of a cluster's nodes that run, as long as its control plane is among them.
+/// Returns the running machines of a cluster's nodes, or none if no control plane runs.
 async fn running(driver: &dyn Driver, state: &ClusterState) -> Result<Vec<Box<dyn Machine>>> {
     let list = driver.list(Some(&state.spec.name)).await?;
     let runs = |name: &str| list.iter().any(|machine| machine.name == name && machine.power == Power::Running);

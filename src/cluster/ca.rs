@@ -1,6 +1,6 @@
 //! A cluster's CA for browsers and other programs of this computer: installed in the system's trust store, and removed.
 //!
-//! Nothing is remembered: the file's name tells whose CA it is.
+//! kcl keeps no record of it: the file's name identifies the cluster.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use crate::app::App;
 use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
 
-/// Where a system keeps CAs that its administrator trusts, and the command that takes notice of one more or one less.
+/// The directory of the CAs that an administrator trusts, and the commands to run after one is added or removed.
 struct TrustStore {
     directory: &'static str,
     more: &'static str,
     less: &'static str,
 }
 
-/// Without `--fresh`, links to what is gone would stay.
+/// The commands of Debian. Without `--fresh`, links to removed files would stay.
 const DEBIAN: [&str; 2] = ["update-ca-certificates", "update-ca-certificates --fresh"];
 
-/// Of Debian, Fedora, SUSE and Arch and of what descends from them.
+/// The trust stores of Debian, Fedora, SUSE and Arch and of the distributions derived from them.
 const STORES: [TrustStore; 4] = [
     TrustStore { directory: "/usr/local/share/ca-certificates", more: DEBIAN[0], less: DEBIAN[1] },
     TrustStore { directory: "/etc/pki/ca-trust/source/anchors", more: "update-ca-trust", less: "update-ca-trust" },
@@ -32,25 +32,25 @@ const STORES: [TrustStore; 4] = [
     },
 ];
 
-/// What trusting or not trusting a CA changed.
+/// The result of a change of trust in a CA.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// This file was written or removed, and this command run.
+    /// The file was written or removed, and the command was run.
     Changed(PathBuf, &'static str),
-    /// The file was there, or was not there, already.
+    /// The file already existed, or was already missing.
     Unchanged(PathBuf),
 }
 
-/// The certificate of a cluster's CA, in PEM.
+/// Returns the certificate of a cluster's CA, in PEM.
 pub fn ca(app: &App, cluster: &str) -> Result<String> {
     app.existing(cluster)?;
     Ok(app.pki(cluster)?.ca_pem().to_owned())
 }
 
-/// Has this system trust a cluster's CA.
+/// Makes this system trust a cluster's CA.
 ///
 /// # Errors
-/// `Host` where the trust store is of no known kind, or may not be written; says what to run then.
+/// `Host` if the trust store is of no known kind or is not writable; a hint then says what to run.
 pub fn trust(app: &App, cluster: &str) -> Result<Trust> {
     let pem = ca(app, cluster)?;
     let store = store()?;
@@ -61,24 +61,24 @@ pub fn trust(app: &App, cluster: &str) -> Result<Trust> {
     let command = format!("kcl ca -p {cluster} | sudo tee {} && sudo {}", file.display(), store.more);
     kcl_files::write(&file, pem.as_bytes(), 0o644).map_err(|error| trouble("written", &file, error, &command))?;
     if let Err(error) = update(store.more) {
-        // Else the next attempt would take it for done.
+        // Otherwise the next attempt would find the file and do nothing.
         let _ = std::fs::remove_file(&file);
         return Err(error);
     }
     Ok(Trust::Changed(file, store.more))
 }
 
-/// Has this system no longer trust a cluster's CA.
+/// Makes this system no longer trust a cluster's CA.
 ///
 /// # Errors
-/// As [`trust`].
+/// The same as those of [`trust`].
 pub fn untrust(app: &App, cluster: &str) -> Result<Trust> {
     let pem = ca(app, cluster)?;
     let store = store()?;
     store.remove(&store.file(cluster, &pem))
 }
 
-/// As a cluster goes, its CA is no longer to be trusted. What stays is told.
+/// Removes the CA of a cluster that is being deleted from the trust stores. Failures are warnings.
 pub(super) fn forget(app: &App, cluster: &str) {
     let certificate = app.store.paths().cluster(cluster).join("pki/ca.crt");
     let Ok(pem) = std::fs::read_to_string(certificate) else { return };
@@ -95,7 +95,7 @@ pub(super) fn forget(app: &App, cluster: &str) {
     }
 }
 
-/// This system's.
+/// Returns the trust store of this system.
 fn store() -> Result<TrustStore> {
     STORES.into_iter().find(|store| Path::new(store.directory).is_dir()).ok_or_else(|| {
         let known: Vec<_> = STORES.iter().map(|store| store.directory).collect();
@@ -109,7 +109,7 @@ fn store() -> Result<TrustStore> {
 }
 
 impl TrustStore {
-    /// The file of a CA: clusters of other homes may have the same name.
+    /// Returns the path of a CA's file. It includes a digest, as clusters of other homes may have the same name.
     fn file(&self, cluster: &str, pem: &str) -> PathBuf {
         Path::new(self.directory).join(format!("kcl-{cluster}-{}.crt", &digest::of_bytes(pem.as_bytes())[..8]))
     }
@@ -124,7 +124,7 @@ impl TrustStore {
     }
 }
 
-/// Has the system take notice.
+/// Runs the command that updates the system's trust store.
 fn update(command: &str) -> Result<()> {
     let failed = |why: String| {
         Error::new(Family::Host, format!("`{command}` failed: {why}")).hint(format!("run it by hand: sudo {command}"))
@@ -142,7 +142,7 @@ fn trouble(done: &str, file: &Path, error: std::io::Error, command: &str) -> Err
     let message = format!("{} cannot be {done}: {error}", file.display());
     let hint = match error.kind() {
         ErrorKind::PermissionDenied => format!("as root: {command}"),
-        _ => format!("mend that, or: {command}"),
+        _ => format!("fix that, or run: {command}"),
     };
     Error::new(Family::Host, message).hint(hint).source(error)
 }

@@ -16,9 +16,9 @@ use crate::error::{Error, Family, Result};
 /// One end of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Of this host.
+    /// A path on this host.
     Host(PathBuf),
-    /// Of a node; without a name of the first.
+    /// A path on a node; without a name, on the first one.
     Node(Option<String>, String),
 }
 
@@ -34,7 +34,7 @@ impl Place {
     }
 }
 
-/// Copies a file or directory. Into what is a directory already it goes under its own name.
+/// Copies a file or directory. If the target is an existing directory, the copy goes into it under its own name.
 pub async fn copy(app: &App, cluster: &str, from: &Place, to: &Place) -> Result<()> {
     let work = async {
         match (from, to) {
@@ -82,7 +82,7 @@ async fn put(machine: &dyn Machine, from: &Path, to: &str) -> Result<()> {
     packed.map_err(|error| on_host("read what is to be copied", &error))
 }
 
-/// The directory in a node where something goes, and its name there.
+/// Returns the directory of the target on a node, and the target's name there.
 async fn target(machine: &dyn Machine, to: &str, own: Option<String>) -> Result<(String, String)> {
     let line = r#"if [ -d "$1" ]; then echo directory; elif [ -d "$(dirname "$1")" ]; then echo file; fi"#;
     let output = machine.exec(Exec::new(["sh", "-c", line, "sh", to])).await?;
@@ -112,22 +112,22 @@ async fn get(machine: &dyn Machine, from: &str, to: &Path) -> Result<()> {
     let parent = if parent.is_empty() { "/" } else { parent.as_str() };
     let argv = ["tar", "--create", "--file", "-", "--directory", parent, "--", &name];
     let exec = Exec { stdout: Stdout::To(Arc::new(OwnedFd::from(write))), ..Exec::new(argv) };
-    // The pipe's end of ours goes with the request.
+    // Our end of the pipe is closed together with the request.
     let output = machine.exec(exec).await?;
     let unpacked = unpacking.await.unwrap_or_else(|error| Err(io::Error::other(error)));
     check(machine, &output, from)?;
     unpacked.map_err(|error| on_host(&format!("write {}", to.display()), &error))
 }
 
-/// Unpacks an archive of one file or directory called `name` as `to`. It is read to its end whatever comes of it, with the
-/// zeros that fill its last record: who still writes would be cut off, and fail.
+/// Unpacks an archive of one file or directory called `name` as `to`. Always reads the archive to its end, including
+/// the zeros that fill its last record: otherwise a process that still writes would fail.
 fn unpack(mut archive: impl Read, name: &str, to: &Path) -> io::Result<()> {
     let unpacked = unpack_entries(&mut archive, name, to);
     io::copy(&mut archive, &mut io::sink())?;
     unpacked
 }
 
-/// Links in the archive lead nothing out of `to`.
+/// Unpacks the entries; links in the archive cannot lead anything out of `to`.
 fn unpack_entries(archive: impl Read, name: &str, to: &Path) -> io::Result<()> {
     let mut archive = tar::Archive::new(archive);
     archive.set_preserve_permissions(true);

@@ -1,4 +1,4 @@
-//! `dashboard`: kcl's console of a cluster, served by a kcl in the background, one for a cluster and user.
+//! `dashboard`: kcl's console of a cluster, served by a kcl in the background, one for each cluster and user.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -17,21 +17,21 @@ use crate::artifacts::Way;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::Access;
 
-/// How long the console lives without a request or an open page.
+/// The time after which a console without a request or an open page ends.
 const IDLE: Duration = Duration::from_secs(8 * 60 * 60);
 
-/// How long an addon may take to become ready, or to go.
+/// The time that an addon has to become ready, or to be removed.
 const SWITCH: Duration = Duration::from_secs(6 * 60);
 
-/// What kind of console is wanted.
+/// The options of `dashboard`.
 pub struct DashboardOptions {
-    /// For whom.
+    /// The identity that the console acts with.
     pub identity: Identity,
-    /// The port on loopback; none: any.
+    /// The port on loopback; none: any free port.
     pub port: Option<u16>,
 }
 
-/// A link to the console of a running cluster, which signs in once. Starts the console where there is none.
+/// Returns a link to the console of a running cluster, which signs in once. Starts the console if none runs.
 pub async fn dashboard(app: &App, cluster: &str, options: DashboardOptions) -> Result<String> {
     let place = Place::of(app, cluster);
     let access = running(app, cluster).await?;
@@ -56,7 +56,8 @@ pub async fn dashboard(app: &App, cluster: &str, options: DashboardOptions) -> R
     }
 }
 
-/// Is the console of a cluster, until it is not needed any more. Standard input is the lock under which it was started.
+/// Serves the console of a cluster until it is no longer needed. Standard input is the lock under which this process
+/// was started.
 pub async fn serve_dashboard(app: &App, cluster: &str, port: Option<u16>) -> Result<()> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Error::new(Family::Host, format!("the console of \"{cluster}\" {what}: {error}"))
@@ -88,7 +89,7 @@ pub async fn serve_dashboard(app: &App, cluster: &str, port: Option<u16>) -> Res
         }
         None => failed("cannot listen", &error),
     })?;
-    // Who started it may have been killed: then nobody knows of it, and it goes.
+    // If the kcl that started this process was killed, nobody knows of the console, so it ends.
     writeln!(io::stdout(), "{READY}").map_err(|error| failed("is not wanted", &error))?;
     let null =
         File::options().read(true).write(true).open("/dev/null").map_err(|error| failed("cannot start", &error))?;
@@ -101,14 +102,14 @@ pub async fn serve_dashboard(app: &App, cluster: &str, port: Option<u16>) -> Res
     Ok(())
 }
 
-/// The cluster's addons, as the console shows and switches them.
+/// The cluster's addons, as the console lists and switches them.
 struct Switches {
     app: App,
     cluster: String,
 }
 
 impl Switches {
-    /// Changes an addon on a thread of its own: the work of verbs stays on one.
+    /// Changes an addon on a thread of its own, as the work of a verb must stay on one thread.
     async fn apart<W>(&self, name: &str, work: W) -> std::result::Result<(), String>
     where
         W: AsyncFnOnce(&App, &str, &[String], &AddonOptions) -> Result<bool> + Send + 'static,
@@ -147,13 +148,13 @@ impl kcl_console::Addons for Switches {
     }
 }
 
-/// An error with what to do next, as a text.
+/// Returns the text of an error and its hints.
 fn told(error: Error) -> String {
     let hints = error.hints.iter().map(|hint| format!("\n{hint}"));
     std::iter::once(error.message.clone()).chain(hints).collect()
 }
 
-/// The API of a cluster that runs.
+/// Returns the access to the API of a running cluster.
 async fn running(app: &App, cluster: &str) -> Result<Access> {
     let state = app.existing(cluster)?;
     let machines = drivers::driver_of(app, &state)?.list(Some(cluster)).await?;

@@ -1,4 +1,5 @@
-//! `delete`: nothing is left of a cluster. Works on one that is half made, half deleted, or whose state is damaged.
+//! `delete`: removes everything that belongs to a cluster, even if it was created or deleted only in part, or its state
+//! is damaged.
 
 use futures::future::join_all;
 use kcl_driver_api::Driver;
@@ -13,12 +14,12 @@ use crate::kubeconfig::Kubeconfig;
 use crate::plan::Plan;
 use crate::state::{ClusterLock, ClusterState, Phase};
 
-/// Deletes a cluster. True where there was any of it.
+/// Deletes a cluster. Returns true if the cluster existed.
 pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
     delete_where(app, cluster, |_| true).await
 }
 
-/// Deletes a cluster whose state, if it can be read, is as `wanted` wants it. True where there was any of it.
+/// Deletes a cluster, unless its state can be read and does not satisfy `wanted`. Returns true if the cluster existed.
 pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterState) -> bool) -> Result<bool> {
     let lock = app.lock(cluster).await?;
     let state = match app.store.load(cluster) {
@@ -50,10 +51,10 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
         interruptible(async {
             let step = app.progress.step("delete", format!("Deleting \"{cluster}\""));
             if let Some(mut state) = state {
-                // From here on the cluster can only be deleted, whoever goes on with it.
+                // From here on the cluster can only be deleted, whichever kcl resumes the work.
                 state.phase = Phase::Deleting;
                 if let Err(error) = app.store.save(&state) {
-                    // A disk that is full is mended by going on.
+                    // The deletion frees space on a full disk, so it continues.
                     app.progress.warn(error.to_string());
                 }
             }
@@ -70,7 +71,7 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
     Ok(there)
 }
 
-/// Deletes every cluster; goes on where one resists and tells of the first.
+/// Deletes every cluster. Continues after a failure and returns the first one.
 pub async fn delete_all(app: &App) -> Result<Vec<String>> {
     let mut deleted = Vec::new();
     let mut first: Option<Error> = None;
@@ -93,20 +94,20 @@ pub async fn leftovers(app: &App, driver: &dyn Driver, plan: &Plan, lock: &Clust
     Ok(())
 }
 
-/// Forgets a cluster of which nothing else is left, and releases its lock.
+/// Removes the files of a cluster of which nothing else is left, and releases its lock.
 pub async fn forget(app: &App, lock: ClusterLock) -> Result<()> {
     clear(app, &lock).await
 }
 
-/// Removes a cluster's files, and its CA from where it is trusted. Its guard ends last: if this kcl is killed before, the
-/// guard finishes the deletion.
+/// Removes a cluster's files, and its CA from where it is trusted. Its guard ends last: if this kcl is killed before,
+/// the guard finishes the deletion.
 async fn clear(app: &App, lock: &ClusterLock) -> Result<()> {
     ca::forget(app, lock.cluster());
     guard::end(app, lock.cluster()).await;
     app.store.remove(lock)
 }
 
-/// Deletes machines, network and kubeconfig entries. kcl's own memory of them goes last, by the caller.
+/// Deletes machines, network and kubeconfig entries. The caller removes kcl's own record of them last.
 pub async fn remove(app: &App, driver: &dyn Driver, cluster: &str) -> Result<()> {
     let machines = driver.list(Some(cluster)).await?;
     let mut first: Option<Error> = None;

@@ -6,10 +6,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Error, Family, Result};
 
-/// Runs `work`; a signal drops it and makes an error of it, so that the caller's way back is the same. A second signal
-/// ends kcl at once.
+/// Runs `work`; a signal drops it and returns an error, so that the caller cleans up as after a failure. A second
+/// signal ends kcl at once.
 pub async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    // Before the work begins: from its first moment on a signal has to find the way back.
+    // Before the work begins, so that no signal ends kcl without cleaning up.
     let mut signals = Signals::listen()?;
     let signal = tokio::select! {
         result = work => return result,
@@ -17,7 +17,7 @@ pub async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T
     };
     tokio::spawn(async move {
         signals.next().await;
-        // By then the user knows; what is left is taken up by the next start or delete.
+        // The user insists; the next start or delete cleans up what is left.
         std::process::exit(Family::Interrupted.exit_code().into());
     });
     Err(Error::new(Family::Interrupted, format!("interrupted by {}", signal.name())))
@@ -26,16 +26,16 @@ pub async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T
 /// A signal by which a user or a system asks a program to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// SIGINT: of a terminal, most often.
+    /// The signal SIGINT, usually from a terminal.
     Interrupt,
-    /// SIGTERM.
+    /// The signal SIGTERM.
     Terminate,
-    /// SIGHUP.
+    /// The signal SIGHUP.
     HangUp,
 }
 
 impl Ending {
-    /// What users know it as.
+    /// Returns the name by which users know the signal.
     fn name(self) -> &'static str {
         match self {
             Ending::Interrupt => "Ctrl-C",
@@ -45,7 +45,7 @@ impl Ending {
     }
 }
 
-/// These signals, from now on.
+/// The signals of [`Ending`], received from now on.
 pub struct Signals {
     int: Signal,
     term: Signal,
@@ -53,7 +53,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens to them.
+    /// Starts to listen for the signals.
     pub fn listen() -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|error| Error::new(Family::Internal, format!("signals cannot be received: {error}")))
@@ -65,7 +65,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Ending {
         tokio::select! {
             _ = self.int.recv() => Ending::Interrupt,

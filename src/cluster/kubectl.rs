@@ -1,4 +1,4 @@
-//! The kubectl that fits a cluster, and a kubeconfig of kcl's own for it.
+//! The kubectl of a cluster's version, and a kubeconfig of kcl's own for it.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -13,13 +13,13 @@ use crate::kubernetes::Access;
 
 /// A kubectl for one cluster.
 pub struct Kubectl {
-    /// The program.
+    /// The path of the program.
     pub program: PathBuf,
-    /// A kubeconfig with only this cluster: the user's own may have lost it, or be of another user.
+    /// A kubeconfig with only this cluster: the user's own may have lost it, or belong to another user.
     pub kubeconfig: PathBuf,
 }
 
-/// A kubectl for a cluster.
+/// Returns a kubectl for a cluster, and writes its kubeconfig.
 pub fn kubectl(app: &App, cluster: &str) -> Result<Kubectl> {
     let state = app.existing(cluster)?;
     let artifacts = drivers::cached(app, &state.spec)?.ok_or_else(|| {
@@ -31,15 +31,15 @@ pub fn kubectl(app: &App, cluster: &str) -> Result<Kubectl> {
     Ok(Kubectl { program: artifacts.kubectl, kubeconfig: path })
 }
 
-/// Becomes this program with the cluster as its only one, so that signals, the terminal and the exit code are its own.
-/// Returns only where that cannot be.
+/// Replaces kcl by this program, with the cluster as its only one, so that signals, the terminal and the exit code are
+/// the program's. Returns only if that fails.
 pub fn become_client(program: &Path, arguments: &[OsString], kubeconfig: &Path) -> Error {
     let error = Command::new(program).args(arguments).env("KUBECONFIG", kubeconfig).exec();
     Error::new(Family::Artifact, format!("{} does not run: {error}", program.display()))
-        .hint("have it made anew where it is damaged: kcl artifacts fetch --verify")
+        .hint("if it is damaged, recreate it with: kcl artifacts fetch --verify")
 }
 
-/// What a kubeconfig says of a cluster.
+/// Returns the entry of a cluster in a kubeconfig.
 pub fn kubeconfig_entry<'a>(cluster: &'a str, access: &'a Access) -> Entry<'a> {
     Entry {
         profile: cluster,

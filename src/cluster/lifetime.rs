@@ -1,5 +1,5 @@
-//! Clusters that end by themselves: each has a guard in the background, which deletes it. If the guard is gone, as after a
-//! reboot, the next `start` deletes what is over.
+//! Clusters with a limited lifetime: each has a guard in the background, which deletes it. If the guard is gone, as
+//! after a reboot, the next `start` deletes the cluster.
 
 use super::background::{self, guard};
 use super::delete;
@@ -20,7 +20,7 @@ pub async fn guard(app: &App, cluster: &str) -> Result<()> {
     delete_over(app, cluster).await
 }
 
-/// Deletes the clusters that are over and whose guards are gone. Failures are warnings.
+/// Deletes the clusters whose lifetime is over and whose guards are gone. Failures are warnings.
 pub async fn sweep(app: &App) {
     let clusters = app.store.list().unwrap_or_default();
     for (name, _) in clusters.into_iter().filter(|(_, state)| state.as_ref().is_ok_and(is_over)) {

@@ -1,4 +1,4 @@
-//! Logs of components: shown, followed, or packed with all else that a bug report needs.
+//! Logs of components: shown, followed, or packed with everything else that a bug report needs.
 
 use std::path::Path;
 
@@ -14,14 +14,14 @@ use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::state::ClusterState;
 
-/// What has a log of its own, besides the agent.
+/// The components with a log of their own, other than the agent.
 const COMPONENTS: [&str; 7] =
     ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy"];
 
-/// The agent's log: what the machine's first process wrote on its console.
+/// The name of the agent's log: the output of the machine's first process on its console.
 const AGENT: &str = "agent";
 
-/// What kubectl is asked for a bug report, and the file that the answer goes to.
+/// The queries to kubectl for a bug report, each with the file for the answer.
 const QUESTIONS: [(&str, &[&str]); 4] = [
     ("nodes.txt", &["get", "nodes", "-o", "wide"]),
     ("pods.txt", &["get", "pods", "-A", "-o", "wide"]),
@@ -29,20 +29,20 @@ const QUESTIONS: [(&str, &[&str]); 4] = [
     ("describe-nodes.txt", &["describe", "nodes"]),
 ];
 
-/// Which logs are shown.
+/// The selection of logs to show.
 #[derive(Clone, Debug)]
 pub struct LogRequest {
     /// The node; none: the first control plane.
     pub node: Option<String>,
     /// The component; none: all.
     pub component: Option<String>,
-    /// Go on as lines come.
+    /// New lines are shown as they come.
     pub follow: bool,
-    /// How many lines.
+    /// The number of lines to show.
     pub tail: usize,
 }
 
-/// Shows logs: lines of kcl's own by `line`, those of components straight to stdout.
+/// Shows logs: kcl's own lines through `line`, those of components directly on stdout.
 pub async fn logs(app: &App, cluster: &str, request: &LogRequest, line: fn(&str)) -> Result<()> {
     let machine = machine(app, cluster, request.node.as_deref()).await?;
     match request.component.as_deref() {
@@ -65,7 +65,7 @@ pub async fn logs(app: &App, cluster: &str, request: &LogRequest, line: fn(&str)
     }
 }
 
-/// Shows one log; one of many has its title told by `title` and may be missing.
+/// Shows one log. With `title` it is one of several: the title is shown first, and the log may be missing.
 async fn show(machine: &dyn Machine, component: &str, request: &LogRequest, title: Option<fn(&str)>) -> Result<()> {
     let file = format!("{}/{component}.log", paths::LOGS);
     let exists = machine.exec(Exec::new(["test", "-e", &file])).await?;
@@ -81,14 +81,14 @@ async fn show(machine: &dyn Machine, component: &str, request: &LogRequest, titl
     }
     let lines = request.tail.to_string();
     let mut argv = vec!["tail", "-n", &lines];
-    // By name, as logs are rotated.
+    // Followed by name, as logs are rotated.
     argv.extend(request.follow.then_some("-F"));
     argv.push(&file);
     machine.exec(Exec { stdout: Stdout::Inherit, ..Exec::new(argv) }).await?;
     Ok(())
 }
 
-/// Packs everything for a bug report. Goes on where a part cannot be had, and says so in its place.
+/// Packs everything for a bug report. If a part is unavailable, its place holds the error.
 pub async fn archive(app: &App, cluster: &str, path: &Path) -> Result<()> {
     let state = app.existing(cluster)?;
     let step = app.progress.step("archive", format!("Packing \"{cluster}\""));
@@ -109,7 +109,7 @@ pub async fn archive(app: &App, cluster: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The host, as far as it matters.
+/// Returns the facts about this host that matter for a bug report.
 fn host() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_else(|error| format!("{path}: {error}\n"));
     [
@@ -172,7 +172,7 @@ async fn ask(app: &App, cluster: &str, pack: &mut Pack) {
     }
 }
 
-/// A tar file in the making.
+/// A tar file that is being written.
 struct Pack {
     root: String,
     tar: tar::Builder<GzEncoder<Vec<u8>>>,

@@ -1,4 +1,4 @@
-//! `kcl mount`: directories of this host in the nodes of a cluster, live.
+//! `kcl mount`: directories of this host, mounted live in the nodes of a cluster.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use crate::config::{self, ClusterSpec};
 use crate::error::{Error, Family, Result};
 use crate::state::ClusterState;
 
-/// What a cluster has mounted.
+/// Returns the mounts of a cluster.
 pub fn mounts(app: &App, cluster: &str) -> Result<Vec<HostMount>> {
     Ok(app.existing(cluster)?.spec.mounts)
 }
 
-/// Mounts one more, in place of what its nodes have at the same path. False where it is there already.
+/// Adds a mount, or replaces the one at the same path. Returns false if it already exists.
 pub async fn mount(app: &App, cluster: &str, mount: HostMount) -> Result<bool> {
     change(app, cluster, |mounts| {
         mounts.retain(|other| other.target != mount.target);
@@ -27,7 +27,7 @@ pub async fn mount(app: &App, cluster: &str, mount: HostMount) -> Result<bool> {
     .await
 }
 
-/// Takes away what the nodes have mounted at `target`.
+/// Removes the mount at `target` from the nodes.
 pub async fn unmount(app: &App, cluster: &str, target: &Path) -> Result<bool> {
     change(app, cluster, |mounts| {
         let before = mounts.len();
@@ -41,7 +41,7 @@ pub async fn unmount(app: &App, cluster: &str, target: &Path) -> Result<bool> {
     .await
 }
 
-/// Changes the list, in all nodes and in what is remembered. True where that was a change.
+/// Changes the mounts, in all nodes and in the saved state. Returns true if they differ from before.
 async fn change(app: &App, cluster: &str, edit: impl FnOnce(&mut Vec<HostMount>) -> Result<()>) -> Result<bool> {
     app.existing(cluster)?;
     let lock = app.lock(cluster).await?;
@@ -63,7 +63,7 @@ async fn change(app: &App, cluster: &str, edit: impl FnOnce(&mut Vec<HostMount>)
     Ok(true)
 }
 
-/// Has the mounts of the state in all machines; where one refuses, those of `before`.
+/// Applies the mounts of the state to all machines; if one refuses, rolls back to those of `before`.
 pub(super) async fn apply(driver: &dyn Driver, state: &ClusterState, before: &[HostMount]) -> Result<()> {
     let set = async |mounts: &[HostMount]| {
         join_all(state.nodes.iter().map(|node| async move {
@@ -81,7 +81,8 @@ pub(super) async fn apply(driver: &dyn Driver, state: &ClusterState, before: &[H
     Err(error.into())
 }
 
-/// Refuses what machines cannot: mounts at all, or, where they are there already, others than they were made with.
+/// Refuses mounts that the machines do not support: any at all, or, if the machines exist already, others than they
+/// were created with.
 pub(super) async fn able(driver: &dyn Driver, spec: &ClusterSpec, there: bool) -> Result<()> {
     for node in &spec.nodes {
         let able = driver.capabilities(&spec.name, &node.name).await?.mounts;

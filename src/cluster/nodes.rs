@@ -13,19 +13,19 @@ use crate::state::{ClusterState, NodeRecord};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct NodeRow {
-    /// Its name.
+    /// The name of the node.
     pub name: String,
-    /// `control-plane` or `worker`.
+    /// The role of the node: `control-plane` or `worker`.
     pub role: String,
-    /// Its address on the node network.
+    /// The address of the node on the node network.
     #[serde(rename = "IP")]
     pub address: String,
-    /// Who makes its machine.
+    /// The driver of the node's machine.
     pub driver: String,
-    /// Its pods' addresses.
+    /// The range of its pods' addresses.
     #[serde(rename = "PodCIDR")]
     pub pod_cidr: String,
-    /// `Running`, `Stopping`, `Stopped`, `Broken` or `Nonexistent`.
+    /// The status of the machine: `Running`, `Stopping`, `Stopped`, `Broken` or `Nonexistent`.
     pub status: String,
 }
 
@@ -33,26 +33,26 @@ pub struct NodeRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ProfileRow {
-    /// The cluster's name.
+    /// The name of the cluster.
     pub name: String,
-    /// `Running`, `Stopped`, `Partial`, or why it cannot be told.
+    /// The status of the cluster: `Running`, `Stopped`, `Partial`, or the error that hides it.
     pub status: String,
-    /// Its driver.
+    /// The driver of the cluster.
     pub driver: String,
-    /// Its version of Kubernetes.
+    /// The cluster's version of Kubernetes.
     pub kubernetes_version: String,
-    /// How many nodes it has.
+    /// The number of nodes.
     pub nodes: usize,
-    /// Its node network.
+    /// The subnet of the node network.
     pub subnet: String,
-    /// When it ends by itself; empty: never.
+    /// The end of the cluster's lifetime; empty: never.
     pub ends: String,
-    /// Its state can be read.
+    /// The state of the cluster can be read.
     #[serde(skip)]
     pub valid: bool,
 }
 
-/// The nodes of a cluster.
+/// Returns the nodes of a cluster.
 pub async fn nodes(app: &App, cluster: &str) -> Result<Vec<NodeRow>> {
     let state = app.existing(cluster)?;
     let machines = drivers::driver_of(app, &state)?.list(Some(cluster)).await?;
@@ -76,7 +76,7 @@ pub async fn nodes(app: &App, cluster: &str) -> Result<Vec<NodeRow>> {
         .collect())
 }
 
-/// The word for whether a machine runs.
+/// Returns the word for the power state of a machine.
 pub fn power(power: Option<Power>) -> &'static str {
     match power {
         Some(Power::Running) => "Running",
@@ -87,7 +87,7 @@ pub fn power(power: Option<Power>) -> &'static str {
     }
 }
 
-/// All clusters.
+/// Returns all clusters, with their status.
 pub async fn profiles(app: &App) -> Result<Vec<ProfileRow>> {
     let mut rows = Vec::new();
     for (name, state) in app.store.list()? {
@@ -126,7 +126,7 @@ pub async fn profiles(app: &App) -> Result<Vec<ProfileRow>> {
     Ok(rows)
 }
 
-/// The machine of a node; of the first control plane where none is named.
+/// Returns the running machine of a node, or of the first control plane if none is named.
 pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box<dyn Machine>> {
     let state = app.existing(cluster)?;
     let record = match node {

@@ -1,4 +1,4 @@
-//! `pool`: spare clusters, started ahead, that `run` takes rather than wait for a fresh one. Nobody has used them.
+//! `pool`: unused spare clusters, started ahead of time, that `run` takes so as not to wait for a new one.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -17,10 +17,10 @@ use crate::error::{Error, Family, Result};
 use crate::kubernetes;
 use crate::state::{ClusterState, Lifetime, Phase};
 
-/// Makes spare clusters until there are `size` as `options` want them. Returns how many were made.
+/// Starts spare clusters until there are `size` that match `options`. Returns the number of clusters that it started.
 ///
 /// # Errors
-/// One cannot be started.
+/// A spare cluster cannot be started.
 pub async fn fill(app: &App, options: &StartOptions, size: usize) -> Result<usize> {
     let wanted = wanted(&options.overrides)?;
     let there = spares(app)?.iter().filter(|state| is_like(&state.spec, &wanted)).count();
@@ -31,26 +31,26 @@ pub async fn fill(app: &App, options: &StartOptions, size: usize) -> Result<usiz
     Ok(size.saturating_sub(there))
 }
 
-/// The spare clusters.
+/// Returns the spare clusters.
 pub fn spares(app: &App) -> Result<Vec<ClusterState>> {
     let states = app.store.list()?.into_iter().filter_map(|(_, state)| state.ok());
     Ok(states.filter(|state| state.spare && state.phase == Phase::Created).collect())
 }
 
-/// Deletes the spare clusters. Returns how many there were.
+/// Deletes the spare clusters. Returns the number of deleted clusters.
 ///
 /// # Errors
-/// One resists.
+/// A spare cluster cannot be deleted.
 pub async fn drain(app: &App) -> Result<usize> {
     let mut count = 0;
     for state in spares(app)? {
-        // One that was taken meanwhile stays.
+        // A cluster that was taken in the meantime stays.
         count += usize::from(delete::delete_where(app, &state.spec.name, |state| state.spare).await?);
     }
     Ok(count)
 }
 
-/// Takes a spare that is as `overrides` want a cluster, and works; from then on it has this lifetime.
+/// Takes a spare cluster that works and matches `overrides`, and gives it this lifetime.
 pub async fn take(app: &App, overrides: &Overrides, lifetime: &Lifetime) -> Result<Option<ClusterState>> {
     let spares = spares(app)?;
     if spares.is_empty() {
@@ -60,7 +60,7 @@ pub async fn take(app: &App, overrides: &Overrides, lifetime: &Lifetime) -> Resu
     for spare in spares.into_iter().filter(|state| is_like(&state.spec, &wanted)) {
         let name = spare.spec.name;
         let _lock = app.lock(&name).await?;
-        // Who was waited for may have taken it.
+        // The kcl that held the lock before may have taken it.
         let Some(mut state) = app.store.load(&name)?.filter(|state| state.spare) else { continue };
         if works(app, &state).await.unwrap_or(false) {
             state.spare = false;
@@ -74,7 +74,7 @@ pub async fn take(app: &App, overrides: &Overrides, lifetime: &Lifetime) -> Resu
     Ok(None)
 }
 
-/// Whether all nodes of a cluster run what this kcl would start, and its API answers.
+/// Returns true if all nodes of a cluster run the artifacts that this kcl would start, and its API server is ready.
 async fn works(app: &App, state: &ClusterState) -> Result<bool> {
     let current = drivers::cached(app, &state.spec)?.map(|artifacts| artifacts.key);
     let machines = drivers::driver_of(app, state)?.list(Some(&state.spec.name)).await?;
@@ -83,7 +83,7 @@ async fn works(app: &App, state: &ClusterState) -> Result<bool> {
     Ok(run && current && kubernetes::ready(&kubernetes::connect(&app.access(state)?)?).await)
 }
 
-/// Has another one like `taken` made, in the background.
+/// Starts a process in the background that makes another spare cluster like `taken`.
 pub fn refill(app: &App, taken: &ClusterSpec) -> Result<()> {
     let failed = |error: std::io::Error| Error::new(Family::Host, format!("no spare cluster can be made: {error}"));
     let mut log = File::options();
@@ -95,7 +95,7 @@ pub fn refill(app: &App, taken: &ClusterSpec) -> Result<()> {
     child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(&spec)).map_err(failed)
 }
 
-/// Makes a spare like a cluster whose specification is read from standard input.
+/// Starts a spare cluster with the specification that standard input holds.
 pub async fn refilled(app: &App, options: &StartOptions) -> Result<()> {
     background::detach();
     let spec: ClusterSpec = serde_json::from_reader(std::io::stdin())
@@ -107,21 +107,21 @@ pub async fn refilled(app: &App, options: &StartOptions) -> Result<()> {
     Ok(())
 }
 
-/// A name that no other cluster has.
+/// Returns a random name for a new cluster.
 pub fn fresh_name(prefix: &str) -> String {
-    // Four billion of them; a taken one is refused.
+    // One of four billion; a name that is already in use is refused.
     let number = getrandom::u32().unwrap_or_else(|_| std::process::id());
     format!("{prefix}-{number:08x}")
 }
 
-/// What a cluster of any name would be.
+/// Returns the specification that `overrides` and the configuration give a new cluster.
 fn wanted(overrides: &Overrides) -> Result<ClusterSpec> {
     let mut spec = config::Source::read(overrides)?.resolve(None)?;
     spec.kubernetes_version = CATALOG.kubernetes_version(&spec.kubernetes_version)?;
     Ok(spec)
 }
 
-/// Whether a cluster is what is wanted, but for its name and its subnet where none is wanted.
+/// Returns true if a cluster matches the wanted one, except for its name and for a subnet or driver that is left open.
 fn is_like(spec: &ClusterSpec, wanted: &ClusterSpec) -> bool {
     let mut spec = renamed(spec, &wanted.name);
     if wanted.subnet.is_none() {
@@ -134,7 +134,7 @@ fn is_like(spec: &ClusterSpec, wanted: &ClusterSpec) -> bool {
     spec == *wanted
 }
 
-/// The same cluster by another name, in a network of its own.
+/// Returns the same specification with another name and no subnet.
 fn renamed(spec: &ClusterSpec, name: &str) -> ClusterSpec {
     let mut spec = ClusterSpec { name: name.to_owned(), subnet: None, ..spec.clone() };
     for (index, node) in spec.nodes.iter_mut().enumerate() {

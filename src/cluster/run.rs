@@ -1,4 +1,4 @@
-//! `run`: a command with a fresh cluster of its own, which is gone when the command is done, however that ends.
+//! `run`: runs a command with a new cluster of its own, which is deleted when the command ends, however that happens.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -21,23 +21,23 @@ use crate::config::Overrides;
 use crate::error::{Error, Family, Result};
 use crate::state::{Lifetime, ProcessId};
 
-/// What is run, with which cluster.
+/// The options of `run`.
 pub struct RunOptions {
-    /// The cluster. Where it names no profile, a spare one does, and a new one gets a name of its own.
+    /// The cluster to start. If it names no profile, a spare cluster may serve, and a new one gets a random name.
     pub start: StartOptions,
     /// The command and its arguments.
     pub command: Vec<OsString>,
-    /// After a failure the cluster is kept for a look.
+    /// The cluster is kept after a failure, for inspection.
     pub keep: bool,
-    /// Where logs go after a failure; none: `<cluster>-logs.tar.gz` in the working directory.
+    /// The archive for logs after a failure; none: `<cluster>-logs.tar.gz` in the working directory.
     pub logs: Option<PathBuf>,
 }
 
-/// Starts a fresh cluster, runs the command, deletes the cluster. Returns the command's exit code; 128 and the number
-/// of the signal where one ended it, and 127 or 126 where there is no such command or it cannot be run, as env(1).
+/// Starts a new cluster, runs the command and deletes the cluster. Returns the command's exit code; as env(1), 128 plus
+/// the number of the signal that ended it, 127 if there is no such command, or 126 if it cannot be run.
 ///
 /// # Errors
-/// There is a cluster of that name, or it cannot be started or deleted.
+/// A cluster of that name already exists, or it cannot be started or deleted.
 pub async fn run(app: &App, options: &RunOptions) -> Result<u8> {
     let given = options.start.overrides.profile.clone();
     if let Some(cluster) = given.as_deref()
@@ -47,7 +47,7 @@ pub async fn run(app: &App, options: &RunOptions) -> Result<u8> {
             .hint("name another one with -p, or none")
             .hint(format!("or use that one: KUBECONFIG=... from kcl kubectl -p {cluster} -- config view --raw")));
     }
-    // Before the cluster: from its first moment on a signal has to find the way back.
+    // Before the cluster starts, so that no signal ends kcl without cleaning up.
     let mut signals = Signals::listen()?;
     let own = ProcessId::own().map_err(|error| {
         Error::new(Family::Internal, format!("this process cannot be told from others by /proc: {error}"))
@@ -90,7 +90,7 @@ pub async fn run(app: &App, options: &RunOptions) -> Result<u8> {
     code
 }
 
-/// Runs the command to its end.
+/// Runs the command until it ends and returns its exit code.
 async fn command(app: &App, cluster: &str, command: &[OsString], signals: &mut Signals) -> Result<u8> {
     let tools = kubectl(app, cluster)?;
     let paths = app.store.paths();
@@ -98,7 +98,7 @@ async fn command(app: &App, cluster: &str, command: &[OsString], signals: &mut S
     let mut child = Command::new(program);
     child.args(arguments).env("KUBECONFIG", &tools.kubeconfig).env("KCL_PROFILE", cluster);
     child.env("KCL_HOME", &paths.home).env("KCL_CACHE", &paths.cache);
-    // After the user's own, if there is one.
+    // Last in the search path, so that the user's own kubectl comes first.
     let own = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&own).chain(tools.program.parent().map(PathBuf::from));
     if let Ok(path) = std::env::join_paths(directories) {
@@ -122,23 +122,23 @@ async fn command(app: &App, cluster: &str, command: &[OsString], signals: &mut S
     }
 }
 
-/// Passes a signal on to the command, which ends as it likes to. One that was asked before is killed.
+/// Passes a signal on to the command, which may end in its own time. On a second signal the command is killed.
 fn pass_on(child: &mut Child, signal: Ending, again: bool) {
     let signal = match signal {
         _ if again => Signal::SIGKILL,
-        // A terminal sends it to both.
+        // A terminal sends SIGINT to both processes.
         Ending::Interrupt if io::stdin().is_terminal() => return,
         Ending::Interrupt => Signal::SIGINT,
         Ending::Terminate => Signal::SIGTERM,
         Ending::HangUp => Signal::SIGHUP,
     };
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        // Nobody has asked for its end yet, so the number is its own.
+        // The process has not been waited for yet, so no other one can have its number.
         let _ = kill(Pid::from_raw(pid), signal);
     }
 }
 
-/// An exit code as shells have it.
+/// Returns the exit code in the convention of shells.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     u8::try_from(code).unwrap_or(1)

@@ -1,4 +1,4 @@
-//! `status`: how a cluster is, in minikube's words and bits.
+//! `status`: the status of a cluster, in minikube's words and exit code bits.
 
 use futures::future::join_all;
 use kcl_driver_api::{Driver, Exec, Power};
@@ -11,26 +11,26 @@ use crate::error::Result;
 use crate::kubeconfig::{Check, Kubeconfig};
 use crate::state::{ClusterState, NodeRecord};
 
-/// How a node is.
+/// The status of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct NodeState {
-    /// Its name.
+    /// The name of the node.
     pub name: String,
-    /// Its machine: `Running`, `Stopping`, `Stopped`, `Broken`, `Nonexistent`.
+    /// The status of its machine: `Running`, `Stopping`, `Stopped`, `Broken` or `Nonexistent`.
     pub host: String,
-    /// `Running` or `Stopped`.
+    /// The status of the kubelet: `Running` or `Stopped`.
     pub kubelet: String,
-    /// `Running`, `Stopped`, or `Irrelevant` on a worker.
+    /// The status of the API server: `Running`, `Stopped`, or `Irrelevant` on a worker.
     #[serde(rename = "APIServer")]
     pub api_server: String,
-    /// `Configured`, `Misconfigured`, or `Irrelevant` on a worker.
+    /// The status of the user's kubeconfig: `Configured`, `Misconfigured`, or `Irrelevant` on a worker.
     pub kubeconfig: String,
-    /// It runs pods only.
+    /// The node is a worker.
     pub worker: bool,
 }
 
-/// The exit code of `status`: the sum of what is wrong.
+/// The exit code of `status`: the sum of the bits of all problems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bits(pub u8);
 
@@ -42,7 +42,7 @@ impl Bits {
     /// The kubeconfig is not set up.
     pub const KUBECONFIG: u8 = 4;
 
-    /// Of some nodes; of none, everything is wrong.
+    /// Returns the bits of some nodes; of none, all bits are set.
     pub fn of(nodes: &[NodeState]) -> Self {
         if nodes.is_empty() {
             return Bits(Bits::HOST | Bits::CLUSTER | Bits::KUBECONFIG);
@@ -57,7 +57,7 @@ impl Bits {
     }
 }
 
-/// How the nodes of a cluster are. None where there is no such cluster.
+/// Returns the status of a cluster's nodes; empty if the cluster does not exist.
 pub async fn status(app: &App, cluster: &str) -> Result<Vec<NodeState>> {
     let Some(state) = app.store.load(cluster)? else { return Ok(Vec::new()) };
     let driver = drivers::driver_of(app, &state)?;
@@ -105,7 +105,7 @@ async fn look(
     }
 }
 
-/// What the agent says; nothing where it does not answer.
+/// Returns the status that the agent reports, or `None` if it does not answer.
 async fn ask(driver: &dyn Driver, cluster: &str, node: &str) -> Option<NodeStatus> {
     let machine = driver.machine(cluster, node).await.ok()?;
     let output = machine.exec(Exec::new([paths::AGENT, "status"])).await.ok()?;

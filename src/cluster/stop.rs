@@ -1,4 +1,4 @@
-//! `stop`: powers a cluster's machines off and keeps all they hold.
+//! `stop`: powers a cluster's machines off and keeps everything on them.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::error::Result;
 use crate::plan::POWER_OFF_GRACE;
 use crate::state::ClusterState;
 
-/// Powers the machines off. True where any ran.
+/// Powers the machines off. Returns true if any of them ran.
 pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
     app.existing(cluster)?;
     let lock = app.lock(cluster).await?;
-    // Who was waited for may have deleted it.
+    // The kcl that held the lock before may have deleted the cluster.
     let state = app.existing(cluster)?;
     dashboard::end(app, cluster).await;
     loopback::end(app, cluster).await;
@@ -37,7 +37,7 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
     Ok(!running.is_empty())
 }
 
-/// Powers one node off: in order, or `now`, as if its power were cut. True where it ran.
+/// Powers one node off: in an orderly way, or with `now` as if its power were cut. Returns true if it ran.
 pub async fn stop_node(app: &App, cluster: &str, node: &str, now: bool) -> Result<bool> {
     app.existing(cluster)?;
     let lock = app.lock(cluster).await?;
@@ -66,7 +66,8 @@ async fn running(driver: &dyn Driver, state: &ClusterState) -> Result<Vec<String
     Ok(names)
 }
 
-/// All at once: every node stops its own pods by itself and needs no other for it. Goes on where one fails.
+/// Powers machines off, all at once: every node stops its own pods and needs no other for it. Continues after a
+/// failure.
 async fn power_off(driver: &dyn Driver, cluster: &str, names: &[String]) -> Result<()> {
     let results = join_all(
         names.iter().map(|name| async move { driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await }),

@@ -153,7 +153,7 @@ fn read_list<T>(texts: &[String], flag: &str, rule: impl Fn(&str) -> Checked<T>)
     texts.iter().flat_map(|text| text.split(',')).map(|text| rule(text.trim()).map_err(said_by(flag))).collect()
 }
 
-/// Parses `component.key=value`.
+/// Parses a value of `--extra-config`: `component.key=value`.
 fn extra_config(text: &str) -> Checked<(String, String, String)> {
     let wrong = || format!("\"{text}\": write it as \"component.flag=value\", such as \"kubelet.max-pods=50\"");
     let (key, value) = text.split_once('=').ok_or_else(wrong)?;
@@ -162,7 +162,7 @@ fn extra_config(text: &str) -> Checked<(String, String, String)> {
     Ok((component.to_owned(), key.to_owned(), value.to_owned()))
 }
 
-/// Parses `A=true,B=false`.
+/// Parses the value of `--feature-gates`: `A=true,B=false`.
 fn feature_gates(text: &str) -> Checked<BTreeMap<String, bool>> {
     let gate = |text: &str| {
         let wrong = || format!("\"{text}\": write it as \"Name=true\" or \"Name=false\"");

@@ -48,7 +48,7 @@ pub enum Data {
     Part(Arc<File>, u64),
     /// The storage of this host's Docker engine.
     Split(Arc<SplitLayer>),
-    /// A node.
+    /// The containerd of a node.
     Node(Containerd),
 }
 

@@ -30,7 +30,7 @@ const LISTS: [(&str, &str); 3] = [("clusters", "cluster"), ("users", "user"), ("
 /// The name of the extension that marks kcl's own entries.
 const EXTENSION: &str = "kcl";
 
-/// A kubeconfig.
+/// The contents of a kubeconfig.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Document {
     path: PathBuf,

@@ -48,7 +48,7 @@ impl Lock {
                 None => {
                     return Err(error(file, format!("another program holds its lock {}", path.display()))
                         .hint("wait for the other kubectl, kcl or tool to end")
-                        .hint(format!("if there is none, one was killed and left the lock: `rm {}`", path.display())));
+                        .hint(format!("if none runs, one was killed and left the lock: `rm {}`", path.display())));
                 }
             }
         }

@@ -1,41 +1,41 @@
-//! What a run has made, so that a failure or Ctrl-C can take it back.
+//! The record of everything that a run makes, so that a failure or Ctrl-C can roll it back.
 
 use std::sync::Mutex;
 
 use kcl_driver_api::Driver;
 
-/// Something that a run made. Recorded before it is made: taking back what is not there succeeds.
+/// Something that a run makes. It is recorded before it is made, as rolling back what does not exist succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Made {
     /// The cluster's state directory.
     State,
     /// The network of the cluster.
     Network,
-    /// A machine.
+    /// The machine of this name.
     Machine(String),
-    /// A machine was told what it is and powered on.
+    /// The machine of this name was configured and powered on.
     Powered(String),
 }
 
-/// What a run has made, oldest first.
+/// The record of everything that a run makes, oldest first.
 #[derive(Debug, Default)]
 pub struct Journal {
     made: Mutex<Vec<Made>>,
 }
 
 impl Journal {
-    /// Notes what is about to be made.
+    /// Records something that is about to be made.
     pub fn record(&self, made: Made) {
         self.entries().push(made);
     }
 
-    /// Whether it was noted.
+    /// Returns true if it was recorded.
     pub fn has(&self, made: &Made) -> bool {
         self.entries().contains(made)
     }
 
-    /// Takes back machines, and networks where they are not to be kept, newest first, and goes on where one resists.
-    /// Returns what resisted.
+    /// Rolls back machines, and networks unless they are to be kept, newest first. Continues after a failure, and
+    /// returns the messages of all failures.
     pub async fn undo(&self, driver: &dyn Driver, cluster: &str, keep_network: bool) -> Vec<String> {
         let made: Vec<Made> = self.entries().drain(..).collect();
         let mut complaints = Vec::new();
@@ -50,7 +50,7 @@ impl Journal {
             let result = match entry {
                 Made::Network if keep_network => Ok(()),
                 Made::Network => driver.delete_network(cluster).await,
-                // A machine that was there before is left as it was found: off.
+                // A machine that existed before is left as it was: off.
                 Made::Powered(name) if !machines.contains(name) => match driver.machine(cluster, name).await {
                     Ok(machine) => machine.power_off(super::POWER_OFF_GRACE).await,
                     Err(error) => Err(error),

@@ -1,5 +1,5 @@
-//! What `start` is about to do: pure data, from what is wanted and what is there. `--dry-run` prints it, golden tests
-//! compare it, and running `start` again is the same code with a smaller plan.
+//! The plan of a `start`: pure data, computed from the wanted and the observed cluster. `--dry-run` prints it, golden
+//! tests compare it, and running `start` again is the same code with a smaller plan.
 
 pub mod addresses;
 mod journal;
@@ -53,7 +53,7 @@ pub struct NodePlan {
     pub name: String,
     /// The name of its machine.
     pub machine: String,
-    /// Its role.
+    /// The role of the node.
     pub role: Role,
     /// Its address on the node network.
     pub address: Addresses,
@@ -68,13 +68,13 @@ pub struct NodePlan {
 /// A machine that is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Leaving {
-    /// Its name.
+    /// The name of the machine.
     pub machine: String,
-    /// The node that it was; none if it is left over from an interrupted run.
+    /// The node that ran on it; none if it is left over from an interrupted run.
     pub node: Option<String>,
 }
 
-/// The way from what is observed to what is wanted.
+/// The steps from the observed to the wanted cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// The name of the cluster.
@@ -163,7 +163,7 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
     })
 }
 
-/// The names of the drivers that make the cluster's machines, in the order of its nodes.
+/// Returns the names of the drivers that make the cluster's machines, in the order of its nodes.
 pub fn drivers(spec: &ClusterSpec) -> Result<String> {
     let mut names: Vec<&str> = Vec::new();
     for node in &spec.nodes {
@@ -175,7 +175,7 @@ pub fn drivers(spec: &ClusterSpec) -> Result<String> {
     Ok(names.join(", "))
 }
 
-/// The first address, where the machine has none of its `own`, and the first share of pod addresses that no node has.
+/// Returns the machine's `own` address, or else the first free one, and the first free share of the pod addresses.
 fn allocate(
     spec: &ClusterSpec,
     subnet: Subnets,

@@ -12,7 +12,7 @@ use crate::progress::{Event, Renderer, text};
 /// The shortest interval between two events of a running step.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Writes events.
+/// Writes events as JSON lines.
 pub(super) struct Json {
     state: Mutex<State>,
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Family};
 
-/// An event.
+/// An event of a run.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A step began.
@@ -30,9 +30,9 @@ pub enum Event {
         /// The text for people.
         title: String,
     },
-    /// A step went on.
+    /// A step made progress.
     Progress {
-        /// The step.
+        /// The number of the step.
         step: usize,
         /// The current activity.
         message: String,
@@ -41,7 +41,7 @@ pub enum Event {
     },
     /// A step ended well.
     Finished {
-        /// The step.
+        /// The number of the step.
         step: usize,
         /// The result, for people.
         message: String,
@@ -50,7 +50,7 @@ pub enum Event {
     },
     /// A step failed; the error itself follows.
     Failed {
-        /// The step.
+        /// The number of the step.
         step: usize,
         /// The time until it failed.
         elapsed: Duration,
@@ -72,7 +72,7 @@ pub enum Event {
     },
 }
 
-/// Shows events.
+/// Shows events to the user.
 pub trait Renderer: Send + Sync {
     /// Shows an event.
     fn event(&self, event: &Event);
@@ -95,12 +95,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Sends events to `renderer`.
+    /// Returns a sender that sends events to `renderer`.
     pub fn new(renderer: Arc<dyn Renderer>) -> Self {
         Progress { renderer, steps: Arc::default(), total: Arc::default() }
     }
 
-    /// Discards events.
+    /// Returns a sender that discards all events.
     pub fn silent() -> Self {
         Progress::new(Arc::new(Silent))
     }

@@ -10,7 +10,7 @@ use crate::progress::{Event, Renderer, text};
 /// The shortest interval between two lines of a running step.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Writes lines.
+/// Writes events as plain lines.
 pub(super) struct Plain {
     verbose: bool,
     state: Mutex<State>,

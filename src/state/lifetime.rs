@@ -22,7 +22,7 @@ pub struct Lifetime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProcessId {
-    /// Its number.
+    /// The number of the process.
     pub pid: u32,
     /// Its start: ticks since the host's start (field 22 of proc_pid_stat(5)).
     pub started: u64,
@@ -50,7 +50,7 @@ impl fmt::Display for Lifetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.until, self.process) {
             (None, None) => Ok(()),
-            // Whole seconds do.
+            // Whole seconds are precise enough.
             (Some(until), None) => write!(f, "{}", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
             (None, Some(process)) => write!(f, "with process {}", process.pid),
             (Some(until), Some(process)) => {

@@ -28,7 +28,7 @@ use crate::error::{Error, Family, Result};
 pub struct ClusterState {
     /// The schema of the file, [`SCHEMA`].
     pub schema: u32,
-    /// The last wish of the user.
+    /// The spec that the user requested last.
     pub spec: ClusterSpec,
     /// The node network.
     pub subnet: Subnets,
@@ -41,7 +41,7 @@ pub struct ClusterState {
     pub phase: Phase,
     /// The time of its creation.
     pub created: jiff::Timestamp,
-    /// Its lifetime.
+    /// The lifetime of the cluster.
     #[serde(default)]
     pub lifetime: Lifetime,
     /// Marks a spare cluster, which waits for its user.
@@ -73,7 +73,8 @@ impl ClusterState {
     }
 }
 
-/// The API of a cluster whose machines this host does not reach by their addresses: a published port of the control plane.
+/// The API of a cluster whose machines this host does not reach by their addresses: a published port of the control
+/// plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ApiEndpoint {

@@ -27,7 +27,7 @@ impl Store {
         &self.paths
     }
 
-    /// Takes the right to change a cluster, which need not exist. If another process holds it, this waits, and
+    /// Locks a cluster for changes; the cluster need not exist. If another process holds it, this waits, and
     /// `on_wait` gets the name of the holder. Dropping the future ends the wait.
     pub async fn lock(&self, cluster: &str, on_wait: impl FnMut(&str)) -> Result<ClusterLock> {
         config::check_name(cluster)?;
@@ -42,7 +42,7 @@ impl Store {
         ClusterLock::take(path, cluster, self.paths.cluster(cluster), on_wait).await
     }
 
-    /// Reads the state of a cluster; returns nothing if there is none.
+    /// Reads the state of a cluster; returns nothing if it does not exist.
     pub fn load(&self, cluster: &str) -> Result<Option<ClusterState>> {
         config::check_name(cluster)?;
         let path = self.file(cluster);

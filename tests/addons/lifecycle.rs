@@ -77,7 +77,7 @@ fn an_addon_of_ones_own() {
     cluster.kcl(["stop"]).ok();
     let disabled = cluster.kcl(["addons", "disable", "hello"]);
     disabled.ok();
-    assert!(disabled.stderr.contains("after its next start"), "{disabled}");
+    assert!(disabled.stderr.contains("at its next start"), "{disabled}");
     cluster.start(&[]).ok();
     assert_eq!(left(&cluster), ["configmap/guests", "namespace/kcl-hello"]);
     cluster.kcl(["stop"]).ok();

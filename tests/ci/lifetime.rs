@@ -51,7 +51,7 @@ fn a_time_to_live() {
 
     home.step("what cannot be");
     assert!(other.start(&["--ttl", "soon"]).fails_with(64).contains("is not a time"));
-    assert!(other.start(&["--until-exit-of", "4194305"]).fails_with(64).contains("there is no such process"));
+    assert!(other.start(&["--until-exit-of", "4194305"]).fails_with(64).contains("no such process"));
 }
 
 /// The processes that wait for a cluster's end.

@@ -20,7 +20,7 @@ fn a_damaged_cache() {
     cluster.start(&["--wait", "api"]).ok();
     let state = std::fs::read_to_string(home.path().join("clusters/cache/state.json")).expect("the state");
     let state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
-    let key = state["artifacts"].as_str().expect("the key of the tree").to_owned();
+    let key = state["nodes"][0]["artifacts"].as_str().expect("the key of the tree").to_owned();
     cluster.kcl(["delete"]).ok();
     let own = home.scratch().join("cache-one");
     let entry = like(&shared, &own, "nodes", |name| name == key);

@@ -23,7 +23,7 @@ fn a_start_that_was_interrupted() {
         let output = run.end();
         home.step(&format!("{signal} {moment:?}"));
         assert_eq!(output.code, Some(130), "{output}");
-        assert!(output.stdout.contains("INTERRUPTED") && !output.stdout.contains("not all could be"), "{output}");
+        assert!(output.stdout.contains("INTERRUPTED") && !output.stdout.contains("could not be removed"), "{output}");
         nothing_left(&home, &cluster);
         assert_eq!(std::fs::read_to_string(home.kubeconfig()).expect("it is there"), KUBECONFIG);
     }
@@ -61,7 +61,7 @@ fn a_second_interrupt_ends_at_once() {
     let mut run = run::start(&cluster, &[]);
     run.step("control-plane");
     run.signal(Signal::SIGINT);
-    run.says("Taking back");
+    run.says("Removing what was created");
     run.signal(Signal::SIGINT);
     let output = run.end();
     assert_eq!(output.code, Some(130), "{output}");

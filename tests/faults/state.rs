@@ -11,7 +11,7 @@ fn a_damaged_memory() {
     let home = Home::new("damaged");
     let cluster = home.cluster("damaged");
     let file = home.path().join("clusters/damaged/state.json");
-    let newer = |whole: &str| whole.replacen("\"schema\": 1", "\"schema\": 99", 1);
+    let newer = |whole: &str| whole.replacen("\"schema\": 2", "\"schema\": 99", 1);
     let cut = |whole: &str| whole[..whole.len() / 2].to_owned();
     let damages: [(&str, Damage<'_>); 3] =
         [("is damaged", &cut), ("schema 99", &newer), ("is damaged", &|_| String::new())];

@@ -73,7 +73,7 @@ impl Console {
         self.shared.link(identity)
     }
 
-    /// Serves until it is told to end, has been idle for long, or `wanted` returns false.
+    /// Serves until a request ends it, it has been idle for long, or `wanted` returns false.
     pub async fn serve(self, wanted: impl Fn() -> bool) {
         let Console { shared, tcp, unix, idle } = self;
         let pages = tokio::spawn(pages(shared.clone(), tcp));

@@ -10,7 +10,7 @@ use crate::pool::Pool;
 /// A Service that needs an address. Requests are sorted oldest first: of two with the same claim, the older one wins.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The Service.
+    /// The key of the Service.
     pub key: Key,
     /// The address that the Service requests, as written.
     pub wanted: Option<String>,
@@ -23,26 +23,26 @@ pub struct Request {
 pub enum Problem {
     /// All addresses are in use.
     Exhausted {
-        /// The pool.
+        /// The pool of the load balancer.
         pool: String,
     },
     /// The address belongs to another Service.
     Taken {
-        /// The address.
+        /// The requested address.
         address: Ipv4Addr,
-        /// The Service.
+        /// The Service that has the address.
         by: Key,
     },
     /// The address belongs to a node.
     OfANode {
-        /// The address.
+        /// The requested address.
         address: Ipv4Addr,
     },
     /// The pool does not have the address.
     Outside {
         /// The requested address.
         wanted: String,
-        /// The pool.
+        /// The pool of the load balancer.
         pool: String,
     },
     /// Another Service has the port on the nodes' addresses.

@@ -1,4 +1,4 @@
-//! Chooses the node that answers for each address. Pure, as [`crate::allocate`].
+//! Chooses the node that answers for each address: a pure function, as [`crate::allocate`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ impl Candidate {
 /// A Service that has an address.
 #[derive(Clone, Debug)]
 pub struct Announced {
-    /// The Service.
+    /// The key of the Service.
     pub key: Key,
     /// The node that answers now.
     pub by: Option<String>,
@@ -49,7 +49,7 @@ impl Announced {
     }
 }
 
-/// Chooses a node for each Service. A node that answers goes on; otherwise the one with the fewest addresses is chosen.
+/// Chooses a node for each Service. A node that answers stays; otherwise the one with the fewest addresses is chosen.
 /// Control planes come last: if one fails, nothing is left to move its addresses.
 pub fn choose(nodes: &[Candidate], services: &[Announced]) -> BTreeMap<Key, Option<String>> {
     let mut load: BTreeMap<&str, usize> = BTreeMap::new();

@@ -97,7 +97,7 @@ pub async fn run(client: Client, settings: Controller) -> Result<()> {
     }
 }
 
-/// Returns the events of a watch, without an end. After an error the watch retries with a backoff.
+/// Returns the endless stream of a watch's events. After an error the watch retries with a backoff.
 fn watch<K>(api: Api<K>, config: watcher::Config, news: fn(watcher::Event<K>) -> News) -> BoxStream<'static, News>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,

@@ -1,4 +1,4 @@
-//! Decides the addresses and the node of each Service from the known objects. Pure.
+//! Decides the addresses and the node of each Service: a pure function of the known objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -18,7 +18,7 @@ use crate::settings::Controller;
 pub struct World {
     /// The Services of type LoadBalancer, of any class.
     pub services: Cache<Service>,
-    /// The nodes.
+    /// The nodes of the cluster.
     pub nodes: Cache<Node>,
     /// The endpoints of Services.
     pub slices: Cache<EndpointSlice>,
@@ -31,7 +31,7 @@ pub struct World {
 /// The state that a Service should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The Service.
+    /// The key of the Service.
     pub key: Key,
     /// The uid of the Service, as a name may be reused.
     pub uid: String,

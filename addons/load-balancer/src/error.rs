@@ -17,7 +17,7 @@ pub enum Error {
     Netlink {
         /// The operation that failed.
         doing: String,
-        /// The cause.
+        /// The cause of the failure.
         source: rtnetlink::Error,
     },
     /// Another system call failed.
@@ -25,7 +25,7 @@ pub enum Error {
     Io {
         /// The operation that failed.
         doing: String,
-        /// The cause.
+        /// The cause of the failure.
         source: std::io::Error,
     },
 }

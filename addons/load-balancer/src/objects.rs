@@ -29,7 +29,7 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub struct Key {
     /// The namespace; empty for cluster-wide objects.
     pub namespace: String,
-    /// The name.
+    /// The name of the object.
     pub name: String,
 }
 
@@ -137,7 +137,7 @@ impl Service {
     }
 }
 
-/// A node.
+/// A node of the cluster.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Node {
     metadata: ObjectMeta,

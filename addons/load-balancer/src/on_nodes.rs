@@ -21,7 +21,7 @@ const RESERVED: &[(&str, u16, &str)] = &[
 /// A Service that requests ports of the nodes. Requests are sorted oldest first.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The Service.
+    /// The key of the Service.
     pub key: Key,
     /// The ports of the Service.
     pub ports: Vec<ServicePort>,

@@ -17,7 +17,7 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Returns a report without Events so far.
+    /// Returns a report that has no Events yet.
     pub fn new(client: Client) -> Self {
         let reporter = Reporter { controller: "kcl-load-balancer".to_owned(), instance: None };
         Reports { recorder: Recorder::new(client, reporter), told: BTreeMap::new() }

@@ -10,9 +10,9 @@ use crate::pool::Pool;
 /// The role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Allocates addresses.
+    /// Allocates addresses to Services.
     Controller,
-    /// Answers for addresses.
+    /// Answers for addresses of Services.
     Speaker,
 }
 

@@ -1,5 +1,5 @@
-//! Detects the removal of the addon. SIGTERM does not tell: the pod may be replaced in a moment, and its addresses have
-//! to stay. The deletion of its Deployment or DaemonSet does.
+//! Detects the removal of the addon by the deletion of its Deployment or DaemonSet. SIGTERM is not enough: the pod may
+//! be replaced in a moment, and its addresses have to stay.
 
 use std::fmt::Debug;
 

@@ -36,7 +36,7 @@ pub struct Exec {
     pub argv: Vec<String>,
     /// Variables in addition to the machine's own.
     pub env: Vec<(String, String)>,
-    /// The input.
+    /// The input of the command.
     pub stdin: Stdin,
     /// The destination of the output.
     pub stdout: Stdout,

@@ -93,7 +93,7 @@ pub struct Capabilities {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mounts {
-    /// A machine has none.
+    /// A machine cannot have any.
     Never,
     /// A machine has those of its specification from its creation on.
     AtCreation,
@@ -126,11 +126,11 @@ pub trait Driver: Send + Sync {
     /// [`Driver::ensure_network`] has returned, every driver of the same home gives the same answer.
     async fn capabilities(&self, cluster: &str, machine: &str) -> Result<Capabilities>;
 
-    /// Checks that machines could be made here at all, quickly and without a change: for `kcl drivers`, and for the
-    /// choice among drivers.
+    /// Checks quickly, and without changing anything, that machines can be made here at all: for `kcl drivers`, and for
+    /// the choice among drivers.
     async fn health(&self) -> Result<Health>;
 
-    /// Finds everything that stands in the way of `request`, all at once, each with the command that fixes it. Changes
+    /// Finds everything that would make `request` fail, all at once, each with the command that fixes it. Changes
     /// nothing.
     async fn preflight(&self, request: &PreflightRequest) -> Result<Vec<Finding>>;
 
@@ -139,7 +139,7 @@ pub trait Driver: Send + Sync {
     async fn propose_subnet(&self, cluster: &str) -> Result<Subnets>;
 
     /// Returns the addresses that machines have by themselves, by name, for a driver whose machines exist before kcl
-    /// comes. All others get the address of [`MachineSpec::address`].
+    /// uses them. All others get the address of [`MachineSpec::address`].
     async fn addresses(&self) -> Result<BTreeMap<String, Addresses>> {
         Ok(BTreeMap::new())
     }

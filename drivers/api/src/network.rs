@@ -11,10 +11,10 @@ use crate::{Addresses, Subnets};
 pub struct NetworkSpec {
     /// The cluster that the network belongs to.
     pub cluster: String,
-    /// Its addresses.
+    /// The addresses of the network.
     pub subnet: Subnets,
     /// A bridge of this host that another driver made for the same cluster, with the subnet's gateway address on it, to
-    /// which the machines are attached. If there is none, the driver makes its own network.
+    /// which the machines are attached. Without one, the driver makes its own network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
 }
@@ -29,7 +29,7 @@ impl NetworkSpec {
 /// The network as the driver made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// Its addresses.
+    /// The addresses of the network.
     pub subnet: Subnets,
     /// The address by which machines reach the host that runs kcl; none if they cannot.
     pub host: Option<Addresses>,

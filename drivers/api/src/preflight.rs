@@ -9,7 +9,7 @@ use crate::{Error, Subnets};
 /// The machines that are about to be made or powered on.
 #[derive(Clone, Debug, Default)]
 pub struct PreflightRequest {
-    /// The cluster.
+    /// The name of the cluster.
     pub cluster: String,
     /// The machines that will be made or powered on, by name.
     pub machines: Vec<String>,
@@ -18,7 +18,7 @@ pub struct PreflightRequest {
     pub inotify_instances: BTreeMap<String, u64>,
     /// The subnet, if one was requested or is kept.
     pub subnet: Option<Subnets>,
-    /// The networks that only the cluster uses. A driver whose machines share the network of a host looks for them there.
+    /// The networks that only the cluster uses. A driver whose machines share a host's network looks for them there.
     pub ranges: Vec<ClusterRange>,
     /// Whole CPUs for each machine.
     pub cpus: Option<u32>,
@@ -36,7 +36,7 @@ impl PreflightRequest {
 /// A network that only a cluster uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterRange {
-    /// Its addresses.
+    /// The addresses of the network.
     pub net: Subnets,
     /// The command by which a user chooses another network.
     pub fix: String,
@@ -82,7 +82,7 @@ impl Finding {
         self
     }
 
-    /// Creates a finding that stops the start out of an error.
+    /// Creates a finding that stops the start from an error.
     pub fn from_error(id: &'static str, error: Error) -> Self {
         Finding { fix: error.hint, ..Finding::error(id, error.message) }
     }
@@ -98,7 +98,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Returns true if nothing stands in the way.
+    /// Returns true if no finding stops a start.
     pub fn works(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity != Severity::Error)
     }

@@ -147,7 +147,7 @@ pub(crate) fn has_marks(source: &Path) -> io::Result<bool> {
 /// A layer of an image: a tree and its target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
-    /// The tree.
+    /// The directory that holds the tree.
     pub source: PathBuf,
     /// The directory of the tree in the image.
     pub target: PathBuf,

@@ -27,7 +27,7 @@ const GREETING: Duration = Duration::from_secs(15);
 pub(crate) struct Engine {
     /// The engine's API.
     pub docker: Docker,
-    /// The engine's place.
+    /// The address of the engine.
     pub endpoint: Endpoint,
     /// The engine's properties.
     pub facts: Facts,
@@ -38,7 +38,7 @@ pub(crate) struct Engine {
 pub(crate) struct Facts {
     /// The name: `Docker` or `Podman`.
     pub name: String,
-    /// The version.
+    /// The version of the engine.
     pub version: String,
     /// The newest version of the API that it speaks.
     pub api: (u32, u32),
@@ -78,7 +78,7 @@ impl Engine {
         Ok(Engine { docker, endpoint, facts })
     }
 
-    /// Returns the way to reach ports of its containers from here.
+    /// Returns how the ports of its containers are reached from here.
     pub(crate) fn reach(&self) -> Result<Reach> {
         if self.facts.local && !self.facts.desktop && !self.facts.rootless {
             return Ok(Reach::Address);

@@ -7,7 +7,7 @@ use kcl_driver_local::subnet::{self, overlap};
 /// Addresses that are in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// The addresses.
+    /// The network of the addresses.
     pub net: Ipv4Net,
     /// The owner, in words.
     pub by: String,

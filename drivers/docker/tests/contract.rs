@@ -266,7 +266,7 @@ async fn a_missing_engine_is_reported() {
     assert!(health.findings[0].message.contains("does not run") && health.findings[0].fix.is_some(), "{health:?}");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let findings = driver().preflight(&PreflightRequest::default()).await.unwrap();
-    assert!(findings[0].message.contains("nobody answers"), "{findings:?}");
+    assert!(findings[0].message.contains("nothing answers"), "{findings:?}");
     let error = driver().list(None).await.unwrap_err();
     assert!(error.kind == ErrorKind::Host && error.hint.is_some(), "{error}");
 }

@@ -9,6 +9,6 @@ pub struct FakeExec<'a> {
     pub cluster: &'a str,
     /// The name of the machine.
     pub machine: &'a str,
-    /// The command.
+    /// The command to run.
     pub exec: &'a Exec,
 }

@@ -32,7 +32,7 @@ impl Element {
         self
     }
 
-    /// Adds elements.
+    /// Adds elements as children.
     pub(crate) fn holding(mut self, children: impl IntoIterator<Item = Element>) -> Element {
         self.children.extend(children);
         self

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A limit and how much of it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// The limit.
+    /// The limit itself.
     pub limit: u64,
     /// The used part of it.
     pub used: u64,
@@ -111,8 +111,8 @@ pub fn inotify(owner: &str, name: &str, usage: Usage, needed: u64, request: &Pre
     (used + needed > limit).then(|| Finding::error(id, message).fix(format!("sysctl -w fs.inotify.{name}={value}")))
 }
 
-/// Reports that others use addresses of the requested subnet: `others` are their names and networks, `free` is a network
-/// that nobody uses.
+/// Reports that others use addresses of the requested subnet: `others` are their names and networks, `free` is a
+/// network that nobody uses.
 pub fn subnet_collision<'a>(
     subnet: Ipv4Net,
     others: impl Iterator<Item = (&'a str, Ipv4Net)>,

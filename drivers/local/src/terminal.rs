@@ -11,9 +11,9 @@ use crate::context::Context as _;
 /// The size of a terminal's window in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowSize {
-    /// The width.
+    /// The width of the window.
     pub columns: u16,
-    /// The height.
+    /// The height of the window.
     pub rows: u16,
 }
 

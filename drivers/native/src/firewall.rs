@@ -45,7 +45,7 @@ fn table(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published]) -> String {
 pub(crate) struct Published {
     /// The machine's address.
     pub machine: Ipv4Addr,
-    /// The ports.
+    /// The ports of the host and the machine.
     pub port: PublishedPort,
 }
 

@@ -39,8 +39,8 @@ pub struct NativeConfig {
     /// The runc to run machines with, 1.4 or later (`linux.netDevices` of the OCI runtime specification 1.3). Listing
     /// and deletion do not need it.
     pub runc: Option<PathBuf>,
-    /// A directory tree that holds `/usr/sbin/nft` with its libraries, so that the host needs none. If there is none,
-    /// the host's own `nft` is used.
+    /// A directory tree that holds `/usr/sbin/nft` with its libraries, so that the host needs none. Without it, the
+    /// host's own `nft` is used.
     pub rootfs: Option<PathBuf>,
 }
 

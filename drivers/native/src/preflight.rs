@@ -1,4 +1,4 @@
-//! Judges the host: everything that stands in the way, all at once, each with the command that fixes it. Pure.
+//! Judges the host: finds every obstacle at once, each with the command that fixes it. Pure.
 
 use kcl_driver_api::{Finding, PreflightRequest};
 use kcl_driver_local::checks;

@@ -24,9 +24,9 @@ pub struct Netlink {
 /// A link of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The index.
+    /// The index of the link.
     pub index: u32,
-    /// The name.
+    /// The name of the link.
     pub name: String,
     /// The MTU in bytes.
     pub mtu: u32,

@@ -17,7 +17,7 @@ use walkdir::WalkDir;
 pub enum Copied<'a> {
     /// Files whose names end with one of these.
     Endings(&'a [String]),
-    /// All files.
+    /// All files of the tree.
     All,
 }
 

@@ -20,7 +20,7 @@ use kcl_driver_vm::{Guest, GuestFiles, Hypervisor, Layout, MachineNames};
 use crate::process::Process;
 use crate::{command, qmp, tap};
 
-/// The time that QEMU may take to close its disks when it is told to end.
+/// The time that QEMU may take to close its disks after a request to quit.
 const QUIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The time that killed processes may take to end.

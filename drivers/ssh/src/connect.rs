@@ -74,7 +74,7 @@ where
     let tried = authenticate(&mut handle, user, &files, identity.agent.as_deref()).await;
     let Some(tried) = tried.map_err(|error| unreachable(place, &error.to_string()))? else { return Ok(handle) };
     let tried = match tried.as_slice() {
-        [] => "the keys of an SSH agent (there is none), and the usual ones below ~/.ssh (there are none)".to_owned(),
+        [] => "the keys of an SSH agent (none available), and the usual ones below ~/.ssh (none found)".to_owned(),
         tried => tried.join(", "),
     };
     let (port, address) = (place.port(), &place.address);

@@ -36,7 +36,7 @@ impl Pool {
     }
 }
 
-/// A host.
+/// A host of the driver.
 pub(crate) struct Host {
     /// The path to the host.
     pub target: Target,

@@ -61,7 +61,7 @@ pub struct SshConfig {
     pub ssh_agent: Option<PathBuf>,
     /// The user who logs in unless a host names another.
     pub user: String,
-    /// The password of sudo, from [`SUDO_PASSWORD`]; if there is none, the user is asked at the terminal.
+    /// The password of sudo, from [`SUDO_PASSWORD`]; if it is missing, the user is asked at the terminal.
     pub sudo_password: Option<String>,
     /// Keys of unknown hosts are accepted without a question.
     pub accept_host_keys: bool,

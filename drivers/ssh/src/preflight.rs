@@ -1,4 +1,4 @@
-//! Judges hosts: everything that stands in the way on any of them, all at once, before anything is changed.
+//! Judges hosts: finds every obstacle on any of them at once, before anything is changed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ const FILES: u64 = 700 << 20;
 /// The largest difference between clocks, in ms: certificates are valid from shortly before they were made.
 const CLOCK: u64 = 30_000;
 
-/// Looks at all hosts and judges.
+/// Examines all hosts and judges them.
 pub(crate) async fn preflight(context: &Context, request: &PreflightRequest) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let mut named = Vec::new();
@@ -43,7 +43,7 @@ pub(crate) async fn preflight(context: &Context, request: &PreflightRequest) -> 
     Ok(findings)
 }
 
-/// Looks at one host and judges it.
+/// Examines one host and judges it.
 async fn look(context: &Context, machine: &str, host: &Host, request: &PreflightRequest) -> Vec<Finding> {
     let name = host.name();
     let connection = match host.connection(&context.with.identity).await {
@@ -56,7 +56,7 @@ async fn look(context: &Context, machine: &str, host: &Host, request: &Preflight
             format!("host {name} is {}; the programs that kcl brings along are for {wanted}", connection.system);
         return vec![Finding::error("architecture", message)];
     }
-    // The clocks are compared with that of the middle of the question.
+    // The host's clock is compared with the time halfway through the request.
     let before = now();
     let facts: Facts = match host.ask(&context.with, &Request::Facts { thorough: true }, Absent::Try).await {
         Ok(facts) => facts,
@@ -79,7 +79,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// The facts about a host, and the time of the look.
+/// The facts about a host, and the time at which they were collected.
 struct Look<'a> {
     name: &'a str,
     facts: &'a Facts,
@@ -87,7 +87,7 @@ struct Look<'a> {
     clock: u64,
 }
 
-/// Returns everything that stands in the way on one host. Pure.
+/// Returns every obstacle to a start on one host. Pure.
 fn judge(look: &Look<'_>, request: &PreflightRequest) -> Vec<Finding> {
     let name = format!("host {}", look.name);
     let to_send = if look.facts.trees.is_empty() { FILES } else { 0 };
@@ -193,7 +193,7 @@ mod tests {
             },
             ports: vec![(6443, "haproxy".into())],
             rivals: vec!["kubelet".into()],
-            // A route that leads there too does no harm.
+            // Another route to the same networks does no harm.
             networks: vec![
                 ("10.0.0.0/8".parse().unwrap(), "route 10.0.0.0/8 by tun0".into()),
                 ("10.96.3.0/24".parse().unwrap(), "interface eth1".into()),

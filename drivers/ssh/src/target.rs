@@ -1,4 +1,4 @@
-//! The host that is meant, and the path to it.
+//! The target of a connection: a host, and the path to it.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,13 @@ use kcl_driver_api::{Error, ErrorKind, Result};
 use kcl_ssh_client::PORT;
 use serde::{Deserialize, Serialize};
 
-/// A host and the path to it, as the user names it.
+/// A host and the path to it, as the user names them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Target {
     /// The host: `[USER@]ADDRESS[:PORT]`.
     pub host: Place,
-    /// A private key; if there is none, those of the SSH agent, and the usual ones below `~/.ssh`.
+    /// The private key; without one, the keys of the SSH agent and the usual ones below `~/.ssh` are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
     /// The host through which it is reached, with the same keys.

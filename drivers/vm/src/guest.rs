@@ -48,7 +48,7 @@ pub struct Interfaces {
     pub routes: Vec<GuestRoute>,
 }
 
-/// A disk.
+/// A disk of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// The raw image.
@@ -62,15 +62,15 @@ pub struct Disk {
 /// The machine that a hypervisor is to run.
 #[derive(Clone, Debug)]
 pub struct Guest {
-    /// The kernel.
+    /// The kernel to boot.
     pub kernel: PathBuf,
-    /// The initrd.
+    /// The initrd of the guest.
     pub initrd: PathBuf,
-    /// Disks of virtio.
+    /// The virtio disks of the guest.
     pub disks: Vec<Disk>,
-    /// CPUs.
+    /// The number of CPUs.
     pub cpus: u32,
-    /// Bytes of memory.
+    /// The memory in bytes.
     pub memory: u64,
 }
 

@@ -25,7 +25,7 @@ const MTU: u32 = 1500;
 /// The network of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Its addresses.
+    /// The addresses of the network.
     pub subnet: Ipv4Net,
     /// The host's address, as machines see it.
     pub host: Ipv4Addr,

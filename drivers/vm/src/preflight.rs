@@ -1,4 +1,4 @@
-//! Judging the host: everything that stands in the way, all at once, each with the command that fixes it.
+//! Judges the host: finds every obstacle at once, each with the command that fixes it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub fn health(host: &Host<'_>) -> Health {
     Health { engine, findings: findings.into_iter().flatten().collect() }
 }
 
-/// Returns all findings, the gravest first. Tests KVM if that was not done yet since the host's boot.
+/// Returns all findings, the gravest first. Tests KVM if it was not tested since the host's boot.
 pub fn findings(host: &Host<'_>, request: &PreflightRequest) -> Vec<Finding> {
     let engine = version();
     let mut findings: Vec<Finding> = [architecture(), qemu(engine.as_deref()), tools()].into_iter().flatten().collect();

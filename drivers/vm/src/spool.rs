@@ -19,7 +19,7 @@ pub struct Spooled {
     pub path: PathBuf,
     /// The permission bits.
     pub mode: u32,
-    /// The content.
+    /// The content of the file.
     pub content: Vec<u8>,
 }
 

@@ -1,6 +1,6 @@
-//! The process that serves the console of a cluster: found by its socket, which only the user can reach. A kcl that starts
-//! one holds a lock and passes it on to the new process, which returns it when it listens: so there is never a second one,
-//! whichever process is killed at any moment.
+//! The process that serves the console of a cluster: found by its socket, which only the user can reach. A kcl that
+//! starts one holds a lock and passes it on to the new process, which returns it when it listens: so there is never a
+//! second one, whichever process is killed at any moment.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The line that the console prints when it listens.
 pub const READY: &str = "ready";
 
-/// Ends the console of a cluster, if there is one. What goes wrong is told, and is no reason to keep a cluster.
+/// Ends the console of a cluster, if there is one. A failure is only a warning, as it is no reason to keep a cluster.
 pub async fn end(app: &App, cluster: &str) {
     let place = Place::of(app, cluster);
     if let Err(error) = place.end().await {
@@ -34,7 +34,7 @@ pub async fn end(app: &App, cluster: &str) {
     }
 }
 
-/// Removes the lock of a cluster that is deleted. Who waits for it looks for the cluster next.
+/// Removes the lock of a deleted cluster. A process that waits for the lock looks for the cluster next.
 pub fn forget(app: &App, cluster: &str) {
     if let Err(error) = fs::remove_file(Place::of(app, cluster).lock)
         && error.kind() != io::ErrorKind::NotFound
@@ -43,7 +43,7 @@ pub fn forget(app: &App, cluster: &str) {
     }
 }
 
-/// Where the console of a cluster has its files.
+/// The files of a cluster's console.
 pub struct Place {
     /// A directory that only the user can enter, which a reboot empties.
     run: PathBuf,
@@ -78,18 +78,18 @@ impl Place {
         Error::new(Family::Host, format!("the console's {what}: {error}"))
     }
 
-    /// The right to start it. Waits while another kcl does.
+    /// Acquires the right to start the console. Waits while another kcl holds it.
     pub async fn lock(&self) -> Result<Lock> {
         let failed = |error: io::Error| self.failed(&format!("lock {} cannot be taken", self.lock.display()), &error);
         Lock::exclusive(&self.lock, |_| {}).await.map_err(failed)
     }
 
-    /// Asks the console; none where there is none.
+    /// Sends a request to the console; returns `None` if no console runs.
     pub async fn ask(&self, request: &Request) -> Result<Option<Reply>> {
         match Running::find(&self.socket()).await {
             Ok(running) => match running.ask(request).await {
                 Ok(reply) => Ok(Some(reply)),
-                // It was about to end.
+                // The console was about to end.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(Reply::Outdated)),
                 Err(error) => Err(self.failed("process does not answer", &error)),
@@ -99,7 +99,7 @@ impl Place {
         }
     }
 
-    /// Starts it, and returns once it listens.
+    /// Starts the console and returns once it listens.
     pub async fn start(&self, app: &App, cluster: &str, lock: Lock, port: Option<u16>) -> Result<()> {
         let failed = |error: io::Error| self.failed("process cannot be started", &error);
         kcl_files::private_dir(&self.run).map_err(failed)?;
@@ -109,13 +109,13 @@ impl Place {
         command.args(port.map(|port| format!("--port={port}")));
         let mut child = command.stdin(lock.into_file()).stdout(Stdio::piped()).stderr(log).spawn().map_err(failed)?;
         let stdout = child.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
-        // Another thread than the runtime's, which would wait for it when it ends.
+        // Not one of the runtime's blocking threads: the runtime would wait for it on shutdown.
         let (said, says) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
             let read = BufReader::new(stdout).read_line(&mut line).map(|_| line);
             if !matches!(&read, Ok(line) if line.trim() == READY) {
-                // It ends by itself, or is of no use.
+                // The process ends by itself, or is of no use.
                 let _ = child.kill();
                 let _ = child.wait();
             }
@@ -132,7 +132,7 @@ impl Place {
         }
     }
 
-    /// Ends it and waits for its end.
+    /// Ends the console and waits until its process is gone.
     pub async fn end(&self) -> Result<()> {
         let failed = |error: io::Error| self.failed("process cannot be ended", &error);
         let running = match Running::find(&self.socket()).await {
@@ -144,10 +144,10 @@ impl Place {
             Err(error) => return Err(failed(error)),
         };
         let pid = running.process().map_err(failed)?.unwrap_or(0);
-        // Its number was its own when it was asked for; nobody else can have got it before it answers.
+        // The number belongs to the process that was found: no other one can get it before that one answers.
         let process = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())).transpose();
         let process = process.map_err(|error| failed(error.into()))?;
-        // One that does not answer is killed below.
+        // A process that does not answer is killed below.
         let _ = tokio::time::timeout(GRACE, running.ask(&Request::End)).await;
         if let Some(process) = process {
             let ended = tokio::task::spawn_blocking(move || {
@@ -163,7 +163,7 @@ impl Place {
         Ok(())
     }
 
-    /// Removes its files. What stays is no harm: it is as after a crash.
+    /// Removes the console's files. Files that stay do no harm, just as after a crash.
     pub fn clear(&self) {
         if let Err(error) = fs::remove_dir_all(&self.run)
             && error.kind() != io::ErrorKind::NotFound
@@ -173,7 +173,7 @@ impl Place {
     }
 }
 
-/// Whether an error says that no process listens.
+/// Returns true if an error says that no process listens.
 fn nobody(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }

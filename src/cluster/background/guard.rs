@@ -1,7 +1,7 @@
-//! Clusters that end by themselves: a kcl in the background, one for such a cluster, waits for the time or the process
-//! that ends it, and deletes it. It costs nothing while it waits.
+//! Clusters with a limited lifetime: a kcl in the background, one for each such cluster, waits until the lifetime is
+//! over and deletes the cluster. It costs nothing while it waits.
 //!
-//! One that is gone, as after a reboot, is made up for by the next `start`, which deletes what is over.
+//! If a guard is gone, as after a reboot, the next `start` deletes the clusters whose lifetime is over.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,13 +17,13 @@ use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::state::{ClusterState, Lifetime, ProcessId};
 
-/// How long a guard may take to say who it is.
+/// The time that a guard has to write its note.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Sees to it that a cluster has the guard that its lifetime wants. The caller has the cluster's lock.
+/// Ensures that a cluster has the guard that its lifetime requires. The caller holds the cluster's lock.
 ///
 /// # Errors
-/// It cannot be started.
+/// The guard cannot be started.
 pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
     let cluster = &state.spec.name;
     if let Some(note) = note(app, cluster).await {
@@ -40,7 +40,8 @@ pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
     })
 }
 
-/// Ends the guard of a cluster, if there is one: it only waits, for the lock that the caller has at most.
+/// Ends the guard of a cluster, if there is one. That is safe: at most, the guard waits for the lock that the caller
+/// holds.
 pub async fn end(app: &App, cluster: &str) {
     let Some(note) = note(app, cluster).await else { return };
     let pid = note.process.pid;
@@ -49,11 +50,11 @@ pub async fn end(app: &App, cluster: &str) {
     }
 }
 
-/// Takes the place of a cluster's guard: says so, and returns once the lifetime is over. Standard input is the lock
-/// under which this process was started.
+/// Runs as a cluster's guard: writes its note, and returns once the lifetime is over. Standard input is the lock under
+/// which this process was started.
 ///
 /// # Errors
-/// The process cannot say so, or cannot wait.
+/// The process cannot write its note, or cannot wait.
 pub fn stand(lifetime: &Lifetime) -> io::Result<()> {
     super::say(lifetime)?;
     wait(lifetime)
@@ -61,7 +62,7 @@ pub fn stand(lifetime: &Lifetime) -> io::Result<()> {
 
 /// Waits until a lifetime is over.
 fn wait(lifetime: &Lifetime) -> io::Result<()> {
-    // Of the wall clock: it goes on while the host sleeps.
+    // The wall clock goes on while the host sleeps.
     let timer = TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC)?;
     if let Some(until) = lifetime.until {
         let time = TimeSpec::new(until.as_second().max(1), i64::from(until.subsec_nanosecond()));
@@ -69,7 +70,7 @@ fn wait(lifetime: &Lifetime) -> io::Result<()> {
     }
     let process = match lifetime.process.map(ProcessId::open).transpose() {
         Ok(process) => process,
-        // It has ended already.
+        // The process has ended already.
         Err(_) => return Ok(()),
     };
     let wanted = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
@@ -83,12 +84,12 @@ fn wait(lifetime: &Lifetime) -> io::Result<()> {
     Ok(())
 }
 
-/// The guard of a cluster, if there is one.
+/// Returns the note of a cluster's guard, if there is one.
 async fn note(app: &App, cluster: &str) -> Option<Note<Lifetime>> {
     super::note(&file(app, cluster), GRACE).await
 }
 
-/// Where a guard says who it is.
+/// Returns the path of a guard's note.
 fn file(app: &App, cluster: &str) -> PathBuf {
     app.store.paths().cluster(cluster).join("guard")
 }

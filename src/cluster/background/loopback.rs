@@ -1,9 +1,9 @@
-//! Services on this host's loopback: a kcl in the background listens on ports of 127.0.0.1 and leads what arrives into
-//! the cluster. It does so for Services with a node port or an address where this host reaches no node by its address,
-//! and anywhere for those that ask for a port by the annotation [`ASKED`]. TCP only.
+//! Services on this host's loopback: a kcl in the background listens on ports of 127.0.0.1 and forwards connections
+//! into the cluster. If this host cannot reach nodes by their addresses, it does so for Services with a node port or an
+//! address; in any case for Services that ask for a port with the annotation [`ASKED`]. Only TCP is forwarded.
 //!
-//! It has no state of its own: the ports that it gives are in an annotation of the Service, [`GIVEN`], and it gives the
-//! same ones again while they are free.
+//! The process has no state of its own: the ports that it assigns are in an annotation of the Service, [`GIVEN`], and
+//! it assigns the same ones again while they are free.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -34,17 +34,17 @@ use crate::kubernetes;
 use crate::state::ClusterState;
 use crate::urls::{self, GIVEN, Host};
 
-/// A Service says so which port of loopback its first port wants.
+/// The annotation by which a Service asks for a port of loopback for its first port.
 const ASKED: &str = "kcl.dev/loopback-port";
-/// How long one that was started may take until it listens: it asks the API first.
+/// The time that a new process has until it listens: it queries the API first.
 const GRACE: Duration = Duration::from_secs(30);
-/// How long nobody is let in when this process may open no more files.
+/// The pause between two attempts to accept when this process has no free file descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Sees to it that the Services of a running cluster are on loopback, if some belong there.
+/// Ensures that the Services of a running cluster are on loopback, if some belong there.
 ///
 /// # Errors
-/// The process that does it cannot be started.
+/// The process that forwards their ports cannot be started.
 pub async fn follow(app: &App, state: &ClusterState, driver: &dyn Driver, addons: &[Selected]) -> Result<()> {
     let cluster = &state.spec.name;
     if !is_wanted(state, driver, addons).await? {
@@ -62,7 +62,7 @@ pub async fn follow(app: &App, state: &ClusterState, driver: &dyn Driver, addons
     }
 }
 
-/// Takes the Services of a cluster off loopback.
+/// Removes the Services of a cluster from loopback.
 pub async fn end(app: &App, cluster: &str) {
     let Some(note) = super::note::<()>(&file(app, cluster), GRACE).await else { return };
     let pid = note.process.pid;
@@ -71,22 +71,22 @@ pub async fn end(app: &App, cluster: &str) {
     }
 }
 
-/// Whether this host reaches no node by its address, or an addon has Services that ask for ports.
+/// Returns true if this host reaches no node by its address, or an addon has Services that ask for ports.
 async fn is_wanted(state: &ClusterState, driver: &dyn Driver, addons: &[Selected]) -> Result<bool> {
     let asked = addons.iter().any(|one| one.addon.description.loopback);
     Ok(asked || !urls::host(state, driver).await?.is_near())
 }
 
-/// Where the process says who it is.
+/// Returns the path of the process's note.
 fn file(app: &App, cluster: &str) -> PathBuf {
     app.store.paths().cluster(cluster).join("loopback")
 }
 
-/// Has the Services of a cluster on loopback, until the cluster is gone. Standard input is the lock under which it was
-/// started.
+/// Keeps the Services of a cluster on loopback until the cluster is gone. Standard input is the lock under which this
+/// process was started.
 ///
 /// # Errors
-/// The cluster cannot be asked.
+/// The cluster cannot be queried.
 pub async fn serve(app: &App, cluster: &str) -> Result<()> {
     super::detach();
     let state = app.existing(cluster)?;
@@ -113,14 +113,14 @@ pub async fn serve(app: &App, cluster: &str) -> Result<()> {
             Ok(Some(Event::Apply(service))) => ports.lead(&service).await,
             Ok(Some(Event::Delete(service))) => ports.open.retain(|(open, _), _| *open != key(&service)),
             Ok(None) => return Ok(()),
-            // The stream begins anew by itself, unless there is nothing left to watch.
+            // The watch restarts by itself, unless the cluster is gone.
             Err(error) if file(app, cluster).exists() => tracing::debug!(%error, "watch"),
             Err(_) => return Ok(()),
         }
     }
 }
 
-/// A Service's namespace and name.
+/// The namespace and name of a Service.
 type Key = (String, String);
 
 fn key(service: &Service) -> Key {
@@ -132,20 +132,20 @@ struct Ports<'a> {
     app: &'a App,
     client: Client,
     host: Arc<Host>,
-    /// By Service and its port.
+    /// The open ports, by Service and its port.
     open: BTreeMap<(Key, u16), Port>,
 }
 
-/// A port of loopback. With it go its connections.
+/// A port of loopback. Dropping it closes its connections.
 struct Port {
     number: u16,
-    /// The Service's port as it was when this was opened.
+    /// The Service's port as it was when this one was opened.
     of: ServicePort,
     _tasks: JoinSet<()>,
 }
 
 impl Ports<'_> {
-    /// Has a Service as it is now on loopback, and tells it so.
+    /// Updates loopback to a Service as it is now, and annotates the Service with its ports.
     async fn lead(&mut self, service: &Service) {
         let key = key(service);
         let wanted: Vec<(u16, ServicePort, Vec<u16>)> = wanted(service, self.host.is_near());
@@ -156,7 +156,7 @@ impl Ports<'_> {
             if self.open.get(&place).is_some_and(|open| open.of == port) {
                 continue;
             }
-            // The one before has to let go of its number first.
+            // The previous port has to release its number first.
             self.open.remove(&place);
             match listen(&choices).await {
                 Ok((listener, given)) => {
@@ -177,7 +177,7 @@ impl Ports<'_> {
         self.tell(service).await;
     }
 
-    /// Writes into a Service where it is.
+    /// Annotates a Service with its ports of loopback.
     async fn tell(&self, service: &Service) {
         let key = key(service);
         let of_it = self.open.iter().filter(|((open, _), _)| *open == key);
@@ -189,13 +189,13 @@ impl Ports<'_> {
         let api: Api<Service> = Api::namespaced(self.client.clone(), &key.0);
         let patch = Patch::Merge(json!({"metadata": {"annotations": {GIVEN: text}}}));
         if let Err(error) = api.patch(&key.1, &PatchParams::default(), &patch).await {
-            // One that goes is told nothing.
+            // A Service that is being deleted needs no annotation.
             tracing::debug!(%error, service = key.1, "not told");
         }
     }
 }
 
-/// The ports of a Service that belong on loopback, and which numbers each would like to have there, best first.
+/// Returns the ports of a Service that belong on loopback, each with the numbers that it prefers there, best first.
 fn wanted(service: &Service, near: bool) -> Vec<(u16, ServicePort, Vec<u16>)> {
     let asked = service.annotations().get(ASKED).and_then(|port| port.parse::<u16>().ok());
     let far = !near && matches!(urls::kind(service), "LoadBalancer" | "NodePort");
@@ -211,14 +211,14 @@ fn wanted(service: &Service, near: bool) -> Vec<(u16, ServicePort, Vec<u16>)> {
             _ => Some(number),
         };
         let asked = asked.filter(|_| index == 0);
-        // What was asked for may have become free since another port was given.
+        // The requested port may have become free since another one was assigned.
         let choices = asked.into_iter().chain(given.get(&number).copied()).chain(own).collect();
         (number, port, choices)
     });
     ports.take(if far { usize::MAX } else { 1 }).collect()
 }
 
-/// Listens on the first of these ports that is free, else on any.
+/// Listens on the first of these ports that is free, otherwise on any free port.
 async fn listen(choices: &[u16]) -> io::Result<(TcpListener, u16)> {
     for &port in choices {
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
@@ -230,7 +230,7 @@ async fn listen(choices: &[u16]) -> io::Result<(TcpListener, u16)> {
     Ok((listener, port))
 }
 
-/// Lets connections in.
+/// Accepts connections and forwards each one.
 async fn admit(listener: TcpListener, way: Arc<Way>) {
     let mut connections = JoinSet::new();
     loop {
@@ -251,18 +251,19 @@ async fn admit(listener: TcpListener, way: Arc<Way>) {
     }
 }
 
-/// The way to a port of a Service.
+/// The route to a port of a Service.
 struct Way {
     client: Client,
     host: Arc<Host>,
     service: Key,
     port: ServicePort,
-    /// Whose turn it is among the endpoints.
+    /// The number of connections so far, for a round robin over the endpoints.
     turn: AtomicUsize,
 }
 
 impl Way {
-    /// Leads a connection to it: by an address that this host reaches, else to a pod behind it by the API server.
+    /// Forwards a connection to the Service: by an address that this host reaches, otherwise to one of its pods through
+    /// the API server.
     async fn lead(&self, mut here: TcpStream) -> io::Result<()> {
         if self.host.is_near() {
             let api: Api<Service> = Api::namespaced(self.client.clone(), &self.service.0);
@@ -282,14 +283,14 @@ impl Way {
                     let mut there = forward.take_stream(*port).ok_or(io::ErrorKind::ConnectionRefused)?;
                     return copy_bidirectional(&mut here, &mut there).await.map(drop);
                 }
-                // A pod that has just gone: the next one.
+                // The pod may just have gone, so try the next one.
                 Err(error) => failed = io::Error::other(error),
             }
         }
         Err(failed)
     }
 
-    /// The pods that answer for it, and their ports.
+    /// Returns the pods behind the Service, and their ports.
     async fn endpoints(&self) -> kube::Result<Vec<(String, u16)>> {
         let (namespace, name) = &self.service;
         let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), namespace);
@@ -298,7 +299,7 @@ impl Way {
     }
 }
 
-/// The ready pods of a slice, and the port that stands for a Service's there.
+/// Returns the ready pods of a slice, each with the port that corresponds to a Service's.
 fn pods(slice: &EndpointSlice, of: &ServicePort) -> Vec<(String, u16)> {
     let name = |name: &Option<String>| name.clone().unwrap_or_default();
     let port = slice.ports.iter().flatten().find(|port| name(&port.name) == name(&of.name));

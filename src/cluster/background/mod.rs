@@ -1,8 +1,8 @@
 //! kcl in the background: a process of the same program that outlives the one that starts it.
 //!
-//! Those that belong to a cluster are found by a file: the process holds a lock on it, which the kernel takes away with
-//! the process, and writes there who it is. Who starts one takes the lock and passes it on, so there is never a second
-//! one, whoever is killed when.
+//! Processes that belong to a cluster are found by a file: the process holds a lock on it, which the kernel releases
+//! when the process ends, and writes a note into it. The kcl that starts a process takes the lock and passes it on, so
+//! there is never a second one, whichever process is killed at any moment.
 
 pub mod dashboard;
 pub mod guard;
@@ -26,21 +26,21 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::state::ProcessId;
 
-/// How long one that was ended may take to go.
+/// The time that a killed process has to end.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often is looked whether one that was just started has said who it is.
+/// The interval between two looks for the note of a process that was just started.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// What the file of a kcl in the background says.
+/// The note that a kcl in the background writes into its file.
 #[derive(Serialize, Deserialize)]
 pub struct Note<T> {
-    /// The process.
+    /// The process that wrote it.
     pub process: ProcessId,
-    /// What it does.
+    /// The task of the process.
     pub what: T,
 }
 
-/// kcl with these words, to be started; it finds the same home, cache and kubeconfig from any directory.
+/// Returns a command that runs kcl with these words; it finds the same home, cache and kubeconfig from any directory.
 pub fn command<'a>(app: &App, words: impl IntoIterator<Item = &'a str>) -> io::Result<Command> {
     let paths = app.store.paths();
     let mut command = Command::new(std::env::current_exe()?);
@@ -52,21 +52,23 @@ pub fn command<'a>(app: &App, words: impl IntoIterator<Item = &'a str>) -> io::R
     Ok(command)
 }
 
-/// Makes this process one of no terminal and of no directory: Ctrl-C there, or its end, is not meant.
+/// Detaches this process from its terminal and directory, so that Ctrl-C or a closed terminal does not end it.
 pub fn detach() {
-    // An error says that it is so already.
+    // An error means that this process already leads a process group.
     let _ = nix::unistd::setsid();
     let _ = std::env::set_current_dir("/");
 }
 
-/// Starts one with these words, unless another kcl is just doing so. What it says on its standard error is in [`log`].
+/// Starts a kcl in the background with these words, unless another kcl is just doing so. Its standard error goes to
+/// [`log`].
 ///
 /// # Errors
-/// It cannot be started.
+/// The process cannot be started.
 pub fn start<'a>(app: &App, file: &Path, words: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
     let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
     let lock = options.open(file)?;
-    // It belongs to the open file, as flock(2)'s does, but can be asked for ("open file description locks").
+    // An open file description lock (fcntl_locking(2)) belongs to the open file, as flock(2)'s does, but can be
+    // queried.
     match fcntl(&lock, FcntlArg::F_OFD_SETLK(&lock::whole_file())) {
         Err(Errno::EAGAIN | Errno::EACCES) => return Ok(()),
         locked => locked?,
@@ -76,32 +78,33 @@ pub fn start<'a>(app: &App, file: &Path, words: impl IntoIterator<Item = &'a str
     command(app, words)?.stdin(lock).stderr(log).spawn().map(drop)
 }
 
-/// Where one writes what goes wrong.
+/// Returns the path of the log of a process in the background.
 fn log(file: &Path) -> PathBuf {
     file.with_extension("log")
 }
 
-/// What one said that has ended, or does not say who it is.
+/// Returns the error message of a process that has ended or does not write its note.
 pub fn complaint(file: &Path) -> String {
     let said = fs::read_to_string(log(file)).unwrap_or_default();
     said.trim().trim_start_matches("error: ").to_owned()
 }
 
-/// Says who this process is and what it does, under the lock that is its standard input.
+/// Writes the note of this process into the locked file that is its standard input.
 ///
 /// # Errors
-/// It cannot be written.
+/// The note cannot be written.
 pub fn say<T: Serialize>(what: T) -> io::Result<()> {
     let note = Note { process: ProcessId::own()?, what };
     File::from(io::stdin().as_fd().try_clone_to_owned()?).write_all(&serde_json::to_vec(&note)?)
 }
 
-/// The one of this file, if there is one. One that was just started may take as long as `patience` to say who it is.
+/// Returns the note of the process that holds this file, if there is one. A new process has the time `patience` to
+/// write its note.
 pub async fn note<T: DeserializeOwned>(file: &Path, patience: Duration) -> Option<Note<T>> {
     let mut file = File::options().read(true).write(true).open(file).ok()?;
     let begun = std::time::Instant::now();
     loop {
-        // Asked, not tried: who looks does not stand in the way of who starts one.
+        // Queried, not acquired: a look must not keep another kcl from starting a process.
         let mut lock = lock::whole_file();
         fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).ok()?;
         if lock::is_free(&lock) {
@@ -117,13 +120,14 @@ pub async fn note<T: DeserializeOwned>(file: &Path, patience: Duration) -> Optio
     }
 }
 
-/// Ends one, and waits for its end. False where it stays. This process, if it is that, goes on.
+/// Kills a process in the background and waits for its end. Returns false if it does not end. If it is this process,
+/// nothing happens.
 pub async fn end<T>(note: Note<T>) -> bool {
     let process = note.process;
     if process.pid == std::process::id() {
         return true;
     }
-    // It has ended already.
+    // The process has ended already.
     let Ok(descriptor) = process.open() else { return true };
     let ended = tokio::task::spawn_blocking(move || {
         let _ = pidfd_send_signal(&descriptor, Signal::KILL);

@@ -10,27 +10,27 @@ use crate::config::{ClusterSpec, DEFAULT_NAME};
 use crate::error::Result;
 use crate::state::ClusterState;
 
-/// A driver for a cluster that is there, with the artifacts that it was made from where they are still cached.
+/// Returns a driver for an existing cluster, with the artifacts that it was made from if they are still cached.
 pub fn driver_of(app: &App, state: &ClusterState) -> Result<Box<dyn Driver>> {
     let artifacts = cached(app, &state.spec)?;
     driver(&state.spec, app.store.paths(), artifacts.as_ref())
 }
 
-/// The artifacts of any version that are cached: tools of them, such as nft and runc, do for what needs no cluster.
+/// Returns cached artifacts of any version: their tools, such as nft and runc, suffice where no cluster is needed.
 pub fn any_cached(app: &App) -> Option<NodeArtifacts> {
     let versions = CATALOG.kubernetes_versions().unwrap_or_default().into_iter();
     let specs = versions.map(|version| ClusterSpec {
         kubernetes_version: version.to_string(),
         ..ClusterSpec::with_defaults(DEFAULT_NAME)
     });
-    // A damaged cache is as good as none here.
+    // A damaged cache counts as an empty one here.
     specs.filter_map(|spec| cached(app, &spec).ok().flatten()).next()
 }
 
-/// The artifacts of a cluster where they are cached.
+/// Returns the artifacts of a cluster if they are cached.
 pub fn cached(app: &App, spec: &ClusterSpec) -> Result<Option<NodeArtifacts>> {
     if !app.store.paths().cache.exists() {
-        // Only to look is no reason to make it.
+        // A mere look must not create the cache.
         return Ok(None);
     }
     let artifacts = Artifacts::open(&app.store.paths().cache, Default::default())?;

@@ -1,4 +1,4 @@
-//! Which driver a new cluster gets whose user names none, and what there is to choose from.
+//! The choice of a driver for a new cluster if the user names none, and the list of all drivers.
 
 use kcl_driver_api::{DriverKind, Finding, Health, Severity};
 use serde::Serialize;
@@ -8,26 +8,27 @@ use crate::app::App;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 
-/// Those that make machines of this computer, the best first. Hosts that exist already are for the user to name.
+/// The drivers that create machines on this computer, the best first. Hosts that exist already are for the user to
+/// name.
 const CHOICE: [DriverKind; 3] = [DriverKind::Native, DriverKind::Docker, DriverKind::Qemu];
 
 /// A row of `kcl drivers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DriverRow {
-    /// Its name.
+    /// The name of the driver.
     pub name: String,
-    /// Nothing stands in the way of a cluster.
+    /// The driver can create a cluster on this host.
     pub works: bool,
-    /// The engine and its version, where it was found.
+    /// The engine and its version, if it was found.
     pub engine: Option<String>,
-    /// What is missing, and what is worth knowing.
+    /// The missing requirements, and other notable facts.
     pub findings: Vec<Finding>,
-    /// A start without `--driver` takes it.
+    /// A start without `--driver` uses this driver.
     pub default: bool,
 }
 
-/// All drivers, with how they do here.
+/// Returns all drivers with their health on this host.
 pub async fn rows(app: &App) -> Vec<DriverRow> {
     let mut rows = Vec::new();
     for kind in KINDS {
@@ -44,7 +45,7 @@ pub async fn rows(app: &App) -> Vec<DriverRow> {
     rows
 }
 
-/// The best driver that works here; says which, and why not a better one.
+/// Returns the best driver that works on this host; reports it, and why no better one works.
 pub async fn choose(app: &App) -> Result<DriverKind> {
     let mut passed = Vec::new();
     for kind in CHOICE {
@@ -62,11 +63,11 @@ pub async fn choose(app: &App) -> Result<DriverKind> {
     }
     let problems: Vec<String> = passed.iter().map(|(kind, problem)| format!("\n  - {kind}: {problem}")).collect();
     Err(Error::new(Family::Host, format!("no driver works here:{}", problems.concat()))
-        .hint("see all that is missing, with the commands that mend it: kcl drivers")
+        .hint("see all that is missing, with the commands that fix it: kcl drivers")
         .hint("or name hosts that kcl reaches over SSH: kcl start --host user@address"))
 }
 
-/// How a driver does. That it cannot even look is a finding too.
+/// Returns the health of a driver. If the check itself fails, that is a finding too.
 async fn health(app: &App, kind: DriverKind) -> Health {
     let spec = ClusterSpec::with_defaults(crate::config::DEFAULT_NAME);
     let artifacts = any_cached(app);

@@ -1,7 +1,8 @@
 //! Machines of several drivers in one cluster.
 //!
-//! Drivers of this computer share one segment: the first one makes a bridge, and the others attach their machines to it.
-//! Hosts that exist are on segments of their own; nodes reach each other by routes and a VXLAN, as far as there is a path.
+//! Drivers of this computer share one segment: the first one creates a bridge, and the others attach their machines to
+//! it. Existing hosts are on segments of their own; nodes reach each other by routes and a VXLAN, as far as there is a
+//! path.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +12,14 @@ use kcl_driver_api::{
     Network, NetworkSpec, PreflightRequest, Result, Subnets,
 };
 
-/// Goes by the driver of each machine.
+/// A driver that delegates to the driver of each machine.
 pub struct Mixed {
     drivers: BTreeMap<DriverKind, Box<dyn Driver>>,
     machines: BTreeMap<String, DriverKind>,
 }
 
 impl Mixed {
-    /// Of these drivers, by the names of their machines.
+    /// Combines these drivers, by the names of their machines.
     pub fn new(drivers: BTreeMap<DriverKind, Box<dyn Driver>>, machines: BTreeMap<String, DriverKind>) -> Self {
         Mixed { drivers, machines }
     }
@@ -30,7 +31,8 @@ impl Mixed {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no driver is known to have the machine {machine}")))
     }
 
-    /// The driver whose network the others join, and the others. Kinds are in the order of who can be joined best.
+    /// Returns the driver whose network the others join, and the others. Kinds are ordered by how well others can join
+    /// them.
     fn parts(&self) -> Result<(&dyn Driver, impl Iterator<Item = (&DriverKind, &dyn Driver)>)> {
         let mut drivers = self.drivers.iter().map(|(kind, driver)| (kind, driver.as_ref()));
         let (_, first) = drivers.next().ok_or_else(|| Error::engine("a cluster without drivers"))?;
@@ -60,7 +62,7 @@ impl Driver for Mixed {
         let mut findings = Vec::new();
         for (kind, driver) in &self.drivers {
             let machines = request.machines.iter().filter(|name| self.machines.get(*name) == Some(kind)).cloned();
-            // Whose machines join a network has no say in its addresses.
+            // A driver whose machines join the network does not choose its addresses.
             let subnet = request.subnet.filter(|_| Some(kind) == self.drivers.keys().next());
             let request = PreflightRequest { machines: machines.collect(), subnet, ..request.clone() };
             if request.machines.is_empty() {
@@ -102,7 +104,7 @@ impl Driver for Mixed {
     }
 
     async fn delete_network(&self, cluster: &str) -> Result<()> {
-        // Those that joined first.
+        // The drivers that joined the network leave it first.
         for driver in self.drivers.values().rev() {
             driver.delete_network(cluster).await?;
         }
@@ -129,7 +131,7 @@ impl Driver for Mixed {
         if let Ok(driver) = self.of(name) {
             return driver.delete(cluster, name).await;
         }
-        // A machine that no node is for any more: whoever has it.
+        // The machine belongs to no node any more, so any driver may have it.
         for driver in self.drivers.values() {
             driver.delete(cluster, name).await?;
         }
@@ -137,8 +139,8 @@ impl Driver for Mixed {
     }
 }
 
-/// Whether machines on the shared network and one that is attached in another way have a path to each other: they are on
-/// the same segment, or this host is on both.
+/// Checks that machines on the shared network and one that is attached in another way have a path to each other: they
+/// are on the same segment, or this host is on both.
 fn path(machine: &str, network: &Network, link: &kcl_driver_api::Link) -> Result<()> {
     let same = link.subnet == network.subnet;
     let beside = link.host.is_some_and(|host| link.subnet.contains(host)) && network.host.is_some();

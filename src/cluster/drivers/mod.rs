@@ -1,4 +1,4 @@
-//! The factory: the one place that knows which drivers there are.
+//! The factory: the one place that knows all drivers.
 
 mod artifacts;
 mod choice;
@@ -28,16 +28,16 @@ use crate::state::Paths;
 pub const KINDS: [DriverKind; 5] =
     [DriverKind::Native, DriverKind::Docker, DriverKind::Qemu, DriverKind::Libvirt, DriverKind::Ssh];
 
-/// Where what a reboot removes is kept.
+/// The directory of root's files that a reboot removes.
 const RUN: &str = "/run/kcl";
 
-/// Whether machines of the cluster need a kernel of their own.
+/// Returns true if machines of the cluster need a kernel of their own.
 pub fn wants_kernel(spec: &ClusterSpec) -> bool {
     spec.nodes.iter().filter_map(|node| node.driver.or(spec.driver)).any(DriverKind::needs_kernel)
 }
 
-/// The driver of a cluster: that of all its nodes, or one that goes by theirs. Without artifacts it can still look, and
-/// delete.
+/// Returns the driver of a cluster: that of all its nodes, or one that delegates to theirs. Without artifacts it can
+/// still list and delete machines.
 pub fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> Result<Box<dyn Driver>> {
     let nodes: BTreeMap<String, DriverKind> =
         spec.nodes.iter().map(|node| Ok((node.name.clone(), spec.driver_of(node)?))).collect::<Result<_>>()?;
@@ -52,8 +52,8 @@ pub fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifact
     }
 }
 
-/// All drivers that answer, as one: for a cluster of which nothing is known but its name. What an engine has that does not
-/// run cannot be seen or deleted now.
+/// Returns all drivers that answer, as one: for a cluster of which only the name is known. Machines of an engine that
+/// does not run can be neither listed nor deleted.
 pub async fn any(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> Result<Box<dyn Driver>> {
     let mut drivers = BTreeMap::new();
     for kind in KINDS {
@@ -70,8 +70,8 @@ pub async fn any(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtif
     Ok(Box::new(Mixed::new(drivers, BTreeMap::new())))
 }
 
-/// The driver of a kind. `spec` is of the cluster that it is for; of a cluster of which nothing is known it has only the
-/// name.
+/// Returns the driver of a kind for the cluster that `spec` describes; if only the cluster's name is known, `spec` has
+/// only that.
 pub fn one(
     kind: DriverKind,
     spec: &ClusterSpec,
@@ -109,19 +109,19 @@ pub fn one(
     }
 }
 
-/// What virtual machines are made from, where their kernel is there.
+/// Returns the files that virtual machines are made from, if there is a kernel among the artifacts.
 fn guest_files(artifacts: &NodeArtifacts) -> Option<GuestFiles> {
     let kernel = artifacts.kernel.as_ref()?;
     let agent = artifacts.agent.join("kcl-node");
     Some(GuestFiles { kernel: kernel.join("vmlinuz"), modules: kernel.join("modules"), agent })
 }
 
-/// Where what a reboot removes is kept, with or without root.
+/// Returns the directory of files that a reboot removes, with or without root.
 pub fn user_run(paths: &Paths) -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
         _ if nix::unistd::geteuid().is_root() => PathBuf::from(RUN),
         Some(directory) => PathBuf::from(directory).join("kcl"),
-        // A reboot leaves it, which does no harm.
+        // Files here survive a reboot, which does no harm.
         None => paths.home.join("run"),
     }
 }

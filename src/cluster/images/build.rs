@@ -1,4 +1,4 @@
-//! `kcl image build`: BuildKit in the cluster, whose images are those of its node; the other nodes get what they lack.
+//! `kcl image build`: BuildKit in the cluster stores images directly on its node; the other nodes get what they lack.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,38 +18,38 @@ use crate::images::forward::Forward;
 use crate::images::reference::normalize;
 use crate::images::send::wait_visible;
 
-/// The addon, and the artifact that has its client.
+/// The name of the addon, and of the artifact with its client.
 const ADDON: &str = "buildkit";
 
-/// Where it answers in its node: the first.
+/// The path of BuildKit's socket on its node, the first of the cluster.
 pub const SOCKET: &str = "/run/buildkit/buildkitd.sock";
 
-/// What is to be built.
+/// The options of a build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
     /// The directory that the Dockerfile copies from.
     pub context: PathBuf,
     /// The names of the image.
     pub names: Vec<String>,
-    /// The Dockerfile; without: that of the context.
+    /// The Dockerfile; none: the one in the context.
     pub file: Option<PathBuf>,
-    /// `KEY=VALUE`; without a value that of kcl's own environment.
+    /// The build arguments, as `KEY=VALUE`; without a value, the variable of kcl's own environment counts.
     pub args: Vec<String>,
-    /// The stage.
+    /// The stage to build.
     pub target: Option<String>,
-    /// Nothing that was built before is taken.
+    /// The results of earlier builds are not used.
     pub no_cache: bool,
-    /// Base images are looked for in their registries, even if the node has them.
+    /// Base images are looked up in their registries, even if the node has them.
     pub pull: bool,
-    /// `id=…,src=…`, as BuildKit has them.
+    /// The secrets, as `id=…,src=…` in BuildKit's syntax.
     pub secrets: Vec<String>,
-    /// How what goes on is shown: `auto`, `plain`, `quiet`.
+    /// The style of progress output: `auto`, `plain` or `quiet`.
     pub progress: String,
-    /// The image is pushed to its registry too.
+    /// The image is also pushed to its registry.
     pub push: bool,
 }
 
-/// Builds an image; all nodes have it then.
+/// Builds an image and brings it to all nodes.
 pub async fn build_image(
     app: &App,
     cluster: &str,
@@ -112,7 +112,7 @@ pub async fn build_image(
     Ok(vec![loaded])
 }
 
-/// The directory of the Dockerfile, and its name there.
+/// Returns the directory of the Dockerfile, and its name there.
 fn dockerfile(request: &BuildRequest) -> Result<(PathBuf, String)> {
     let context = &request.context;
     if !context.is_dir() {
@@ -163,7 +163,7 @@ async fn run(
     if request.no_cache {
         command.arg("--no-cache");
     }
-    // What is sent to no registry is not compressed: that costs more than it saves.
+    // An image that goes to no registry is not compressed: that would cost more time than it saves.
     let compression = if request.push { "gzip" } else { "uncompressed" };
     command.arg("--output").arg(format!(
         "type=image,\"name={}\",unpack=true,oci-mediatypes=true,compression={compression}",
@@ -174,7 +174,7 @@ async fn run(
         other => other,
     };
     command.arg("--progress").arg(progress);
-    // Data goes to stdout, and what goes on to stderr.
+    // kcl's stdout is for data, so BuildKit's output goes to stderr.
     command.stdin(Stdio::null()).stdout(std::io::stderr()).kill_on_drop(true);
     let unable = |error| Error::new(Family::Artifact, format!("{} cannot be run: {error}", client.display()));
     let status = command.status().await.map_err(unable)?;

@@ -1,5 +1,5 @@
-//! `kcl image env`: for tools of this host that talk to an engine, as docker, nerdctl, ctr, crictl and buildctl do. A
-//! command runs with variables that lead to a node's own, by sockets that are there as long as it runs.
+//! `kcl image env`: for tools of this host that talk to an engine, as nerdctl, ctr, crictl and buildctl do. A command
+//! runs with variables that point to a node's engine, through sockets that exist as long as the command runs.
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::error::{Error, Family, Result};
 use crate::images::containerd::SOCKET as CONTAINERD;
 use crate::images::forward::Forward;
 
-/// Runs a command with the variables, for a node or the first. Returns how it ended.
+/// Runs a command with the variables for a node, or for the first one. Returns the command's exit status.
 pub async fn image_env(app: &App, cluster: &str, node: Option<&str>, command: &[String]) -> Result<ExitStatus> {
     let names: Vec<String> = node.map(str::to_owned).into_iter().collect();
     let machine: Arc<dyn Machine> = Arc::from(machines(app, cluster, &names).await?.remove(0));

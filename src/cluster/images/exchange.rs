@@ -1,4 +1,4 @@
-//! Images between the nodes and files or registries.
+//! The exchange of images between nodes and files or registries.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -22,10 +22,10 @@ use crate::images::save;
 use crate::images::source::node;
 use crate::images::source::rootfs;
 
-/// Where nodes are told of registries.
+/// The directory of containerd's registry configuration on nodes.
 const HOSTS: &str = "/etc/containerd/certs.d";
 
-/// Makes an image of one layer out of the archive of a root file system (`-`: standard input), on nodes.
+/// Creates an image of one layer on nodes, from the archive of a root file system (`-`: standard input).
 pub async fn import_image(
     app: &App,
     cluster: &str,
@@ -43,7 +43,7 @@ pub async fn import_image(
     interruptible(work).await
 }
 
-/// Writes images that nodes have to an archive; without a path to standard output.
+/// Writes images of nodes to an archive; without a path, to standard output.
 pub async fn save_images(
     app: &App,
     cluster: &str,
@@ -60,7 +60,7 @@ pub async fn save_images(
     for name in names {
         let found = locate(&nodes, &normalize(name)?).await?;
         let image = found.ok_or_else(|| unknown(name))?.1;
-        // Several names of one image.
+        // Several names may stand for the same image.
         match images.iter_mut().find(|one| one.manifest.descriptor.digest == image.manifest.descriptor.digest) {
             Some(one) => one.names.extend(image.names),
             None => images.push(image),
@@ -86,7 +86,7 @@ pub async fn save_images(
     Ok(())
 }
 
-/// The first node that has an image, and the image there.
+/// Returns the first node that has an image, and the image.
 pub(super) async fn locate(nodes: &[Containerd], name: &str) -> Result<Option<(Containerd, Image)>> {
     for one in nodes {
         if let Some(image) = node::find(one, name).await? {
@@ -96,7 +96,7 @@ pub(super) async fn locate(nodes: &[Containerd], name: &str) -> Result<Option<(C
     Ok(None)
 }
 
-/// Has nodes pull images from their registries, as the kubelet does.
+/// Makes nodes pull images from their registries, as the kubelet does.
 pub async fn pull_images(app: &App, cluster: &str, names: &[String], nodes: &[String]) -> Result<()> {
     let nodes = connect(app, cluster, nodes).await?;
     let work = async {
@@ -117,7 +117,7 @@ pub async fn pull_images(app: &App, cluster: &str, names: &[String], nodes: &[St
     interruptible(work).await
 }
 
-/// Has a node push an image to its registry.
+/// Makes a node push an image to its registry.
 pub async fn push_image(app: &App, cluster: &str, name: &str, nodes: &[String]) -> Result<()> {
     let whole = normalize(name)?;
     let containerds = connect(app, cluster, nodes).await?;
@@ -129,7 +129,7 @@ pub async fn push_image(app: &App, cluster: &str, name: &str, nodes: &[String]) 
     argv.extend(["--hosts-dir".to_owned(), HOSTS.to_owned()]);
     let mut exec = Exec::default();
     if let Some(auth) = auth::find(&whole).await {
-        // By a variable, as arguments can be read by others.
+        // In a variable, as other users can read arguments.
         let (flag, secret) = match auth.identity_token {
             token if token.is_empty() => ("--user", format!("{}:{}", auth.username, auth.password)),
             token => ("--refresh", token),

@@ -1,4 +1,4 @@
-//! `kcl image`: images in the nodes of a cluster that runs.
+//! `kcl image`: images on the nodes of a running cluster.
 
 mod build;
 mod env;
@@ -30,21 +30,21 @@ use crate::images::send::{Sent, send, wait_visible};
 use crate::images::source;
 use crate::state::NodeRecord;
 
-/// An image that was brought into nodes.
+/// An image that was loaded onto nodes.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadedImage {
-    /// Its id.
+    /// The id of the image.
     pub id: String,
-    /// Its names.
+    /// The names of the image.
     pub repo_tags: Vec<String>,
-    /// Its size in bytes.
+    /// The size of the image in bytes.
     pub size: u64,
-    /// What was sent, by node.
+    /// The amounts of data that were sent, by node.
     pub nodes: BTreeMap<String, Sent>,
 }
 
-/// Returns the machines of the nodes called `names`, or of all nodes; each has to run.
+/// Returns the machines of the nodes called `names`, or of all nodes; each must be running.
 pub async fn machines(app: &App, cluster: &str, names: &[String]) -> Result<Vec<Box<dyn Machine>>> {
     let state = app.existing(cluster)?;
     let wanted: Vec<&NodeRecord> = match names {
@@ -61,18 +61,18 @@ pub async fn machines(app: &App, cluster: &str, names: &[String]) -> Result<Vec<
     Ok(try_join_all(wanted.iter().map(|node| driver.machine(cluster, &node.machine))).await?)
 }
 
-/// The containerds of the nodes called `names`, or of all.
+/// Connects to containerd on the nodes called `names`, or on all nodes.
 pub(super) async fn connect(app: &App, cluster: &str, names: &[String]) -> Result<Vec<Containerd>> {
     let machines = machines(app, cluster, names).await?;
     try_join_all(machines.into_iter().map(|machine| Containerd::connect(Arc::from(machine)))).await
 }
 
-/// Where streams are kept while they are read.
+/// Returns the directory that holds streams while they are read.
 fn scratch(app: &App) -> PathBuf {
     app.store.paths().cache.join("scratch")
 }
 
-/// Loads images from files, directories, standard input (`-`) or a Docker engine, by their words.
+/// Loads the images that `words` name: files, directories, standard input (`-`) or images of a Docker engine.
 pub async fn load_images(
     app: &App,
     cluster: &str,
@@ -93,7 +93,7 @@ pub async fn load_images(
     interruptible(work).await
 }
 
-/// Sends an image to nodes, and says so.
+/// Sends an image to nodes, with a progress line.
 pub(super) async fn distribute(app: &App, nodes: &[Containerd], image: &Image) -> Result<LoadedImage> {
     let shown = image.names.iter().map(|name| familiar(name)).collect::<Vec<_>>().join(", ");
     let step = app.progress.step("image", format!("Loading {shown}"));
@@ -108,7 +108,7 @@ pub(super) async fn distribute(app: &App, nodes: &[Containerd], image: &Image) -
     Ok(LoadedImage { id: image.id().to_owned(), repo_tags: image.names.clone(), size: image.size(), nodes: sent })
 }
 
-/// The images of the nodes.
+/// Lists the images of the nodes.
 pub async fn list_images(app: &App, cluster: &str, nodes: &[String]) -> Result<Vec<ImageRow>> {
     let nodes = connect(app, cluster, nodes).await?;
     let list = async |node: &Containerd| {
@@ -118,7 +118,7 @@ pub async fn list_images(app: &App, cluster: &str, nodes: &[String]) -> Result<V
     Ok(union(try_join_all(nodes.iter().map(list)).await?))
 }
 
-/// Takes names of images away from the nodes; an image without a name is removed. Returns those that were nowhere.
+/// Removes names of images from the nodes, and images that have no name left. Returns the names that no node had.
 pub async fn remove_images(app: &App, cluster: &str, names: &[String], nodes: &[String]) -> Result<Vec<String>> {
     let whole: Vec<String> = names
         .iter()
@@ -147,7 +147,7 @@ async fn remove_image(node: &Containerd, name: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Gives an image one more name, on the nodes that have it. Returns how many these are.
+/// Gives an image one more name, on the nodes that have it. Returns the number of these nodes.
 pub async fn tag_image(app: &App, cluster: &str, source: &str, target: &str, nodes: &[String]) -> Result<usize> {
     let (from, to) = (normalize(source)?, normalize(target)?);
     let nodes = connect(app, cluster, nodes).await?;
@@ -166,12 +166,12 @@ pub async fn tag_image(app: &App, cluster: &str, source: &str, target: &str, nod
     Ok(tagged)
 }
 
-/// How many nodes, in words.
+/// Returns a number of nodes, in words.
 pub(super) fn count(nodes: usize) -> String {
     if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") }
 }
 
-/// No node has such an image.
+/// Returns the error that no node has such an image.
 pub(super) fn unknown(name: &str) -> Error {
     Error::new(Family::NotFound, format!("no node has an image {name}"))
         .hint("see what is there with: kcl image ls")

@@ -1,4 +1,4 @@
-//! `service`: the URLs by which this host reaches Services, or why it does not.
+//! `service`: the URLs by which this host reaches Services, or the reason why it does not reach them.
 
 mod reachable;
 
@@ -20,27 +20,27 @@ use crate::kubernetes;
 use crate::text::nearest;
 use crate::urls::{self, Host, Url, ways};
 
-/// How long a Service may take to be on loopback: what leads it there sees it at once.
+/// The time that a Service has to appear on loopback: the process in the background sees it at once.
 const SOON: Duration = Duration::from_secs(5);
 
 /// A row of `kcl service list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ServiceRow {
-    /// Its namespace.
+    /// The namespace of the Service.
     pub namespace: String,
-    /// Its name.
+    /// The name of the Service.
     pub name: String,
-    /// `ClusterIP`, `NodePort`, `LoadBalancer` or `ExternalName`.
+    /// The type of the Service: `ClusterIP`, `NodePort`, `LoadBalancer` or `ExternalName`.
     pub r#type: String,
-    /// Where this host reaches it; empty where it does not.
+    /// The URLs by which this host reaches the Service; empty if it does not.
     #[serde(rename = "URLs")]
     pub urls: Vec<String>,
-    /// Its ports: `http/80`.
+    /// The ports of the Service, such as `http/80`.
     pub port_names: Vec<String>,
 }
 
-/// The Services of a cluster; of one namespace, where one is named.
+/// Returns the Services of a cluster, or of one namespace if it is named.
 pub async fn services(app: &App, cluster: &str, namespace: Option<&str>) -> Result<Vec<ServiceRow>> {
     let (client, host) = open(app, cluster).await?;
     let api: Api<Service> =
@@ -49,11 +49,11 @@ pub async fn services(app: &App, cluster: &str, namespace: Option<&str>) -> Resu
     Ok(list.items.iter().map(|service| row(service, &ways(service, &host, false))).collect())
 }
 
-/// A Service that this host reaches; `https` has all of its URLs begin so.
+/// Returns a Service that this host reaches; with `https`, all of its URLs have that scheme.
 ///
 /// # Errors
-/// `NotFound` where there is none of the name, `Cluster` where nothing leads to it: the message says why, the hints what
-/// to do. One that takes no connections though pods are ready is told of as a warning.
+/// `NotFound` if no Service has this name, `Cluster` if this host does not reach it: the message says why, the hints
+/// what to do. If pods are ready but it accepts no connections, that is only a warning.
 pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, https: bool) -> Result<ServiceRow> {
     let (client, host) = open(app, cluster).await?;
     let api: Api<Service> = Api::namespaced(client.clone(), namespace);
@@ -70,7 +70,7 @@ pub async fn service(app: &App, cluster: &str, namespace: &str, name: &str, http
     }
     let mut urls = ways(&service, &host, https);
     if urls.is_empty() && !host.is_near() {
-        // A fresh one.
+        // A new Service may not be on loopback yet.
         let given = |service: Option<&Service>| service.is_some_and(|service| !urls::given(service).is_empty());
         if let Ok(Ok(Some(given))) = timeout(SOON, await_condition(api, name, given)).await {
             urls = ways(&given, &host, https);
@@ -98,13 +98,13 @@ fn row(service: &Service, urls: &[Url]) -> ServiceRow {
     }
 }
 
-/// The API of a cluster that runs, and how its nodes are reached.
+/// Connects to the API of a running cluster, and returns how its nodes are reached.
 async fn open(app: &App, cluster: &str) -> Result<(kube::Client, Host)> {
     let state = app.existing(cluster)?;
-    // It says where the cluster does not run, at once; the API would not answer for long.
+    // If the cluster does not run, this fails at once; a request to the API would time out.
     machine(app, cluster, None).await?;
     let driver = drivers::driver_of(app, &state)?;
-    // It may have been killed.
+    // The process that forwards ports may have been killed.
     if let Err(error) = loopback::follow(app, &state, driver.as_ref(), &app.addons(&state.spec)?).await {
         app.progress.warn(error.to_string());
     }
@@ -133,7 +133,7 @@ fn without_endpoints(service: &Service) -> Error {
     }
 }
 
-/// There is no Service of that name; perhaps one that is called nearly so, or one in another namespace.
+/// Returns the error that no Service has that name; hints at one with a similar name, or in another namespace.
 async fn missing(client: &kube::Client, cluster: &str, namespace: &str, name: &str) -> Result<Error> {
     let all: Api<Service> = Api::all(client.clone());
     let all = all.list_metadata(&ListParams::default()).await.map_err(|error| unanswered(cluster, error))?;

@@ -1,4 +1,4 @@
-//! Whether what answers for a Service has come to it: kube-proxy hears of a new one a moment after the API has it.
+//! The wait until a Service accepts connections: kube-proxy learns of a new one a moment after the API server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use tokio::time::{sleep, timeout};
 
 use crate::urls::Url;
 
-/// How long it is looked for. What takes no connections by then has another trouble than being new.
+/// The time that a new Service has to accept connections. If it does not by then, something else is wrong.
 const SOON: Duration = Duration::from_secs(5);
-/// How long one try may take. A node that does not serve it yet may refuse by ICMP, which is no answer to connect(2): the
-/// kernel would try again after a second.
+/// The longest time for one attempt. A node that does not serve the Service yet may refuse by ICMP, which does not end
+/// connect(2): the kernel would retry after a second.
 const TRY: Duration = Duration::from_millis(250);
-/// Between two tries. What the packet filter does cannot be watched.
+/// The pause between two attempts. There is no way to watch for changes of the packet filter's behavior.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Waits until those of TCP take connections. Which do not, and why.
+/// Waits until the TCP URLs accept connections. Returns those that do not, each with its error.
 pub async fn wait(urls: &[Url]) -> Vec<(Url, io::Error)> {
     let tcp = urls.iter().filter(|url| matches!(url.scheme, "http" | "https"));
     let tried = tcp.map(|url| async move {

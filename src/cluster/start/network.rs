@@ -52,7 +52,10 @@ async fn elsewhere(
     let addresses = driver.addresses().await?;
     let observed = Observed { state: None, machines: Vec::new(), free_subnet, addresses };
     let plan = plan(&state.spec, &observed)?;
-    let nodes = planned(&plan, state.spec.clone(), Some(&state)).nodes;
+    let mut nodes = planned(&plan, state.spec.clone(), Some(&state)).nodes;
+    for node in &mut nodes {
+        node.artifacts = state.node(&node.name).and_then(|record| record.artifacts.clone());
+    }
     let state = ClusterState { subnet: plan.subnet, nodes, ..state };
     save(app, &state)?;
     Ok((plan, state))

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::package::Arrow;
 
-/// Arrows between names, each with the imports it stands for.
+/// The arrows between names, each with the imports that it stands for.
 #[derive(Default)]
 pub struct Graph(BTreeMap<(String, String), Vec<Arrow>>);
 
@@ -56,7 +56,7 @@ impl Graph {
         reached
     }
 
-    /// Tells the imports behind the arrows that a function picks, a line each.
+    /// Lists the imports behind the arrows that a function picks, one per line.
     pub fn tell(&self, pick: impl Fn(&str, &str) -> bool) -> String {
         let mut text = String::new();
         for ((from, to), arrows) in self.0.iter().filter(|((from, to), _)| pick(from, to)) {

@@ -1,5 +1,5 @@
-//! No file, room or crate imports, by whatever way around, what imports it; and rooms and crates import only what the
-//! drawing in ARCHITECTURE.md lets them.
+//! Checks that no file, room or crate imports itself through others, and that rooms and crates import only what the
+//! drawing in ARCHITECTURE.md allows.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -17,7 +17,7 @@ const HOUSE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A crate of the workspace.
 struct Crate {
-    /// Its folder; `src` for kcl itself.
+    /// The folder of the crate; `src` for kcl itself.
     place: String,
     /// The folder of its sources.
     sources: String,
@@ -26,7 +26,7 @@ struct Crate {
 }
 
 impl Crate {
-    /// Returns the place of the room of one of its files: the first folder or file below its sources.
+    /// Returns the room of one of the crate's files: the first folder or file below the crate's sources.
     fn room(&self, file: &str) -> Option<String> {
         let below = file.strip_prefix(&self.sources)?.strip_prefix('/')?;
         let room = below.split('/').next()?;
@@ -79,7 +79,7 @@ fn drawing() -> BTreeMap<String, HashSet<String>> {
 /// Folders whose circles are not removed yet. The list only shrinks.
 const KNOWN_CIRCLES: &[&str] = &[];
 
-/// Arrows that are not removed yet though the drawing does not have them. The list only shrinks.
+/// Arrows that are not in the drawing but not removed yet. The list only shrinks.
 const KNOWN_ARROWS: &[(&str, &str)] = &[];
 
 #[test]

@@ -31,7 +31,7 @@ struct Node {
 
 /// The place that a path leads to.
 enum End {
-    /// An item of a module, by way of imports in others.
+    /// An item of a module, reached through imports in others.
     Item(usize, Vec<usize>),
     /// A module itself.
     Module,
@@ -64,7 +64,7 @@ impl Package {
         let children = std::mem::take(&mut module.children);
         let root = parent.map_or(id, |parent| self.nodes[parent].root);
         self.nodes.push(Node { file: file.to_owned(), parent, root, children: HashMap::new(), module });
-        // Modules of a root and of a `mod.rs` lie beside it, those of another file in a folder of its name.
+        // Modules of a root and of a `mod.rs` are beside it, those of another file in a folder of its name.
         let (folder, _) = file.rsplit_once('/').expect("files lie in a folder");
         let beside = parent.is_none() || file.ends_with("/mod.rs");
         let folder = if beside { folder } else { file.trim_end_matches(".rs") };
@@ -89,7 +89,7 @@ impl Package {
         for (id, node) in self.nodes.iter().enumerate() {
             let module = &node.module;
             let imports = module.imports.iter().filter_map(|import| {
-                // A parent that only hands a child's name on does not need it itself.
+                // A parent that only re-exports a child's name does not need it itself.
                 let handed_on = import.public && self.leads_to_child(id, &import.path);
                 let line = if handed_on { *module.words.get(&import.name)? } else { import.line };
                 Some((&import.path, line))
@@ -119,7 +119,7 @@ impl Package {
         match self.resolve(id, path, crates, &mut HashSet::new()) {
             Some(End::Item(end, by_way_of)) => {
                 let mut ends = vec![end];
-                // A parent's import of its child, or of what its children need, is no stop of its own.
+                // A parent's import of its child, or of what its children need, is not a target of its own.
                 ends.extend(by_way_of.into_iter().filter(|&way| !self.is_above(way, end) && !self.is_above(way, id)));
                 let files = ends.into_iter().map(|end| self.nodes[end].file.clone());
                 files.filter(|file| *file != self.nodes[id].file).collect()
@@ -168,7 +168,7 @@ impl Package {
         }
         let node = &self.nodes[id];
         let child = node.children.get(name);
-        // A name with more behind it is a module first, as the same name may be that of a function too.
+        // A name that more segments follow is a module first, as a function may have the same name.
         if let (Some(&child), false) = (child, rest.is_empty())
             && let Some(end) = self.walk(child, rest, crates, seen)
         {

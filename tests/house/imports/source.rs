@@ -44,7 +44,7 @@ fn body(stream: TokenStream, module: &mut Module, top: bool) {
     }
 }
 
-/// Reads what begins at a token and returns the index behind it.
+/// Reads what begins at a token and returns the index after it.
 fn step(tokens: &[TokenTree], at: usize, module: &mut Module, top: bool) -> usize {
     match &tokens[at] {
         TokenTree::Group(group) => body(group.stream(), module, false),
@@ -52,7 +52,7 @@ fn step(tokens: &[TokenTree], at: usize, module: &mut Module, top: bool) -> usiz
             '#' => return attribute(tokens, at, module),
             // A lifetime, a field, a method, a variable of a macro.
             '\'' | '.' | '$' if word(tokens, at + 1).is_some_and(|word| word != "crate") => return at + 2,
-            // The rest of a path behind generic arguments.
+            // The rest of a path after generic arguments.
             ':' if joins(tokens, at) && word(tokens, at + 2).is_some() => return segments(tokens, at + 2).1,
             ':' | '.' if punct.spacing() == Spacing::Joint => return at + 2,
             _ => {}
@@ -108,7 +108,7 @@ fn keyword(tokens: &[TokenTree], at: usize, module: &mut Module, top: bool) -> u
     }
 }
 
-/// Reads an attribute; what `#[cfg(test)]` belongs to is left out.
+/// Reads an attribute; items with `#[cfg(test)]` are left out.
 fn attribute(tokens: &[TokenTree], at: usize, module: &mut Module) -> usize {
     let at = at + 1 + usize::from(punct(tokens, at + 1, '!'));
     let Some(TokenTree::Group(group)) = tokens.get(at) else { return at };
@@ -123,7 +123,7 @@ fn attribute(tokens: &[TokenTree], at: usize, module: &mut Module) -> usize {
     at + 1
 }
 
-/// Reads paths that an attribute has in quotes, as serde's do.
+/// Reads the quoted paths in an attribute, such as serde's.
 fn quoted(stream: TokenStream, module: &mut Module) {
     for token in stream {
         match token {
@@ -141,7 +141,7 @@ fn quoted(stream: TokenStream, module: &mut Module) {
     }
 }
 
-/// Returns the index behind the item, field or variant that begins at a token.
+/// Returns the index after the item, field or variant that begins at a token.
 fn behind_item(tokens: &[TokenTree], mut at: usize) -> usize {
     let mut item = false;
     let mut value = false;
@@ -198,7 +198,7 @@ fn imports(tokens: &[TokenTree], prefix: &[String], public: bool, module: &mut M
     }
 }
 
-/// Returns the segments of the path that begins at a word, and the index behind them.
+/// Returns the segments of the path that begins at a word, and the index after them.
 fn segments(tokens: &[TokenTree], mut at: usize) -> (Vec<String>, usize) {
     let mut path: Vec<_> = word(tokens, at).into_iter().collect();
     at += 1;
@@ -217,17 +217,17 @@ fn word(tokens: &[TokenTree], at: usize) -> Option<String> {
     }
 }
 
-/// Returns true for a certain punctuation character at an index.
+/// Returns true if a certain punctuation character is at an index.
 fn punct(tokens: &[TokenTree], at: usize, char: char) -> bool {
     matches!(tokens.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == char)
 }
 
-/// Returns true for `::` at an index.
+/// Returns true if `::` is at an index.
 fn joins(tokens: &[TokenTree], at: usize) -> bool {
     punct(tokens, at, ':') && punct(tokens, at + 1, ':')
 }
 
-/// Returns true for `pub(…)` before an index.
+/// Returns true if `pub(…)` is before an index.
 fn restricted(tokens: &[TokenTree], at: usize) -> bool {
     at > 1 && matches!(tokens[at - 1], TokenTree::Group(_)) && word(tokens, at - 2).as_deref() == Some("pub")
 }

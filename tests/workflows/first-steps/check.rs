@@ -14,8 +14,8 @@ pub fn story(cluster: &TestCluster<'_>) {
     tutorial.section("Give it an address of its own");
     tutorial.section("Update it");
     tutorial.section("Undo it");
-    tutorial.section("Look into it");
-    tutorial.section("See what it takes");
+    tutorial.section("Inspect it");
+    tutorial.section("See its resource usage");
     let link = tutorial.section("The console");
     assert!(link.trim().contains("token="), "{link}");
     tutorial.finish();

@@ -26,7 +26,7 @@ pub fn story(cluster: &TestCluster<'_>, before_the_end: impl FnOnce(&TestCluster
     let said = tutorial.section("Use it");
     let url = said.lines().next().and_then(|line| line.strip_suffix("/frontend")).expect("an address").to_owned();
     browser.does(&url, "add");
-    for section in ["The pod of the database goes", "Its node goes", "The cluster goes"] {
+    for section in ["The pod of the database is deleted", "Its node fails", "The cluster stops"] {
         tutorial.section(section);
         browser.does(&url, "see");
     }

@@ -13,7 +13,7 @@ pub struct Browser {
     cookie: Option<String>,
 }
 
-/// A response.
+/// A response of the server.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,

@@ -87,7 +87,7 @@ async fn a_link_signs_in_once_and_leaves_no_token_behind() {
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
 
-    // The same link once more, by anyone who has seen it.
+    // The link does not work a second time, so it is useless to anyone who sees it.
     let mut other = Browser::new(&fixture.link);
     let again = other.open(&fixture.link).await;
     assert_eq!(again.status, 403, "{again:?}");

@@ -79,7 +79,7 @@ fn changed(place: &str, file: &Path, line: usize, key: &PublicKey) -> Error {
         file.display()
     );
     let hint =
-        format!("if the host was installed anew, forget its old key with: ssh-keygen -f {} -R {place}", file.display());
+        format!("if the host was reinstalled, remove its old key with: ssh-keygen -f {} -R {place}", file.display());
     Error::new(ErrorKind::Conflict, message).hint(hint)
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn record(names: &MachineNames, rootfs: &Path, footprint: &Footprint)
     storage::write(&file(names), &before)
 }
 
-/// Restores everything.
+/// Restores the network from its record.
 pub(crate) fn restore(names: &MachineNames, footprint: &Footprint) -> Result<()> {
     let Some(before) = storage::read::<Before>(&file(names))? else { return Ok(()) };
     if before.rootfs.is_dir() {
@@ -62,7 +62,7 @@ pub(crate) fn restore(names: &MachineNames, footprint: &Footprint) -> Result<()>
     for (name, value) in &before.parameters {
         let path = Path::new("/proc/sys").join(name);
         match fs::read_to_string(&path) {
-            // Of a link that is gone, or of a module.
+            // The parameter's link or module is gone.
             Err(_) => {}
             Ok(found) if found.trim() == value => {}
             Ok(_) => fs::write(&path, value).with_context(|| format!("put {} back to {value}", path.display()))?,
@@ -127,8 +127,8 @@ fn text(object: &Value, field: &str) -> String {
     object[field].as_str().unwrap_or_default().to_owned()
 }
 
-/// Removes the machine's tables. Of a shared table it removes the machine's chains and rules, or the table itself if it is
-/// new and holds nothing else.
+/// Removes the machine's tables. Of a shared table it removes the machine's chains and rules, or the table itself if it
+/// is new and holds nothing else.
 fn remove_tables(before: &Before, footprint: &Footprint) -> Result<()> {
     let mut script = String::new();
     for (family, name) in tables(&before.rootfs)? {

@@ -26,14 +26,14 @@ const LONGEST: usize = 256 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum Request {
-    /// Answers [`Facts`].
+    /// Asks for the host's [`Facts`].
     Facts {
         /// Adds facts that take a moment: the host tests its kernel and counts objects.
         thorough: bool,
     },
     /// Lists machines: answers [`Machine`]s.
     List {
-        /// The cluster; none for all.
+        /// The name of the cluster; none for all clusters.
         cluster: Option<String>,
     },
     /// Keeps these trees for the cluster, and takes the missing files from the stream: see [`crate::trees`]. Answers
@@ -62,7 +62,7 @@ pub enum Request {
     On(Name),
     /// Powers a machine off.
     Off {
-        /// The machine.
+        /// The names of the machine.
         #[serde(flatten)]
         name: Name,
         /// The time that it may take to end by itself, in ms.
@@ -70,19 +70,19 @@ pub enum Request {
     },
     /// Keeps a machine running as long as it is to run: called by a service manager.
     Keep(Name),
-    /// Answers [`Machine`].
+    /// Answers a machine's [`Machine`] record.
     Info(Name),
     /// Writes files into a machine.
     Put {
-        /// The machine.
+        /// The names of the machine.
         #[serde(flatten)]
         name: Name,
-        /// The files.
+        /// The files to write.
         files: Vec<FileText>,
     },
     /// Answers a file as base64.
     Get {
-        /// The machine.
+        /// The names of the machine.
         #[serde(flatten)]
         name: Name,
         /// The path of the file.
@@ -93,7 +93,7 @@ pub enum Request {
     /// Runs a command. It has the streams of this request after the request itself, and its exit code. If it cannot be
     /// run in the machine, `mark` and the error as JSON are written to standard error.
     Exec {
-        /// The machine.
+        /// The names of the machine.
         #[serde(flatten)]
         name: Name,
         /// The program and its arguments.
@@ -109,7 +109,7 @@ pub enum Request {
     Delete(Name),
     /// Removes everything of the cluster except machines, and everything of kcl with the last cluster.
     Leave {
-        /// The cluster.
+        /// The name of the cluster.
         cluster: String,
     },
 }
@@ -126,7 +126,7 @@ pub struct Name {
 /// A file for a machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FileText {
-    /// The path.
+    /// The path in the machine.
     pub path: PathBuf,
     /// The permission bits.
     pub mode: u32,
@@ -143,9 +143,9 @@ pub struct Machine {
     pub name: String,
     /// The power state.
     pub power: Power,
-    /// The address.
+    /// The address of the machine.
     pub address: Option<Addresses>,
-    /// The labels.
+    /// The labels of the machine.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -157,7 +157,7 @@ pub struct Missing {
     pub files: BTreeMap<String, Vec<usize>>,
 }
 
-/// An answer without a content.
+/// An answer without content.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Done {}
 
@@ -202,9 +202,9 @@ pub struct Interface {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer<T> {
-    /// The value.
+    /// The value of the answer.
     Ok(T),
-    /// The error.
+    /// The error of the request.
     Error(Failure),
 }
 

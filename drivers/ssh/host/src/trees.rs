@@ -46,9 +46,9 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Kind {
-    /// A directory.
+    /// The entry is a directory.
     Directory,
-    /// A file.
+    /// The entry is a file.
     File {
         /// The size in bytes.
         size: u64,
@@ -56,12 +56,12 @@ pub enum Kind {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         digest: String,
     },
-    /// A symbolic link.
+    /// The entry is a symbolic link.
     Link {
         /// The target of the link.
         target: PathBuf,
     },
-    /// A device or FIFO.
+    /// The entry is a device or a FIFO.
     Device {
         /// The kind as bits of the mode.
         bits: u32,
@@ -126,7 +126,7 @@ pub fn key(entries: &[Entry]) -> String {
     encode_string(&sha.finalize()[..16])
 }
 
-/// Adds the digests.
+/// Adds the digests of the files.
 pub fn look_into(source: &Path, entries: &mut [Entry]) -> Result<()> {
     for entry in entries {
         if let Kind::File { digest, .. } = &mut entry.kind {

@@ -15,7 +15,7 @@ pub struct Bench {
     pub cluster: &'static str,
     /// A root file system for nodes, with `sh` and `nft`.
     pub rootfs: PathBuf,
-    /// The hosts.
+    /// The hosts of the test.
     pub hosts: Hosts,
     /// The test's own directory.
     pub base: PathBuf,

@@ -1,8 +1,8 @@
 //! The node agent of kcl: process 1 of a node, or a service of a host.
 //!
 //! It reads the node spec, prepares the node ([`prepare`]), and supervises the components ([`components`],
-//! [`supervise`]), whose connections to the API go through its [`gate`]. Single-threaded throughout. In a virtual machine
-//! the same program is the initrd's `/init` too ([`guest`]).
+//! [`supervise`]), whose connections to the API go through its [`gate`]. It has a single thread. In a virtual machine the
+//! same program is also the initrd's `/init` ([`guest`]).
 
 mod capacity;
 mod cli;

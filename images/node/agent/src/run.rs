@@ -33,7 +33,7 @@ struct Node {
     reaper: Reaper,
 }
 
-/// Runs until the node is told to stop.
+/// Runs until a command or a signal stops the node.
 pub fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "start the event loop".to_owned())?;

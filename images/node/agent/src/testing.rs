@@ -1,10 +1,10 @@
-//! What several tests start from.
+//! The spec and the facts from which several tests start.
 
 use kcl_node_spec::{Capacity, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role, SCHEMA};
 
 use crate::facts::{Cgroup, Facts};
 
-/// A control plane with one worker beside it.
+/// Returns the spec of a control plane with one worker.
 pub fn spec() -> NodeSpec {
     NodeSpec {
         schema: SCHEMA,
@@ -49,7 +49,7 @@ pub fn spec() -> NodeSpec {
     }
 }
 
-/// A container on a host with the old control groups and without CAP_SYS_RESOURCE.
+/// Returns the facts of a container on a host with the old control groups and without CAP_SYS_RESOURCE.
 pub fn facts() -> Facts {
     Facts {
         init: true,

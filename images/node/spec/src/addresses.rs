@@ -7,15 +7,15 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A value for each IP family, of which there is at least one. Its text, in JSON too, is one value or both with a comma
-/// between them, the one of IPv4 first, as the flags of Kubernetes have them.
+/// A value for one or both IP families. Its text, also in JSON, is one value or both separated by a comma, with that of
+/// IPv4 first, as in the flags of Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PerFamily<V4, V6> {
-    /// IPv4 only.
+    /// The value of IPv4 only.
     V4(V4),
-    /// IPv6 only.
+    /// The value of IPv6 only.
     V6(V6),
-    /// Dual stack.
+    /// The values of a dual stack.
     Both(V4, V6),
 }
 

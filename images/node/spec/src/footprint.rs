@@ -8,14 +8,14 @@ use crate::{NodeSpec, paths, ports};
 /// The marks of a machine on a host whose network it shares.
 #[derive(Clone, Copy, Debug)]
 pub struct Footprint {
-    /// Kernel parameters that it sets, below `/proc/sys`; `*` stands for one name. Those in front change others, so they
-    /// are restored first.
+    /// The kernel parameters that it sets, below `/proc/sys`; `*` stands for one name. The first ones change others, so
+    /// they are restored first.
     pub parameters: &'static [&'static str],
     /// Tables of the packet filter that are its own.
     pub tables: &'static [&'static str],
     /// Tables of the packet filter that it shares with other programs.
     pub shared_tables: &'static [&'static str],
-    /// How the names of its chains in shared tables begin.
+    /// The prefixes of its chains' names in shared tables.
     pub chains: &'static [&'static str],
     /// TCP ports that it listens on, on the address of the host or on loopback.
     pub ports: &'static [u16],
@@ -23,7 +23,7 @@ pub struct Footprint {
     pub rivals: &'static [&'static str],
     /// The document in the machine that [`Footprint::networks`] reads.
     pub document: &'static str,
-    /// Reads the machine's networks out of its document; none if the document is not one.
+    /// Reads the machine's networks from its document; returns `None` if the document is invalid.
     pub networks: fn(&[u8]) -> Option<Networks>,
 }
 
@@ -64,7 +64,7 @@ pub const FOOTPRINT: Footprint = Footprint {
         "kernel/keys/root_maxbytes",
     ],
     tables: &["kcl", "kube-proxy", "cni_hostport", "cni-hostport"],
-    // Those of iptables.
+    // The tables of iptables.
     shared_tables: &["filter", "nat", "mangle", "raw"],
     chains: &["KUBE-", "CNI-"],
     ports: &ports::ALL,
@@ -73,7 +73,7 @@ pub const FOOTPRINT: Footprint = Footprint {
     networks,
 };
 
-/// Reads a node's networks out of its spec. The host's end of a pod's link and the tunnels between nodes have addresses
+/// Reads a node's networks from its spec. The host's end of a pod's link and the tunnels between nodes have addresses
 /// of pods; routes lead to pods, services and networks of peers.
 fn networks(document: &[u8]) -> Option<Networks> {
     let network = serde_json::from_slice::<NodeSpec>(document).ok()?.network;

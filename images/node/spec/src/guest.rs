@@ -1,8 +1,8 @@
-//! What a virtual machine is told by its initrd, and the language of the channel to its host.
+//! The configuration in a virtual machine's initrd, and the protocol of the channel to its host.
 //!
-//! A guest has serial ports of virtio, named [`PORT`] and a number. Each carries one session at a time: lines of JSON,
-//! `[session, request]` towards the guest and `[session, reply]` back. The session is a word that the host makes up. A
-//! line that is no JSON, or of another session, is what was left of one that was cut off, and is passed over.
+//! A guest has virtio serial ports, named [`PORT`] and a number. Each carries one session at a time: lines of JSON,
+//! `[session, request]` to the guest and `[session, reply]` back. The host chooses the name of the session. A line that
+//! is not JSON, or that belongs to another session, is the rest of an interrupted session and is skipped.
 
 use std::net::IpAddr;
 
@@ -11,71 +11,71 @@ use serde::{Deserialize, Serialize};
 
 use crate::Subnets;
 
-/// How the names of the ports begin; a number follows.
+/// The prefix of the ports' names; a number follows.
 pub const PORT: &str = "kcl.";
-/// In the initrd: the [`GuestConfig`].
+/// The path of the [`GuestConfig`] in the initrd.
 pub const CONFIG: &str = "/kcl/guest.json";
-/// In the initrd: files for the machine, each at its own path below this.
+/// The directory of the initrd with files for the machine, each at its own path below it.
 pub const FILES: &str = "/kcl/files";
-/// In the initrd: kernel modules, loaded in the order of their names.
+/// The directory of the initrd with kernel modules, which are loaded in the order of their names.
 pub const MODULES: &str = "/kcl/modules";
-/// A word of the kernel's command line: the guest only shows that it runs, and switches itself off.
+/// The word on the kernel's command line that makes the guest only show that it runs and then power off.
 pub const PROBE: &str = "kcl.probe";
-/// Below this directory of the data disk lies what the machine wrote outside of its volumes.
+/// The directory of the data disk with everything that the machine writes outside its volumes.
 pub const UPPER: &str = "upper";
-/// The work directory of that overlay.
+/// The directory of the data disk that the overlay needs as its work directory.
 pub const WORK: &str = "work";
-/// Below this directory of the data disk lie the volumes, by [`volume`].
+/// The directory of the data disk with the volumes, named by [`volume`].
 pub const VOLUMES: &str = "volumes";
-/// The most bytes that go in one line, before they are encoded.
+/// The maximum number of bytes in one line, before they are encoded.
 pub const CHUNK: usize = 24 << 10;
-/// How many [`Request::Input`] may be without their [`Reply::Taken`].
+/// The maximum number of [`Request::Input`] that wait for their [`Reply::Taken`].
 pub const WINDOW: usize = 8;
 
-/// The name of a volume's directory: its path as systemd escapes paths, so that no two meet.
+/// Returns the name of a volume's directory: its path, escaped as systemd does, so that no two volumes share one.
 pub fn volume(target: &str) -> String {
     let parts: Vec<String> =
         target.split('/').filter(|part| !part.is_empty()).map(|part| part.replace('-', "\\x2d")).collect();
     parts.join("-")
 }
 
-/// What a guest is told before its first process runs.
+/// The configuration that a guest needs before its first process runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuestConfig {
-    /// The host name.
+    /// The host name of the machine.
     pub name: String,
     /// The serial of the disk with the root file system, which is never written.
     pub root: String,
     /// The serial of the disk that the machine writes to.
     pub data: String,
-    /// Disks that are mounted read-only.
+    /// The disks that are mounted read-only.
     pub trees: Vec<GuestTree>,
-    /// Directories on the data disk itself rather than in the overlay.
+    /// The directories that are on the data disk itself rather than in the overlay.
     pub volumes: Vec<String>,
-    /// Interfaces.
+    /// The interfaces of the machine.
     pub interfaces: Vec<GuestInterface>,
-    /// Routes, in the order in which they are set.
+    /// The routes, in the order in which they are set.
     pub routes: Vec<GuestRoute>,
-    /// The first process.
+    /// The first process and its arguments.
     pub init: Vec<String>,
 }
 
 /// A read-only disk of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestTree {
-    /// Its serial.
+    /// The serial of the disk.
     pub disk: String,
-    /// Where it is mounted.
+    /// The mount point of the disk.
     pub target: String,
 }
 
 /// An interface of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestInterface {
-    /// Its name: `eth` and its number in the order of the devices.
+    /// The name of the interface: `eth` and its number in the order of the devices.
     pub name: String,
-    /// Its address and the length of the prefix that is on its link.
+    /// The address of the interface, with the length of the prefix on its link.
     pub address: Subnets,
     /// The largest packet that fits, in bytes.
     pub mtu: u32,
@@ -84,97 +84,97 @@ pub struct GuestInterface {
 /// A route of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestRoute {
-    /// Where to.
+    /// The destination network.
     pub to: IpNet,
-    /// The router; none: on the link.
+    /// The router; `None` if the destination is on the link.
     pub via: Option<IpAddr>,
-    /// The interface.
+    /// The name of the interface.
     pub interface: String,
 }
 
-/// What a host asks for: the first of a session opens it, [`Request::Input`] and the like go with it.
+/// A request of the host. The first one opens a session; [`Request::Input`] and the like continue it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// Whether the first process runs: [`Reply::Running`].
+    /// Asks if the first process runs: [`Reply::Running`].
     Ping,
-    /// Runs a command: [`Reply::Output`], [`Reply::Complaint`] and at last [`Reply::Exit`].
+    /// Runs a command: [`Reply::Output`], [`Reply::Complaint`] and finally [`Reply::Exit`].
     Exec {
         /// The program and its arguments.
         argv: Vec<String>,
-        /// Variables besides the machine's own.
+        /// The environment variables, in addition to the machine's own.
         env: Vec<(String, String)>,
-        /// It gets a terminal of this size.
+        /// The size of the command's terminal; `None` for no terminal.
         terminal: Option<TerminalSize>,
     },
     /// Writes a file, which follows as input: [`Reply::Done`].
     Put {
-        /// Where, absolute.
+        /// The absolute path of the file.
         path: String,
-        /// Its permission bits.
+        /// The permission bits of the file.
         mode: u32,
     },
-    /// Reads a file: [`Reply::Output`] and at last [`Reply::Done`].
+    /// Reads a file: [`Reply::Output`] and finally [`Reply::Done`].
     Get {
-        /// Which, absolute.
+        /// The absolute path of the file.
         path: String,
     },
-    /// Tells the first process to end: [`Reply::Done`] when it is told.
+    /// Tells the first process to end: [`Reply::Done`] once the signal is sent.
     End,
-    /// Bytes, in base 64, for the command or the file: [`Reply::Taken`].
+    /// Sends bytes in base64 to the command or the file: [`Reply::Taken`].
     Input(String),
-    /// There is no more input.
+    /// Ends the input of the command or the file.
     InputEnd,
-    /// The terminal has another size now.
+    /// Resizes the terminal of the command.
     Resize(TerminalSize),
 }
 
 /// The size of a terminal in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalSize {
-    /// Lines.
+    /// The number of lines.
     pub rows: u16,
-    /// Characters in a line.
+    /// The number of characters in a line.
     pub columns: u16,
 }
 
-/// What a guest answers.
+/// A reply of the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
     /// The first process runs.
     Running {
-        /// Milliseconds from the start of the kernel until it did.
+        /// The milliseconds from the start of the kernel to the start of the process.
         after_ms: u64,
     },
-    /// Bytes that the command wrote, or the file holds, in base 64.
+    /// The bytes that the command wrote or the file contains, in base64.
     Output(String),
-    /// What the command wrote on standard error, in base 64.
+    /// The bytes that the command wrote on standard error, in base64.
     Complaint(String),
-    /// A [`Request::Input`] has gone where it was meant for.
+    /// The command or the file has received a [`Request::Input`].
     Taken,
-    /// The command ended: its exit code, 128 + n where signal n ended it.
+    /// The command ended with this exit code; 128 + n if signal n ended it.
     Exit(i32),
-    /// It is done.
+    /// The request is done.
     Done,
-    /// It could not be done.
+    /// The request failed.
     Failed {
-        /// Why.
+        /// The reason of the failure.
         reason: Reason,
-        /// The same for people.
+        /// The error message for the user.
         message: String,
     },
 }
 
-/// Why something could not be done in a guest.
+/// The reason why a request failed in a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// There is no such file.
+    /// The file does not exist.
     NotFound,
-    /// There is something else than a file.
+    /// The path does not name a regular file.
     NoFile,
-    /// The system refused.
+    /// A system call failed.
     Failed,
 }
 

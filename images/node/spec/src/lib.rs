@@ -1,6 +1,7 @@
-//! The node spec: the one document that kcl hands to a node agent, and where things are in a node.
+//! The node spec: the one document that kcl hands to a node agent, with the paths and ports in a node.
 //!
-//! kcl writes it to [`paths::SPEC`] before the agent starts; the agent reads nothing else but the files it names.
+//! kcl writes it to [`paths::SPEC`] before the agent starts. Together with the files in [`paths`], it is the agent's
+//! whole configuration.
 
 mod addresses;
 mod footprint;
@@ -23,22 +24,22 @@ use serde::{Deserialize, Serialize};
 /// The schema that this code writes and reads.
 pub const SCHEMA: u32 = 1;
 
-/// The image of the pods' sandbox process, as the CRI plugin of containerd is told; its default in containerd 2.4.
-/// kcl assembles an image of exactly this name.
+/// The image of the pods' sandbox process in the configuration of containerd's CRI plugin; the default of containerd
+/// 2.4. kcl assembles an image of exactly this name.
 pub const SANDBOX_IMAGE: &str = "registry.k8s.io/pause:3.10.2";
 
-/// What a node is for.
+/// The role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// etcd, the API server, its companions, and work as on a worker.
+    /// The node runs etcd, the API server and its companions, and also pods, as a worker does.
     ControlPlane,
-    /// Pods only.
+    /// The node runs only pods.
     Worker,
 }
 
 impl Role {
-    /// The name in labels and in tables.
+    /// Returns the name of the role in labels and tables.
     pub fn name(self) -> &'static str {
         match self {
             Role::ControlPlane => "control-plane",
@@ -47,59 +48,59 @@ impl Role {
     }
 }
 
-/// Everything an agent needs to know.
+/// The document with everything that an agent needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
-    /// [`SCHEMA`].
+    /// The schema of the document: [`SCHEMA`].
     pub schema: u32,
-    /// The cluster's name.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The node's name and host name.
+    /// The name of the node, which is also its host name.
     pub name: String,
-    /// What it is for.
+    /// The role of the node.
     pub role: Role,
-    /// Its address on the node network.
+    /// The node's address on the node network.
     pub address: Addresses,
-    /// Networks and names.
+    /// The networks and names that the node needs.
     pub network: NodeNetwork,
-    /// What the kubelet is to report where the machine itself sees the whole host; none: what is there.
+    /// The capacity that the kubelet reports if the machine sees the whole host; `None` for the machine's own.
     pub capacity: Capacity,
-    /// Kubernetes itself.
+    /// The version and settings of Kubernetes.
     pub kubernetes: KubernetesSpec,
 }
 
-/// What a node is bounded to.
+/// The limits of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// Whole CPUs.
+    /// The number of whole CPUs.
     pub cpus: Option<u32>,
-    /// Bytes of memory.
+    /// The memory in bytes.
     pub memory: Option<u64>,
 }
 
-/// Networks and names.
+/// The networks and names that a node needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeNetwork {
     /// The interface on the node network.
     pub interface: String,
     /// The node network.
     pub subnet: Subnets,
-    /// The way out, set by the agent where the driver does not; none: the driver or the host did.
+    /// The default gateway, which the agent sets; `None` if the driver or the host sets the route.
     pub gateway: Option<Addresses>,
-    /// Largest packet in bytes on the node network.
+    /// The largest packet on the node network, in bytes.
     pub mtu: u32,
-    /// Resolvers for the node and, through CoreDNS, for pods; empty: the node's own file is left alone.
+    /// The resolvers for the node and, through CoreDNS, for pods. If empty, the node's own file stays unchanged.
     pub nameservers: Vec<IpAddr>,
-    /// Search domains of the host.
+    /// The search domains of the host.
     pub search: Vec<String>,
-    /// Lines for `/etc/hosts`: the nodes, and the host by its stable name.
+    /// The lines for `/etc/hosts`: the nodes, and the host under its stable name.
     pub hosts: Vec<HostEntry>,
     /// This node's share of [`NodeNetwork::cluster_cidr`].
     pub pod_cidr: Subnets,
-    /// All pods.
+    /// The address range of all pods.
     pub cluster_cidr: Subnets,
-    /// All services.
+    /// The address range of all Services.
     pub service_cidr: Subnets,
     /// The address of the cluster's DNS service.
     pub cluster_dns: Addresses,
@@ -107,73 +108,74 @@ pub struct NodeNetwork {
     pub dns_domain: String,
     /// The other nodes, for routes to their pods.
     pub peers: Vec<Peer>,
-    /// Ways to networks that peers are on and that the way out does not lead to.
+    /// The routes to networks of peers that the default gateway does not reach.
     #[serde(default)]
     pub routes: Vec<Route>,
-    /// The number of the cluster's VXLAN (RFC 7348), by which peers on other segments are reached: 24 bits.
+    /// The 24-bit network identifier of the cluster's VXLAN (RFC 7348), which leads to peers on other segments.
     #[serde(default)]
     pub vni: u32,
 }
 
-/// A way to a network.
+/// A route to a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// The network.
+    /// The destination network.
     pub to: IpNet,
-    /// The router, on the node's own segment.
+    /// The router on the node's own segment.
     pub via: IpAddr,
 }
 
 /// A line of `/etc/hosts`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostEntry {
-    /// The address.
+    /// The address of the host.
     pub address: IpAddr,
-    /// Its names.
+    /// The names of the host.
     pub names: Vec<String>,
 }
 
-/// Another node.
+/// Another node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// Its name.
+    /// The name of the peer.
     pub name: String,
-    /// Its address on the node network.
+    /// The peer's address on the node network.
     pub address: Addresses,
-    /// Its pods.
+    /// The address range of the peer's pods.
     pub pod_cidr: Subnets,
-    /// It is on another segment, or on one that packets of pods cannot cross as they are: its pods are reached through the
-    /// cluster's VXLAN rather than by its address alone.
+    /// True if the peer is on another segment, or on one that packets of pods cannot cross unchanged. Its pods are then
+    /// reached through the cluster's VXLAN rather than through its address alone.
     #[serde(default)]
     pub overlay: bool,
 }
 
-/// Kubernetes itself. Certificates, keys and kubeconfigs are files at the places in [`paths`].
+/// The version and settings of Kubernetes. Certificates, keys and kubeconfigs are files at the paths in [`paths`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KubernetesSpec {
-    /// The version, with its `v`.
+    /// The version with its `v`, as in `v1.34.0`.
     pub version: String,
-    /// All API servers. The agent balances connections to [`ports::API_SERVER`] on loopback over them.
+    /// The addresses of all API servers. The agent balances connections to [`ports::API_SERVER`] on loopback over them.
     pub api_servers: Vec<SocketAddr>,
-    /// Members of etcd, by name; of more than one only with several control planes.
+    /// The members of etcd; more than one only if there are several control planes.
     pub etcd_members: Vec<EtcdMember>,
-    /// This node's member joins an etcd that runs already (it was announced there with a member add), rather than
-    /// founding one together with the others. It matters only while the member has no data.
+    /// True if this node's member joins a running etcd cluster, to which it was added before (`member add`), and does
+    /// not bootstrap one together with the others. The value matters only while the member has no data.
     #[serde(default)]
     pub etcd_join: bool,
-    /// Feature gates for all components.
+    /// The feature gates of all components.
     pub feature_gates: BTreeMap<String, bool>,
-    /// `component -> flag (without dashes) -> value`, from `--extra-config`, after kcl's own flags.
-    /// Components: `apiserver`, `controller-manager`, `scheduler`, `etcd`, `kubelet`, `kube-proxy`.
-    /// For `kube-proxy` keys are paths into its configuration (`conntrack.maxPerCore`), since its flags yield to it.
+    /// The values of `--extra-config`, which override kcl's own flags: component, flag without dashes, value.
+    /// The components are `apiserver`, `controller-manager`, `scheduler`, `etcd`, `kubelet` and `kube-proxy`.
+    /// The keys of `kube-proxy` are paths into its configuration file (`conntrack.maxPerCore`), as that overrides its
+    /// flags.
     pub extra: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A member of etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtcdMember {
-    /// The member's name: the node's.
+    /// The name of the member, which is the node's.
     pub name: String,
-    /// Its address; the ports are [`ports::ETCD_PEER`] and [`ports::ETCD_CLIENT`].
+    /// The address of the member; its ports are [`ports::ETCD_PEER`] and [`ports::ETCD_CLIENT`].
     pub address: IpAddr,
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::net::IpAddr;
 
-/// The files with resolvers, in order: the usual one, and the one with the servers that systemd-resolved forwards to, for
-/// a host whose usual file names only its stub on loopback (systemd-resolved.service(8), "/etc/resolv.conf").
+/// The files with resolvers, in order: the usual one, and the one with the servers that systemd-resolved forwards to,
+/// for a host whose usual file names only its stub on loopback (systemd-resolved.service(8), "/etc/resolv.conf").
 pub const FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 /// Resolvers and search domains.
@@ -12,7 +12,7 @@ pub const FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.c
 pub struct Resolvers {
     /// Addresses that are reachable from another network namespace.
     pub nameservers: Vec<IpAddr>,
-    /// Search domains.
+    /// The search domains for short names.
     pub search: Vec<String>,
 }
 

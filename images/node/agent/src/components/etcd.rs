@@ -55,7 +55,7 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("auto-compaction-retention", "1h")
         .set("log-level", "warn");
     if members.len() == 1 {
-        // A single member has nobody to wait for before the first election, which otherwise takes up to a second.
+        // A single member has no other to wait for before the first election, which otherwise takes up to a second.
         flags.set("heartbeat-interval", "10").set("election-timeout", "100");
     }
     flags.extra(spec, "etcd");

@@ -1,4 +1,4 @@
-//! The API server.
+//! The process of the API server.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ fn flags(spec: &NodeSpec) -> Flags {
     flags
 }
 
-/// The flags that the API server refuses beside `--authentication-config`, or that replace it.
+/// The flags that the API server refuses together with `--authentication-config`, or that replace it.
 fn clashes_with_authentication_config(flag: &str) -> bool {
     flag == "anonymous-auth" || flag.starts_with("oidc-")
 }

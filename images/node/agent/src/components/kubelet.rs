@@ -1,4 +1,4 @@
-//! The kubelet.
+//! The process of the kubelet.
 
 use std::time::Duration;
 

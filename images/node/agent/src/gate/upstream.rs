@@ -39,7 +39,7 @@ pub struct Upstream {
 type Connection = TlsStream<TcpStream>;
 
 impl Upstream {
-    /// Begins to probe.
+    /// Starts probing a server.
     pub fn watch(address: SocketAddr, local: bool, client: Arc<Client>, changed: impl Fn() + 'static) -> Rc<Upstream> {
         let upstream = Rc::new(Upstream {
             address,
@@ -67,7 +67,7 @@ impl Upstream {
         }
     }
 
-    /// Stops probing.
+    /// Stops probing the server.
     pub fn forget(&self) {
         if let Some(task) = self.task.take() {
             task.abort();

@@ -62,7 +62,7 @@ struct Waiting {
 
 impl Replies {
     /// Sends a reply of a session; blocks while too many are waiting. The port's own thread must not call this, as it
-    /// takes them away.
+    /// is the one that sends them.
     pub fn send(&self, session: &str, reply: &Reply) {
         let count = self.waiting.count.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.waiting.fewer.wait_while(count, |count| *count >= WAITING));
@@ -97,13 +97,13 @@ impl Port {
         Ok((Port { file, epoll, wake, outgoing, waiting, pending, incoming, away: None, told: true }, replies))
     }
 
-    /// Moves lines both ways, without an end.
+    /// Moves lines both ways until the machine ends.
     pub fn serve(&mut self, mut take: impl FnMut(Incoming)) -> io::Result<()> {
         loop {
             self.read(&mut take)?;
             self.write()?;
             let left = self.away.map(|since| AWAY.saturating_sub(since.elapsed()));
-            // The time is rounded up, as a rest of less than a millisecond would spin.
+            // The time is rounded up, as a remainder below a millisecond would spin.
             let timeout = left.and_then(|left| EpollTimeout::try_from(left + Duration::from_millis(1)).ok());
             let mut events = [EpollEvent::empty(); 2];
             match self.epoll.wait(&mut events, timeout.unwrap_or(EpollTimeout::NONE)) {

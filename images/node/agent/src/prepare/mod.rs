@@ -1,4 +1,4 @@
-//! Prepares a bare machine for the components. In process and idempotent: a second run changes nothing.
+//! Prepares a bare machine for the components. All steps are idempotent: a second run changes nothing.
 
 mod cgroup;
 mod cni;

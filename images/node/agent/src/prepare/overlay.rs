@@ -184,11 +184,11 @@ mod tests {
         for (place, own, other) in [(&here, a, b), (&there, b, a)] {
             ip(&["-n", &place.name, "link", "set", "eth0", "up"]);
             ip(&["-n", &place.name, "address", "add", &format!("{own}/32"), "dev", "eth0"]);
-            // What routers between the segments would do.
+            // This route replaces the routers between the segments.
             ip(&["-n", &place.name, "route", "add", &other.to_string(), "dev", "eth0", "src", &own.to_string()]);
         }
         let (pods, others) = ("10.244.1.0/24", "10.244.2.0/24");
-        // Twice: a node that is told anew keeps its way.
+        // A node that applies its spec a second time keeps its routes.
         for _ in 0..2 {
             here.within(|| lay(&node(a, pods, b, others)));
             there.within(|| lay(&node(b, others, a, pods)));

@@ -53,7 +53,7 @@ enum Ended {
 }
 
 impl Component {
-    /// Supervises the component until it is told to stop.
+    /// Supervises the component until a command stops it.
     pub async fn live(self, mut commands: mpsc::Receiver<Command>) {
         let name = self.process.name;
         let mut pause = FIRST_PAUSE;
