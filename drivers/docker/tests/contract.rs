@@ -263,7 +263,7 @@ async fn a_missing_engine_is_reported() {
     };
     let health = driver().health().await.unwrap();
     assert!(!health.works() && health.engine.is_none());
-    assert!(health.findings[0].message.contains("does not run") && health.findings[0].fix.is_some(), "{health:?}");
+    assert!(health.findings[0].message.contains("is not running") && health.findings[0].fix.is_some(), "{health:?}");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let findings = driver().preflight(&PreflightRequest::default()).await.unwrap();
     assert!(findings[0].message.contains("nothing answers"), "{findings:?}");
