@@ -149,7 +149,7 @@ fn what_is_cut_or_finds_no_room_is_gone_on_with() {
 
         let error = create().await;
         told(&error, "the disk is full");
-        assert!(error.hint.unwrap().starts_with("free some space"));
+        assert!(error.hint.unwrap().starts_with("free some disk space"));
         let second = sent(bench).await;
         assert!(first.len() > 10 && second.len() > first.len() && second.is_superset(&first), "nothing is sent twice");
 
