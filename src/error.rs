@@ -131,3 +131,31 @@ impl From<kcl_driver_api::Error> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Family;
+
+    const ALL: [Family; 11] = [
+        Family::Usage,
+        Family::Artifact,
+        Family::Host,
+        Family::Internal,
+        Family::Driver,
+        Family::State,
+        Family::Timeout,
+        Family::Cluster,
+        Family::Kubeconfig,
+        Family::NotFound,
+        Family::Interrupted,
+    ];
+
+    #[test]
+    fn the_documentation_has_all_exit_codes() {
+        let page = include_str!("../docs/output.md");
+        let rows: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once("` | ")).collect();
+        let documented: Vec<_> = rows.iter().map(|(row, _)| *row).filter(|row| row.contains(" | `")).collect();
+        let all = ALL.map(|family| format!("{} | `{}", family.exit_code(), family.id()));
+        assert_eq!(documented, all);
+    }
+}

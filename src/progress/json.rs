@@ -159,6 +159,27 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_all_events() {
+        let begin = Instant::now();
+        let mut state = State { out: Box::new(std::io::sink()), run: "r".into(), count: 0, running: HashMap::new() };
+        let events = [
+            Event::Started { step: 1, total: None, name: "a", title: "A".into() },
+            Event::Progress { step: 1, message: "etcd".into(), position: Some((1, 4)) },
+            Event::Finished { step: 1, message: "done".into(), elapsed: INTERVAL },
+            Event::Warning("w".into()),
+            Event::Error { family: Family::Cluster, message: "e".into(), hints: Vec::new(), causes: Vec::new() },
+        ];
+        let page = include_str!("../../docs/output.md");
+        for (event, passed) in events.iter().zip(1..) {
+            let (kind, data) = state.data(event, begin + INTERVAL * passed).unwrap();
+            let mut keys: Vec<_> = data.keys().map(|key| format!("`{key}`")).collect();
+            keys.sort();
+            let row = format!("| `io.k8s.sigs.kcl.{kind}` | {} | ", keys.join(", "));
+            assert!(page.contains(&row), "docs/output.md lacks: {row}");
+        }
+    }
+
+    #[test]
     fn progress_is_a_part_of_one() {
         let begin = Instant::now();
         let mut state = State { out: Box::new(std::io::sink()), run: "r".into(), count: 0, running: HashMap::new() };
