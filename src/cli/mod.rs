@@ -11,6 +11,7 @@ mod cp;
 mod dashboard;
 mod delete;
 mod drivers;
+mod habits;
 mod helm;
 mod image;
 mod kubectl;
@@ -33,7 +34,8 @@ mod version;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::app::App;
 use crate::cluster;
@@ -203,7 +205,7 @@ const LAST_WORK: Duration = Duration::from_millis(50);
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return misread(&error),
+        Err(error) => return misread(error),
     };
     let progress = progress::choose(cli.verb.json_events(), cli.verbose);
     // One crypto backend for everything; a second call would only find it installed.
@@ -223,20 +225,46 @@ pub fn main() -> ExitCode {
 
 /// Prints help and versions, which clap treats as errors, and reports invalid command lines. Their exit code is that of all
 /// invalid input rather than clap's 2, which has another meaning for `kcl status`.
-fn misread(error: &clap::Error) -> ExitCode {
+fn misread(mut error: clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // The reader may have closed its end.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    if asks_for_json(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned())) {
-        let text = error.render().to_string();
-        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-        progress::choose(true, 0).error(&Error::new(Family::Usage, text));
-    } else {
-        let _ = error.print();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let json = asks_for_json(arguments.iter().cloned());
+    let advice = habits::hint(&error, &arguments);
+    suggest_visible(&mut error);
+    match advice {
+        Some(advice) => {
+            let found = error.render().to_string();
+            let found = found.lines().next().unwrap_or_default();
+            let found = found.strip_prefix("error: ").unwrap_or(found);
+            progress::choose(json, 0).error(&Error::new(Family::Usage, found).hint(advice));
+        }
+        None if json => {
+            let text = error.render().to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+            progress::choose(true, 0).error(&Error::new(Family::Usage, text));
+        }
+        None => drop(error.print()),
     }
     ExitCode::from(Family::Usage.exit_code())
+}
+
+/// Removes verbs from clap's suggestions that kcl runs only by itself.
+fn suggest_visible(error: &mut clap::Error) {
+    let Some(suggested) = error.remove(ContextKind::SuggestedSubcommand) else { return };
+    let hidden: Vec<_> = Cli::command().get_subcommands().filter(|verb| verb.is_hide_set()).cloned().collect();
+    let is_visible = |name: &String| !hidden.iter().any(|verb| verb.get_name() == name);
+    let left = match suggested {
+        ContextValue::Strings(names) => names.into_iter().filter(is_visible).collect(),
+        ContextValue::String(name) => Some(name).filter(is_visible).into_iter().collect(),
+        _ => Vec::new(),
+    };
+    if !left.is_empty() {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(left));
+    }
 }
 
 /// Returns true if an invalid command line asks for JSON.

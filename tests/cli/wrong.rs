@@ -88,6 +88,24 @@ fn flags() {
     assert!(home.files().iter().all(|path| path.starts_with("home")), "{:?}", home.files());
 }
 
+/// Verbs and flags of other tools: each gets the words of kcl, and no verb that people cannot run is suggested.
+#[test]
+fn habits() {
+    let home = Home::new();
+    let lines: [&[&str]; 7] = [
+        &["create", "cluster", "--name", "demo"],
+        &["load", "docker-image", "app:1"],
+        &["get", "pods"],
+        &["start", "--servers", "3"],
+        &["start", "--cni", "calico"],
+        &["tunnel", "--cleanup"],
+        &["guar"],
+    ];
+    let told = home.story(&lines);
+    assert!(!told.contains("'guard'") && !told.contains("'loopback'"), "{told}");
+    assert_snapshot!(told);
+}
+
 #[test]
 fn variables() {
     let home = Home::new();
