@@ -34,6 +34,11 @@ await withBrowser(async (browser) => {
     .getByText(/Insufficient memory/)
     .first()
     .waitFor();
+  await problems.getByText("there is no storage class nowhere").waitFor();
+  await problems.getByText("there is no service nope").waitFor();
+  await problems.getByRole("row", { name: /Job broken/ }).waitFor();
+  assert.equal(await problems.getByText("exit code 4").count(), 0, "the job tells it, its pod does not again");
+  assert.equal(await problems.getByText(/DaemonSet/).count(), 0, "those of the cluster itself are ready");
   for (const node of ["con", "con-m02"])
     await page.getByRole("region", { name: "Nodes" }).getByRole("link", { name: node, exact: true }).waitFor();
   await page.getByText("kcl addons enable metrics-server").waitFor();

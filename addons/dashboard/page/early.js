@@ -55,7 +55,9 @@
     "store",
     "table",
     "views/history",
+    "views/nodes",
     "views/overview",
+    "views/problems",
   ]) {
     document.head.append(
       Object.assign(document.createElement("link"), { rel: "modulepreload", href: `page/${name}.js` }),

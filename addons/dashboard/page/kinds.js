@@ -110,7 +110,7 @@ export function workloadState(object) {
   });
   switch (name) {
     case "DaemonSet":
-      return of(status.numberReady ?? 0, status.desiredNumberScheduled ?? 0);
+      return rolling(object, of(status.numberReady ?? 0, status.desiredNumberScheduled ?? 0));
     case "Job": {
       const done = status.succeeded ?? 0;
       const wanted = spec.completions ?? 1;
@@ -125,13 +125,16 @@ export function workloadState(object) {
     default: {
       const state = of(status.readyReplicas ?? 0, spec.replicas ?? 1);
       const stuck = (status.conditions ?? []).find((one) => one.type === "Progressing" && one.status === "False");
-      const changed = Date.parse(object.metadata.creationTimestamp) > Date.now() - 60000;
-      if (state.tone === "bad" && (changed || status.observedGeneration < object.metadata.generation) && !stuck) {
-        return { ...state, text: "Rolling out", tone: "busy" };
-      }
-      return { ...state, why: stuck?.message };
+      return stuck ? { ...state, why: stuck.message } : rolling(object, state);
     }
   }
+}
+
+/** A workload that is young, or whose controller has not seen its last change, is not ready yet rather than bad. */
+function rolling(object, state) {
+  const young = Date.parse(object.metadata.creationTimestamp) > Date.now() - 60000;
+  const unseen = object.status?.observedGeneration < object.metadata.generation;
+  return state.tone === "bad" && (young || unseen) ? { ...state, text: "Rolling out", tone: "busy" } : state;
 }
 
 const images = (object) => {

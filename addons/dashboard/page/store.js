@@ -110,7 +110,11 @@ class Store {
 
   /** The objects of a list or of a table. */
   read(chunk) {
-    if (chunk.kind !== "Table") return chunk.items ?? [];
+    if (chunk.kind !== "Table") {
+      // The API server leaves the kind of listed objects to the list's own: DeploymentList.
+      const type = { apiVersion: chunk.apiVersion, kind: chunk.kind?.replace(/List$/, "") };
+      return (chunk.items ?? []).map((item) => ({ ...type, ...item }));
+    }
     if (chunk.columnDefinitions?.length) this.columns = chunk.columnDefinitions;
     return (chunk.rows ?? []).map((row) => ({ metadata: row.object.metadata, cells: row.cells }));
   }

@@ -17,7 +17,8 @@ import {
 import { badge, link } from "../parts.js";
 import { open } from "../store.js";
 import { ObjectTable } from "../table.js";
-import { loads, nodeState, rolesOf } from "./overview.js";
+import { nodeState, rolesOf } from "./nodes.js";
+import { loads } from "./overview.js";
 
 /** Shows a table that follows stores. */
 export function listing(context, title, columns, stores, options = {}) {
@@ -39,33 +40,8 @@ export function pods(context) {
 
 export function workloads(context) {
   const words = ["deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"];
-  const stores = words.map((word) => new Kinded(open(listPath(KINDS[word], context.namespace)), word));
+  const stores = words.map((word) => open(listPath(KINDS[word], context.namespace)));
   return page("Workloads", listing(context, "Workloads", workloadColumns, stores).element);
-}
-
-/** Wraps a store so that its objects have their kind, which objects of lists lack. */
-class Kinded {
-  constructor(store, word) {
-    this.store = store;
-    this.type = { kind: KINDS[word].name, apiVersion: KINDS[word].api.replace(/^apis?\//, "") };
-    this.known = new WeakMap();
-  }
-  get error() {
-    return this.store.error;
-  }
-  get complete() {
-    return this.store.complete;
-  }
-  subscribe(listener) {
-    return this.store.subscribe(listener);
-  }
-  values() {
-    return this.store.values().map((object) => {
-      // The same object each time, as tables compare by identity.
-      if (!this.known.has(object)) this.known.set(object, { ...this.type, ...object });
-      return this.known.get(object);
-    });
-  }
 }
 
 /** An address by which node ports are reached. */

@@ -8,6 +8,8 @@ import { badge, link, meter, nothing, section, table, trouble } from "../parts.j
 import { podState, requests } from "../pods.js";
 import { open } from "../store.js";
 import { history } from "./history.js";
+import { nodeState, rolesOf, sorted } from "./nodes.js";
+import { LATER, problems } from "./problems.js";
 
 /** The most problems that are shown. */
 const MOST = 12;
@@ -17,7 +19,7 @@ const LOAD = 15000;
 
 export function overview(context) {
   const { namespace } = context;
-  const problems = h("div", null, nothing("Looking…"));
+  const wrong = h("div", null, nothing("Looking…"));
   const nodes = h("div", null, nothing("Looking…"));
   const tiles = h("div", { class: "tiles" });
   const warnings = h("div");
@@ -47,8 +49,7 @@ export function overview(context) {
   /** The parts that the first view can wait for. */
   function rest() {
     if (context.closed) return;
-    for (const word of ["services", "statefulsets", "daemonsets", "persistentvolumeclaims"])
-      follow(later, word, open(listPath(KINDS[word], namespace)));
+    for (const word of LATER) follow(later, word, open(listPath(KINDS[word], namespace)));
     follow(later, "events", open(listPath(KINDS.events, namespace), { query: { fieldSelector: "type=Warning" } }));
     load.begin(context);
     history(context, plots, namespace ? { namespace } : {});
@@ -75,8 +76,11 @@ export function overview(context) {
       return bad ? badge({ text: `${bad} not running`, tone: "bad" }) : badge({ text: "all well", tone: "good" });
     };
     const ready = (store) => {
-      const bad = store.values().filter((one) => workloadState(one).tone === "bad").length;
-      return bad ? badge({ text: `${bad} not ready`, tone: "bad" }) : badge({ text: "all ready", tone: "good" });
+      const states = store.values().map(workloadState);
+      const number = (tone) => states.filter((state) => state.tone === tone).length;
+      if (number("bad")) return badge({ text: `${number("bad")} not ready`, tone: "bad" });
+      if (number("busy")) return badge({ text: `${number("busy")} rolling out`, tone: "busy" });
+      return badge({ text: "all ready", tone: "good" });
     };
     const up = (store) => {
       const bad = store.values().filter((node) => nodeState(node).tone === "bad").length;
@@ -94,53 +98,24 @@ export function overview(context) {
 
   function paintProblems() {
     const { pods } = stores;
-    if (pods.error) return fill(problems, trouble(pods.error));
-    const rows = [];
-    const add = (object, word, name, state, since) =>
-      rows.push([
-        link(place(word, object.metadata.namespace, object.metadata.name), `${name} ${object.metadata.name}`),
-        object.metadata.namespace ?? "",
-        badge(state),
-        state.why ?? "",
-        age(since),
-      ]);
-    for (const node of stores.nodes.values())
-      if (nodeState(node).tone === "bad") add(node, "nodes", "Node", nodeState(node), node.metadata.creationTimestamp);
-    for (const word of ["deployments", "statefulsets", "daemonsets"]) {
-      const all = (stores[word] ?? later[word])?.values() ?? [];
-      for (const one of all)
-        if (workloadState(one).tone === "bad")
-          add(
-            one,
-            word,
-            KINDS[word].name,
-            { ...workloadState(one), text: `${workloadState(one).ready} of ${workloadState(one).wanted} ready` },
-            one.metadata.creationTimestamp,
-          );
-    }
-    for (const { pod, state, others } of alike(pods.values())) {
-      add(
-        pod,
-        "pods",
-        "Pod",
-        others ? { ...state, text: `${state.text}, and ${others} more` } : state,
-        pod.metadata.creationTimestamp,
-      );
-    }
-    for (const claim of later.persistentvolumeclaims?.values() ?? []) {
-      if (claim.status?.phase === "Lost")
-        add(claim, "persistentvolumeclaims", "Claim", { text: "Lost", tone: "bad" }, claim.metadata.creationTimestamp);
-    }
+    if (pods.error) return fill(wrong, trouble(pods.error));
+    const rows = problems({ ...stores, ...later }).map(({ word, object, state }) => [
+      link(place(word, object.metadata.namespace, object.metadata.name), `${KINDS[word].name} ${object.metadata.name}`),
+      object.metadata.namespace ?? "",
+      badge(state),
+      state.why ?? "",
+      age(object.metadata.creationTimestamp),
+    ]);
     if (!rows.length) {
       fill(
-        problems,
+        wrong,
         pods.complete
           ? h("p", { class: "well" }, badge({ text: "Everything that should run does.", tone: "good" }))
           : nothing("Looking…"),
       );
     } else {
       fill(
-        problems,
+        wrong,
         table("Problems", ["What", "Namespace", "Status", "Why", "Age"], rows.slice(0, MOST)),
         rows.length > MOST && h("p", null, link("#/pods", `All ${count(rows.length, "problem")}: see the pods`)),
       );
@@ -186,46 +161,7 @@ export function overview(context) {
   }
 
   for (const store of Object.values(stores)) context.until(store.subscribe(paint));
-  return [h("h1", null, "Overview"), tiles, section("Problems", problems), section("Nodes", nodes), plots, warnings];
-}
-
-/** Lists pods that do not run, the youngest first; one for each owner and reason. */
-function alike(pods) {
-  const groups = new Map();
-  for (const pod of pods) {
-    const state = podState(pod);
-    if (state.tone !== "bad") continue;
-    const key = `${pod.metadata.ownerReferences?.[0]?.uid ?? pod.metadata.uid} ${state.text}`;
-    const group = groups.get(key);
-    if (group) group.others += 1;
-    else groups.set(key, { pod, state, others: 0 });
-  }
-  const since = ({ pod }) => Date.parse(pod.metadata.creationTimestamp);
-  return [...groups.values()].sort((a, b) => since(b) - since(a));
-}
-
-export const sorted = (nodes) =>
-  nodes.sort(
-    (a, b) =>
-      rolesOf(b).includes("control-plane") - rolesOf(a).includes("control-plane") ||
-      a.metadata.name.localeCompare(b.metadata.name, undefined, { numeric: true }),
-  );
-
-export const rolesOf = (node) =>
-  Object.keys(node.metadata.labels ?? {})
-    .filter((label) => label.startsWith("node-role.kubernetes.io/"))
-    .map((label) => label.slice(24));
-
-/** Returns the state of a node. */
-export function nodeState(node) {
-  const conditions = node.status?.conditions ?? [];
-  const ready = conditions.find((one) => one.type === "Ready");
-  if (ready?.status !== "True")
-    return { text: "Not ready", tone: "bad", why: ready?.message ?? "its kubelet has not said anything" };
-  const pressed = conditions.find((one) => one.type !== "Ready" && one.status === "True");
-  if (pressed) return { text: pressed.type, tone: "bad", why: pressed.message };
-  if (node.spec.unschedulable) return { text: "Cordoned", tone: "busy", why: "takes no new pods" };
-  return { text: "Ready", tone: "good" };
+  return [h("h1", null, "Overview"), tiles, section("Problems", wrong), section("Nodes", nodes), plots, warnings];
 }
 
 /** Shows capacity, requests of pods, and the load of a node. */

@@ -4,7 +4,7 @@ import { h } from "../dom.js";
 import { bytes, cores, quantity } from "../format.js";
 import { ingressRoutes, place, serviceUrls, workloadState } from "../kinds.js";
 import { badge, external, labels, link } from "../parts.js";
-import { nodeState, rolesOf } from "./overview.js";
+import { nodeState, rolesOf } from "./nodes.js";
 
 const list = (items) =>
   items.length
