@@ -1,5 +1,6 @@
 //! Tests of the way from settings to a spec, and of the answers to wrong settings.
 
+mod document;
 mod nodes;
 
 use std::path::PathBuf;
