@@ -11,10 +11,10 @@ use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -25,15 +25,18 @@ use crate::error::{Doing, Error, Result};
 pub enum Exit {
     /// The process exited with a code.
     Code(i32),
-    /// The process was killed by a signal.
-    Signal(Signal),
+    /// The process was killed by this signal, which may be a real-time one.
+    Signal(i32),
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Exit::Code(code) => write!(f, "exit code {code}"),
-            Exit::Signal(signal) => write!(f, "signal {} ({signal})", *signal as i32),
+            Exit::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "signal {number} ({signal})"),
+                Err(_) => write!(f, "signal {number}"),
+            },
         }
     }
 }
@@ -68,12 +71,15 @@ impl Reaper {
 
     fn reap(&self) {
         loop {
-            let (pid, exit) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal)),
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-                Ok(_) | Err(_) => continue,
+            // Not by nix, which knows no real-time signals: a process that one ended would be lost.
+            let (pid, status) = match wait(WaitOptions::NOHANG) {
+                Ok(Some(ended)) => ended,
+                Err(Errno::INTR) => continue,
+                Ok(None) | Err(_) => return,
             };
+            let pid = Pid::from_raw(pid.as_raw_pid());
+            let code = status.exit_status().map(Exit::Code);
+            let Some(exit) = code.or_else(|| status.terminating_signal().map(Exit::Signal)) else { continue };
             if let Some(waiting) = self.waiting.borrow_mut().remove(&pid) {
                 // The waiter may have been dropped.
                 let _ = waiting.send(exit);
@@ -138,7 +144,8 @@ mod tests {
         LocalSet::new().block_on(&runtime, async {
             let reaper = Reaper::start().unwrap();
             assert_eq!(exit_of(&reaper, "exit 7").await, Exit::Code(7));
-            assert_eq!(exit_of(&reaper, "kill -9 $$").await, Exit::Signal(Signal::SIGKILL));
+            assert_eq!(exit_of(&reaper, "kill -9 $$").await, Exit::Signal(9));
+            assert_eq!(exit_of(&reaper, "kill -40 $$").await, Exit::Signal(40));
             let mut command = Command::new("sh");
             command.args(["-c", "read line; test \"$line\" = hello"]);
             reaper.run(command, Some("hello\n")).await.unwrap();
