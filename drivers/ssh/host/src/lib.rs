@@ -5,6 +5,9 @@
 //! of the runc that kcl brings along, in the network of the host ([`kcl_driver_oci`]); its changes of that network are
 //! undone when it ends ([`network`]).
 
+// These macros panic if the output cannot be written, as on a full disk.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod boot;
 mod facts;
 mod host;

@@ -9,13 +9,17 @@ use std::time::{Duration, Instant};
 use kcl_node_spec::{ComponentState, ComponentStatus, NodeStatus, Phase};
 use serde::de::DeserializeOwned;
 
+use crate::console::{self, complain};
 use crate::error::{Doing, Error, Result};
 use crate::paths::SOCKET;
 use crate::socket::{Answer, Request};
-use crate::supervise::tail;
+use crate::supervise::errors;
 
 /// The number of restarts of a component after which `wait` gives up: by then it has been retried for seconds.
 const HOPELESS: u32 = 5;
+/// The number of restarts after which it gives up on a component that has never been ready: its flags or its configuration
+/// are wrong, as it starts only once all that it needs is there.
+const STILLBORN: u32 = 3;
 
 /// The goal of `wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +43,7 @@ impl Goal {
 pub fn status() -> Result<ExitCode> {
     let status: NodeStatus = ask(&Request::Status)?;
     let text = serde_json::to_string_pretty(&status).map_err(|error| Error::Invalid(error.to_string()))?;
-    println!("{text}");
+    console::print(text)?;
     Ok(if status.phase == Phase::Running { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -85,9 +89,7 @@ pub fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
         for component in &status.components {
             before.entry(component.name.clone()).or_insert(component.restarts);
         }
-        let hopeless = |one: &ComponentStatus| {
-            one.state == ComponentState::BackOff && one.restarts >= before[&one.name] + HOPELESS
-        };
+        let hopeless = |one: &ComponentStatus| is_hopeless(one, before[&one.name]);
         let why = match status.phase {
             Phase::Failed => Some("the node could not be prepared"),
             Phase::Stopping => Some("the node is being stopped"),
@@ -101,25 +103,32 @@ pub fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
     }
 }
 
-/// Prints on standard error the components that are not ready, with their last log lines.
+/// Returns true if a component that ended is unlikely to be ready soon. `before` is the number of its restarts when the wait
+/// began.
+fn is_hopeless(one: &ComponentStatus, before: u32) -> bool {
+    let still = one.ready_after_ms.is_none() && one.restarts >= STILLBORN;
+    one.state == ComponentState::BackOff && (still || one.restarts >= before + HOPELESS)
+}
+
+/// Prints on standard error the components that are not ready, with the errors in their logs.
 fn gave_up(status: Option<&NodeStatus>, why: &str) -> ExitCode {
-    eprintln!("{why}");
+    complain(why);
     let Some(status) = status else { return ExitCode::FAILURE };
     if let Some(error) = &status.error {
-        eprintln!("{error}");
+        complain(error);
     }
     if !status.api_ready {
-        eprintln!("the API does not answer on this node's loopback port");
+        complain("the API does not answer on this node's loopback port");
     }
     for component in status.components.iter().filter(|component| component.state != ComponentState::Ready) {
         let state = serde_json::to_value(component.state).unwrap_or_default();
         let state = state.as_str().unwrap_or_default();
         let exit = component.last_exit.as_deref().map(|exit| format!(", last {exit}")).unwrap_or_default();
-        eprintln!("{}: {state}, {} restarts{exit}", component.name, component.restarts);
+        complain(format_args!("{}: {state}, {} restarts{exit}", component.name, component.restarts));
         // A component that waits for another has no log yet.
         if component.state != ComponentState::Waiting {
-            for line in tail(&component.name, 8).unwrap_or_default().lines() {
-                eprintln!("  {line}");
+            for line in errors(&component.name, 8).unwrap_or_default() {
+                complain(format_args!("  {line}"));
             }
         }
     }
@@ -157,4 +166,27 @@ fn send(stream: &UnixStream, request: &Request) -> Result<BufReader<UnixStream>>
     let mut own = stream.try_clone().doing(|| "duplicate a file descriptor".to_owned())?;
     own.write_all(&line).doing(|| format!("write to {SOCKET}"))?;
     Ok(BufReader::new(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_that_was_never_ready_is_given_up_soon() {
+        let status = |restarts, ready_after_ms| ComponentStatus {
+            name: "kubelet".to_owned(),
+            state: ComponentState::BackOff,
+            pid: None,
+            restarts,
+            last_exit: Some("exit code 1".to_owned()),
+            ready_after_ms,
+        };
+        // However late the wait begins.
+        assert!(is_hopeless(&status(3, None), 3));
+        assert!(!is_hopeless(&status(2, None), 0));
+        assert!(!is_hopeless(&status(7, Some(900)), 3));
+        assert!(is_hopeless(&status(8, Some(900)), 3));
+        assert!(!is_hopeless(&ComponentStatus { state: ComponentState::Starting, ..status(9, None) }, 0));
+    }
 }

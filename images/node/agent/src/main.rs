@@ -4,6 +4,9 @@
 //! [`supervise`]), whose connections to the API go through its [`gate`]. It has a single thread. In a virtual machine the
 //! same program is also the initrd's `/init` ([`guest`]).
 
+// These macros panic if the output cannot be written, as on a full disk, and a panic of process 1 ends the whole node.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod capacity;
 mod cli;
 mod components;
@@ -13,6 +16,7 @@ mod facts;
 mod files;
 mod gate;
 mod guest;
+mod listen;
 mod paths;
 mod prepare;
 mod run;
@@ -45,7 +49,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     dispatch(&arguments).unwrap_or_else(|error| {
-        eprintln!("kcl-node: {error}");
+        console::complain(format_args!("kcl-node: {error}"));
         ExitCode::FAILURE
     })
 }
@@ -63,7 +67,7 @@ fn dispatch(arguments: &[&str]) -> Result<ExitCode> {
         ["stop"] => cli::stop(),
         ["host", rest @ ..] => Ok(kcl_ssh_host::main(rest, &kcl_node_spec::FOOTPRINT)),
         ["version"] => {
-            println!("{}", env!("CARGO_PKG_VERSION"));
+            console::print(env!("CARGO_PKG_VERSION"))?;
             Ok(ExitCode::SUCCESS)
         }
         _ => Ok(usage()),
@@ -71,7 +75,7 @@ fn dispatch(arguments: &[&str]) -> Result<ExitCode> {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("{USAGE}");
+    console::complain(USAGE);
     ExitCode::from(2)
 }
 

@@ -17,6 +17,7 @@ use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{ForkResult, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, fork, pause, sethostname};
 
 use super::{disks, files as guest_files, kernel, network, service};
+use crate::console::complain;
 use crate::error::{Doing, Error, Result};
 use crate::{files, paths, prepare};
 
@@ -32,9 +33,9 @@ const OPEN_FILES: u64 = 1_048_576;
 /// Boots the machine. On an error prints it on the kernel's console and powers the machine off.
 pub fn main() -> ExitCode {
     let Err(error) = boot();
-    eprintln!("kcl-node: the machine cannot start: {error}");
+    complain(format_args!("kcl-node: the machine cannot start: {error}"));
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);
-    eprintln!("kcl-node: power off: {error}");
+    complain(format_args!("kcl-node: power off: {error}"));
     ExitCode::FAILURE
 }
 

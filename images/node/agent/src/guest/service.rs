@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use super::exec::{self, Running};
 use super::files;
 use super::port::{Incoming, Port, Replies};
+use crate::console::complain;
 
 /// The directory in which the kernel lists the ports, with their names.
 const PORTS: &str = "/sys/class/virtio-ports";
@@ -35,7 +36,7 @@ pub fn run(mut start: PipeReader) -> ! {
             let life = life.clone();
             thread::spawn(move || {
                 if let Err(error) = serve(&path, &life) {
-                    eprintln!("kcl-node: the port {}: {error}", path.display());
+                    complain(format_args!("kcl-node: the port {}: {error}", path.display()));
                 }
             })
         })

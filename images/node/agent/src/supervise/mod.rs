@@ -10,6 +10,6 @@ mod spawn;
 mod stop;
 
 pub use component::{Command, Component};
-pub use logs::{rotate_forever, tail};
+pub use logs::{errors, rotate_forever};
 pub use reaper::Reaper;
 pub use stop::stop;
