@@ -16,9 +16,23 @@ fn a_flag_that_the_api_server_does_not_know() {
 
     home.step("and a kubelet's");
     let output = cluster.start(&["--extra-config", "kubelet.no-such-flag=1"]);
-    let said = output.fails();
-    assert!(said.contains("kubelet") && said.contains("no-such-flag"), "{output}");
+    let said = output.fails_with(76);
+    for part in ["kubelet: back-off", "unknown flag: --no-such-flag", "--extra-config"] {
+        assert!(said.contains(part), "{part} is missing: {output}");
+    }
     nothing_left(&home, &cluster);
+
+    for (setting, part) in [
+        ("scheduler.no-such-flag=1", "unknown flag: --no-such-flag"),
+        ("controller-manager.no-such-flag=1", "unknown flag: --no-such-flag"),
+        ("etcd.no-such-flag=1", "no-such-flag"),
+        ("kube-proxy.mode=no-such-mode", "no-such-mode"),
+    ] {
+        home.step(setting);
+        let output = cluster.start(&["--extra-config", setting]);
+        assert!(output.fails_with(76).contains(part), "{part} is missing: {output}");
+        nothing_left(&home, &cluster);
+    }
 
     home.step("and without it");
     cluster.start(&[]).ok();
