@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -74,7 +75,16 @@ impl Running {
 
 /// Serves every process that can reach the socket.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Too many files are open. A console that no longer listened would be taken for a dead one.
+                tracing::debug!("a request cannot be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         let shared = shared.clone();
         tokio::spawn(async move {
             if let Err(error) = answer(&shared, stream).await {

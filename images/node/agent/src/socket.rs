@@ -11,9 +11,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Doing, Result};
-use crate::files;
 use crate::paths::SOCKET;
 use crate::state::State;
+use crate::{files, listen};
 
 /// A request to the agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,9 +54,8 @@ pub fn serve(state: Rc<State>, orders: mpsc::Sender<Order>) -> Result<()> {
     let listener = UnixListener::bind(path).doing(|| format!("make the socket {SOCKET}"))?;
     fs::set_permissions(path, Permissions::from_mode(0o600)).doing(|| format!("set the mode of {SOCKET}"))?;
     tokio::task::spawn_local(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::task::spawn_local(answer(stream, state.clone(), orders.clone()));
-        }
+        let serve = |(stream, _)| drop(tokio::task::spawn_local(answer(stream, state.clone(), orders.clone())));
+        listen::forever("the agent's socket", || listener.accept(), serve).await;
     });
     Ok(())
 }
