@@ -14,6 +14,7 @@ use kcl_driver_local::task::in_own_thread;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::access;
@@ -67,13 +68,29 @@ fn pick_up(wanted: &HostMount) -> Result<OwnedFd> {
             again(MsFlags::MS_BIND | MsFlags::MS_REC)?;
             let here = fs::read_to_string("/proc/thread-self/mountinfo").with_context(what)?;
             for inner in mounts::below(&here, source) {
-                let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+                // A remount drops the options that it does not name.
+                let kept = options(&inner).with_context(what)?;
+                let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | kept;
                 mount(None::<&str>, &inner, None::<&str>, flags, None::<&str>).with_context(what)?;
             }
         }
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         open_tree(rustix::fs::CWD, source, flags).with_context(what)
     })
+}
+
+/// Returns the options of the mount at `path`, as flags of mount(2).
+fn options(path: &Path) -> nix::Result<MsFlags> {
+    const OPTIONS: [(FsFlags, MsFlags); 6] = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+    ];
+    let found = statvfs(path)?.flags();
+    Ok(OPTIONS.iter().filter(|(there, _)| found.contains(*there)).fold(MsFlags::empty(), |all, (_, flag)| all | *flag))
 }
 
 /// Unmounts a directory. Processes that use it keep it until they end.
@@ -101,4 +118,31 @@ fn within<T: Send>(init: &Process, work: impl FnOnce() -> Result<T> + Send) -> R
         setns(init.fd(), CloneFlags::CLONE_NEWNS).with_context(what)?;
         work()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::statvfs::fstatvfs;
+
+    use super::*;
+
+    #[test]
+    fn a_read_only_mount_keeps_the_options_of_its_source() {
+        if !nix::unistd::geteuid().is_root() {
+            return eprintln!("skipped: only root mounts");
+        }
+        let place = tempfile::tempdir().unwrap();
+        let flags = in_private_namespace(|| {
+            let options = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+            mount(Some("tmpfs"), place.path(), Some("tmpfs"), options, None::<&str>).with_context(|| "mount")?;
+            let wanted = HostMount { source: place.path().to_owned(), target: "/there".into(), read_only: true };
+            Ok(fstatvfs(pick_up(&wanted)?).with_context(|| "look")?.flags())
+        });
+        let flags = flags.unwrap();
+        for option in
+            [FsFlags::ST_RDONLY, FsFlags::ST_NOSUID, FsFlags::ST_NODEV, FsFlags::ST_NOEXEC, FsFlags::ST_NOATIME]
+        {
+            assert!(flags.contains(option), "{option:?} is missing: {flags:?}");
+        }
+    }
 }
