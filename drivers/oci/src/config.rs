@@ -10,8 +10,8 @@ use kcl_driver_api::MachineSpec;
 use oci_spec::runtime::{
     Capabilities, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxCpuBuilder,
     LinuxDeviceBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxMemoryBuilder, LinuxNamespaceBuilder,
-    LinuxNamespaceType, LinuxNetDeviceBuilder, LinuxResources, LinuxResourcesBuilder, Mount, MountBuilder,
-    PosixRlimitBuilder, PosixRlimitType, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxNamespaceType, LinuxNetDeviceBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, Mount,
+    MountBuilder, PosixRlimitBuilder, PosixRlimitType, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
 use crate::host::{Cgroups, Lends};
@@ -193,6 +193,11 @@ fn resources(spec: &MachineSpec, lends: &Lends) -> oci_spec::Result<LinuxResourc
         cpu = cpu.quota(i64::from(cpus) * CPU_PERIOD).period(CPU_PERIOD.unsigned_abs());
     }
     let mut resources = LinuxResourcesBuilder::default().devices(vec![devices]).cpu(cpu.build()?);
+    // Also where systemd manages the groups: its default is for services, too few for a machine (TasksMax of
+    // systemd.resource-control(5)).
+    if let Some(processes) = lends.processes {
+        resources = resources.pids(LinuxPidsBuilder::default().limit(processes).build()?);
+    }
     if let Some(bytes) = spec.memory {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut memory = LinuxMemoryBuilder::default().limit(bytes);

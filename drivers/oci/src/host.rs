@@ -10,6 +10,9 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::runtime::Capabilities;
 
+use crate::cgroup;
+use crate::measures::controllers;
+
 /// The directory at which control groups are mounted.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -35,6 +38,8 @@ pub struct Lends {
     pub open_files: u64,
     /// Those of [`OPTIONAL_DEVICES`] that the host has.
     pub devices: Vec<&'static Device>,
+    /// The number of processes that a machine may have, if that can be limited.
+    pub processes: Option<i64>,
     /// Swap can be limited.
     pub swap_limit: bool,
     /// A tree of mounts can be made read-only as a whole: mount_setattr(2), since Linux 5.12.
@@ -109,6 +114,9 @@ const CAPABILITIES: [&str; 41] = [
 /// The number of open files that a machine's processes are allowed if the host permits it.
 const OPEN_FILES: u64 = 1_048_576;
 
+/// The number of processes and threads of a machine where the host has many: some hundreds for each of 110 pods.
+const PROCESSES: i64 = 32_768;
+
 impl Lends {
     /// Examines the host.
     pub fn gather() -> Result<Lends> {
@@ -128,6 +136,7 @@ impl Lends {
             cgroups,
             capabilities,
             open_files: allowed.min(OPEN_FILES),
+            processes: processes()?,
             devices: OPTIONAL_DEVICES.iter().filter(|device| Path::new(device.path).exists()).collect(),
             swap_limit: swap,
             read_only_trees: is_since(&fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default(), (5, 12)),
@@ -139,6 +148,17 @@ impl Lends {
         let lent = CAPABILITIES.iter().enumerate().filter(|(bit, _)| self.capabilities & (1 << bit) != 0);
         lent.filter_map(|(_, name)| name.parse().ok()).collect()
     }
+}
+
+/// Returns the number of processes and threads that one machine may have: at most half of the host's, so that those of a
+/// pod that only forks leave some to the host and to other machines.
+fn processes() -> Result<Option<i64>> {
+    let mountinfo = cgroup::mountinfo()?;
+    let controllers = controllers(&cgroup::hierarchies(&mountinfo), &mountinfo).unwrap_or_default();
+    let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
+    let limits = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
+    let half = limits.into_iter().filter_map(read).min().map(|all: i64| (all / 2).min(PROCESSES));
+    Ok(half.filter(|_| controllers.iter().any(|name| name == "pids")))
 }
 
 /// Tells whether a kernel release, such as `6.1.0-37-amd64`, is at least a version.

@@ -36,6 +36,7 @@ fn lends(cgroups: Cgroups) -> Lends {
         cgroups,
         capabilities: u64::MAX,
         open_files: 1_048_576,
+        processes: Some(16_384),
         devices: OPTIONAL_DEVICES.iter().collect(),
         swap_limit: true,
         read_only_trees: true,
@@ -88,7 +89,10 @@ fn limits() {
     assert_eq!(no_swap["linux"]["resources"]["memory"], json!({ "limit": 1 << 30 }));
     let free = json_of(&MachineSpec { cpus: None, memory: None, ..spec() }, &lends(Cgroups::V1), LINK);
     let devices = json!([{ "allow": true, "access": "rwm" }]);
-    assert_eq!(free["linux"]["resources"], json!({ "devices": devices, "cpu": { "shares": 1024 } }));
+    let processes = json!({ "limit": 16_384 });
+    assert_eq!(free["linux"]["resources"], json!({ "devices": devices, "cpu": { "shares": 1024 }, "pids": processes }));
+    let no_pids = config_for(&Lends { processes: None, ..lends(Cgroups::V1) });
+    assert!(no_pids["linux"]["resources"].get("pids").is_none());
     let preferred = json_of(&MachineSpec { cpu_weight: 400, ..spec() }, &lends(Cgroups::V1), LINK);
     assert_eq!(preferred["linux"]["resources"]["cpu"]["shares"], 4096);
 }
