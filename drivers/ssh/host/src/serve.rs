@@ -26,7 +26,7 @@ pub fn main(arguments: &[&str], footprint: &'static Footprint) -> ExitCode {
     let mut input = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(input) => fs::File::from(input),
         Err(error) => {
-            eprintln!("kcl-node: standard input: {error}");
+            let _ = writeln!(io::stderr(), "kcl-node: standard input: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -42,7 +42,7 @@ pub fn main(arguments: &[&str], footprint: &'static Footprint) -> ExitCode {
             return run(&host, &name, Exec { argv, env, tty, stdin: Stdin::Inherit, stdout: Stdout::Inherit }, &mark);
         }
         Ok(Request::Keep(name)) => machine::keep(&host, &name).map_err(|error| {
-            eprintln!("kcl-node: {error}");
+            let _ = writeln!(io::stderr(), "kcl-node: {error}");
             io::Error::other(error)
         }),
         Ok(request) => serve(&host, request, &mut input),
@@ -110,7 +110,10 @@ fn put(host: &Host, name: &Name, files: Vec<FileText>) -> Result<()> {
         Ok(File { path: file.path, mode: file.mode, content })
     };
     let files: Vec<File> = files.into_iter().map(decode).collect::<Result<_>>()?;
-    access::put(&host.machine(name)?, &files)
+    let names = host.machine(name)?;
+    access::put(&names, &files)?;
+    // This host starts the machine again by itself, with what is on its disk.
+    access::settle(&names, &files)
 }
 
 /// Runs a command with the streams of this process.
@@ -129,7 +132,7 @@ fn run(host: &Host, name: &Name, request: Exec, mark: &str) -> ExitCode {
         }
         Err(error) => {
             let failure = serde_json::to_string(&Failure::from(error)).unwrap_or_default();
-            eprintln!("{mark}{failure}");
+            let _ = writeln!(io::stderr(), "{mark}{failure}");
             ExitCode::FAILURE
         }
     }
