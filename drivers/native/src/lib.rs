@@ -10,6 +10,7 @@ mod facts;
 mod firewall;
 mod machine;
 mod network;
+mod parameters;
 mod power;
 mod preflight;
 mod probe;

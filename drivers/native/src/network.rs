@@ -19,6 +19,7 @@ use kcl_driver_oci::netlink::{Netlink, Taken};
 
 use crate::context::Context;
 use crate::firewall::{self, Published};
+use crate::parameters::{self, PARAMETERS};
 use crate::subnet;
 
 /// The MTU if the host has no default route: Ethernet's.
@@ -110,6 +111,7 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
         let _lock = lock;
         firewall::ensure(&names, subnet, &published(&context, &document.cluster)?, context.rootfs.as_deref())?;
         forward(&context.layout.run)?;
+        parameters::record(&context.layout.run, Path::new(PARAMETERS))?;
         storage::make_private_directory(&names.runc_root())?;
         storage::make_private_directory(&names.dir)?;
         if storage::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
@@ -179,6 +181,7 @@ pub(crate) async fn delete(context: &Arc<Context>, cluster: &str) -> Result<()> 
         firewall::remove(&names)?;
         if last {
             restore_forwarding(&context.layout.run)?;
+            parameters::restore(&context.layout.run, Path::new(PARAMETERS))?;
         }
         cgroup::remove_cluster(&names)?;
         storage::remove_tree(&names.run)?;
