@@ -27,8 +27,8 @@ struct Briefing {
 enum News {
     /// Nothing has changed.
     None,
-    /// Only the other nodes have changed: the agent applies that while it runs.
-    Others,
+    /// Only its surroundings have changed, the other nodes or resolvers: the agent applies that while it runs.
+    Surroundings,
     /// The node's own configuration has changed: it has to be restarted.
     Own,
 }
@@ -37,7 +37,7 @@ impl News {
     fn to(record: &NodeRecord, configured: &Configured) -> Self {
         match &record.configured {
             Some(before) if before == configured => News::None,
-            Some(before) if before.own == configured.own => News::Others,
+            Some(before) if before.own == configured.own => News::Surroundings,
             _ => News::Own,
         }
     }
@@ -101,7 +101,7 @@ async fn brief(bootstrap: &Bootstrap<'_>, wave: &[NodePlan]) -> Result<Vec<Brief
         let mut files = issued.files;
         let bounded = bootstrap.driver.capabilities(&spec.name, &record.machine).await?.limits_from_outside;
         let spec = node::node_spec(state, record, bootstrap.network, bootstrap.resolvers, bounded);
-        let alone = node::spec_file(&node::without_others(spec.clone()))?;
+        let alone = node::spec_file(&node::lasting(spec.clone()))?;
         let own = node::digest(files.iter().chain([&alone]));
         files.push(node::spec_file(&spec)?);
         let configured = Configured { whole: node::digest(&files), own };
@@ -127,7 +127,7 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, briefing: &Briefing) -> Result<bool
         if driver.capabilities(cluster, name).await?.mounts == Mounts::Live {
             machine.set_mounts(&bootstrap.state.spec.mounts).await?;
         }
-        if briefing.news == News::Others {
+        if briefing.news == News::Surroundings {
             machine.put(&briefing.files).await?;
             reload(machine.as_ref()).await?;
         }

@@ -38,6 +38,7 @@ pub fn node_spec(
             mtu: link.mtu,
             nameservers: resolvers.nameservers.clone(),
             search: resolvers.search.clone(),
+            options: resolvers.options.clone(),
             hosts: hosts(state, network, record),
             pod_cidr: record.pod_cidr,
             cluster_cidr: spec.pod_cidr,
@@ -70,10 +71,15 @@ pub fn spec_file(spec: &NodeSpec) -> Result<File> {
     Ok(File { path: paths::SPEC.into(), mode: 0o644, content })
 }
 
-/// Returns a spec without the other nodes, whose changes an agent applies while it runs (`kcl-node reload`).
-pub fn without_others(mut spec: NodeSpec) -> NodeSpec {
-    spec.network.peers.clear();
-    spec.network.hosts.clear();
+/// Returns the part of a spec whose changes need a restart of the node. An agent applies others while it runs
+/// (`kcl-node reload`): other nodes, and the resolvers of a host that has moved to another network.
+pub fn lasting(mut spec: NodeSpec) -> NodeSpec {
+    let network = &mut spec.network;
+    network.peers.clear();
+    network.hosts.clear();
+    network.nameservers.clear();
+    network.search.clear();
+    network.options.clear();
     spec
 }
 

@@ -80,6 +80,26 @@ fn a_cluster_file_is_carried_out() {
     assert_eq!(cluster.field(&["nodes"], ".items[*].status.capacity.pods"), "43 43");
     assert_eq!(cluster.field(&["nodes"], ".items[*].metadata.uid"), uids);
 
+    home.step("flags after which the kubelet refuses the files of its last run");
+    let policy = "kubelet.cpu-manager-policy=static";
+    cluster.start(&["--extra-config", policy, "--extra-config", "kubelet.kube-reserved=cpu=200m"]).ok();
+    let state = "cat /var/lib/kubelet/cpu_manager_state";
+    assert!(cluster.ssh("options", state).ok().contains("\"policyName\":\"static\""));
+    cluster.start(&["--extra-config", "kubelet.cpu-manager-policy=none"]).ok();
+    assert!(cluster.ssh("options", state).ok().contains("\"policyName\":\"none\""));
+    cluster.settled();
+
+    home.step("other resolvers, for which nothing is restarted");
+    let before: Vec<_> = cluster.node_names().iter().map(|node| cluster.components(node)).collect();
+    cluster.kcl(["start", "--nameservers", "198.51.100.53"]).ok();
+    for node in cluster.node_names() {
+        assert_eq!(cluster.ssh(&node, "cat /etc/resolv.conf").ok(), "nameserver 198.51.100.53");
+    }
+    let corefile = cluster.field(&["configmap", "coredns", "-n", "kube-system"], ".data.Corefile");
+    assert!(corefile.contains("forward . 198.51.100.53"), "{corefile}");
+    let after: Vec<_> = cluster.node_names().iter().map(|node| cluster.components(node)).collect();
+    assert_eq!(after, before);
+
     home.step("delete");
     cluster.kcl(["delete"]).ok();
     let after = home.yaml(&foreign);

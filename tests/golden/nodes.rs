@@ -25,8 +25,11 @@ async fn specs(world: &World, bounded: bool) -> serde_json::Value {
         masquerades: false,
     };
     let network = Network { subnet: plan.subnet, host: Some(gateway), bridge: None, link, links: BTreeMap::new() };
-    let resolvers =
-        Resolvers { nameservers: vec!["192.0.2.53".parse().expect("an address")], search: vec!["corp.example".into()] };
+    let resolvers = Resolvers {
+        nameservers: vec!["192.0.2.53".parse().expect("an address")],
+        search: vec!["corp.example".into()],
+        options: Vec::new(),
+    };
     let specs = state.nodes.iter().map(|record| {
         let spec = node_spec(&state, record, &network, &resolvers, bounded);
         (record.name.clone(), serde_json::to_value(spec).expect("a spec as JSON"))

@@ -94,6 +94,9 @@ pub struct NodeNetwork {
     pub nameservers: Vec<IpAddr>,
     /// The search domains of the host.
     pub search: Vec<String>,
+    /// The options of the host's resolvers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
     /// The lines for `/etc/hosts`: the nodes, and the host under its stable name.
     pub hosts: Vec<HostEntry>,
     /// This node's share of [`NodeNetwork::cluster_cidr`].

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use kcl_node_spec::NodeSpec;
+use kcl_node_spec::resolv_conf::Resolvers;
 
 use crate::error::{Doing, Result};
 use crate::facts::Facts;
@@ -33,7 +34,7 @@ pub fn names(spec: &NodeSpec, facts: &Facts) -> Result<()> {
     let text = if facts.init { own_hosts(spec) } else { with_block(&found, &host_lines(spec)) };
     files::write(Path::new(HOSTS), text.as_bytes(), 0o644)?;
     if !spec.network.nameservers.is_empty() {
-        let text = resolv_conf(spec);
+        let text = resolvers(spec).text();
         files::write(&paths::rendered("resolv.conf"), text.as_bytes(), 0o644)?;
         if facts.init {
             files::write(Path::new("/etc/resolv.conf"), text.as_bytes(), 0o644)?;
@@ -78,15 +79,9 @@ fn with_block(found: &str, lines: &str) -> String {
     format!("{kept}{BEGIN}\n{lines}{END}\n")
 }
 
-fn resolv_conf(spec: &NodeSpec) -> String {
-    let mut text = String::new();
-    for server in &spec.network.nameservers {
-        let _ = writeln!(text, "nameserver {server}");
-    }
-    if !spec.network.search.is_empty() {
-        let _ = writeln!(text, "search {}", spec.network.search.join(" "));
-    }
-    text
+fn resolvers(spec: &NodeSpec) -> Resolvers {
+    let network = spec.network.clone();
+    Resolvers { nameservers: network.nameservers, search: network.search, options: network.options }
 }
 
 #[cfg(test)]
@@ -111,6 +106,6 @@ mod tests {
 
     #[test]
     fn resolvers_and_domains() {
-        assert_eq!(resolv_conf(&spec()), "nameserver 10.111.0.1\nsearch example.org\n");
+        assert_eq!(resolvers(&spec()).text(), "nameserver 10.111.0.1\nsearch example.org\n");
     }
 }
