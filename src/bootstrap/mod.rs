@@ -1,6 +1,7 @@
 //! The phases by which machines become a cluster, a file each.
 
 mod addons;
+mod advice;
 mod context;
 mod control_plane;
 mod machines;
@@ -9,6 +10,7 @@ mod ready;
 pub mod resolvers;
 mod system;
 
+pub use advice::advice;
 pub use context::{Bootstrap, Machines, Wait};
 pub use kcl_node_spec::resolv_conf::Resolvers;
 pub use machines::labels;

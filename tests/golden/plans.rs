@@ -44,6 +44,22 @@ async fn started_again_while_all_runs() {
 }
 
 #[tokio::test]
+async fn more_pods_than_addresses_are_advised_against() {
+    let mut world = World::new(1);
+    let advice = async |world: &World| kcl::bootstrap::advice(&world.spec, &world.plan().await.unwrap());
+    let about_pods = |advice: Vec<String>| advice.into_iter().find(|text| text.contains("max-pods"));
+    world.spec.extra_config = [("kubelet".to_owned(), [("max-pods".to_owned(), "253".to_owned())].into())].into();
+    assert_eq!(about_pods(advice(&world).await), None);
+    world.spec.extra_config = [("kubelet".to_owned(), [("max-pods".to_owned(), "300".to_owned())].into())].into();
+    let text = about_pods(advice(&world).await).unwrap();
+    assert!(text.contains("300") && text.contains("253 pods (10.244.0.0/24)"), "{text}");
+    world.spec.extra_config.clear();
+    world.spec.pod_cidr = net("10.200.0.0/26");
+    let text = about_pods(advice(&world).await).unwrap();
+    assert!(text.contains("by default kubelet.max-pods is 110") && text.contains("61 pods"), "{text}");
+}
+
+#[tokio::test]
 async fn after_a_stop() {
     let world = World::started(3).await;
     for name in ["kcl", "kcl-m02", "kcl-m03"] {

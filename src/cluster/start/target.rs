@@ -6,6 +6,7 @@ use super::StartOptions;
 use crate::app::App;
 use crate::artifacts::NodeArtifacts;
 use crate::artifacts::catalog::CATALOG;
+use crate::bootstrap;
 use crate::cluster::addons::Choice;
 use crate::cluster::drivers;
 use crate::config::{ClusterSpec, Source};
@@ -52,6 +53,9 @@ impl Target {
         let driver = drivers::driver(&spec, app.store.paths(), cached.as_ref())?;
         let observed = observe(driver.as_ref(), &spec, before).await?;
         let plan = plan(&spec, &observed)?;
+        for warning in bootstrap::advice(&spec, &plan) {
+            app.progress.warn(warning);
+        }
         let before = observed.state.filter(|_| !plan.new);
         Ok(Target { spec, addons, driver, equipped: cached.is_some(), before, plan })
     }
