@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod benchmark;
 mod bounds;
 mod bundle;
 mod certificates;

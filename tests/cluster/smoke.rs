@@ -1,5 +1,6 @@
 //! The shortest story: there is a cluster, it runs a pod, and then there is nothing.
 
+use crate::benchmark::rows_pass;
 use crate::support::Home;
 
 #[test]
@@ -9,6 +10,9 @@ fn a_cluster_comes_and_goes_without_a_trace() {
     cluster.kubectl(["run", "hello", "--image=kcl.local/busybox:1.35", "--restart=Never", "--", "echo", "hello"]);
     cluster.wait_for("jsonpath={.status.phase}=Succeeded", &["pod/hello"]);
     assert_eq!(cluster.kubectl(["logs", "hello"]), "hello");
+
+    home.step("rows of the CIS benchmark");
+    rows_pass(&cluster, "smoke");
 
     // The test of leftovers looks at the right things: they are all there now.
     let traces = cluster.traces();

@@ -7,6 +7,7 @@ mod support;
 mod cache;
 mod disk;
 mod flags;
+mod hung;
 mod killed;
 mod kubeconfig;
 mod machine;

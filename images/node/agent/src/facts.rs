@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kcl_node_spec::NodeSpec;
 use kcl_node_spec::resolv_conf::{FILES, Resolvers};
@@ -19,6 +19,10 @@ const SHARED_NETWORK: &str = "KCL_NETWORK";
 
 /// `CAP_SYS_RESOURCE` of capabilities(7).
 const CAP_SYS_RESOURCE: u32 = 24;
+
+/// The OOM score adjustment of the agent where it can be lowered, which its children inherit (proc_pid_oom_score_adj(5)).
+/// Pods have at least -997, so they are killed first; the kubelet and kube-proxy set -999 themselves.
+pub const PROTECTED: i32 = -998;
 
 /// The hierarchy of control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,10 @@ pub struct Facts {
     pub cap_sys_resource: bool,
     /// True if the OOM score of a process can be lowered.
     pub oom_adjustable: bool,
+    /// True if the number of processes of a pod can be limited.
+    pub pids: bool,
+    /// True if the kernel can filter system calls (seccomp(2)).
+    pub seccomp: bool,
     /// The resolver file that pods inherit, with a resolver that pods can reach.
     pub resolv_conf: PathBuf,
 }
@@ -59,6 +67,8 @@ impl Facts {
             },
             cap_sys_resource: bounding_set(&status) & (1 << CAP_SYS_RESOURCE) != 0,
             oom_adjustable: oom_adjustable(),
+            pids: limits_processes(Path::new("/sys/fs/cgroup")),
+            seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             resolv_conf: resolv_conf(spec),
         }
     }
@@ -73,6 +83,12 @@ pub fn own_kernel() -> bool {
 fn bounding_set(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Returns true if control groups of either version have the controller `pids`.
+fn limits_processes(root: &Path) -> bool {
+    let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    root.join("pids").is_dir() || controllers.split_whitespace().any(|name| name == "pids")
 }
 
 /// Returns true if the OOM score can be lowered: lowers the agent's own by one and restores it.

@@ -9,11 +9,12 @@ use kcl_files::NewFile;
 
 use crate::error::{Doing, Result};
 
-/// Replaces `path` with a file of this content. It is not flushed to the disk, as the agent writes it at each start.
+/// Replaces `path` with a file of this content and mode. It is not flushed to the disk, as the agent writes it at each start.
 ///
 /// A mount point cannot be replaced (engines bind-mount `/etc/hosts` and the like), so such a file is written in place.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    if fs::read(path).is_ok_and(|found| found == content) {
+    let has_mode = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o7777 == mode);
+    if has_mode && fs::read(path).is_ok_and(|found| found == content) {
         return Ok(());
     }
     let attempt = || -> io::Result<()> {
@@ -60,6 +61,8 @@ mod tests {
         write(&path, b"two", 0o600).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        write(&path, b"two", 0o644).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 }

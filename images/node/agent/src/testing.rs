@@ -19,6 +19,7 @@ pub fn spec() -> NodeSpec {
             mtu: 1500,
             nameservers: vec!["10.111.0.1".parse().unwrap()],
             search: vec!["example.org".to_owned()],
+            options: Vec::new(),
             hosts: vec![HostEntry {
                 address: "10.111.0.1".parse().unwrap(),
                 names: vec!["host.kcl.internal".to_owned()],
@@ -57,6 +58,8 @@ pub fn facts() -> Facts {
         cgroup: Cgroup::V1,
         cap_sys_resource: false,
         oom_adjustable: false,
+        pids: true,
+        seccomp: true,
         resolv_conf: "/etc/resolv.conf".into(),
     }
 }

@@ -12,6 +12,8 @@ pub const CONTAINERD_ROOT: &str = "/var/lib/containerd";
 pub const SOCKET: &str = "/run/kcl/agent.sock";
 /// Logs of the components: `<component>.log`, rotated to `<component>.log.1`.
 pub const LOGS: &str = "/var/log/kcl";
+/// The audit log of the API server.
+pub const AUDIT_LOG: &str = "/var/log/kubernetes/audit.log";
 /// The directory of the sockets by which components report that they are ready (sd_notify(3)).
 pub const NOTIFY: &str = "/run/kcl/notify";
 /// The directory of configuration files, which the agent writes at each start.

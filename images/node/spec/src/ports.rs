@@ -7,6 +7,8 @@ pub const API_SERVER: u16 = 6443;
 pub const ETCD_CLIENT: u16 = 2379;
 /// The port of etcd for its members.
 pub const ETCD_PEER: u16 = 2380;
+/// The port of etcd's metrics and health on loopback.
+pub const ETCD_METRICS: u16 = 2381;
 /// The port of the kubelet.
 pub const KUBELET: u16 = 10250;
 /// The port of the kubelet's health endpoint.
@@ -21,10 +23,11 @@ pub const CONTROLLER_MANAGER: u16 = 10257;
 pub const SCHEDULER: u16 = 10259;
 
 /// The ports of all components.
-pub const ALL: [u16; 9] = [
+pub const ALL: [u16; 10] = [
     API_SERVER,
     ETCD_CLIENT,
     ETCD_PEER,
+    ETCD_METRICS,
     KUBELET,
     KUBELET_HEALTH,
     KUBE_PROXY_METRICS,

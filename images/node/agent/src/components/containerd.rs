@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kcl_node_spec::SANDBOX_IMAGE;
 
-use super::{Process, Readiness};
-use crate::facts::Facts;
+use super::{Liveness, Process, Readiness};
+use crate::facts::{Facts, PROTECTED};
 use crate::paths::{self, CONTAINERD_ROOT};
 
 /// The socket of containerd.
@@ -36,6 +36,7 @@ pub fn process(facts: &Facts) -> Process {
         args: vec!["--config".to_owned(), paths::rendered(CONFIG).to_string_lossy().into_owned()],
         files: vec![(CONFIG, config(facts))],
         readiness: Readiness::Notify,
+        liveness: Liveness::Grpc(SOCKET),
         after: &[],
         grace: Duration::from_secs(3),
         bounded_view: false,
@@ -46,13 +47,14 @@ pub fn process(facts: &Facts) -> Process {
 fn config(facts: &Facts) -> String {
     let disabled = format!("{DISABLED:?}");
     let restrict = !facts.cap_sys_resource;
+    let oom_score = if facts.oom_adjustable { PROTECTED } else { 0 };
     let runc = paths::binary("runc");
     let cni = paths::cni_plugins();
     format!(
         r#"version = 3
 root = "{CONTAINERD_ROOT}"
 state = "/run/containerd"
-oom_score = 0
+oom_score = {oom_score}
 disabled_plugins = {disabled}
 
 [grpc]
@@ -106,7 +108,9 @@ mod tests {
     #[test]
     fn follows_what_the_machine_allows() {
         assert!(config(&facts()).contains("restrict_oom_score_adj = true\n"));
-        let facts = Facts { cap_sys_resource: true, ..facts() };
+        assert!(config(&facts()).contains("oom_score = 0\n"));
+        let facts = Facts { cap_sys_resource: true, oom_adjustable: true, ..facts() };
         assert!(config(&facts).contains("restrict_oom_score_adj = false\n"));
+        assert!(config(&facts).contains("oom_score = -998\n"));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_node_spec::{NodeSpec, ports};
 
 use super::flags::Flags;
-use super::{After, Process, Readiness};
+use super::{After, Liveness, Process, Readiness};
 use crate::paths::{CONTROLLER_MANAGER_CONF, pki, pki_file};
 
 /// Returns the process of the controller manager.
@@ -15,6 +15,7 @@ pub fn process(spec: &NodeSpec) -> Process {
         args: flags(spec).args(),
         files: Vec::new(),
         readiness: Readiness::Https(ports::CONTROLLER_MANAGER),
+        liveness: Liveness::on_loopback(ports::CONTROLLER_MANAGER),
         after: &[After::ApiServing],
         grace: Duration::from_secs(3),
         bounded_view: false,
@@ -33,6 +34,7 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("cluster-signing-key-file", pki_file(pki::CA_KEY))
         .set("root-ca-file", pki_file(pki::CA_CERT))
         .set("service-account-private-key-file", pki_file(pki::SA_KEY))
+        .set("terminated-pod-gc-threshold", "1000")
         .set("use-service-account-credentials", "true")
         .feature_gates(spec)
         .extra(spec, "controller-manager");

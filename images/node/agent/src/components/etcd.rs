@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use kcl_node_spec::NodeSpec;
-use kcl_node_spec::ports::{ETCD_CLIENT, ETCD_PEER};
+use kcl_node_spec::ports::{ETCD_CLIENT, ETCD_METRICS, ETCD_PEER};
 
 use super::flags::Flags;
-use super::{Process, Readiness};
+use super::{Liveness, Process, Readiness};
 use crate::paths::{pki, pki_file};
 
 /// Returns the process of etcd.
@@ -17,6 +17,7 @@ pub fn process(spec: &NodeSpec) -> Process {
         args: flags(spec).args(),
         files: Vec::new(),
         readiness: Readiness::Notify,
+        liveness: Liveness::Http(ETCD_METRICS, "/livez"),
         after: &[],
         grace: Duration::from_secs(5),
         bounded_view: false,
@@ -41,7 +42,7 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("initial-cluster", cluster.join(","))
         .set("initial-cluster-state", if spec.kubernetes.etcd_join { "existing" } else { "new" })
         .set("initial-cluster-token", spec.cluster.as_str())
-        .set("listen-metrics-urls", "http://127.0.0.1:2381")
+        .set("listen-metrics-urls", format!("http://127.0.0.1:{ETCD_METRICS}"))
         .set("client-cert-auth", "true")
         .set("trusted-ca-file", pki_file(pki::ETCD_CA_CERT))
         .set("cert-file", pki_file(pki::ETCD_SERVER_CERT))

@@ -1,12 +1,13 @@
 //! The process of the API server.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use kcl_node_spec::{NodeSpec, ports};
 use serde_json::json;
 
 use super::flags::{Flags, extra};
-use super::{After, Process, Readiness};
+use super::{After, CIPHER_SUITES, Liveness, Process, Readiness, admission, audit};
 use crate::paths::{self, ENCRYPTION_CONF, pki, pki_file};
 
 const AUTHENTICATION: &str = "apiserver-authentication.json";
@@ -16,8 +17,14 @@ pub fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-apiserver",
         args: flags(spec).args(),
-        files: vec![(AUTHENTICATION, authentication())],
+        files: vec![
+            (AUTHENTICATION, authentication()),
+            (admission::FILE, admission::config()),
+            (audit::FILE, audit::policy()),
+        ],
         readiness: Readiness::Gate,
+        // Not of etcd, which has a sign of its own: a restart of the API server would not help it.
+        liveness: Liveness::Https(SocketAddr::new(spec.address.primary(), ports::API_SERVER), "/livez?exclude=etcd"),
         // Started at the same time as etcd, it would only compete with it for the processor, and retry.
         after: &[After::Ready("etcd")],
         // Within some 50 ms it has withdrawn its address and its lease. After that it only waits for idle connections,
@@ -35,11 +42,19 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("advertise-address", address.as_str())
         .set("bind-address", address.as_str())
         .set("secure-port", ports::API_SERVER.to_string())
+        .set("admission-control-config-file", paths::rendered(admission::FILE).to_string_lossy())
         .set("allow-privileged", "true")
+        .set("audit-log-maxage", "30")
+        .set("audit-log-maxbackup", "10")
+        .set("audit-log-maxsize", "100")
+        // Requests do not wait for the disk.
+        .set("audit-log-mode", "batch")
+        .set("audit-log-path", paths::AUDIT_LOG)
+        .set("audit-policy-file", paths::rendered(audit::FILE).to_string_lossy())
         .set("authentication-config", paths::rendered(AUTHENTICATION).to_string_lossy())
         .set("authorization-mode", "Node,RBAC")
         .set("client-ca-file", pki_file(pki::CA_CERT))
-        .set("enable-admission-plugins", "NodeRestriction")
+        .set("enable-admission-plugins", "NodeRestriction,DenyServiceExternalIPs,EventRateLimit")
         .set("encryption-provider-config", ENCRYPTION_CONF)
         .set("etcd-servers", format!("https://127.0.0.1:{}", ports::ETCD_CLIENT))
         .set("etcd-cafile", pki_file(pki::ETCD_CA_CERT))
@@ -58,6 +73,8 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("requestheader-extra-headers-prefix", "X-Remote-Extra-")
         .set("requestheader-group-headers", "X-Remote-Group")
         .set("requestheader-username-headers", "X-Remote-User")
+        // A token ends when it says so, and not a year later for clients that do not read it again.
+        .set("service-account-extend-token-expiration", "false")
         .set("service-account-issuer", format!("https://kubernetes.default.svc.{}", spec.network.dns_domain))
         .set("service-account-key-file", pki_file(pki::SA_PUB))
         .set("service-account-signing-key-file", pki_file(pki::SA_KEY))
@@ -65,6 +82,7 @@ fn flags(spec: &NodeSpec) -> Flags {
         // The deadline for watches at a stop; without it, the API server waits for them indefinitely.
         .set("shutdown-watch-termination-grace-period", "1s")
         .set("tls-cert-file", pki_file(pki::API_SERVER_CERT))
+        .set("tls-cipher-suites", CIPHER_SUITES.join(","))
         .set("tls-private-key-file", pki_file(pki::API_SERVER_KEY))
         .feature_gates(spec);
     if extra(spec, "apiserver").any(|(name, _)| clashes_with_authentication_config(name)) {

@@ -6,7 +6,7 @@ use kcl_node_spec::{NodeSpec, ports};
 use serde_json::{Map, Value, json};
 
 use super::flags::extra;
-use super::{After, Process, Readiness};
+use super::{After, Liveness, Process, Readiness};
 use crate::facts::Facts;
 use crate::paths::{self, KUBE_PROXY_CONF};
 
@@ -19,6 +19,7 @@ pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
         args: vec![format!("--config={}", paths::rendered(CONFIG).display())],
         files: vec![(CONFIG, format!("{:#}\n", config(spec, facts)))],
         readiness: Readiness::Http(ports::KUBE_PROXY_HEALTH),
+        liveness: Liveness::Http(ports::KUBE_PROXY_HEALTH, "/livez"),
         after: &[After::Ready("containerd")],
         grace: Duration::from_secs(2),
         bounded_view: false,

@@ -6,7 +6,7 @@ use kcl_node_spec::{NodeSpec, ports};
 use serde_json::{Value, json};
 
 use super::flags::Flags;
-use super::{After, Process, Readiness, containerd};
+use super::{After, CIPHER_SUITES, Liveness, Process, Readiness, containerd};
 use crate::facts::Facts;
 use crate::paths::{self, KUBELET_CONF, pki, pki_file};
 
@@ -19,6 +19,7 @@ pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
         args: flags(spec).args(),
         files: vec![(CONFIG, format!("{:#}\n", config(spec, facts)))],
         readiness: Readiness::Notify,
+        liveness: Liveness::Http(ports::KUBELET_HEALTH, "/healthz"),
         after: &[After::Ready("containerd")],
         grace: Duration::from_secs(2),
         bounded_view: true,
@@ -79,12 +80,16 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
         // earlier run may have left, and the first report may come before the node's CSINode exists.
         "nodeStatusUpdateFrequency": "1s",
         "nodeStatusReportFrequency": "5m",
+        // Fewer than a machine has, so that a pod that only forks harms itself and no other.
+        "podPidsLimit": if facts.pids { 4096 } else { -1 },
         "readOnlyPort": 0,
         "resolvConf": facts.resolv_conf,
         "rotateCertificates": false,
+        "seccompDefault": facts.seccomp,
         "serverTLSBootstrap": false,
         "shutdownGracePeriod": "0s",
         "shutdownGracePeriodCriticalPods": "0s",
+        "tlsCipherSuites": CIPHER_SUITES,
         "tlsCertFile": pki_file(pki::KUBELET_SERVER_CERT),
         "tlsPrivateKeyFile": pki_file(pki::KUBELET_SERVER_KEY),
     })

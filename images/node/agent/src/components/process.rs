@@ -1,5 +1,6 @@
 //! A component as the supervisor runs it.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub struct Process {
     pub files: Vec<(&'static str, String)>,
     /// The sign that the component is ready.
     pub readiness: Readiness,
+    /// The sign that the component still works once it is ready.
+    pub liveness: Liveness,
     /// The conditions that must be true before it is started.
     pub after: &'static [After],
     /// The time between SIGTERM and SIGKILL.
@@ -44,6 +47,24 @@ pub enum Readiness {
     Https(u16),
     /// The gate finds the API server of this node ready.
     Gate,
+}
+
+/// The sign that a component still works: a process that hangs runs like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// `GET` of a path succeeds over plain HTTP on this port of loopback.
+    Http(u16, &'static str),
+    /// `GET` of a path succeeds over TLS at this address.
+    Https(SocketAddr, &'static str),
+    /// The gRPC server at this socket answers the preface of HTTP/2.
+    Grpc(&'static str),
+}
+
+impl Liveness {
+    /// Returns the sign of a component that serves its health over TLS on a port of loopback.
+    pub fn on_loopback(port: u16) -> Liveness {
+        Liveness::Https(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), "/healthz")
+    }
 }
 
 /// A condition for the start of a component. It is checked at each start, as it may become false again.

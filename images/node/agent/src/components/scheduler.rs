@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcl_node_spec::{NodeSpec, ports};
 
 use super::flags::Flags;
-use super::{After, Process, Readiness};
+use super::{After, Liveness, Process, Readiness};
 use crate::paths::{SCHEDULER_CONF, pki, pki_file};
 
 /// Returns the process of the scheduler.
@@ -15,6 +15,7 @@ pub fn process(spec: &NodeSpec) -> Process {
         args: flags(spec).args(),
         files: Vec::new(),
         readiness: Readiness::Https(ports::SCHEDULER),
+        liveness: Liveness::on_loopback(ports::SCHEDULER),
         after: &[After::ApiServing],
         grace: Duration::from_secs(3),
         bounded_view: false,

@@ -18,7 +18,7 @@ const CONFLIST: &str = "/etc/cni/net.d/10-kcl.conflist";
 
 /// Writes the configuration.
 pub fn write(spec: &NodeSpec) -> Result<()> {
-    files::write(Path::new(CONFLIST), format!("{:#}\n", conflist(spec)).as_bytes(), 0o644)
+    files::write(Path::new(CONFLIST), format!("{:#}\n", conflist(spec)).as_bytes(), 0o600)
 }
 
 fn conflist(spec: &NodeSpec) -> Value {

@@ -1,8 +1,10 @@
 //! Prepares a bare machine for the components. All steps are idempotent: a second run changes nothing.
 
+mod assignments;
 mod cgroup;
 mod cni;
 mod identity;
+mod memory;
 mod modules;
 mod mounts;
 pub mod network;
@@ -31,6 +33,8 @@ pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> 
         mounts::writable()?;
         cgroup::delegate(facts.cgroup)?;
         identity::set(spec)?;
+        assignments::forget()?;
+        memory::protect(facts);
     }
     for dir in [paths::LOGS, paths::RENDERED, paths::NOTIFY, "/var/lib/kubelet", "/etc/cni/net.d"] {
         files::create_dir(Path::new(dir))?;
@@ -46,7 +50,7 @@ pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> 
     packets::apply(spec, reaper).await
 }
 
-/// Updates what can change while the node runs: names, routes, masquerading.
+/// Updates what can change while the node runs: names, resolvers, routes, masquerading.
 pub async fn update(before: &NodeSpec, spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     identity::names(spec, facts)?;
     network::apply(spec, Some(before), facts).await?;

@@ -49,6 +49,8 @@ pub struct Component {
 enum Ended {
     Itself(Exit),
     Told(Command),
+    /// It no longer answered, and was ended.
+    Hung,
     Unstartable(String),
 }
 
@@ -72,6 +74,7 @@ impl Component {
                 Ended::Told(Command::Restart) => None,
                 Ended::Told(stop) => return self.stopped(Some(stop)),
                 Ended::Itself(exit) => Some(exit.to_string()),
+                Ended::Hung => Some("it had hung: its health check failed again and again".to_owned()),
                 Ended::Unstartable(error) => Some(error),
             };
             self.state.component(name, |status| status.restarts += 1);
@@ -111,6 +114,8 @@ impl Component {
             status.pid = Some(running.pid.as_raw() as u32);
         });
         let mut ready = false;
+        let works = |works| self.works(works);
+        let mut hung = std::pin::pin!(probe::hung(self.process.liveness, self.gate.client(), works));
         let ended = loop {
             tokio::select! {
                 exit = &mut running.exit => break Ended::Itself(exit.unwrap_or(Exit::Code(-1))),
@@ -122,6 +127,10 @@ impl Component {
                     ready = true;
                     self.state.ready(self.process.name);
                 }
+                () = &mut hung, if ready => {
+                    self.end(&mut running).await;
+                    break Ended::Hung;
+                }
             }
         };
         if self.process.readiness == Readiness::Gate {
@@ -129,6 +138,20 @@ impl Component {
             self.gate.local_ended();
         }
         ended
+    }
+
+    /// Notes that the component no longer answers, or that it does again.
+    fn works(&self, works: bool) {
+        let name = self.process.name;
+        if works {
+            return self.state.ready(name);
+        }
+        say(format_args!("{name} does not answer"));
+        self.state.component(name, |status| status.state = ComponentState::Starting);
+        if self.process.readiness == Readiness::Gate {
+            // The gate looks for itself, and holds connections meanwhile.
+            self.gate.local_ended();
+        }
     }
 
     /// Sends SIGTERM, and SIGKILL after the grace period.
