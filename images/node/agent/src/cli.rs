@@ -120,13 +120,14 @@ fn gave_up(status: Option<&NodeStatus>, why: &str) -> ExitCode {
     if !status.api_ready {
         complain("the API does not answer on this node's loopback port");
     }
+    let some_fail = status.components.iter().any(|component| component.state == ComponentState::BackOff);
     for component in status.components.iter().filter(|component| component.state != ComponentState::Ready) {
         let state = serde_json::to_value(component.state).unwrap_or_default();
         let state = state.as_str().unwrap_or_default();
         let exit = component.last_exit.as_deref().map(|exit| format!(", last {exit}")).unwrap_or_default();
         complain(format_args!("{}: {state}, {} restarts{exit}", component.name, component.restarts));
-        // A component that waits for another has no log yet.
-        if component.state != ComponentState::Waiting {
+        // If some fail, the others only wait for them.
+        if component.state == ComponentState::BackOff || !some_fail && component.state != ComponentState::Waiting {
             for line in errors(&component.name, 8).unwrap_or_default() {
                 complain(format_args!("  {line}"));
             }

@@ -93,9 +93,19 @@ pub fn errors(component: &str, lines: usize) -> io::Result<Vec<String>> {
 }
 
 fn errors_in(text: &str, lines: usize) -> Vec<String> {
-    let last = |all: Vec<&str>| all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect();
-    let errors: Vec<&str> = text.lines().filter(|line| is_error(line)).collect();
-    last(if errors.is_empty() { text.lines().collect() } else { errors })
+    let mut errors: Vec<&str> = Vec::new();
+    for line in text.lines().filter(|line| is_error(line)) {
+        // Each restart repeats them, with another time.
+        errors.retain(|earlier| message(earlier) != message(line));
+        errors.push(line);
+    }
+    let found = if errors.is_empty() { text.lines().collect() } else { errors };
+    found[found.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// Returns a line without the header of klog.
+fn message(line: &str) -> &str {
+    line.split_once("] ").map_or(line, |(_, message)| message)
 }
 
 /// Recognizes an error in the formats of the components: klog's, those of Go's flag packages and of a panic, JSON (etcd),
@@ -167,6 +177,8 @@ mod tests {
         assert_eq!(of(&format!("{help}\nError: unknown flag: --foo\n")), ["Error: unknown flag: --foo"]);
         let klog = "E1130 10:28:56.644883    4117 run.go:72] \"command failed\" err=\"unknown flag: --foo\"";
         assert_eq!(of(&format!("I1130 10:28:56.644883 one\n{klog}\nEnd\n")), [klog]);
+        let earlier = klog.replace(":56", ":55");
+        assert_eq!(of(&format!("{earlier}\n{klog}\n")), [klog]);
         assert_eq!(of("one\ntwo\nthree\n"), ["two", "three"]);
     }
 }
