@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use semver::{Version, VersionReq};
 use serde::Deserialize;
 
-use super::files::{CHART, DESCRIPTION, Files};
+use super::files::{CHART, DESCRIPTION, Files, is_manifest};
 use super::values::ValueSchema;
 use crate::artifacts::oci;
 use crate::config::oci_reference;
 use crate::error::{Error, Family, Result};
+use crate::kubernetes::EXTENSIONS;
 
 /// The label of everything that an addon made: its name.
 pub const LABEL: &str = "kcl.dev/addon";
@@ -52,6 +53,9 @@ pub struct Description {
     /// The images: names in the catalog, or references.
     #[serde(default)]
     pub images: Vec<String>,
+    /// The manifests that are no templates.
+    #[serde(default)]
+    pub plain: Vec<String>,
     /// Manifests that are in an artifact rather than in the folder.
     #[serde(default)]
     pub artifact_manifests: Vec<ArtifactManifest>,
@@ -161,9 +165,12 @@ impl Addon {
         if let Some(source) = description.chart.as_ref().and_then(|chart| chart.source.as_deref()) {
             oci_reference(source).map_err(|error| wrong(format!("{DESCRIPTION}: chart.source: {}", error.message)))?;
         }
-        templates.retain(|file, _| file.ends_with(".yaml"));
+        templates.retain(|file, _| is_manifest(file));
         if templates.is_empty() && description.artifact_manifests.is_empty() && description.chart.is_none() {
-            return Err(wrong("it has no manifests (*.yaml)".to_owned()));
+            return Err(wrong(format!("it has no manifests (*.{})", EXTENSIONS.join(", *."))));
+        }
+        if let Some(file) = description.plain.iter().find(|file| !templates.contains_key(*file)) {
+            return Err(wrong(format!("{DESCRIPTION}: plain: \"{file}\" is not a manifest of it")));
         }
         Ok(Addon { name: name.to_owned(), description, origin: origin.to_owned(), templates, chart })
     }

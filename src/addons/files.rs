@@ -10,6 +10,7 @@ use walkdir::WalkDir;
 
 use crate::config::unreadable_addon;
 use crate::error::Result;
+use crate::kubernetes::EXTENSIONS;
 
 /// The texts of an addon, by the names of their files.
 pub(super) type Files = BTreeMap<String, String>;
@@ -81,5 +82,11 @@ pub(super) fn unpack(archive: impl Read, files: &mut Files) -> std::io::Result<(
 
 /// Returns true if a file belongs to an addon by its name.
 pub(super) fn belongs(name: &str) -> bool {
-    name == DESCRIPTION || name == ORIGIN || (name.ends_with(".yaml") && !name.starts_with('.'))
+    name == DESCRIPTION || name == ORIGIN || is_manifest(name)
+}
+
+/// Returns true if a file is a manifest by its name, as for kubectl.
+pub(super) fn is_manifest(name: &str) -> bool {
+    let extension = Path::new(name).extension();
+    !name.starts_with('.') && extension.is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known))
 }

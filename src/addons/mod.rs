@@ -16,6 +16,7 @@ mod registry;
 mod remove;
 mod render;
 mod selection;
+mod template;
 mod values;
 
 pub use available::{Available, BUILT_IN};

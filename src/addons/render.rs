@@ -18,6 +18,7 @@ use super::chart;
 use super::definition::{Addon, LABEL};
 use super::material::Material;
 use super::selection::Selected;
+use super::template;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes;
 
@@ -92,17 +93,14 @@ pub fn objects(selected: &Selected, facts: &Facts, material: &Material) -> Resul
     };
     let (mut objects, mut chart_values) = (Vec::new(), String::new());
     for path in material.manifests.get(&addon.name).into_iter().flatten() {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let content = std::fs::read(path).map_err(|error| {
             Error::new(Family::Artifact, format!("{} cannot be read: {error}", path.display())).source(error)
         })?;
-        objects.extend(kubernetes::documents(&path.display().to_string(), &text)?);
+        objects.extend(kubernetes::documents(&path.display().to_string(), content)?);
     }
-    for (file, template) in &addon.templates {
+    for file in addon.templates.keys() {
         let place = format!("the addon {}: {file}", addon.name);
-        let text = environment.render_str(template, &values).map_err(|error| {
-            let line = error.line().map(|line| format!(", line {line}")).unwrap_or_default();
-            Error::new(Family::Usage, format!("{place}{line} cannot be rendered: {error}")).source(error)
-        })?;
+        let text = template::render(&environment, addon, file, &values)?;
         match &addon.description.chart {
             Some(_) if file == chart::VALUES => chart_values = text,
             _ => objects.extend(kubernetes::documents(&place, &text)?),

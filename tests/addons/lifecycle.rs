@@ -25,6 +25,8 @@ fn an_addon_of_ones_own() {
     assert_eq!(cluster.field(&["deployment", "hello", "-n", "kcl-hello"], ".status.availableReplicas"), "1");
     assert_eq!(status(&cluster, "hello"), "enabled");
     says(&cluster, "hello");
+    let alert = cluster.field(&["configmap", "alerts", "-n", "kcl-hello"], ".data.alert");
+    assert_eq!(alert, "{{ $labels.instance }} is down");
     // It came from a folder that may be gone: the cluster has a copy.
     std::fs::rename(&folder, home.scratch().join("elsewhere")).expect("a rename");
 
