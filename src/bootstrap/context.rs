@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kcl_driver_api::{Driver, Network};
 use kcl_node_spec::resolv_conf::Resolvers;
+use kube::api::DynamicObject;
 
 use crate::addons::{Facts, Material, Selected};
 use crate::artifacts::NodeArtifacts;
@@ -36,6 +37,8 @@ pub struct Bootstrap<'a> {
     pub material: &'a Material,
     /// The facts that the addons' templates use.
     pub facts: &'a Facts,
+    /// The objects of the user's manifests.
+    pub manifests: &'a [DynamicObject],
     /// The record of everything created, for a rollback.
     pub journal: &'a Journal,
     /// The receiver of progress.

@@ -20,8 +20,7 @@ pub(super) fn read(path: &Path) -> Result<ClusterFile> {
     let mut file = ClusterFile::parse(&text, path)?;
     let base = path.parent().unwrap_or(Path::new(""));
     for manifest in file.manifests.iter_mut().flatten() {
-        *manifest = validate::file(&base.join(&manifest))
-            .map_err(|problem| Error::new(Family::Usage, format!("{}: manifests: {problem}", path.display())))?;
+        *manifest = base.join(&manifest);
     }
     for mount in file.mounts.iter_mut().flatten() {
         let read = parse_mount(mount, base)
@@ -79,6 +78,9 @@ pub(super) fn apply(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
         spec.mounts = mounts.iter().map(|text| parse_mount(text, Path::new(""))).collect::<Checked<_>>()?;
     }
     set(&mut spec.addons, file.addons.map(|AddonTable(table)| table));
-    set(&mut spec.manifests, file.manifests);
+    if let Some(manifests) = file.manifests {
+        let manifests = manifests.iter().map(|path| validate::manifest(path, &spec.manifests));
+        spec.manifests = manifests.collect::<Checked<_>>().map_err(|problem| format!("manifests: {problem}"))?;
+    }
     Ok(())
 }

@@ -118,7 +118,7 @@ pub(super) fn apply(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
         spec.manifests = flags
             .manifests
             .iter()
-            .map(|path| validate::file(path).map_err(said_by("--manifest")))
+            .map(|path| validate::manifest(path, &spec.manifests).map_err(said_by("--manifest")))
             .collect::<Result<_>>()?;
     }
     Ok(())

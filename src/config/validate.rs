@@ -178,6 +178,16 @@ pub(super) fn file(path: &Path) -> Checked<PathBuf> {
     }
 }
 
+/// Returns the absolute path of a manifest, or of a directory of manifests. One of `known`, which the cluster has applied
+/// already, need not exist any more.
+pub(super) fn manifest(path: &Path, known: &[PathBuf]) -> Checked<PathBuf> {
+    let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
+    match std::fs::metadata(path) {
+        Err(error) if !known.contains(&absolute) => Err(format!("{} cannot be read: {error}", path.display())),
+        _ => Ok(absolute),
+    }
+}
+
 /// Returns the absolute path of a private key, which has to exist; `~` is the user's home directory.
 pub(super) fn key(base: &Path, path: &Path) -> Checked<PathBuf> {
     let home = std::env::home_dir().unwrap_or_default();

@@ -15,7 +15,7 @@ use super::kubectl::kubeconfig_entry;
 use super::{addons, delete, drivers, lifetime};
 use crate::app::App;
 use crate::artifacts::{Artifacts, NodeArtifacts, Want};
-use crate::bootstrap::{Bootstrap, resolvers};
+use crate::bootstrap::{Bootstrap, read_manifests, resolvers};
 use crate::config::{self, ClusterSpec};
 use crate::error::Result;
 use crate::kubeconfig::Kubeconfig;
@@ -72,6 +72,7 @@ async fn reconcile(
 ) -> Result<(ClusterState, Access)> {
     // Everything that this host lacks is reported at once, before anything changes.
     preflight::check(app, target).await?;
+    let manifests = read_manifests(&target.spec.manifests, target.before.is_some(), &app.progress)?;
     // Remains of an interrupted `delete` must not become part of the new cluster.
     delete::leftovers(app, target.driver.as_ref(), &target.plan, lock).await?;
     // Binaries, the root file system and images come from the cache, a bundle, a release or a build.
@@ -102,6 +103,7 @@ async fn reconcile(
         addons: &target.addons.selected,
         material: &material,
         facts: &addons::facts(app, &state, driver).await?,
+        manifests: &manifests,
         journal,
         progress: &app.progress,
         wait: options.wait,
