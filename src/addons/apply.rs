@@ -8,7 +8,7 @@ use super::remove::remove_objects;
 use super::selection::Selected;
 use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
-use crate::kubernetes;
+use crate::kubernetes::{self, Patience};
 
 /// Applies the objects of an addon, whose record is `before`. With `always`, it does so even if nothing has changed since,
 /// as objects may have been changed by hand.
@@ -18,6 +18,7 @@ pub async fn apply(
     objects: &[DynamicObject],
     before: Option<&Record>,
     always: bool,
+    patience: Patience<'_>,
 ) -> Result<()> {
     let digest = digest_of(objects)?;
     let same = before.is_some_and(|record| record.state == State::Applied && record.digest == digest);
@@ -37,7 +38,7 @@ pub async fn apply(
     if !same {
         record.write(client).await?;
     }
-    kubernetes::apply(client, objects).await?;
+    kubernetes::apply(client, objects, patience).await?;
     let gone: Vec<ObjectName> = gone.into_iter().filter(|name| !name.keep).collect();
     remove_objects(client, &gone).await?;
     record.objects.retain(|name| !gone.contains(name));

@@ -48,7 +48,7 @@ pub fn render(
         let message = String::from_utf8_lossy(&output.stderr);
         return Err(Error::new(Family::Usage, format!("{place} cannot be rendered: {}", message.trim())));
     }
-    let mut objects = kubernetes::documents(&place, &String::from_utf8_lossy(&output.stdout))?;
+    let mut objects = kubernetes::documents(&place, &output.stdout)?;
     for object in &mut objects {
         // The API server removes it from objects that are not namespaced.
         object.metadata.namespace.get_or_insert_with(|| chart.namespace.clone());

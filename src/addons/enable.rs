@@ -3,6 +3,7 @@
 use futures::future::try_join_all;
 use kube::Client;
 use kube::api::DynamicObject;
+use tokio::time::Instant;
 
 use super::apply::apply;
 use super::material::Material;
@@ -11,6 +12,7 @@ use super::render::{Facts, objects};
 use super::selection::Selected;
 use super::{ready, remove};
 use crate::error::{Error, Family, Result};
+use crate::kubernetes::Patience;
 use crate::progress::Progress;
 
 /// The context of enabling addons.
@@ -25,6 +27,8 @@ pub struct Enabling<'a> {
     pub material: &'a Material,
     /// The receiver of progress.
     pub progress: &'a Progress,
+    /// The end of the time to wait.
+    pub until: Instant,
 }
 
 impl Enabling<'_> {
@@ -68,7 +72,8 @@ impl Enabling<'_> {
     }
 
     async fn apply(&self, selected: &Selected, before: Option<&Record>, always: bool) -> Result<()> {
-        apply(self.client, selected, &self.objects(selected)?, before, always).await
+        let patience = Patience { progress: self.progress, until: self.until };
+        apply(self.client, selected, &self.objects(selected)?, before, always, patience).await
     }
 
     fn objects(&self, selected: &Selected) -> Result<Vec<DynamicObject>> {

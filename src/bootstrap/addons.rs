@@ -2,13 +2,14 @@
 
 use futures::future::try_join_all;
 use kube::Client;
+use tokio::time::Instant;
 
 use super::{Bootstrap, Wait, ready};
 use crate::addons::{Enabling, ensure_images};
 use crate::error::{Error, Result};
 
 /// Applies the addons. Images that nodes lack are sent first, as a pod without its image fails.
-pub async fn apply(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
+pub async fn apply(bootstrap: &Bootstrap<'_>, client: &Client, until: Instant) -> Result<()> {
     let images = &bootstrap.material.images;
     if !images.is_empty() {
         let step = bootstrap.progress.step("images", "Images of addons");
@@ -26,13 +27,13 @@ pub async fn apply(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
         let sent = ensure_images(machines, images, &step).await?;
         step.finish(format!("Images of addons are in the nodes ({sent} sent)"));
     }
-    enabling(bootstrap, client).catch_up().await
+    enabling(bootstrap, client, until).catch_up().await
 }
 
 /// Waits until the addons that the user asked for are ready.
-pub async fn asked_are_ready(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
+pub async fn asked_are_ready(bootstrap: &Bootstrap<'_>, client: &Client, until: Instant) -> Result<()> {
     match bootstrap.wait {
-        Wait::All => enabling(bootstrap, client).asked_are_ready().await,
+        Wait::All => enabling(bootstrap, client, until).asked_are_ready().await,
         Wait::Nodes | Wait::Api => Ok(()),
     }
 }
@@ -44,16 +45,17 @@ pub async fn timed_out(bootstrap: &Bootstrap<'_>, client: &Client, seconds: u64)
     let asked: Vec<String> = asked.collect();
     match asked.is_empty() {
         true => None,
-        false => Some(enabling(bootstrap, client).timed_out(&asked, seconds).await),
+        false => Some(enabling(bootstrap, client, Instant::now()).timed_out(&asked, seconds).await),
     }
 }
 
-fn enabling<'a>(bootstrap: &'a Bootstrap<'_>, client: &'a Client) -> Enabling<'a> {
+fn enabling<'a>(bootstrap: &'a Bootstrap<'_>, client: &'a Client, until: Instant) -> Enabling<'a> {
     Enabling {
         client,
         selected: bootstrap.addons,
         facts: bootstrap.facts,
         material: bootstrap.material,
         progress: bootstrap.progress,
+        until,
     }
 }

@@ -5,6 +5,7 @@ mod advice;
 mod context;
 mod control_plane;
 mod machines;
+mod manifests;
 mod node;
 mod ready;
 pub mod resolvers;
@@ -14,12 +15,14 @@ pub use advice::advice;
 pub use context::{Bootstrap, Machines, Wait};
 pub use kcl_node_spec::resolv_conf::Resolvers;
 pub use machines::labels;
+pub use manifests::read as read_manifests;
 pub use node::node_spec;
 pub use system::HOST_NAME;
 
 use futures::future::try_join;
 use jiff::Timestamp;
 use kcl_node_spec::Role;
+use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::kubernetes::{self, Access, Fresh};
@@ -42,16 +45,19 @@ impl Bootstrap<'_> {
     pub async fn kubernetes(&self, machines: &Machines) -> Result<Access> {
         let access = access(self.state, self.pki)?;
         let client = kubernetes::connect(&access)?;
+        let until = Instant::now() + self.wait_timeout;
         let bounded = async {
             control_plane::wait(self, &client).await?;
-            system::apply(self, &client).await?;
+            system::apply(self, &client, until).await?;
             // Kubernetes tells time in whole seconds.
             let since = Timestamp::from_second(machines.since.as_second()).unwrap_or(machines.since);
             let fresh = Fresh { started: machines.started.clone(), since };
-            try_join(ready::wait(self, &client, &fresh), addons::apply(self, &client)).await?;
-            addons::asked_are_ready(self, &client).await
+            // The user's manifests may need what addons define.
+            let addons = try_join(addons::apply(self, &client, until), manifests::apply(self, &client, until));
+            try_join(ready::wait(self, &client, &fresh), addons).await?;
+            addons::asked_are_ready(self, &client, until).await
         };
-        match tokio::time::timeout(self.wait_timeout, bounded).await {
+        match tokio::time::timeout_at(until, bounded).await {
             Ok(result) => result?,
             Err(_) => return Err(self.timed_out(&client).await),
         }

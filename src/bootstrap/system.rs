@@ -7,12 +7,13 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta};
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Bootstrap, Resolvers};
 use crate::artifacts::oci;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
-use crate::kubernetes;
+use crate::kubernetes::{self, Patience};
 use crate::plan::addresses::cluster_dns;
 use crate::state::ClusterState;
 
@@ -101,17 +102,11 @@ async fn forget_others(state: &ClusterState, client: &kube::Client) -> Result<()
     Ok(())
 }
 
-/// Applies the system manifests and the user's own.
-pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<()> {
+/// Applies the system manifests.
+pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client, until: Instant) -> Result<()> {
     let step = bootstrap.progress.step("system", "Applying system manifests");
-    let mut objects = objects(bootstrap.state, bootstrap.network, bootstrap.resolvers, &oci::reference("coredns")?)?;
-    for path in &bootstrap.state.spec.manifests {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::new(Family::Usage, format!("manifest {} cannot be read: {error}", path.display()))
-        })?;
-        objects.extend(kubernetes::documents(&path.display().to_string(), &text)?);
-    }
-    kubernetes::apply(client, &objects).await?;
+    let objects = objects(bootstrap.state, bootstrap.network, bootstrap.resolvers, &oci::reference("coredns")?)?;
+    kubernetes::apply(client, &objects, Patience { progress: bootstrap.progress, until }).await?;
     forget_others(bootstrap.state, client).await?;
     step.finish("System manifests applied");
     Ok(())

@@ -9,6 +9,7 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 use kcl_driver_api::{Driver, Machine, Power};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::background::loopback;
 use super::drivers;
@@ -303,9 +304,11 @@ async fn change(
         }
         let client = kubernetes::connect(&app.access(state)?)?;
         let facts = facts(app, state, driver.as_ref()).await?;
+        let until = Instant::now() + options.wait_timeout;
+        let progress = &app.progress;
         let enabling =
-            Enabling { client: &client, selected: wanted, facts: &facts, material: &material, progress: &app.progress };
-        match tokio::time::timeout(options.wait_timeout, enabling.enable(&these)).await {
+            Enabling { client: &client, selected: wanted, facts: &facts, material: &material, progress, until };
+        match tokio::time::timeout_at(until, enabling.enable(&these)).await {
             Ok(result) => result,
             Err(_) => Err(enabling.timed_out(&these, options.wait_timeout.as_secs()).await),
         }

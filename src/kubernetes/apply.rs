@@ -1,15 +1,20 @@
-//! Server-side apply of documents.
+//! Applies documents. An object that cannot be applied yet, as something that it needs is not there, is tried again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::future::try_join_all;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, ResourceExt};
+use tokio::time::Instant;
 
-use super::FIELD_MANAGER;
-use super::resources::{Resources, api_of, title};
+use super::patch::{Failure, patch};
+use super::resources::Resources;
 use crate::error::{Error, Family, Result};
+use crate::progress::Progress;
 
 /// The number of objects that are applied at once: enough to hide the round trips.
 const AT_ONCE: usize = 16;
@@ -17,56 +22,119 @@ const AT_ONCE: usize = 16;
 /// The kind that defines other kinds.
 const DEFINITION: &str = "CustomResourceDefinition";
 
-/// Parses the objects of a YAML text. `origin` names it in errors.
-pub fn documents(origin: &str, text: &str) -> Result<Vec<DynamicObject>> {
-    let wrong = |what: String| Error::new(Family::Usage, format!("{origin}: {what}"));
-    let values: Vec<serde_json::Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| wrong(format!("not valid YAML: {error}")))?;
-    let mut objects = Vec::new();
-    for value in values.into_iter().filter(|value| !value.is_null()) {
-        let kind = value.get("kind").and_then(|kind| kind.as_str()).unwrap_or("object").to_owned();
-        if kind == "List" {
-            let items = value.get("items").cloned().unwrap_or_default();
-            let items: Vec<DynamicObject> =
-                serde_json::from_value(items).map_err(|error| wrong(format!("in its List: {error}")))?;
-            objects.extend(items);
-            continue;
+/// The pauses between two tries, the shortest and the longest. Nothing tells that a webhook answers from now on, or that
+/// a controller has made what an object needs.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// The patience with objects that cannot be applied yet.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// The receiver of reasons and warnings.
+    pub progress: &'a Progress,
+    /// The end of the wait.
+    pub until: Instant,
+}
+
+/// The order within one apply: objects that others need come first. Webhooks come last, as their own pods have to be
+/// admitted before.
+#[derive(Clone, Copy, PartialEq)]
+enum Turn {
+    Base,
+    Most,
+    Webhooks,
+}
+
+impl Turn {
+    const ALL: [Turn; 3] = [Turn::Base, Turn::Most, Turn::Webhooks];
+
+    fn of(object: &DynamicObject) -> Turn {
+        match kind(object) {
+            "Namespace" | DEFINITION | "PriorityClass" | "RuntimeClass" => Turn::Base,
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => Turn::Webhooks,
+            _ => Turn::Most,
         }
-        let object: DynamicObject =
-            serde_json::from_value(value).map_err(|error| wrong(format!("its {kind} is not an object: {error}")))?;
-        if object.types.is_none() || object.metadata.name.is_none() {
-            return Err(wrong(format!("its {kind} needs apiVersion, kind and metadata.name")));
-        }
-        objects.push(object);
     }
-    Ok(objects)
 }
 
-/// Applies objects: those that others need (namespaces, definitions) first, the rest at once.
-pub async fn apply(client: &Client, objects: &[DynamicObject]) -> Result<()> {
-    let mut resources = Resources::discover(client).await?;
-    let (first, rest): (Vec<_>, Vec<_>) = objects.iter().partition(|object| is_base(object));
-    apply_all(client, &resources, &first).await?;
-    let definitions = first.into_iter().filter(|object| kind(object) == DEFINITION);
-    let definitions: Vec<&DynamicObject> = definitions.inspect(|object| resources.define(object)).collect();
-    try_join_all(definitions.into_iter().map(|definition| served(client, definition))).await?;
-    apply_all(client, &resources, &rest).await
-}
-
-async fn apply_all(client: &Client, resources: &Resources, objects: &[&DynamicObject]) -> Result<()> {
-    stream::iter(objects.iter().map(|object| apply_one(client, resources, object)))
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<Vec<()>>()
-        .await?;
+/// Applies objects, and shows the API server's warnings. Objects that cannot be applied yet are tried again, and the
+/// reason is shown.
+///
+/// # Errors
+/// `Cluster` if the API server refuses objects for good, `Timeout` if the patience ends first. The others are applied all
+/// the same.
+pub async fn apply(client: &Client, objects: &[DynamicObject], patience: Patience<'_>) -> Result<()> {
+    let begun = Instant::now();
+    let mut waiting: Vec<&DynamicObject> = objects.iter().collect();
+    let (mut pause, mut step) = (PAUSES.0, None);
+    let mut warnings = BTreeSet::new();
+    let warn = |text: String| patience.progress.warn(text);
+    loop {
+        let (mut late, mut refused) = (Vec::new(), Vec::new());
+        for (object, result) in round(client, &waiting).await? {
+            match result {
+                Ok(said) => said.into_iter().filter(|text| warnings.insert(text.clone())).for_each(warn),
+                Err(Failure::Late(reason)) => late.push((object, reason)),
+                Err(Failure::Refused(error)) => refused.push(error),
+            }
+        }
+        if let Some(error) = together(refused) {
+            return Err(error);
+        }
+        let Some((_, reason)) = late.first() else { break };
+        let more = if late.len() > 1 { format!(" (and {} more objects)", late.len() - 1) } else { String::new() };
+        let reason = format!("{reason}{more}");
+        if Instant::now() + pause >= patience.until {
+            let message = format!("not applied within {} s: {reason}", begun.elapsed().as_secs());
+            return Err(Error::new(Family::Timeout, message));
+        }
+        let step = step.get_or_insert_with(|| patience.progress.step("objects", "Waiting to apply objects"));
+        step.message(reason);
+        waiting = late.into_iter().map(|(object, _)| object).collect();
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+    if let Some(step) = step {
+        step.finish("Objects applied");
+    }
     Ok(())
+}
+
+/// Makes one error of several.
+fn together(mut errors: Vec<Error>) -> Option<Error> {
+    const SHOWN: usize = 10;
+    let count = errors.len();
+    let mut messages: Vec<String> = errors.iter().take(SHOWN).map(|error| error.message.clone()).collect();
+    let mut first = (count > 0).then(|| errors.swap_remove(0))?;
+    if count > SHOWN {
+        messages.push(format!("and {} more", count - SHOWN));
+    }
+    first.message = messages.join("\n");
+    Some(first)
+}
+
+/// The result of one try: the warnings, or the reason why the object is not applied.
+type Tried<'a> = (&'a DynamicObject, std::result::Result<Vec<String>, Failure>);
+
+/// Tries to apply each object once.
+async fn round<'a>(client: &Client, objects: &[&'a DynamicObject]) -> Result<Vec<Tried<'a>>> {
+    let mut resources = Resources::discover(client).await?;
+    let mut results = Vec::new();
+    for turn in Turn::ALL {
+        let these = objects.iter().copied().filter(|object| Turn::of(object) == turn);
+        let known = &resources;
+        let tries = these.map(|object| async move { (object, patch(client, known, object).await) });
+        let tried: Vec<Tried> = stream::iter(tries.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+        let applied = tried.iter().filter(|(_, result)| result.is_ok()).map(|(object, _)| *object);
+        let definitions: Vec<&DynamicObject> = applied.filter(|object| kind(object) == DEFINITION).collect();
+        try_join_all(definitions.iter().map(|definition| served(client, definition))).await?;
+        definitions.iter().for_each(|definition| resources.define(definition));
+        results.extend(tried);
+    }
+    Ok(results)
 }
 
 fn kind(object: &DynamicObject) -> &str {
     object.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default()
-}
-
-fn is_base(object: &DynamicObject) -> bool {
-    matches!(kind(object), "Namespace" | DEFINITION | "PriorityClass")
 }
 
 /// Waits until the API serves the objects of a definition.
@@ -79,15 +147,17 @@ async fn served(client: &Client, definition: &DynamicObject) -> Result<()> {
     Ok(())
 }
 
-async fn apply_one(client: &Client, resources: &Resources, object: &DynamicObject) -> Result<()> {
-    let types = object.types.clone().unwrap_or_default();
-    let failed = |what: String| Error::new(Family::Cluster, format!("applying {}: {what}", title(object)));
-    let Some((resource, scope)) = resources.of(&types.api_version, &types.kind) else {
-        return Err(failed(format!("this cluster serves no {} {}", types.api_version, types.kind)));
-    };
-    let api = api_of(client, &resource, &scope, object.namespace().as_deref());
-    api.patch(&object.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(object))
-        .await
-        .map_err(|error| failed(error.to_string()).source(error))?;
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_errors_are_one() {
+        let error = |number: usize| Error::new(Family::Cluster, format!("applying ConfigMap {number}: no"));
+        assert!(together(Vec::new()).is_none());
+        assert_eq!(together(vec![error(1)]).unwrap().message, "applying ConfigMap 1: no");
+        let message = together((0..12).map(error).collect()).unwrap().message;
+        assert!(message.starts_with("applying ConfigMap 0: no\napplying ConfigMap 1: no\n"), "{message}");
+        assert!(message.ends_with("\nand 2 more"), "{message}");
+    }
 }

@@ -2,11 +2,15 @@
 
 mod apply;
 mod client;
+mod manifest;
+mod patch;
 mod resources;
+mod unknown;
 mod wait;
 
-pub use apply::{apply, documents};
+pub use apply::{Patience, apply};
 pub use client::{Access, Credentials, connect, ready};
+pub use manifest::{EXTENSIONS, documents};
 pub use resources::{Resources, api_of};
 pub use wait::{Fresh, default_service_account, dns_available, nodes_ready};
 

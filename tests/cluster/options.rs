@@ -45,13 +45,20 @@ fn a_cluster_file_is_carried_out() {
     let cluster = home.cluster("options");
     home.step("start");
     let file = file.display().to_string();
-    home.kcl(["start", "--config", &file, "--subnet", "10.123.45.0/24", "--keep-context"]).ok();
+    let started = home.kcl(["start", "--config", &file, "--subnet", "10.123.45.0/24", "--keep-context"]);
+    started.ok();
 
     home.step("what was asked for is there");
     networks_are_as_wanted(&cluster);
     labels_and_sizes_are_as_wanted(&cluster);
     components_are_told(&cluster);
     assert_eq!(cluster.field(&["configmap", "own", "-n", "own"], ".data.word"), "applied");
+    assert_eq!(cluster.field(&["configmap", "listed", "-n", "own"], ".metadata.name"), "listed");
+    assert_eq!(cluster.field(&["thing", "thing", "-n", "own"], ".mode"), "256");
+    let of_pod = |path: &str| cluster.field(&["pod", "early", "-n", "own"], path);
+    assert_eq!(of_pod(".spec.volumes[0].configMap.defaultMode"), "493");
+    assert_eq!(of_pod(".spec.containers[0].ports[*].name"), "a b");
+    assert!(started.stderr.contains("warning: Pod early: unknown field \"spec.colour\""), "{started}");
     names_of_the_api_are_certified(&cluster);
 
     home.step("the kubeconfig's other entries are untouched");
@@ -63,8 +70,11 @@ fn a_cluster_file_is_carried_out() {
     cluster.kcl(["update-context"]).ok();
     assert_eq!(home.yaml(&foreign)["current-context"], "options");
 
-    home.step("the file again, and what cannot be changed");
-    cluster.start(&["--config", &file]).ok();
+    home.step("the file again without the manifest, and what cannot be changed");
+    std::fs::remove_file(home.scratch().join("own.yaml")).expect("the manifest");
+    let again = cluster.start(&["--config", &file]);
+    again.ok();
+    assert!(again.stderr.contains("own.yaml cannot be read"), "{again}");
     let said = cluster.start(&["--service-cidr", "10.61.0.0/20"]);
     assert!(said.fails_with(64).contains("service-cidr"), "{said}");
     let written = cluster.kcl(["config", "view"]);
