@@ -42,7 +42,7 @@ fn steps(path: &str) -> Option<Vec<Step>> {
         }
         let inner = rest.strip_prefix('[')?;
         let (mut quoted, mut escaped) = (false, false);
-        let end = inner.find(|character| {
+        let end = inner.find(|character: char| {
             let ends = character == ']' && !quoted;
             quoted ^= character == '"' && !escaped;
             escaped = character == '\\' && !escaped;
