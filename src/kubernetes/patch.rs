@@ -83,14 +83,15 @@ async fn send_object(client: &Client, api: &Api<DynamicObject>, object: &Dynamic
             }
             Err(error) => {
                 let unknown = unknown::remove(&mut content, &message(&error));
+                let is_known = unknown.is_empty();
+                warnings.extend(unknown);
                 if message(&error).contains("duplicate entries for key") {
                     warnings.extend(send_as_it_is(client, api, &name, &content).await?);
                     return Ok(warnings);
                 }
-                if unknown.is_empty() {
+                if is_known {
                     return Err(error);
                 }
-                warnings.extend(unknown);
             }
         }
     }
