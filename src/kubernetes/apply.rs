@@ -81,10 +81,10 @@ pub async fn apply(client: &Client, objects: &[DynamicObject], patience: Patienc
             return Err(error);
         }
         let Some((_, reason)) = late.first() else { break };
-        let more = if late.len() > 1 { format!(" (and {} more objects)", late.len() - 1) } else { String::new() };
+        let more = if late.len() > 1 { format!(" (and {} more)", late.len() - 1) } else { String::new() };
         let reason = format!("{reason}{more}");
         if Instant::now() + pause >= patience.until {
-            let message = format!("not applied within {} s: {reason}", begun.elapsed().as_secs());
+            let message = format!("not applied within {} s (--wait-timeout): {reason}", begun.elapsed().as_secs());
             return Err(Error::new(Family::Timeout, message));
         }
         let step = step.get_or_insert_with(|| patience.progress.step("objects", "Waiting to apply objects"));
