@@ -55,7 +55,8 @@ impl Artifacts {
                 path: entry.path.join(get::IMAGE),
             });
         }
-        step.finish(format!("{} images are ready", archives.len()));
+        let count = archives.len();
+        step.finish(if count == 1 { "1 image is ready".to_owned() } else { format!("{count} images are ready") });
         Ok(archives)
     }
 

@@ -18,6 +18,7 @@ pub mod manage;
 pub mod oci;
 pub mod process;
 mod release;
+pub mod space;
 pub mod store;
 pub mod tree;
 mod want;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use oci_spec::image as spec;
 use tokio::sync::mpsc;
 
+use super::config::{ImageConfig, Platform};
 use super::containerd::{Containerd, Descriptor, PIECE};
 use super::split::SplitLayer;
 use crate::artifacts::digest;
@@ -60,20 +60,22 @@ impl Image {
     pub fn new(names: Vec<String>, manifest: Blob, config: Blob, layers: Vec<Blob>) -> Result<Self> {
         let bad = |why: String| Error::new(Family::Artifact, format!("the image's configuration is wrong: {why}"));
         let Data::Bytes(text) = &config.data else { return Err(bad("it has not been read".to_owned())) };
-        let read = spec::ImageConfiguration::from_reader(&text[..]).map_err(|error| bad(error.to_string()))?;
-        let diff_ids = read.rootfs().diff_ids().clone();
+        let read = ImageConfig::parse(text).map_err(|error| bad(error.to_string()))?;
+        let diff_ids = read.diff_ids().to_vec();
         if diff_ids.len() != layers.len() {
             return Err(bad(format!("it lists {} layers, but the image has {}", diff_ids.len(), layers.len())));
         }
-        let (os, arch) = (read.os().to_string(), read.architecture().to_string());
-        let ours = spec::Arch::default().to_string();
-        if os != "linux" || arch != ours {
+        if let Some(wrong) = diff_ids.iter().find(|id| !is_sha256(id)) {
+            return Err(bad(format!("{wrong:?} is no digest of a layer")));
+        }
+        if layers.iter().chain([&manifest, &config]).any(|blob| blob.descriptor.size < 0) {
+            return Err(bad("a size is negative".to_owned()));
+        }
+        if !read.platform().fits() {
             let name = names.first().map(|name| format!(" {name}")).unwrap_or_default();
-            return Err(Error::new(
-                Family::Artifact,
-                format!("the image{name} is for {os}/{arch}, but the nodes are linux/{ours}"),
-            )
-            .hint(format!("build or pull it for the nodes, for example with: docker build --platform linux/{ours}")));
+            let ours = Platform::of_nodes();
+            let message = format!("the image{name} is for {}, but the nodes are {ours}", read.platform());
+            return Err(Error::new(Family::Artifact, message).hint(for_nodes()));
         }
         Ok(Image { names, manifest, config, layers, diff_ids })
     }
@@ -85,7 +87,7 @@ impl Image {
 
     /// Returns the image's size in bytes.
     pub fn size(&self) -> u64 {
-        self.blobs().map(Blob::size).sum()
+        self.blobs().map(Blob::size).fold(0, u64::saturating_add)
     }
 
     /// Returns all blobs of the image; the manifest comes last, as it names the others.
@@ -104,6 +106,16 @@ impl Image {
         }
         chains
     }
+}
+
+/// Returns true for a digest of the kind that containerd supports.
+pub fn is_sha256(digest: &str) -> bool {
+    digest.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Returns the hint at how an image for the nodes' platform is made.
+pub fn for_nodes() -> String {
+    format!("build or pull it for the nodes, for example with: docker build --platform {}", Platform::of_nodes())
 }
 
 impl Blob {
@@ -130,7 +142,7 @@ impl Blob {
                 let _ = sender.try_send(Ok(bytes.slice(from..)));
             }
             Data::Part(file, start) => {
-                let part = Part { file, at: start + offset, end: start + size };
+                let part = Part::new(file, start.saturating_add(offset), size.saturating_sub(offset));
                 tokio::task::spawn_blocking(move || send_all(part, &sender));
             }
             Data::Split(layer) => {
@@ -162,7 +174,7 @@ impl Blob {
         match &self.data {
             Data::Bytes(bytes) => io::Write::write_all(&mut hash, bytes)?,
             Data::Part(file, at) => {
-                let mut part = Part { file: file.clone(), at: *at, end: at + self.size() };
+                let mut part = Part::new(file.clone(), *at, self.size());
                 io::copy(&mut part, &mut hash)?;
             }
             Data::Split(_) | Data::Node(_) => return Ok(self.descriptor.digest.clone()),
@@ -191,10 +203,17 @@ fn send_all(mut reader: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
 }
 
 /// A part of a file that is shared with other readers.
-struct Part {
+pub struct Part {
     file: Arc<File>,
     at: u64,
     end: u64,
+}
+
+impl Part {
+    /// Returns the part of `size` bytes from `start` on.
+    pub fn new(file: Arc<File>, start: u64, size: u64) -> Self {
+        Part { file, at: start, end: start.saturating_add(size) }
+    }
 }
 
 impl Read for Part {

@@ -1,6 +1,9 @@
 //! Images in nodes, by containerd's own API, blob by blob: `source` reads the user's images, `send` transfers them.
 
 pub mod auth;
+pub mod beneath;
+pub mod compression;
+mod config;
 pub mod containerd;
 pub mod forward;
 pub mod image;

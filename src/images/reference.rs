@@ -16,9 +16,22 @@ pub fn normalize(name: &str) -> Result<String> {
     name.parse::<Reference>().map(|reference| reference.whole()).map_err(|error| wrong(error.to_string()))
 }
 
+/// Returns the name by which a node finds an image: an id stays as it is, and a name gets its full form.
+///
+/// # Errors
+/// `Usage` for an invalid name.
+pub fn in_node(name: &str) -> Result<String> {
+    if is_id(name) { Ok(name.to_owned()) } else { normalize(name) }
+}
+
+/// Returns true for the id of an image, which is what one without a name is called.
+pub fn is_id(name: &str) -> bool {
+    name.starts_with("sha256:")
+}
+
 /// Returns true for a name with a digest, which needs no tag.
 pub fn is_digest(name: &str) -> bool {
-    name.contains('@') || name.starts_with("sha256:")
+    name.contains('@') || is_id(name)
 }
 
 /// Returns a name as users write it: without `docker.io/library/`.
@@ -53,6 +66,14 @@ mod tests {
         }
         assert!(normalize("App:1").is_err());
         assert!(normalize("").is_err());
+    }
+
+    #[test]
+    fn ids_are_no_names() {
+        let id = format!("sha256:{}", "a".repeat(64));
+        assert!(is_id(&id) && is_digest(&id) && !is_id("app:1") && is_digest("app@sha256:a"));
+        assert_eq!(in_node(&id).expect("an id"), id);
+        assert_eq!(in_node("app:1").expect("a name"), "docker.io/library/app:1");
     }
 
     #[test]

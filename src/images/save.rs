@@ -7,9 +7,11 @@ use std::io;
 use serde_json::json;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use super::containerd::Descriptor;
 use super::image::{Blob, Image};
 use super::meter::Meter;
-use super::reference::{familiar, split_tag};
+use super::reference::{familiar, is_digest, split_tag};
+use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
 
 /// The size of a tar block in bytes.
@@ -19,28 +21,15 @@ const BLOCK: u64 = 512;
 pub async fn write(images: &[Image], to: &mut (impl AsyncWrite + Unpin), name: &str, meter: &Meter<'_>) -> Result<()> {
     let failed =
         |error: io::Error| Error::new(Family::Host, format!("{name} cannot be written: {error}")).source(error);
-    meter.expect(images.iter().map(Image::size).sum());
+    meter.expect(images.iter().map(Image::size).fold(0, u64::saturating_add));
     let mut written = BTreeSet::new();
     file(to, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).await.map_err(failed)?;
     for image in images {
         for blob in image.blobs() {
             if written.insert(blob.descriptor.digest.clone()) {
                 header(to, &path(blob), blob.size()).await.map_err(failed)?;
-                let mut pieces = blob.pieces(0);
-                let mut size = 0;
-                while let Some(piece) = pieces.recv().await {
-                    let piece = piece.map_err(|error| {
-                        Error::new(Family::Cluster, format!("{} cannot be read: {error}", blob.descriptor.digest))
-                    })?;
-                    to.write_all(&piece).await.map_err(failed)?;
-                    size += piece.len() as u64;
-                    meter.add(piece.len() as u64);
-                }
-                if size != blob.size() {
-                    let message = format!("{} has {size} bytes instead of {}", blob.descriptor.digest, blob.size());
-                    return Err(Error::new(Family::Cluster, message));
-                }
-                pad(to, size).await.map_err(failed)?;
+                content(blob, to, meter, &failed).await?;
+                pad(to, blob.size()).await.map_err(failed)?;
             }
         }
     }
@@ -50,21 +39,62 @@ pub async fn write(images: &[Image], to: &mut (impl AsyncWrite + Unpin), name: &
     to.flush().await.map_err(failed)
 }
 
+/// Writes the bytes of a blob. They come from a node, so their number and their digest are checked.
+async fn content(
+    blob: &Blob,
+    to: &mut (impl AsyncWrite + Unpin),
+    meter: &Meter<'_>,
+    failed: &impl Fn(io::Error) -> Error,
+) -> Result<()> {
+    let wrong = |why: String| Error::new(Family::Cluster, format!("{} {why}", blob.descriptor.digest));
+    let mut pieces = blob.pieces(0);
+    let mut hash = digest::Writer::new(io::sink());
+    let mut size = 0;
+    while let Some(piece) = pieces.recv().await {
+        let piece = piece.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        size += piece.len() as u64;
+        if size > blob.size() {
+            return Err(wrong(format!("has more than its {} bytes", blob.size())));
+        }
+        io::Write::write_all(&mut hash, &piece).map_err(failed)?;
+        to.write_all(&piece).await.map_err(failed)?;
+        meter.add(piece.len() as u64);
+    }
+    if size != blob.size() {
+        return Err(wrong(format!("has {size} bytes instead of {}", blob.size())));
+    }
+    let found = format!("sha256:{}", hash.finish().1);
+    if found != blob.descriptor.digest {
+        return Err(wrong(format!("is damaged: its bytes have the digest {found}")).hint("load the image again"));
+    }
+    Ok(())
+}
+
+/// Returns the names of an image; neither an id nor a digest is one.
+fn names(image: &Image) -> Vec<&String> {
+    image.names.iter().filter(|name| !is_digest(name)).collect()
+}
+
 fn index(images: &[Image]) -> serde_json::Value {
-    let entry = |image: &Image, name: &String| {
-        let descriptor = &image.manifest.descriptor;
-        json!({
-            "mediaType": descriptor.media_type,
-            "digest": descriptor.digest,
-            "size": descriptor.size,
-            "annotations": {
+    let entry = |image: &Image| {
+        let Descriptor { media_type, digest, size, .. } = &image.manifest.descriptor;
+        json!({ "mediaType": media_type, "digest": digest, "size": size })
+    };
+    let mut manifests = Vec::new();
+    for image in images {
+        let names = names(image);
+        if names.is_empty() {
+            manifests.push(entry(image));
+        }
+        for name in names {
+            let mut named = entry(image);
+            named["annotations"] = json!({
                 "io.containerd.image.name": name,
                 "org.opencontainers.image.ref.name": split_tag(name).1,
-            },
-        })
-    };
-    let manifests: Vec<_> =
-        images.iter().flat_map(|image| image.names.iter().map(move |name| entry(image, name))).collect();
+            });
+            manifests.push(named);
+        }
+    }
     json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests })
 }
 
@@ -72,7 +102,7 @@ fn manifest(images: &[Image]) -> serde_json::Value {
     let entry = |image: &Image| {
         json!({
             "Config": path(&image.config),
-            "RepoTags": image.names.iter().map(|name| familiar(name)).collect::<Vec<_>>(),
+            "RepoTags": names(image).into_iter().map(|name| familiar(name)).collect::<Vec<_>>(),
             "Layers": image.layers.iter().map(path).collect::<Vec<_>>(),
         })
     };

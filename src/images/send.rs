@@ -83,7 +83,7 @@ impl Target {
     /// Returns the total size in bytes of the blobs that are missing, or of those that are not.
     fn size(&self, image: &Image, missing: bool) -> u64 {
         let chosen = image.blobs().zip(&self.missing).filter(|(_, is_missing)| **is_missing == missing);
-        chosen.map(|(blob, _)| blob.size()).sum()
+        chosen.map(|(blob, _)| blob.size()).fold(0, u64::saturating_add)
     }
 }
 
@@ -181,7 +181,7 @@ async fn transfer(
     let mut uploads = try_join_all(nodes.iter().map(|node| begin(node, blob, labels.clone()))).await?;
     let mut at = uploads.iter().flatten().map(|upload| upload.offset).min().unwrap_or(blob.size());
     let skipped = uploads.iter().map(|upload| upload.as_ref().map_or(blob.size(), |upload| upload.offset));
-    meter.add(skipped.sum());
+    meter.add(skipped.fold(0, u64::saturating_add));
     if at >= blob.size() {
         return Ok(uploads);
     }

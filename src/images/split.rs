@@ -13,6 +13,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
+use super::beneath;
+
 /// The archive of a layer in pieces.
 pub struct SplitLayer {
     /// The directory of its files.
@@ -77,7 +79,7 @@ impl SplitLayer {
                 _ => {}
             }
         }
-        let size = pieces.iter().map(Piece::size).sum();
+        let size = pieces.iter().map(Piece::size).fold(0, u64::saturating_add);
         Ok(SplitLayer { files, pieces, size })
     }
 
@@ -121,7 +123,8 @@ impl Reader {
                 Box::new(io::Cursor::new(bytes[from..].to_vec()))
             }
             Piece::File(path, size) => {
-                let mut file = File::open(self.layer.files.join(path))?;
+                // A container that runs can change the files, and make links of them.
+                let mut file = beneath::open(&self.layer.files, path)?;
                 file.seek(SeekFrom::Start(skip))?;
                 Box::new(file.take(size - skip))
             }

@@ -29,10 +29,6 @@ pub fn all(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     archive::write(&foreign, &archive::Image { architecture: "s390x", ..archive::Image::new("foreign:1") });
     refused(&[foreign.to_str().expect("a path")], &["foreign:1", "linux/s390x", "the nodes are linux/"]);
 
-    let nameless = scratch.join("nameless.tar");
-    archive::write(&nameless, &archive::Image { name: None, ..archive::Image::new("") });
-    refused(&[nameless.to_str().expect("a path")], &["has no name", "--name"]);
-
     let rootfs = developer.root_file_system();
     refused(&[rootfs.to_str().expect("a path")], &["contains no image", "kcl image import"]);
     refused(&["./nothing.tar"], &["there is no file ./nothing.tar"]);

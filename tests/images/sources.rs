@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::loaded;
 use crate::podman::Podman;
 use crate::support::dockerd::Dockerd;
 use crate::support::{TestCluster, own_network};
+use crate::{archive, loaded};
 
 /// The bytes of a mebibyte.
 pub const MIB: u64 = 1 << 20;
@@ -136,6 +136,11 @@ pub fn all_ways(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     nothing("an OCI layout", &named);
     assert_eq!(named["repoTags"], serde_json::json!(["docker.io/library/renamed:1"]));
     cluster.kcl(["image", "rm", "renamed:1"]).ok();
+    // As minikube names the archive.
+    let other = cluster.home.scratch().join("other.tar");
+    cluster.kcl(["image", "save", "app:1", other.to_str().expect("a path")]).ok();
+    assert_eq!(fs::metadata(&other).expect("it was saved").len(), fs::metadata(&saved).expect("it is there").len());
+    nameless(cluster);
     // Podman's service has Docker's API.
     let podman = Podman::start(&cluster.home.scratch().join("podman"), &archive);
     let load = cluster.command(["image", "load", "app:1", "-o", "json"]).env("DOCKER_HOST", podman.host()).output();
@@ -147,4 +152,15 @@ pub fn all_ways(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     developer.docker(&["rmi", "app:1"]);
     developer.docker(&["load", "--input", saved.to_str().expect("a path")]);
     assert!(developer.docker(&["images", "--quiet", "app:1"]).len() > 4);
+}
+
+/// An image without a name is found by its id, as Docker has it.
+fn nameless(cluster: &TestCluster<'_>) {
+    let path = cluster.home.scratch().join("nameless.tar");
+    archive::write(&path, &archive::Image { name: None, ..archive::Image::new("") });
+    let image = loaded(cluster, &[path.to_str().expect("a path")]);
+    let id = image["id"].as_str().expect("an id");
+    assert_eq!(image["repoTags"], serde_json::json!([]));
+    cluster.kcl(["image", "tag", id, "found:1"]).ok();
+    cluster.kcl(["image", "rm", "found:1", id]).ok();
 }

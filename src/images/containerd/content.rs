@@ -59,6 +59,9 @@ impl Containerd {
         let mut pieces = Box::pin(self.read_blob(digest, 0).await?);
         while let Some(piece) = pieces.next().await {
             bytes.extend_from_slice(&piece?);
+            if bytes.len() > LARGEST {
+                return Err(Status::out_of_range(format!("{digest} is larger than a document of an image can be")));
+            }
         }
         Ok(bytes)
     }

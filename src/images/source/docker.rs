@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use oci_spec::image as spec;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::files::{Files, compression};
+use super::files::Files;
 use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
+use crate::images::config::{ImageConfig, or_default};
 use crate::images::containerd::Descriptor;
 use crate::images::image::{Blob, Data, Image};
 use crate::images::reference::normalize;
@@ -23,8 +23,9 @@ const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 #[serde(rename_all = "PascalCase")]
 struct Entry {
     config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "or_default")]
+    repo_tags: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
     layers: Vec<String>,
 }
 
@@ -34,10 +35,7 @@ pub fn names(files: &Files) -> Result<HashMap<String, Vec<String>>> {
         return Ok(HashMap::new());
     }
     let entries: Vec<Entry> = files.json("manifest.json")?;
-    let names = |entry: Entry| {
-        let tags = entry.repo_tags.unwrap_or_default();
-        Ok((entry.config, tags.iter().map(|tag| normalize(tag)).collect::<Result<_>>()?))
-    };
+    let names = |entry: Entry| Ok((entry.config, normalized(files, &entry.repo_tags)?));
     entries.into_iter().map(names).collect()
 }
 
@@ -51,7 +49,7 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
     let image = |entry: Entry| {
         let names = match name {
             Some(name) => vec![name.to_owned()],
-            None => entry.repo_tags.unwrap_or_default().iter().map(|tag| normalize(tag)).collect::<Result<_>>()?,
+            None => normalized(files, &entry.repo_tags)?,
         };
         let config = files.read(&entry.config)?;
         let damaged =
@@ -62,13 +60,16 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
         if named.len() == 64 && named != found {
             return Err(damaged(format!("its digest is {found}")).hint("create or copy it again"));
         }
-        let read = spec::ImageConfiguration::from_reader(&config[..]).map_err(|error| damaged(error.to_string()))?;
-        let diff_ids = read.rootfs().diff_ids();
+        let read = ImageConfig::parse(&config).map_err(|error| damaged(error.to_string()))?;
+        if read.diff_ids().len() != entry.layers.len() {
+            let (lists, has) = (read.diff_ids().len(), entry.layers.len());
+            return Err(damaged(format!("it lists {lists} layers, but the image has {has}")));
+        }
         let layers: Vec<Blob> = entry
             .layers
             .iter()
-            .enumerate()
-            .map(|(i, path)| layer(files, path, diff_ids.get(i)))
+            .zip(read.diff_ids())
+            .map(|(path, diff_id)| layer(files, path, diff_id))
             .collect::<Result<_>>()?;
         assemble(names, config, layers)
     };
@@ -97,21 +98,30 @@ pub fn plain_layer(data: Data, size: u64, diff_id: &str) -> Blob {
     Blob { descriptor, data }
 }
 
-fn layer(files: &Files, path: &str, diff_id: Option<&String>) -> Result<Blob> {
-    let (size, magic) = files.look(path)?;
-    let diff_id = diff_id.cloned().unwrap_or_default();
-    match compression(&magic) {
-        None => {
-            let blob = plain_layer(Data::Bytes(bytes::Bytes::new()), size, &diff_id);
-            files.blob(path, blob.descriptor)
-        }
-        Some(how) => {
-            let descriptor = Descriptor::new(format!("{LAYER}.{how}"), String::new(), size as i64);
-            let mut blob = files.blob(path, descriptor)?;
-            blob.descriptor.digest = blob.digest_here().map_err(|error| {
-                Error::new(Family::Artifact, format!("{path} in {} cannot be read: {error}", files.name))
-            })?;
-            Ok(blob)
-        }
-    }
+/// Returns the full names that `manifest.json` gives.
+fn normalized(files: &Files, tags: &[String]) -> Result<Vec<String>> {
+    let named = |tag: &String| {
+        normalize(tag).map_err(|error| {
+            Error::new(Family::Artifact, format!("manifest.json in {}: {}", files.name, error.message))
+                .hint("give the image another name with: --name app:1")
+        })
+    };
+    // Some tools write this for an image without a name.
+    tags.iter().filter(|tag| *tag != "<none>:<none>").map(named).collect()
+}
+
+fn layer(files: &Files, path: &str, diff_id: &str) -> Result<Blob> {
+    let (size, compression) = files.look(path)?;
+    let Some(compression) = compression else {
+        return files.blob(path, plain_layer(Data::Bytes(bytes::Bytes::new()), size, diff_id).descriptor);
+    };
+    let Some(ending) = compression.of_layer() else {
+        let (data, size) = files.decompressed(path)?;
+        return Ok(plain_layer(data, size, diff_id));
+    };
+    let mut blob = files.blob(path, Descriptor::new(format!("{LAYER}.{ending}"), String::new(), size as i64))?;
+    blob.descriptor.digest = blob
+        .digest_here()
+        .map_err(|error| Error::new(Family::Artifact, format!("{path} in {} cannot be read: {error}", files.name)))?;
+    Ok(blob)
 }

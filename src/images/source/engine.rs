@@ -13,6 +13,7 @@ use super::docker;
 use super::files::Files;
 use crate::artifacts::digest;
 use crate::error::{Error, Family, Result};
+use crate::images::config::ImageConfig;
 use crate::images::image::{Data, Image};
 use crate::images::reference::normalize;
 use crate::images::split::SplitLayer;
@@ -69,10 +70,10 @@ pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Ve
 fn stored(root: &Path, id: &str, names: Vec<String>) -> Option<Image> {
     let store = root.join("image/overlay2");
     let config = std::fs::read(store.join("imagedb/content").join(id.replacen(':', "/", 1))).ok()?;
-    let read = oci_spec::image::ImageConfiguration::from_reader(&config[..]).ok()?;
+    let read = ImageConfig::parse(&config).ok()?;
     let mut chain = String::new();
     let mut layers = Vec::new();
-    for diff in read.rootfs().diff_ids() {
+    for diff in read.diff_ids() {
         chain = match chain.as_str() {
             "" => diff.clone(),
             below => format!("sha256:{}", digest::of_bytes(format!("{below} {diff}").as_bytes())),

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{Error, Family, Result};
+use crate::images::beneath;
+use crate::images::compression::{Compression, MAGIC, spool};
 use crate::images::containerd::Descriptor;
-use crate::images::image::{Blob, Data};
+use crate::images::image::{Blob, Data, Part};
 
 /// The maximum size of a JSON document in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -23,6 +25,8 @@ pub struct Files {
     /// The name of the archive or directory, for messages.
     pub name: String,
     place: Place,
+    /// The directory for copies of compressed archives.
+    scratch: PathBuf,
 }
 
 enum Place {
@@ -38,23 +42,28 @@ enum Entry {
 
 impl Files {
     /// Opens a directory.
-    pub fn of_directory(path: &Path) -> Self {
-        Files { name: path.display().to_string(), place: Place::Directory(path.to_owned()) }
+    pub fn of_directory(path: &Path, scratch: &Path) -> Self {
+        let place = Place::Directory(path.to_owned());
+        Files { name: path.display().to_string(), place, scratch: scratch.to_owned() }
     }
 
-    /// Opens a tar archive, which may be compressed by gzip or zstd.
+    /// Opens a tar archive, which may be compressed. A pipe is read to its end.
     pub async fn of_archive(path: &Path, scratch: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let (path, scratch) = (path.to_owned(), scratch.to_owned());
         blocking(move || {
             let mut file = File::open(&path).map_err(|error| unreadable(&name, &error))?;
-            let mut magic = [0; 4];
-            let read = file.read(&mut magic).map_err(|error| unreadable(&name, &error))?;
-            file.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&name, &error))?;
-            match compression(&magic[..read]) {
-                None => Files::index(file, name),
-                Some(_) => spool(file, name, &scratch),
+            if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+                return Files::index(spool(file, &name, &scratch)?, name, scratch);
             }
+            let mut magic = Vec::new();
+            (&file).take(MAGIC as u64).read_to_end(&mut magic).map_err(|error| unreadable(&name, &error))?;
+            file.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&name, &error))?;
+            let file = match Compression::of(&magic) {
+                None => file,
+                Some(_) => spool(file, &name, &scratch)?,
+            };
+            Files::index(file, name, scratch)
         })
         .await
     }
@@ -62,10 +71,10 @@ impl Files {
     /// Reads a stream into an unnamed file in `scratch`.
     pub async fn of_stream(stream: impl Read + Send + 'static, name: &str, scratch: &Path) -> Result<Self> {
         let (name, scratch) = (name.to_owned(), scratch.to_owned());
-        blocking(move || spool(stream, name, &scratch)).await
+        blocking(move || Files::index(spool(stream, &name, &scratch)?, name, scratch)).await
     }
 
-    fn index(mut file: File, name: String) -> Result<Self> {
+    fn index(mut file: File, name: String, scratch: PathBuf) -> Result<Self> {
         let length = file.seek(SeekFrom::End(0)).map_err(|error| unreadable(&name, &error))?;
         file.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&name, &error))?;
         let bad = |error: io::Error| {
@@ -78,9 +87,9 @@ impl Files {
             let entry = entry.map_err(bad)?;
             let path = clean(&entry.path().map_err(bad)?.to_string_lossy());
             let (offset, size) = (entry.raw_file_position(), entry.size());
-            if entry.header().entry_type().is_file() && offset + size > length {
-                let message =
-                    format!("{name} is cut off: {path} goes up to byte {}, and it has {length}", offset + size);
+            let end = offset.saturating_add(size);
+            if entry.header().entry_type().is_file() && end > length {
+                let message = format!("{name} is cut off: {path} goes up to byte {end}, and it has {length}");
                 return Err(Error::new(Family::Artifact, message).hint("create or copy it again"));
             }
             let link = entry.link_name().map_err(bad)?.map(|link| link.to_string_lossy().into_owned());
@@ -98,13 +107,13 @@ impl Files {
                 _ => {}
             }
         }
-        Ok(Files { name, place: Place::Archive { file: Arc::new(archive.into_inner()), entries } })
+        Ok(Files { name, place: Place::Archive { file: Arc::new(archive.into_inner()), entries }, scratch })
     }
 
     /// Returns true if the file exists.
     pub fn has(&self, path: &str) -> bool {
         match &self.place {
-            Place::Directory(directory) => directory.join(path).is_file(),
+            Place::Directory(directory) => beneath::open(directory, path).is_ok(),
             Place::Archive { .. } => self.entry(path).is_some(),
         }
     }
@@ -144,9 +153,14 @@ impl Files {
         };
         match &self.place {
             Place::Directory(directory) => {
-                let file = match File::open(directory.join(path)) {
+                let file = match beneath::open(directory, path) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
-                    file => file.map_err(|error| unreadable(&self.name, &error))?,
+                    Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                        let message = format!("{path} in {} leads out of this directory", self.name);
+                        return Err(Error::new(Family::Artifact, message)
+                            .hint(format!("load a copy without such links: cp -rL {} COPY", self.name)));
+                    }
+                    file => file.map_err(|error| unreadable(&format!("{path} in {}", self.name), &error))?,
                 };
                 let size = file.metadata().map_err(|error| unreadable(&self.name, &error))?.len();
                 Ok((Arc::new(file), 0, size))
@@ -184,20 +198,29 @@ impl Files {
             .map_err(|error| Error::new(Family::Artifact, format!("{path} in {} is damaged: {error}", self.name)))
     }
 
-    /// Returns the size of a file and its first bytes.
-    pub fn look(&self, path: &str) -> Result<(u64, [u8; 4])> {
+    /// Returns the size of a file and its compression.
+    pub fn look(&self, path: &str) -> Result<(u64, Option<Compression>)> {
         let (file, offset, size) = self.part(path)?;
-        let mut magic = [0; 4];
-        let wanted = usize::try_from(size).unwrap_or(4).min(4);
+        let mut magic = [0; MAGIC];
+        let wanted = usize::try_from(size).unwrap_or(MAGIC).min(MAGIC);
         std::os::unix::fs::FileExt::read_exact_at(file.as_ref(), &mut magic[..wanted], offset)
             .map_err(|error| unreadable(&self.name, &error))?;
-        Ok((size, magic))
+        Ok((size, Compression::of(&magic[..wanted])))
+    }
+
+    /// Decompresses a file, and returns the copy with its size in bytes.
+    pub fn decompressed(&self, path: &str) -> Result<(Data, u64)> {
+        let (file, offset, size) = self.part(path)?;
+        let what = format!("{path} in {}", self.name);
+        let copy = spool(Part::new(file, offset, size), &what, &self.scratch)?;
+        let size = copy.metadata().map_err(|error| unreadable(&what, &error))?.len();
+        Ok((Data::Part(Arc::new(copy), 0), size))
     }
 
     /// Returns a file as a blob of a known digest, which the receiver checks.
     pub fn blob(&self, path: &str, descriptor: Descriptor) -> Result<Blob> {
         let (file, offset, size) = self.part(path)?;
-        if size != descriptor.size.unsigned_abs() {
+        if i64::try_from(size) != Ok(descriptor.size) {
             let message = format!("{path} in {} has {size} bytes instead of {}", self.name, descriptor.size);
             return Err(Error::new(Family::Artifact, message).hint("create or copy it again"));
         }
@@ -205,36 +228,10 @@ impl Files {
     }
 }
 
-/// Returns the compression that the first bytes indicate.
-pub fn compression(magic: &[u8]) -> Option<&'static str> {
-    match magic {
-        [0x1f, 0x8b, ..] => Some("gzip"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
-        _ => None,
-    }
-}
-
-/// Decompresses a stream into an unnamed file.
-fn spool(mut stream: impl Read, name: String, scratch: &Path) -> Result<Files> {
-    let full = |error: io::Error| {
-        let message = format!("cannot store {name} in {} while it is read: {error}", scratch.display());
-        Error::new(Family::Host, message).source(error)
-    };
-    std::fs::create_dir_all(scratch).map_err(full)?;
-    let mut file = tempfile::tempfile_in(scratch).map_err(full)?;
-    let mut magic = Vec::new();
-    (&mut stream).take(4).read_to_end(&mut magic).map_err(|error| unreadable(&name, &error))?;
-    let whole = io::Cursor::new(magic.clone()).chain(stream);
-    let damaged = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(error),
-        _ => Error::new(Family::Artifact, format!("{name} is damaged or cut off: {error}")),
-    };
-    match compression(&magic) {
-        Some("gzip") => io::copy(&mut flate2::read::MultiGzDecoder::new(whole), &mut file).map_err(damaged)?,
-        Some(_) => io::copy(&mut zstd::Decoder::new(whole).map_err(damaged)?, &mut file).map_err(damaged)?,
-        None => io::copy(&mut { whole }, &mut file).map_err(damaged)?,
-    };
-    Files::index(file, name)
+/// Returns true for a file, and for a pipe such as the shell's `<(command)`.
+pub fn is_readable(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    path.metadata().is_ok_and(|metadata| metadata.is_file() || metadata.file_type().is_fifo())
 }
 
 /// Removes `.` and `..` from a path.

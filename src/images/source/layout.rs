@@ -7,7 +7,7 @@ use crate::images::image::Image;
 
 /// Returns the images in `files`, in the OCI layout or in Docker's.
 pub fn images(files: Files, name: Option<String>) -> Result<Vec<Image>> {
-    let images = if files.has("index.json") {
+    let mut images = if files.has("index.json") {
         oci::images(&files, name.as_deref())?
     } else if files.has("manifest.json") {
         docker::images(&files, name.as_deref())?
@@ -16,10 +16,10 @@ pub fn images(files: Files, name: Option<String>) -> Result<Vec<Image>> {
             .hint("an archive is made with: docker save app:1 -o app.tar")
             .hint("a root file system becomes an image with: kcl image import"));
     };
-    for image in &images {
+    for image in &mut images {
+        // As for Docker, its id is its name until it gets one.
         if image.names.is_empty() {
-            return Err(Error::new(Family::Usage, format!("the image in {} has no name", files.name))
-                .hint("name it with: --name app:1"));
+            image.names.push(image.id().to_owned());
         }
     }
     Ok(images)

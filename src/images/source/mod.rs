@@ -4,9 +4,13 @@ mod docker;
 mod engine;
 mod files;
 mod layout;
+mod manifest;
 pub mod node;
 mod oci;
+mod platform;
 pub mod rootfs;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -27,10 +31,10 @@ pub async fn find(word: &str, name: Option<&str>, scratch: &Path) -> Result<Vec<
         return layout::images(files, name);
     }
     let path = Path::new(word);
-    if path.is_dir() && (looks_like_path(word) || path.join("oci-layout").exists()) {
-        return layout::images(files::Files::of_directory(path), name);
+    if path.is_dir() && (looks_like_path(word) || ["oci-layout", "blobs"].iter().any(|name| path.join(name).exists())) {
+        return layout::images(files::Files::of_directory(path, scratch), name);
     }
-    if path.is_file() {
+    if files::is_readable(path) {
         return layout::images(files::Files::of_archive(path, scratch).await?, name);
     }
     if looks_like_path(word) {
@@ -47,7 +51,8 @@ pub async fn of_archive(path: &Path) -> Result<Vec<Image>> {
 }
 
 /// Returns true for an argument that can only be a path.
-fn looks_like_path(word: &str) -> bool {
-    let archive = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".oci"].iter().any(|ending| word.ends_with(ending));
-    word.starts_with(['/', '.', '~']) || archive
+pub fn looks_like_path(word: &str) -> bool {
+    const ENDINGS: [&str; 10] =
+        [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".oci"];
+    word.starts_with(['/', '.', '~']) || ENDINGS.iter().any(|ending| word.ends_with(ending))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::docker;
-use super::files::{Files, blocking};
+use super::files::{Files, blocking, is_readable};
 use crate::artifacts::image_config::ImageConfig;
 use crate::error::{Error, Family, Result};
 use crate::images::image::{Data, Image};
@@ -13,7 +13,7 @@ pub async fn image(word: &str, name: String, run: &ImageConfig, scratch: &Path) 
     let path = Path::new(word);
     let files = match word {
         "-" => Files::of_stream(std::io::stdin(), "standard input", scratch).await?,
-        _ if path.is_file() => Files::of_archive(path, scratch).await?,
+        _ if is_readable(path) => Files::of_archive(path, scratch).await?,
         _ => {
             return Err(Error::new(Family::Usage, format!("there is no file {word}")).hint(
                 "a root file system is imported from a tar archive, compressed or not, or - for standard input",
