@@ -24,6 +24,9 @@ pub(super) const CHART: &str = "chart/";
 /// The file of a cluster's copy that says where the addon is from.
 pub(super) const ORIGIN: &str = "origin";
 
+/// The maximum size in bytes of what an archive unpacks to.
+const LARGEST: u64 = 64 << 20;
+
 /// Reads the texts of a folder or an archive.
 pub(super) fn read(source: &Path) -> Result<Files> {
     if source.is_dir() {
@@ -59,7 +62,17 @@ pub(super) fn unpack(archive: impl Read, files: &mut Files) -> std::io::Result<(
     let mut archive = BufReader::new(archive);
     let compressed = archive.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     let reader: Box<dyn Read> = if compressed { Box::new(GzDecoder::new(archive)) } else { Box::new(archive) };
-    for entry in tar::Archive::new(reader).entries()? {
+    let mut limited = reader.take(LARGEST);
+    let unpacked = unpack_entries(&mut limited, files);
+    if limited.limit() == 0 {
+        let why = format!("it unpacks to {} MiB or more, too much for an addon", LARGEST >> 20);
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
+    }
+    unpacked
+}
+
+fn unpack_entries(archive: impl Read, files: &mut Files) -> std::io::Result<()> {
+    for entry in tar::Archive::new(archive).entries()? {
         let mut entry = entry?;
         let inner = entry.path()?.into_owned();
         if !inner.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
@@ -89,4 +102,26 @@ pub(super) fn belongs(name: &str) -> bool {
 pub(super) fn is_manifest(name: &str) -> bool {
     let extension = Path::new(name).extension();
     !name.starts_with('.') && extension.is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_that_fills_the_memory_is_an_error() {
+        let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut archive = tar::Builder::new(&mut compressed);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(2 * LARGEST);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, DESCRIPTION, std::io::repeat(b' ').take(2 * LARGEST)).unwrap();
+        archive.finish().unwrap();
+        drop(archive);
+        let compressed = compressed.finish().unwrap();
+        let mut files = Files::new();
+        let error = unpack(&*compressed, &mut files).unwrap_err();
+        assert!(error.to_string().contains("it unpacks to 64 MiB or more"), "{error}");
+        assert!(files.values().map(String::len).sum::<usize>() <= LARGEST as usize);
+    }
 }

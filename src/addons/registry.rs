@@ -2,6 +2,8 @@
 //! as `oras push` makes them.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use oci_client::annotations::ORG_OPENCONTAINERS_IMAGE_TITLE as TITLE;
@@ -19,7 +21,7 @@ use crate::error::{Error, Family, Result};
 const HELM_CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
 /// The size limit of an addon or a chart: they are small texts.
-const LARGEST: i64 = 16 << 20;
+const LARGEST: u64 = 16 << 20;
 /// The time limit for answers of a registry.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -32,7 +34,9 @@ pub(super) async fn pull(word: &str) -> Result<Files> {
         failed(word, why).hint("push an addon with: oras push HOST/NAME:TAG FOLDER; only public ones can be pulled")
     };
     let artifact = Artifact::find(word).await.map_err(|why| failed(&why))?;
-    let size: i64 = artifact.manifest.layers.iter().map(|layer| layer.size).sum();
+    // A registry may state any number.
+    let sizes = artifact.manifest.layers.iter().map(|layer| u64::try_from(layer.size).unwrap_or(u64::MAX));
+    let size = sizes.fold(0, u64::saturating_add);
     if size > LARGEST {
         return Err(failed(&format!("it has {size} bytes, too many for an addon")));
     }
@@ -67,7 +71,10 @@ pub async fn kept_chart(cluster: &Path, word: &str) -> Result<PathBuf> {
     };
     let artifact = Artifact::find(word).await.map_err(|why| failed(&why))?;
     let layer = artifact.manifest.layers.iter().find(|layer| layer.media_type == HELM_CHART);
-    let layer = layer.filter(|layer| layer.size <= LARGEST).ok_or_else(|| failed(&"it is not a Helm chart"))?;
+    let layer = layer.ok_or_else(|| failed(&"it is not a Helm chart"))?;
+    if u64::try_from(layer.size).is_ok_and(|size| size > LARGEST) {
+        return Err(failed(&format!("it has {} bytes, too many for a chart", layer.size)));
+    }
     let content = artifact.layer(layer).await.map_err(|why| failed(&why))?;
     let keep = || {
         std::fs::create_dir_all(cluster.join("charts"))?;
@@ -106,9 +113,34 @@ impl Artifact {
 
     /// Pulls a layer, which is checked by its digest.
     async fn layer(&self, layer: &OciDescriptor) -> std::result::Result<Vec<u8>, String> {
-        let mut content = Vec::new();
+        let mut content = Capped { bytes: Vec::new(), limit: usize::try_from(layer.size).unwrap_or_default() };
         self.client.pull_blob(&self.reference, layer, &mut content).await.map_err(|error| error.to_string())?;
-        Ok(content)
+        Ok(content.bytes)
+    }
+}
+
+/// Bytes in memory, and no more of them than was announced.
+struct Capped {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl tokio::io::AsyncWrite for Capped {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, piece: &[u8]) -> Poll<std::io::Result<usize>> {
+        if self.bytes.len() + piece.len() > self.limit {
+            let why = format!("the registry sends more than the {} bytes that it announced", self.limit);
+            return Poll::Ready(Err(std::io::Error::other(why)));
+        }
+        self.bytes.extend_from_slice(piece);
+        Poll::Ready(Ok(piece.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -15,11 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::{Entry, Manifest, Slot, trouble};
 use super::catalog::Artifact;
-use super::digest;
+use super::{digest, space};
 use crate::error::{Error, Family, Result};
 
 const INDEX: &str = "bundle.json";
 const FORMAT: u32 = 1;
+
+/// The maximum size of the index in bytes.
+const LARGEST_INDEX: u64 = 64 << 20;
 
 /// The contents of a bundle.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,7 +95,8 @@ pub fn index(path: &Path) -> Result<Index> {
     if name != Path::new(INDEX) {
         return Err(damaged(path, &format!("it begins with {} instead of {INDEX}", name.display())));
     }
-    let index: Index = serde_json::from_reader(first).map_err(|error| damaged(path, &error.to_string()))?;
+    let index: Index =
+        serde_json::from_reader(first.take(LARGEST_INDEX)).map_err(|error| damaged(path, &error.to_string()))?;
     if index.format != FORMAT {
         return Err(Error::new(
             Family::Usage,
@@ -117,6 +121,9 @@ pub fn unpack(path: &Path, index: &Index, slots: &BTreeMap<String, Slot>) -> Res
     for (name, slot) in slots {
         let partial = slot.begin()?;
         let manifest = &index.entries[name];
+        let size = manifest.files.values().map(|record| record.size).fold(0, u64::saturating_add);
+        // The next entry may have another one's files already.
+        space::fits(&partial, size).map_err(|error| trouble("unpack", path, error))?;
         for (file, record) in &manifest.files {
             left.insert(format!("{name}/{file}"), (partial.join(file), record));
         }
@@ -143,14 +150,18 @@ pub fn unpack(path: &Path, index: &Index, slots: &BTreeMap<String, Slot>) -> Res
         let file = File::create(&to).map_err(|error| trouble("write", &to, error))?;
         let mut writer = digest::Writer::new(BufWriter::with_capacity(1 << 20, file));
         // Either the bundle cannot be read or the cache cannot be written; the error's text tells which.
-        io::copy(&mut member, &mut writer).map_err(|error| trouble("unpack", path, error))?;
+        let mut limited = (&mut member).take(record.size.saturating_add(1));
+        let copied = io::copy(&mut limited, &mut writer).map_err(|error| trouble("unpack", path, error))?;
         writer.flush().map_err(|error| trouble("write", &to, error))?;
         let (_, found, _) = writer.finish();
+        if copied > record.size {
+            return Err(damaged(path, &format!("{name} is larger than its manifest says")));
+        }
         if found != record.sha256 {
             let why = format!("{name} has the digest sha256:{found}, and its manifest says sha256:{}", record.sha256);
             return Err(damaged(path, &why));
         }
-        fs::set_permissions(&to, fs::Permissions::from_mode(record.mode))
+        fs::set_permissions(&to, fs::Permissions::from_mode(record.mode & 0o777))
             .map_err(|error| trouble("change", &to, error))?;
     }
     match left.keys().next() {
@@ -174,4 +185,73 @@ fn open(path: &Path) -> Result<Archive> {
 fn damaged(path: &Path, why: &str) -> Error {
     Error::new(Family::Artifact, format!("{} is not a valid bundle: {why}", path.display()))
         .hint("nothing of it was used; copy it again, or recreate it with `kcl bundle create`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cache::{Cache, FileRecord, Kind};
+    use super::*;
+
+    const ENTRY: &str = "thing-1-0123456789ab";
+
+    /// Writes a bundle of one entry with these files, of which each states a size; then tries to unpack it.
+    fn unpacked(directory: &Path, files: &[(&str, &[u8], u64)]) -> Result<()> {
+        let path = directory.join("bundle");
+        let record = |content: &[u8], size| FileRecord {
+            sha256: digest::of_bytes(content),
+            size,
+            mode: 0o4755,
+            mtime: 0,
+            inode: 0,
+        };
+        let records = files.iter().map(|(name, content, size)| ((*name).to_owned(), record(content, *size)));
+        let manifest = Manifest { files: records.collect(), ..Manifest::default() };
+        let stated = Index {
+            format: FORMAT,
+            kcl: "1".into(),
+            kubernetes: "v1".into(),
+            arch: "amd64".into(),
+            entries: BTreeMap::from([(ENTRY.to_owned(), manifest)]),
+        };
+        let compressed = zstd::Encoder::new(File::create(&path).unwrap(), 1).unwrap();
+        let mut tar = tar::Builder::new(compressed);
+        append(&mut tar, INDEX, 0o644, &mut serde_json::to_vec(&stated).unwrap().as_slice(), None).unwrap();
+        for (name, content, _) in files {
+            // Paths that lead out are not written, but stated.
+            let _ = append(&mut tar, &format!("{ENTRY}/{name}"), 0o644, &mut &content[..], None);
+        }
+        tar.into_inner().unwrap().finish().unwrap();
+        let cache = Cache::open(&directory.join("cache"))?;
+        let slot = cache.slot(Kind::Artifact, ENTRY);
+        unpack(&path, &index(&path)?, &BTreeMap::from([(ENTRY.to_owned(), slot)]))
+    }
+
+    #[test]
+    fn a_bundle_writes_no_more_than_it_states() {
+        let directory = tempfile::tempdir().unwrap();
+        let fails = |files: &[(&str, &[u8], u64)]| unpacked(directory.path(), files).unwrap_err().message;
+        unpacked(directory.path(), &[("bin/a", b"good", 4)]).unwrap();
+        let large = fails(&[("bin/a", &[0; 1 << 20], 4)]);
+        assert!(large.contains("bin/a is larger than its manifest says"), "{large}");
+        // Sizes that no disk has, alone or together.
+        for files in
+            [&[("a", &b"x"[..], u64::MAX)][..], &[("a", b"x", u64::MAX / 2 + 1), ("b", b"x", u64::MAX / 2 + 1)]]
+        {
+            let full = fails(files);
+            assert!(full.contains("are wanted"), "{full}");
+        }
+        for name in ["../escaped", "/escaped", "bin/../../escaped"] {
+            let out = fails(&[(name, b"x", 1)]);
+            assert!(out.contains("leads out of it"), "{out}");
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_bundle_lends_rights() {
+        let directory = tempfile::tempdir().unwrap();
+        unpacked(directory.path(), &[("bin/a", b"good", 4)]).unwrap();
+        let mut found = walkdir::WalkDir::new(directory.path().join("cache")).into_iter().flatten();
+        let program = found.find(|entry| entry.file_name() == "a").expect("it was unpacked");
+        assert_eq!(program.metadata().unwrap().permissions().mode() & 0o7777, 0o755);
+    }
 }

@@ -9,6 +9,7 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode};
 
 use super::cache::trouble;
+use super::space;
 use super::want::Options;
 use crate::error::{Error, Family, Result};
 
@@ -35,6 +36,9 @@ pub struct Http {
     client: Client,
     answer: Duration,
 }
+
+/// The maximum size of a file in bytes. The largest are those of Kubernetes, with a tenth of it.
+const LARGEST: u64 = 4 << 30;
 
 /// The maximum size of a checksum file in bytes.
 const TEXT_LIMIT: usize = 1 << 20;
@@ -124,13 +128,25 @@ impl Http {
                 }
             }
             let begun = there;
-            let total = response.content_length().map(|length| there + length);
+            let total = response.content_length().map(|length| there.saturating_add(length));
+            let large = || {
+                let message = format!("{url} is larger than {} MiB, as no artifact is", LARGEST >> 20);
+                Failure::Error(Error::new(Family::Artifact, message))
+            };
+            if total.is_some_and(|total| total > LARGEST) {
+                return Err(large());
+            }
+            space::fits(part, total.unwrap_or(there) - there).map_err(failed)?;
             let mut body = response.bytes_stream();
             let cut = loop {
                 match body.next().await {
                     Some(Ok(bytes)) => {
-                        file.write_all(&bytes).map_err(failed)?;
                         there += bytes.len() as u64;
+                        if there > LARGEST {
+                            return Err(large());
+                        }
+                        space::left(&file).map_err(failed)?;
+                        file.write_all(&bytes).map_err(failed)?;
                         tell(there, total);
                     }
                     Some(Err(error)) => break Some(causes(&error)),
@@ -172,4 +188,34 @@ fn causes(error: &dyn std::error::Error) -> String {
         texts.remove(0);
     }
     texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_download_that_no_disk_holds_is_not_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let http = Http::new(&Options::default(), true).unwrap();
+        for (length, says) in [(LARGEST + 1, "is larger than 4096 MiB"), (u64::MAX / 2, "is larger than")] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let serving = std::thread::spawn(move || {
+                let mut stream = BufReader::new(listener.accept().unwrap().0);
+                while stream.by_ref().lines().next().unwrap().unwrap() != "" {}
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nsome bytes");
+                // The client may have left.
+                let _ = stream.get_mut().write_all(head.as_bytes());
+            });
+            let part = directory.path().join("part");
+            let failure = http.download(&format!("http://{address}/file"), &part, |_, _| {}).await.unwrap_err();
+            let Failure::Error(error) = failure else { panic!("{failure:?}") };
+            assert!(error.message.contains(says), "{error}");
+            assert_eq!(std::fs::metadata(&part).unwrap().len(), 0);
+            serving.join().unwrap();
+        }
+    }
 }
