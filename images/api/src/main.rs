@@ -19,6 +19,10 @@ const FILES: &[(&str, &str)] = &[
     ("github.com/containerd/containerd/api", "services/images/v1/images.proto"),
     ("github.com/containerd/containerd/api", "services/leases/v1/leases.proto"),
     ("github.com/containerd/containerd/api", "services/snapshots/v1/snapshots.proto"),
+    ("github.com/containerd/containerd/api", "services/streaming/v1/streaming.proto"),
+    ("github.com/containerd/containerd/api", "services/transfer/v1/transfer.proto"),
+    ("github.com/containerd/containerd/api", "types/transfer/imagestore.proto"),
+    ("github.com/containerd/containerd/api", "types/transfer/registry.proto"),
     ("k8s.io/cri-api", "pkg/apis/runtime/v1/api.proto"),
 ];
 
@@ -41,14 +45,29 @@ const METHODS: &[&str] = &[
     "containerd.services.snapshots.v1.Snapshots/Prepare",
     "containerd.services.snapshots.v1.Snapshots/Remove",
     "containerd.services.snapshots.v1.Snapshots/Stat",
+    "containerd.services.streaming.v1.Streaming/Stream",
+    "containerd.services.transfer.v1.Transfer/Transfer",
     "runtime.v1.ImageService/ImageStatus",
     "runtime.v1.ImageService/ListImages",
     "runtime.v1.ImageService/PullImage",
     "runtime.v1.ImageService/RemoveImage",
 ];
 
+/// The messages that methods take as `Any`.
+const MESSAGES: &[&str] = &[
+    ".containerd.services.streaming.v1.StreamInit",
+    ".containerd.types.transfer.AuthResponse",
+    ".containerd.types.transfer.ImageStore",
+    ".containerd.types.transfer.OCIRegistry",
+];
+
 /// Fields that kcl leaves empty, and that would need many more messages.
-const OMITTED: &[&str] = &[".runtime.v1.PullImageRequest.sandbox_config"];
+const OMITTED: &[&str] = &[
+    ".containerd.types.transfer.ImageStore.extra_references",
+    ".containerd.types.transfer.ImageStore.platforms",
+    ".containerd.types.transfer.ImageStore.unpacks",
+    ".runtime.v1.PullImageRequest.sandbox_config",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut includes = BTreeSet::new();
@@ -98,7 +117,7 @@ fn prune(set: &mut FileDescriptorSet) {
         }
     }
     let mut needed = BTreeSet::new();
-    let mut pending = Vec::new();
+    let mut pending: Vec<String> = MESSAGES.iter().map(|name| (*name).to_owned()).collect();
     for file in &mut set.file {
         let package = file.package().to_owned();
         for service in &mut file.service {

@@ -4,11 +4,9 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use futures::future::try_join_all;
-use kcl_driver_api::Exec;
 use kcl_files::NewFile;
-use kcl_node_spec::paths;
 
-use super::{LoadedImage, connect, distribute, machines, scratch, unknown};
+use super::{LoadedImage, connect, distribute, scratch, unknown};
 use crate::app::App;
 use crate::artifacts::image_config::ImageConfig;
 use crate::cluster::interrupt::interruptible;
@@ -17,13 +15,10 @@ use crate::images::auth;
 use crate::images::containerd::Containerd;
 use crate::images::image::Image;
 use crate::images::meter::{Meter, size};
-use crate::images::reference::{familiar, normalize};
+use crate::images::reference::{familiar, in_node, normalize};
 use crate::images::save;
 use crate::images::source::node;
-use crate::images::source::rootfs;
-
-/// The directory of containerd's registry configuration on nodes.
-const HOSTS: &str = "/etc/containerd/certs.d";
+use crate::images::source::{looks_like_path, rootfs};
 
 /// Creates an image of one layer on nodes, from the archive of a root file system (`-`: standard input).
 pub async fn import_image(
@@ -43,7 +38,8 @@ pub async fn import_image(
     interruptible(work).await
 }
 
-/// Writes images of nodes to an archive; without a path, to standard output.
+/// Writes images of nodes to an archive; without a path, to standard output. As for minikube, the last of several names
+/// is the archive if it looks like a path and no node has such an image.
 pub async fn save_images(
     app: &App,
     cluster: &str,
@@ -51,14 +47,21 @@ pub async fn save_images(
     to: Option<&Path>,
     nodes: &[String],
 ) -> Result<()> {
+    let nodes = connect(app, cluster, nodes).await?;
+    let (names, to) = match names {
+        [names @ .., last] if to.is_none() && !names.is_empty() && is_archive(&nodes, last).await? => {
+            (names, Some(Path::new(last)))
+        }
+        names => (names, to),
+    };
+    let to = to.filter(|path| *path != Path::new("-"));
     if to.is_none() && std::io::stdout().is_terminal() {
         return Err(Error::new(Family::Usage, "an archive is not written to a terminal")
             .hint("name a file with -o FILE, or send it on: kcl image save app:1 | docker load"));
     }
-    let nodes = connect(app, cluster, nodes).await?;
     let mut images: Vec<Image> = Vec::new();
     for name in names {
-        let found = locate(&nodes, &normalize(name)?).await?;
+        let found = locate(&nodes, &in_node(name)?).await?;
         let image = found.ok_or_else(|| unknown(name))?.1;
         // Several names may stand for the same image.
         match images.iter_mut().find(|one| one.manifest.descriptor.digest == image.manifest.descriptor.digest) {
@@ -81,9 +84,21 @@ pub async fn save_images(
         file.commit(0o600).map_err(failed)
     };
     interruptible(write).await?;
-    let bytes = images.iter().map(Image::size).sum();
+    let bytes = images.iter().map(Image::size).fold(0, u64::saturating_add);
     step.finish(format!("{} {} saved: {}", names.join(", "), if names.len() == 1 { "is" } else { "are" }, size(bytes)));
     Ok(())
+}
+
+/// Returns true for an argument that names an archive and no image.
+async fn is_archive(nodes: &[Containerd], word: &str) -> Result<bool> {
+    if word == "-" {
+        return Ok(true);
+    }
+    match normalize(word) {
+        _ if !looks_like_path(word) => Ok(false),
+        Ok(name) => Ok(locate(nodes, &name).await?.is_none()),
+        Err(_) => Ok(true),
+    }
 }
 
 /// Returns the first node that has an image, and the image.
@@ -122,32 +137,16 @@ pub async fn push_image(app: &App, cluster: &str, name: &str, nodes: &[String]) 
     let whole = normalize(name)?;
     let containerds = connect(app, cluster, nodes).await?;
     let (node, _) = locate(&containerds, &whole).await?.ok_or_else(|| unknown(name))?;
-    let machine = machines(app, cluster, std::slice::from_ref(&node.node)).await?.remove(0);
     let step = app.progress.step("image", format!("Pushing {}", familiar(&whole)));
-    let ctr = format!("{}/bin/ctr", paths::COMPONENTS);
-    let mut argv = vec![ctr, "--namespace".into(), "k8s.io".into(), "images".into(), "push".into()];
-    argv.extend(["--hosts-dir".to_owned(), HOSTS.to_owned()]);
-    let mut exec = Exec::default();
-    if let Some(auth) = auth::find(&whole).await {
-        // In a variable, as other users can read arguments.
-        let (flag, secret) = match auth.identity_token {
-            token if token.is_empty() => ("--user", format!("{}:{}", auth.username, auth.password)),
-            token => ("--refresh", token),
-        };
-        exec.env.push(("KCL_REGISTRY_SECRET".to_owned(), secret));
-        let line = format!("exec {} {flag} \"$KCL_REGISTRY_SECRET\" \"$1\"", argv.join(" "));
-        argv = vec!["sh".into(), "-c".into(), line, "sh".into()];
-    }
-    argv.push(whole.clone());
-    exec.argv = argv;
-    let output = interruptible(async { Ok(machine.exec(exec).await?) }).await?;
-    if output.code != 0 {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let why = said.trim().lines().last().unwrap_or_default().trim_start_matches("ctr: ");
-        return Err(Error::new(Family::Cluster, format!("node {} could not push {name}: {why}", node.node))
-            .hint("a registry of the cluster, localhost:5000 in image names: kcl addons enable registry")
-            .hint("credentials are taken from: docker login"));
-    }
+    let push = async {
+        let pushed = node.push(&whole, auth::find(&whole).await).await;
+        pushed.map_err(|status| {
+            node.failed(&format!("push {name}"), &status)
+                .hint("a registry of the cluster, localhost:5000 in image names: kcl addons enable registry")
+                .hint("credentials are taken from: docker login")
+        })
+    };
+    interruptible(push).await?;
     step.finish(format!("{} is pushed", familiar(&whole)));
     Ok(())
 }

@@ -5,6 +5,7 @@ mod api;
 pub mod content;
 pub mod records;
 pub mod snapshots;
+mod transfer;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

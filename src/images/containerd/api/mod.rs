@@ -30,9 +30,23 @@ pub mod containerd {
                 include!("containerd.services.snapshots.v1.rs");
             }
         }
+        pub mod streaming {
+            pub mod v1 {
+                include!("containerd.services.streaming.v1.rs");
+            }
+        }
+        pub mod transfer {
+            pub mod v1 {
+                include!("containerd.services.transfer.v1.rs");
+            }
+        }
     }
     pub mod types {
         include!("containerd.types.rs");
+
+        pub mod transfer {
+            include!("containerd.types.transfer.rs");
+        }
     }
 }
 
