@@ -1,6 +1,7 @@
 //! Clusters: a file a verb, the drivers that make their machines, and the processes that stay in the background.
 
 mod addons;
+mod archive;
 mod background;
 mod ca;
 mod copy;
@@ -24,9 +25,10 @@ mod stop;
 pub use addons::{
     AddonInfo, AddonOptions, AddonRow, addon_images, addon_page, addons, configure, disable, enable, info,
 };
+pub use archive::archive;
 pub use background::loopback::serve as serve_loopback;
 pub use ca::{Trust, ca, trust, untrust};
-pub use copy::{Place, copy};
+pub use copy::{CopyRequest, Place, copy};
 pub use dashboard::{DashboardOptions, dashboard, serve_dashboard};
 pub use delete::{delete, delete_all};
 pub use drivers::{DriverRow, Mixed, rows as drivers};
@@ -37,7 +39,7 @@ pub use images::{
 pub use interrupt::interruptible;
 pub use kubectl::{Kubectl, become_client, kubeconfig_entry, kubectl};
 pub use lifetime::guard;
-pub use logs::{LogRequest, archive, logs};
+pub use logs::{LogRequest, logs};
 pub use mount::{mount, mounts, unmount};
 pub use nodes::{NodeRow, ProfileRow, machine, nodes, profiles};
 pub use pool::{drain, fill, fresh_name, refilled, spares};

@@ -10,10 +10,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
+use super::archive::archive;
 use super::delete::delete;
 use super::interrupt::{Ending, Signals};
 use super::kubectl::kubectl;
-use super::logs::archive;
 use super::pool;
 use super::start::{StartOptions, start};
 use crate::app::App;
