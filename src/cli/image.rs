@@ -95,21 +95,26 @@ pub struct Rm {
 /// The options of `image build`.
 #[derive(clap::Args)]
 pub struct Build {
-    /// The directory that the Dockerfile copies from
-    #[arg(default_value = ".")]
-    path: PathBuf,
+    /// The context that the Dockerfile copies from: a directory, a tar archive, - for an archive or a Dockerfile from
+    /// standard input, or the address of a Git repository or an archive
+    #[arg(default_value = ".", value_name = "PATH|URL|-")]
+    context: String,
 
     /// A name for the image; may be given several times
-    #[arg(short, long = "tag", required = true, value_name = "NAME")]
+    #[arg(short, long = "tag", value_name = "NAME")]
     tags: Vec<String>,
 
-    /// The Dockerfile [default: PATH/Dockerfile]
-    #[arg(short, long)]
+    /// The Dockerfile, or - for standard input [default: Dockerfile in the context]
+    #[arg(short, long, value_name = "FILE|-")]
     file: Option<PathBuf>,
 
     /// A value for an ARG; without =VALUE, the value of the environment variable
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     build_args: Vec<String>,
+
+    /// A label of the image
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
 
     /// The stage to build
     #[arg(long, value_name = "STAGE")]
@@ -127,6 +132,14 @@ pub struct Build {
     #[arg(long = "secret", value_name = "SECRET")]
     secrets: Vec<String>,
 
+    /// A cache to use, such as type=local,src=DIRECTORY; a name alone is one in a registry
+    #[arg(long, value_name = "CACHE")]
+    cache_from: Vec<String>,
+
+    /// A cache to write, such as type=local,dest=DIRECTORY
+    #[arg(long, value_name = "CACHE")]
+    cache_to: Vec<String>,
+
     /// Also push the image to its registry
     #[arg(long)]
     push: bool,
@@ -138,15 +151,16 @@ pub struct Build {
     #[command(flatten)]
     source: Source,
 
-    /// The format of the output
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
+    /// The result, such as DIRECTORY, - or type=oci,dest=FILE, instead of an image in the nodes (type=docker); or the
+    /// format of the output: text or json
+    #[arg(short, long, value_name = "RESULT|FORMAT")]
+    output: Vec<String>,
 }
 
 /// The options of `image save`.
 #[derive(clap::Args)]
 pub struct Save {
-    /// The images
+    /// The images; the last may be the archive, such as app.tar
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 
@@ -251,8 +265,10 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
             }
         }
         Verb::Rm(Rm { images, nodes }) => {
-            for missing in cluster::remove_images(app, profile, images, &nodes.nodes).await? {
-                app.progress.info(format!("No node has the image {missing}"));
+            let missing = cluster::remove_images(app, profile, images, &nodes.nodes).await?;
+            for image in images {
+                let happened = if missing.contains(image) { "No node has the image" } else { "Removed" };
+                app.progress.info(format!("{happened} {image}"));
             }
         }
         Verb::Tag(Tag { source, target, nodes }) => {
@@ -264,7 +280,7 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
             let options =
                 AddonOptions { artifacts: build.source.options(), way: build.source.way(None), wait_timeout: READY };
             let loaded = cluster::build_image(app, profile, &build.request(), &options).await?;
-            shown(&loaded, build.output)?;
+            shown(&loaded, build.format())?;
         }
         Verb::Save(Save { images, file, nodes }) => {
             cluster::save_images(app, profile, images, file.as_deref(), &nodes.nodes).await?;
@@ -297,12 +313,21 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
 const READY: Duration = Duration::from_secs(360);
 
 impl Build {
+    /// Returns the format of the output; the other values of `--output` are results.
+    fn format(&self) -> Output {
+        self.output.iter().find_map(|word| format(word)).unwrap_or_default()
+    }
+
     fn request(&self) -> BuildRequest {
         BuildRequest {
-            context: self.path.clone(),
+            context: self.context.clone(),
             names: self.tags.clone(),
             file: self.file.clone(),
             args: self.build_args.clone(),
+            labels: self.labels.clone(),
+            cache_from: self.cache_from.clone(),
+            cache_to: self.cache_to.clone(),
+            outputs: self.output.iter().filter(|word| format(word).is_none()).cloned().collect(),
             target: self.target.clone(),
             no_cache: self.no_cache,
             pull: self.pull,
@@ -311,6 +336,11 @@ impl Build {
             push: self.push,
         }
     }
+}
+
+/// Returns the format that a value of `--output` names.
+fn format(word: &str) -> Option<Output> {
+    <Output as clap::ValueEnum>::from_str(word, false).ok()
 }
 
 /// Splits a command into words: a JSON list, as in a Dockerfile, or a line for a shell.

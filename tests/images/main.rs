@@ -6,10 +6,13 @@ mod support;
 
 mod archive;
 mod errors;
+mod files;
 mod podman;
 mod sources;
 
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -73,7 +76,7 @@ fn the_loop_of_a_developer() {
     builds(&cluster, &developer);
 
     home.step("files go both ways");
-    copies(&cluster);
+    files::all(&cluster);
 }
 
 /// Runs `kcl image load` for one image and returns the result for each node.
@@ -179,25 +182,37 @@ fn builds(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     cluster.kcl(["image", "rm", name]).ok();
     cluster.kcl(["image", "pull", name]).ok();
     assert_eq!(runs_everywhere(cluster, name, "Never"), "pushed\nkept");
+    // As people write them: with a syntax that nothing is pulled for, and from standard input; without a name, or to files.
+    let said = |file: &str| {
+        format!("# syntax=docker/dockerfile:1\nFROM app:1\nCOPY <<EOT /said\n{file}\nEOT\nCMD [\"cat\", \"/said\"]\n")
+    };
+    write("Other", &said("other"));
+    cluster.kcl(["image", "build", path, "-t", "built:3", "-f", &format!("{path}/Other")]).ok();
+    assert_eq!(runs_everywhere(cluster, "built:3", "Never"), "other");
+    let piped = |arguments: &[&str], input: &[u8]| {
+        let mut command = cluster.command(["image", "build", "--progress", "plain"].iter().chain(arguments));
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kcl");
+        child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
+        let output = child.wait_with_output().expect("its end");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    piped(&[path, "-f", "-", "-t", "built:4"], said("standard input").as_bytes());
+    assert_eq!(runs_everywhere(cluster, "built:4", "Never"), "standard input");
+    let built = piped(&["-", "-o", "json"], b"FROM app:1\nCMD [\"echo\", \"nameless\"]\n");
+    let built: Value = serde_json::from_slice(&built).expect("JSON");
+    cluster.kcl(["image", "tag", built[0]["id"].as_str().expect("an id"), "built:5"]).ok();
+    assert_eq!(runs_everywhere(cluster, "built:5", "Never"), "nameless");
+    let out = cluster.home.scratch().join("out");
+    let (out, cache) = (out.to_str().expect("a path"), format!("type=local,dest={}", path.replace("context", "cache")));
+    cluster.kcl(["image", "build", path, "-f", &format!("{path}/Other"), "-o", out, "--cache-to", &cache]).ok();
+    assert_eq!(fs::read_to_string(format!("{out}/said")).expect("it was built").trim(), "other");
+    let failing = "FROM app:1\nRUN exit 3\n";
+    write("Failing", failing);
+    let failed = cluster.kcl(["image", "build", path, "-f", &format!("{path}/Failing")]).to_string();
+    assert!(failed.contains("could not be built") && !failed.contains("base image"), "{failed}");
     // A tool of the host uses the same BuildKit.
     let workers = ["image", "env", "--", "sh", "-c", "test -S \"${BUILDKIT_HOST#unix://}\" && echo there"];
     assert_eq!(cluster.kcl(workers).ok(), "there");
-}
-
-fn copies(cluster: &TestCluster<'_>) {
-    let here = cluster.home.scratch().join("tree");
-    fs::create_dir_all(here.join("deep")).expect("directories");
-    fs::write(here.join("deep/file"), "text").expect("a file");
-    fs::write(here.join("large"), vec![7; 5 << 20]).expect("a file");
-    let node = cluster.node_names().remove(1);
-    let tree = here.to_str().expect("a path");
-    cluster.kcl(["cp", tree, &format!("{node}:/root")]).ok();
-    assert_eq!(cluster.ssh(&node, "cat /root/tree/deep/file").ok(), "text");
-    let back = cluster.home.scratch().join("back");
-    cluster.kcl(["cp", &format!("{node}:/root/tree"), back.to_str().expect("a path")]).ok();
-    assert_eq!(fs::read(back.join("large")).expect("it came back"), vec![7; 5 << 20]);
-    cluster.kcl(["cp", &format!("{node}:/root/tree/deep/file"), ":/root/renamed"]).ok();
-    assert_eq!(cluster.ssh(&cluster.node_names()[0], "cat /root/renamed").ok(), "text");
-    let missing = cluster.kcl(["cp", &format!("{node}:/nothing"), "/tmp/nothing"]);
-    assert!(!missing.succeeded() && missing.to_string().contains("/nothing"), "{missing}");
 }

@@ -25,7 +25,7 @@ use crate::images::containerd::Containerd;
 use crate::images::image::Image;
 use crate::images::list::{ImageRow, union};
 use crate::images::meter::{Meter, size};
-use crate::images::reference::{familiar, is_digest, normalize};
+use crate::images::reference::{familiar, in_node, is_digest, is_id, normalize};
 use crate::images::send::{Sent, send, wait_visible};
 use crate::images::source;
 use crate::state::NodeRecord;
@@ -86,6 +86,10 @@ pub async fn load_images(
         for word in words {
             for image in source::find(word, name, &scratch(app)).await? {
                 loaded.push(distribute(app, &nodes, &image).await?);
+                if image.names.iter().all(|name| is_id(name)) {
+                    let id = image.id();
+                    app.progress.info(format!("The image has no name; give it one with: kcl image tag {id} app:1"));
+                }
             }
         }
         Ok(loaded)
@@ -94,18 +98,32 @@ pub async fn load_images(
 }
 
 /// Sends an image to nodes, with a progress line.
-pub(super) async fn distribute(app: &App, nodes: &[Containerd], image: &Image) -> Result<LoadedImage> {
+async fn distribute(app: &App, nodes: &[Containerd], image: &Image) -> Result<LoadedImage> {
+    distribute_from(app, None, nodes, image).await
+}
+
+/// Sends an image to nodes other than `origin`, which has it, with a progress line.
+async fn distribute_from(
+    app: &App,
+    origin: Option<&Containerd>,
+    nodes: &[Containerd],
+    image: &Image,
+) -> Result<LoadedImage> {
     let shown = image.names.iter().map(|name| familiar(name)).collect::<Vec<_>>().join(", ");
     let step = app.progress.step("image", format!("Loading {shown}"));
     let meter = Meter::new(&step, "sent");
-    let sent = send(nodes, image, &meter).await?;
-    let bytes: u64 = sent.values().map(|node| node.sent).sum();
-    let on = count(nodes.len());
+    let mut sent = if nodes.is_empty() { BTreeMap::new() } else { send(nodes, image, &meter).await? };
+    if let Some(origin) = origin {
+        sent.insert(origin.node.clone(), Sent { sent: 0, present: image.size() });
+    }
+    let bytes = sent.values().map(|node| node.sent).fold(0, u64::saturating_add);
+    let on = count(sent.len());
     step.finish(match bytes {
         0 => format!("{shown} is on {on}; nothing had to be sent"),
         bytes => format!("{shown} is on {on}; {} sent", size(bytes)),
     });
-    Ok(LoadedImage { id: image.id().to_owned(), repo_tags: image.names.clone(), size: image.size(), nodes: sent })
+    let repo_tags = image.names.iter().filter(|name| !is_id(name)).cloned().collect();
+    Ok(LoadedImage { id: image.id().to_owned(), repo_tags, size: image.size(), nodes: sent })
 }
 
 /// Lists the images of the nodes.
@@ -120,10 +138,7 @@ pub async fn list_images(app: &App, cluster: &str, nodes: &[String]) -> Result<V
 
 /// Removes names of images from the nodes, and images that have no name left. Returns the names that no node had.
 pub async fn remove_images(app: &App, cluster: &str, names: &[String], nodes: &[String]) -> Result<Vec<String>> {
-    let whole: Vec<String> = names
-        .iter()
-        .map(|name| if name.starts_with("sha256:") { Ok(name.clone()) } else { normalize(name) })
-        .collect::<Result<_>>()?;
+    let whole: Vec<String> = names.iter().map(|name| in_node(name)).collect::<Result<_>>()?;
     let nodes = connect(app, cluster, nodes).await?;
     let mut missing = Vec::new();
     for (name, given) in whole.iter().zip(names) {
@@ -149,7 +164,7 @@ async fn remove_image(node: &Containerd, name: &str) -> Result<bool> {
 
 /// Gives an image one more name, on the nodes that have it. Returns the number of these nodes.
 pub async fn tag_image(app: &App, cluster: &str, source: &str, target: &str, nodes: &[String]) -> Result<usize> {
-    let (from, to) = (normalize(source)?, normalize(target)?);
+    let (from, to) = (in_node(source)?, normalize(target)?);
     let nodes = connect(app, cluster, nodes).await?;
     let tag = async |node: &Containerd| {
         let failed = |status| node.failed(&format!("tag {source}"), &status);
