@@ -111,7 +111,6 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("", "--cluster", "use -p NAME"),
     ("", "--kubeconfig", "use the variable KUBECONFIG"),
     ("", "--name", "use -p NAME"),
-    ("cp", "--recursive", "leave it out: directories are copied whole"),
     ("delete", "--purge", "use kcl delete --all, and kcl artifacts clean --all"),
     ("logs", "--file", "use --archive FILE"),
     ("logs", "--length", "use --tail COUNT"),
