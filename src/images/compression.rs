@@ -30,12 +30,12 @@ const MEMORY: u32 = 256 << 10;
 /// The number of bytes that are written between two looks at the free space.
 const STEP: usize = 4 << 20;
 
-/// A compression.
+/// A format of compressed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// RFC 1952.
+    /// The format of RFC 1952.
     Gzip,
-    /// RFC 8878.
+    /// The format of RFC 8878.
     Zstd,
     /// The format of XZ Utils.
     Xz,

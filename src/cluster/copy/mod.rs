@@ -178,7 +178,7 @@ impl Copy<'_> {
         let Some(root) = &unpacked.root else { return Err(node::not_copied(machine, from, "the node sent nothing")) };
         let root_is_directory = root.is_dir() && !root.is_symlink();
         if root_is_directory && to.exists() && !to.is_dir() {
-            let message = format!("{from} is a directory, and {} is none", to.display());
+            let message = format!("{from} is a directory, and {} is not", to.display());
             return Err(Error::new(Family::Usage, message));
         }
         if !root_is_directory && to.as_os_str().as_encoded_bytes().ends_with(b"/") && !to.is_dir() {

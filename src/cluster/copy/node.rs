@@ -17,7 +17,7 @@ const CHANGED: i32 = 1;
 /// The kinds of what a path in a node leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A directory.
+    /// A directory, or a link to one.
     Directory,
     /// A plain file.
     File,

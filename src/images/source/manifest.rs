@@ -38,7 +38,7 @@ pub struct Described {
 /// An index of manifests, and of other indexes.
 #[derive(Debug, Deserialize)]
 pub struct Index {
-    /// Its entries.
+    /// The entries of the index.
     #[serde(default, deserialize_with = "or_default")]
     pub manifests: Vec<Described>,
 }

@@ -11,15 +11,15 @@ use crate::images::image::{Blob, for_nodes};
 /// The number of indexes that may lie in one another. An image has one, and tools that copy images add another.
 pub const DEPTH: usize = 4;
 
-/// The annotation of what belongs to an image and is none itself, such as attestations (BuildKit,
+/// The annotation of what belongs to an image without being one, such as attestations (BuildKit,
 /// `attestation-storage.md`).
 const REFERENCE: &str = "vnd.docker.reference.type";
 
 /// The manifest of an image.
 pub struct Candidate {
-    /// The manifest.
+    /// The manifest that was read.
     pub manifest: Manifest,
-    /// Its bytes.
+    /// The bytes of the manifest.
     pub blob: Blob,
     platform: Platform,
 }

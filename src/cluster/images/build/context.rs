@@ -29,7 +29,7 @@ pub enum Context {
 /// A directory, and the Dockerfile by which it is built.
 #[derive(Debug)]
 pub struct Local {
-    /// The directory.
+    /// The path of the directory.
     pub directory: PathBuf,
     /// The Dockerfile, which need not be in it.
     pub dockerfile: Dockerfile,

@@ -27,7 +27,7 @@ const LARGEST: u64 = 16 << 20;
 pub struct Dockerfile {
     /// The name that messages call it by.
     pub name: String,
-    /// Its content.
+    /// The content of the file.
     pub text: Vec<u8>,
     /// The content of `NAME.dockerignore` beside it, which counts instead of the context's `.dockerignore`.
     pub ignore: Option<Vec<u8>>,
