@@ -2,19 +2,23 @@
 //! in its `manifest.json`, and renamed into place under a lock. A killed run leaves at most a `.partial` directory,
 //! which the next holder of the lock removes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use kcl_files::{MARKER, Marker, Owned, user_dir_with};
 use serde::{Deserialize, Serialize};
 
 use super::{digest, tree};
 use crate::error::{Error, Family, Result};
 
 const MANIFEST: &str = "manifest.json";
+
+/// The mode of the cache's directories: what is in them runs as root, so only their owner changes it.
+const MODE: u32 = 0o755;
 
 /// A directory of entries.
 #[derive(Clone, Debug)]
@@ -124,12 +128,30 @@ pub enum Found {
 
 impl Cache {
     /// Opens the cache in a directory, which is created.
+    ///
+    /// # Errors
+    /// `Usage` if the directory is somebody else's.
     pub fn open(root: &Path) -> Result<Cache> {
-        for directory in Kind::ALL.map(Kind::directory).into_iter().chain(["locks", "downloads", "logs"]) {
-            fs::create_dir_all(root.join(directory)).map_err(|error| trouble("make", &root.join(directory), error))?;
+        if let Owned::Unmarked(entry) = Owned::of(root).map_err(|error| trouble("read", root, error))?
+            && !Self::directories().all(|directory| root.join(directory).is_dir())
+        {
+            let message =
+                format!("{} is not a cache of kcl's: it has other files in it, such as {entry}", root.display());
+            return Err(Error::new(Family::Usage, message)
+                .hint("set KCL_CACHE to an empty directory or to a new one")
+                .hint(format!("if kcl is to use this one all the same: touch {}", root.join(MARKER).display())));
         }
+        let make = |directory: &Path| user_dir_with(directory, MODE).map_err(|error| trouble("make", directory, error));
+        make(root)?;
+        Marker::ensure(root, BTreeSet::new()).map_err(|error| trouble("mark", root, error))?;
+        Self::directories().try_for_each(|directory| make(&root.join(directory)))?;
         let root = root.canonicalize().map_err(|error| trouble("find", root, error))?;
         Ok(Cache { root })
+    }
+
+    /// Returns the directories that every cache has. An older kcl made them at once, but no marker.
+    fn directories() -> impl Iterator<Item = &'static str> {
+        Kind::ALL.map(Kind::directory).into_iter().chain(["locks", "downloads", "logs"])
     }
 
     /// Returns the directory of the cache.
@@ -156,7 +178,7 @@ impl Cache {
         for item in fs::read_dir(&directory).map_err(|error| trouble("read", &directory, error))? {
             let name = item.map_err(|error| trouble("read", &directory, error))?.file_name();
             let Some(name) = name.to_str() else { continue };
-            if !name.contains(".partial") && !name.contains(ASIDE) {
+            if is_key(name) {
                 slots.push(self.slot(kind, name));
             }
         }
@@ -180,6 +202,13 @@ impl Cache {
 }
 
 const ASIDE: &str = ".replaced-";
+
+/// Returns true if a name ends in the digits of a digest, as those of all entries do: directories with other names are
+/// not kcl's.
+fn is_key(name: &str) -> bool {
+    let digits = name.rsplit('-').next().unwrap_or(name);
+    digits.len() == 12 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
 
 impl Slot {
     /// Returns the path of the entry, which may not exist.
@@ -399,10 +428,7 @@ fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<()> {
 
 /// Removes a directory and its contents, if it exists.
 pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(trouble("remove", path, error)),
-        _ => Ok(()),
-    }
+    kcl_files::remove_tree(path).map_err(|error| trouble("remove", path, error))
 }
 
 /// Returns the error for a failed operation on a file of the cache.

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use kcl_driver_api::Driver;
 
 use super::background::{dashboard, guard, loopback};
-use super::interrupt::interruptible;
+use super::interrupt::interruptible_on;
 use super::{ca, drivers};
 use crate::app::App;
 use crate::config::ClusterSpec;
@@ -34,7 +34,6 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
     }
     dashboard::end(app, cluster).await;
     loopback::end(app, cluster).await;
-    let there = app.store.list()?.iter().any(|(name, _)| name == cluster);
     let driver = match &state {
         // A damaged cache is no reason to keep a cluster.
         Some(state) => {
@@ -46,9 +45,10 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
             drivers::any(&ClusterSpec::with_defaults(cluster), app.store.paths(), artifacts.as_ref()).await?
         }
     };
-    let machines = driver.list(Some(cluster)).await?;
-    if there || !machines.is_empty() {
-        interruptible(async {
+    let there = app.store.list()?.iter().any(|(name, _)| name == cluster);
+    let there = there || !driver.list(Some(cluster)).await?.is_empty();
+    if there {
+        interruptible_on(cluster, async {
             let step = app.progress.step("delete", format!("Deleting \"{cluster}\""));
             if let Some(mut state) = state {
                 // From here on the cluster can only be deleted, whichever kcl resumes the work.
@@ -104,7 +104,12 @@ pub async fn forget(app: &App, lock: ClusterLock) -> Result<()> {
 async fn clear(app: &App, lock: &ClusterLock) -> Result<()> {
     ca::forget(app, lock.cluster());
     guard::end(app, lock.cluster()).await;
-    app.store.remove(lock)
+    let others = app.store.remove(lock)?;
+    if !others.is_empty() {
+        let dir = app.store.paths().cluster(lock.cluster());
+        app.progress.warn(format!("{} stays: kcl did not make {}", dir.display(), others.join(", ")));
+    }
+    Ok(())
 }
 
 /// Deletes machines, network and kubeconfig entries. The caller removes kcl's own record of them last.

@@ -1,14 +1,14 @@
 //! Reads and writes the state of clusters.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use kcl_files::{private_dir, sync_dir, write};
+use kcl_files::{Marker, sync_dir, user_dir, write};
 
 use crate::config;
 use crate::error::{Error, Family, Result};
 use crate::state::migrate::migrate;
-use crate::state::{ClusterLock, ClusterState, Paths};
+use crate::state::{ClusterLock, ClusterState, Paths, denied, home};
 
 /// The state of all clusters of this user.
 #[derive(Clone, Debug)]
@@ -31,13 +31,12 @@ impl Store {
     /// `on_wait` gets the name of the holder. Dropping the future ends the wait.
     pub async fn lock(&self, cluster: &str, on_wait: impl FnMut(&str)) -> Result<ClusterLock> {
         config::check_name(cluster)?;
-        for dir in [self.paths.clusters(), self.paths.locks()] {
-            private_dir(&dir).map_err(|error| {
-                Error::new(Family::State, format!("the directory {} cannot be made: {error}", dir.display()))
-                    .hint("give another directory by KCL_HOME")
-                    .source(error)
-            })?;
-        }
+        home::check(&self.paths.home)?;
+        self.make().map_err(|error| {
+            Error::new(Family::State, format!("the directory {} cannot be made: {error}", self.paths.home.display()))
+                .hint("give another directory by KCL_HOME")
+                .source(error)
+        })?;
         let path = self.paths.locks().join(format!("{cluster}.lock"));
         ClusterLock::take(path, cluster, self.paths.cluster(cluster), on_wait).await
     }
@@ -45,6 +44,7 @@ impl Store {
     /// Reads the state of a cluster; returns nothing if it does not exist.
     pub fn load(&self, cluster: &str) -> Result<Option<ClusterState>> {
         config::check_name(cluster)?;
+        home::check(&self.paths.home)?;
         let path = self.file(cluster);
         match std::fs::read(&path) {
             Ok(content) => parse(&content).map(Some).map_err(|problem| {
@@ -53,9 +53,7 @@ impl Store {
                     .hint(format!("`kcl delete -p {cluster}` still removes the cluster, file and all"))
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                Err(Error::new(Family::State, format!("{}: cannot be read: {error}", path.display())).source(error))
-            }
+            Err(error) => Err(self.unreadable(&path, error)),
         }
     }
 
@@ -65,7 +63,8 @@ impl Store {
         let path = self.file(&state.spec.name);
         let dir = self.paths.cluster(&state.spec.name);
         let save = || {
-            private_dir(&dir)?;
+            self.make()?;
+            user_dir(&dir)?;
             let mut content = serde_json::to_vec_pretty(state)?;
             content.push(b'\n');
             write(&path, &content, 0o600)
@@ -75,24 +74,24 @@ impl Store {
         })
     }
 
-    /// Removes the directory of the cluster of `lock`, if there is one. The lock file goes when the lock is released.
-    pub fn remove(&self, lock: &ClusterLock) -> Result<()> {
+    /// Removes what kcl made in the directory of the cluster of `lock`, and the directory unless others made something
+    /// there; returns the names of that. The lock file goes when the lock is released.
+    pub fn remove(&self, lock: &ClusterLock) -> Result<Vec<String>> {
         let dir = self.paths.cluster(lock.cluster());
         let remove = || {
-            match std::fs::remove_dir_all(&dir) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-            sync_dir(&self.paths.clusters())
+            let others = home::remove(&dir)?;
+            Marker::forget(&self.paths.home, lock.cluster())?;
+            sync_dir(&self.paths.clusters())?;
+            Ok(others)
         };
-        remove().map_err(|error| {
+        remove().map_err(|error: io::Error| {
             Error::new(Family::State, format!("{}: cannot be removed: {error}", dir.display())).source(error)
         })
     }
 
-    /// Returns all clusters by name. Damaged and missing states are errors.
+    /// Returns all clusters by name: the directories with a state. Damaged states are errors.
     pub fn list(&self) -> Result<Vec<(String, Result<ClusterState>)>> {
+        home::check(&self.paths.home)?;
         let dir = self.paths.clusters();
         let names = || match std::fs::read_dir(&dir) {
             Ok(entries) => entries.map(|entry| Ok(entry?.file_name().into_string().ok())).collect(),
@@ -100,30 +99,33 @@ impl Store {
             Err(error) => Err(error),
         };
         let mut names: Vec<String> = names()
-            .map_err(|error: io::Error| {
-                Error::new(Family::State, format!("{}: cannot be read: {error}", dir.display())).source(error)
-            })?
+            .map_err(|error: io::Error| self.unreadable(&dir, error))?
             .into_iter()
             .flatten()
             .filter(|name| config::check_name(name).is_ok())
             .collect();
         names.sort();
-        Ok(names
-            .into_iter()
-            .map(|name| {
-                let state = self.load(&name).and_then(|state| {
-                    state.ok_or_else(|| {
-                        Error::new(Family::State, format!("the cluster {name} is half made: it has no state"))
-                            .hint(format!("`kcl delete -p {name}` removes what is there"))
-                    })
-                });
-                (name, state)
-            })
-            .collect())
+        Ok(names.into_iter().filter_map(|name| self.load(&name).transpose().map(|state| (name, state))).collect())
+    }
+
+    /// Makes the home and marks it as kcl's.
+    fn make(&self) -> io::Result<()> {
+        user_dir(&self.paths.home)?;
+        home::mark(&self.paths.home)?;
+        [self.paths.clusters(), self.paths.locks()].iter().try_for_each(|dir| user_dir(dir))
+    }
+
+    fn unreadable(&self, path: &Path, error: io::Error) -> Error {
+        let found = Error::new(Family::State, format!("{}: cannot be read: {error}", path.display()));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => denied(found, &self.paths.home),
+            _ => found,
+        }
+        .source(error)
     }
 
     fn file(&self, cluster: &str) -> PathBuf {
-        self.paths.cluster(cluster).join("state.json")
+        self.paths.cluster(cluster).join(home::STATE)
     }
 }
 

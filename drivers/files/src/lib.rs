@@ -2,19 +2,26 @@
 
 mod dir;
 mod lock;
+mod marker;
+mod mounts;
 mod new_file;
+mod owner;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 pub use dir::{private_dir, remove, sync_dir};
 pub use lock::Lock;
+pub use marker::{MARKER, Marker, Owned};
+pub use mounts::{mounts_below, remove_tree};
 pub use new_file::{NewFile, TEMPORARY};
+pub use owner::{hand_over, sudo_user, user_dir, user_dir_with};
 
 /// Replaces `path` with a file of this content and mode. The file holds the old content or the new at any moment, even
-/// after a power cut.
+/// after a power cut. It belongs to the user behind sudo where [`hand_over`] says so.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file = NewFile::create(path)?;
+    hand_over(file.temporary())?;
     file.write_all(content)?;
     file.commit(mode)
 }

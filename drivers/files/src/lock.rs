@@ -113,7 +113,9 @@ async fn wait(file: File, lock: fn(&File) -> io::Result<()>) -> io::Result<File>
 
 /// Opens the lock file, which is created if it is missing.
 fn open(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).open(path)
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    crate::hand_over(path)?;
+    Ok(file)
 }
 
 /// Returns the lock on a file, unless a former holder has removed its name: no other process would find that one.

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use kcl_driver_api::{Error, Result};
+pub use kcl_files::mounts_below;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -46,14 +47,9 @@ pub fn remove_file(path: &Path) -> Result<()> {
     [path, &temporary].into_iter().try_for_each(kcl_files::remove).with_context(|| format!("remove {}", path.display()))
 }
 
-/// Removes a directory and everything in it; succeeds if it does not exist.
+/// Removes a directory and everything in it, unless something is mounted there; succeeds if it does not exist.
 pub fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    kcl_files::remove_tree(path).with_context(|| format!("remove {}", path.display()))
 }
 
 /// Removes a directory if it is empty and nothing is mounted on it.

@@ -2,13 +2,12 @@
 
 use kcl_driver_api::Result;
 use kcl_driver_local::context::Context as _;
-use kcl_driver_local::storage;
+use kcl_driver_local::storage::{self, mounts_below};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use crate::cgroup;
 use crate::layout::MachineNames;
-use crate::mounts;
 
 /// Begins a deletion: what is left after an interruption is seen as broken and not as a machine.
 pub fn begin(names: &MachineNames) -> Result<()> {
@@ -24,7 +23,7 @@ pub fn end(names: &MachineNames) -> Result<()> {
 /// Detaches mounts below the machine's directory. Removing files through a mount would remove those of somebody else.
 /// The driver makes no mounts that the host sees, but a user may have.
 fn unmount_below(names: &MachineNames) -> Result<()> {
-    for target in mounts::below(&cgroup::mountinfo()?, &names.dir) {
+    for target in mounts_below(&cgroup::mountinfo()?, &names.dir) {
         match umount2(&target, MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => {}
             Err(Errno::EBUSY) => {

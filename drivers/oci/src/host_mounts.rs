@@ -9,7 +9,7 @@ use std::path::Path;
 
 use kcl_driver_api::{HostMount, MachineSpec, Result};
 use kcl_driver_local::context::Context as _;
-use kcl_driver_local::storage;
+use kcl_driver_local::storage::{self, mounts_below};
 use kcl_driver_local::task::in_own_thread;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -20,7 +20,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use crate::access;
 use crate::files;
 use crate::layout::MachineNames;
-use crate::mounts::{self, in_private_namespace};
+use crate::mounts::in_private_namespace;
 use crate::process::Process;
 
 /// Makes these the mounts of the machine, running or not, and removes all others.
@@ -67,7 +67,7 @@ fn pick_up(wanted: &HostMount) -> Result<OwnedFd> {
             let again = |flags| mount(Some(source), source, None::<&str>, flags, None::<&str>).with_context(what);
             again(MsFlags::MS_BIND | MsFlags::MS_REC)?;
             let here = fs::read_to_string("/proc/thread-self/mountinfo").with_context(what)?;
-            for inner in mounts::below(&here, source) {
+            for inner in mounts_below(&here, source) {
                 // A remount drops the options that it does not name.
                 let kept = options(&inner).with_context(what)?;
                 let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | kept;

@@ -124,38 +124,9 @@ fn escape(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
 }
 
-/// Returns the mount points at or below a directory as this process sees them, deepest first.
-pub fn below(mountinfo: &str, directory: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = mountinfo
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|field| PathBuf::from(unescape(field)))
-        .filter(|target| target.starts_with(directory))
-        .collect();
-    found.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
-    found
-}
-
-/// Decodes a path of proc_pid_mountinfo(5), which has blanks, tabs, newlines and backslashes in octal.
-fn unescape(field: &str) -> String {
-    ["\\040", "\\011", "\\012", "\\134"]
-        .iter()
-        .zip([" ", "\t", "\n", "\\"])
-        .fold(field.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mounts_below_deepest_first() {
-        let mountinfo = "1 0 8:1 / / rw - ext4 /dev/vda rw\n\
-            2 1 0:1 / /a/b rw - tmpfs tmpfs rw\n\
-            3 2 0:1 / /a/b/c\\040d rw - tmpfs tmpfs rw\n\
-            4 1 0:1 / /a/bc rw - tmpfs tmpfs rw\n";
-        assert_eq!(below(mountinfo, Path::new("/a/b")), [PathBuf::from("/a/b/c d"), PathBuf::from("/a/b")]);
-    }
 
     #[test]
     fn commas_and_colons_in_paths() {
