@@ -62,7 +62,7 @@ pub(crate) async fn ensure(context: &Context, spec: &MachineSpec) -> Result<Imag
     if let Some(image) = find(engine, &reference).await? {
         return Ok(image);
     }
-    let home = context.names().await?.home();
+    let home = context.names().await?.homes()?.swap_remove(0);
     // The image is tried before it gets its name, so one that has it is whole.
     let raw = format!("{reference}-untried");
     if engine.docker.inspect_image(&raw).await.if_found(|| format!("look for the image {raw}"))?.is_none() {

@@ -16,11 +16,14 @@ use crate::names::{CLUSTER, HALF_MADE, HOME, MACHINE, MachineNames, SPEC, labell
 pub(crate) async fn list(context: &Context, cluster: Option<&str>) -> Result<Vec<MachineInfo>> {
     let engine = context.engine().await?;
     let names = context.names().await?;
-    let labels = match cluster {
-        Some(cluster) => names.cluster(cluster)?.labels(),
-        None => HashMap::from([(HOME.to_owned(), names.home())]),
+    let Some(cluster) = cluster else {
+        let of_home = names.homes()?.into_iter().map(|home| HashMap::from([(HOME.to_owned(), home)]));
+        let of_homes = of_home.map(async |labels| of_labels(engine, &labels).await);
+        let mut all = try_join_all(of_homes).await?.concat();
+        all.sort_by(|one, other| (&one.cluster, &one.name).cmp(&(&other.cluster, &other.name)));
+        return Ok(all);
     };
-    of_labels(engine, &labels).await
+    of_labels(engine, &names.cluster(cluster)?.labels()).await
 }
 
 /// Returns the state of a machine; none if nothing of it exists.

@@ -1,13 +1,14 @@
 //! Names everything on the engine, and the labels by which it is found again.
 //!
-//! An engine may serve several users, homes and hosts. Names and labels contain a hash of the home and the cluster, so
-//! that clusters of the same name never collide.
+//! An engine may serve several users, homes and hosts. Names and labels contain a hash of the home's random number and the
+//! cluster, so that clusters of the same name never collide.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base16ct::lower::encode_string;
 use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_driver_local::names;
 use sha2::{Digest, Sha256};
 
 /// The label with a hash of the home.
@@ -22,14 +23,15 @@ pub(crate) const SPEC: &str = "kcl.docker.spec";
 /// The suffix of a container's name until it is whole.
 pub(crate) const HALF_MADE: &str = ".half-made";
 
-/// The files whose content is unique to a host and permanent.
+/// The file whose content is unique to a host and permanent; in images of containers it is empty (machine-id(5)).
 const MACHINE_ID: &str = "/etc/machine-id";
 
 /// The names of a home's clusters.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    /// The hash that distinguishes the home from others that use the engine.
-    identity: Vec<u8>,
+    home: PathBuf,
+    /// The identity that an older kcl gave the home: its path, and its host where the engine is on another one.
+    path: Vec<u8>,
 }
 
 /// The names of a cluster.
@@ -53,43 +55,45 @@ pub(crate) struct MachineNames {
 }
 
 impl Names {
-    /// Returns the names of a home's clusters. An engine on this host distinguishes homes by their paths, another one
-    /// also by their host.
+    /// Returns the names of a home's clusters.
     pub(crate) fn new(home: &Path, local: bool) -> Self {
-        let mut identity = kcl_driver_local::names::canonical(home).into_os_string().into_encoded_bytes();
+        let mut path = names::canonical(home).into_os_string().into_encoded_bytes();
         if !local {
             let host = std::fs::read(MACHINE_ID)
                 .unwrap_or_else(|_| nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes());
-            identity.extend([0]);
-            identity.extend(host);
+            path.extend([0]);
+            path.extend(host);
         }
-        Names { identity }
+        Names { home: home.to_owned(), path }
     }
 
-    /// Returns the label that everything of the home has.
-    pub(crate) fn home(&self) -> String {
-        self.digest(None)
+    /// Returns the labels that something of the home has: the first, and that of clusters of an older kcl.
+    pub(crate) fn homes(&self) -> Result<Vec<String>> {
+        let number = names::identity(&self.home, "")?.map(String::into_bytes);
+        Ok(number.iter().chain([&self.path]).map(|identity| digest(identity, None)).collect())
     }
 
     pub(crate) fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
         check_name("cluster", cluster)?;
-        Ok(ClusterNames { cluster: cluster.to_owned(), home: self.home(), hash: self.digest(Some(cluster)) })
+        let identity = names::identity(&self.home, cluster)?.map_or_else(|| self.path.clone(), String::into_bytes);
+        let (home, hash) = (digest(&identity, None), digest(&identity, Some(cluster)));
+        Ok(ClusterNames { cluster: cluster.to_owned(), home, hash })
     }
 
     pub(crate) fn machine(&self, cluster: &str, name: &str) -> Result<MachineNames> {
         check_name("machine", name)?;
         Ok(MachineNames { cluster: self.cluster(cluster)?, name: name.to_owned() })
     }
+}
 
-    fn digest(&self, cluster: Option<&str>) -> String {
-        let mut sha = Sha256::new();
-        sha.update(&self.identity);
-        if let Some(cluster) = cluster {
-            sha.update([0]);
-            sha.update(cluster);
-        }
-        encode_string(&sha.finalize()[..4])
+fn digest(identity: &[u8], cluster: Option<&str>) -> String {
+    let mut sha = Sha256::new();
+    sha.update(identity);
+    if let Some(cluster) = cluster {
+        sha.update([0]);
+        sha.update(cluster);
     }
+    encode_string(&sha.finalize()[..4])
 }
 
 impl ClusterNames {
@@ -177,6 +181,26 @@ mod tests {
         }
         assert_eq!(one.home, names("/a", true, "kcl2").home);
         assert!(one.bridge().len() <= 15);
+    }
+
+    #[test]
+    fn homes_with_a_number_differ_even_where_all_else_is_the_same() {
+        // Two containers with the socket of one engine: the paths are the same, and there is no machine-id.
+        let dir = tempfile::tempdir().unwrap();
+        let old = Names::new(dir.path(), true).cluster("kcl").unwrap();
+        let hash = |id: &str, by_path: &str, local| {
+            std::fs::write(dir.path().join(".kcl"), format!("id {id}\n{by_path}")).unwrap();
+            let names = Names::new(dir.path(), local);
+            (names.cluster("kcl").unwrap().hash, names.homes().unwrap())
+        };
+        let (one, two) = ("1".repeat(32), "2".repeat(32));
+        assert_ne!(hash(&one, "", true).0, hash(&two, "", true).0);
+        assert_ne!(hash(&one, "", false).0, hash(&two, "", false).0);
+        assert_eq!(hash(&one, "", true).0, hash(&one, "", false).0);
+        // Clusters of an older kcl keep their names.
+        let (kept, homes) = hash(&one, "by-path kcl\n", true);
+        assert_eq!(kept, old.hash);
+        assert!(homes.len() == 2 && homes[1] == old.home);
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl Context {
             .collect();
         for domain in connection.list_all_domains(0).with_context(|| "list its domains".to_owned())? {
             let Some(metadata) = Metadata::read(&domain)? else { continue };
-            if self.owns(&metadata) && cluster.is_none_or(|cluster| cluster == metadata.cluster) {
+            let wanted = cluster.is_none_or(|cluster| cluster == metadata.cluster);
+            if wanted && self.owns(&metadata) && self.is_named(&domain, &metadata)? {
                 found.insert((metadata.cluster, metadata.name));
             }
         }
@@ -95,6 +96,13 @@ impl Context {
 
     fn owns(&self, metadata: &Metadata) -> bool {
         metadata.home == self.layout.home().to_string_lossy()
+    }
+
+    /// Returns true if a domain has the name that this home gives the machine: another home, in a container, may have the
+    /// same path.
+    fn is_named(&self, domain: &Domain, metadata: &Metadata) -> Result<bool> {
+        let name = domain.get_name().with_context(|| "read the name of a domain".to_owned())?;
+        Ok(self.layout.machine(&metadata.cluster, &metadata.name).is_ok_and(|names| names::domain(&names) == name))
     }
 
     /// Returns the state of a machine; none if it has neither a domain nor a directory.
@@ -122,6 +130,10 @@ impl Context {
     fn undefine(&self, names: &MachineNames) -> Result<()> {
         let connection = self.connect()?;
         let Some(domain) = connection.domain(&names::domain(names))? else { return Ok(()) };
+        if !Metadata::read(&domain)?.is_some_and(|metadata| self.owns(&metadata)) {
+            let message = format!("the domain {} is not of a machine of this home, and stays", names::domain(names));
+            return Err(Error::new(ErrorKind::Conflict, message).hint("see it with: virsh dumpxml"));
+        }
         destroy(&domain, names)?;
         // Others may have made libvirt keep these.
         let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_files::Owned;
+
+use crate::context::Context as _;
 
 /// Returns the path without symbolic links as far as it exists, so that a home has one hash before and after it is
 /// made.
@@ -15,6 +18,15 @@ pub fn canonical(path: &Path) -> PathBuf {
         }
     }
     absolute
+}
+
+/// Returns the number of a home by which others than this host know its clusters. None if the home has none, or if an
+/// older kcl named the cluster by the path of the home.
+pub fn identity(home: &Path, cluster: &str) -> Result<Option<String>> {
+    match Owned::of(home).with_context(|| format!("read the marker in {}", home.display()))? {
+        Owned::Marked(marker) if !marker.by_path.contains(cluster) => Ok(Some(marker.id)),
+        _ => Ok(None),
+    }
 }
 
 /// Checks the name of a cluster or machine (`what`): it becomes a file name, a host name, and a part of the names of

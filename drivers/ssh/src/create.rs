@@ -13,7 +13,7 @@ pub(crate) async fn create(context: &Context, spec: &MachineSpec) -> Result<()> 
     let no_runc = || Error::new(ErrorKind::Host, "the ssh driver was given no runc");
     let runc = context.runc.as_ref().ok_or_else(no_runc)?;
     record::add(&context.home, &spec.cluster, &spec.name, &host.target)?;
-    let there = MachineSpec { cluster: context.names.there(&spec.cluster), ..spec.clone() };
+    let there = MachineSpec { cluster: context.names.there(&spec.cluster)?, ..spec.clone() };
     let sent = send::send(&host, &context.with, &context.trees, there, runc).await;
     let (there, runc) = sent.map_err(|error| unfinished(error, &spec.cluster))?;
     let request = Request::Create { spec: Box::new(there), runc };

@@ -138,7 +138,7 @@ impl Driver for SshDriver {
     async fn delete_network(&self, cluster: &str) -> Result<()> {
         let hosts = self.context.hosts_of(cluster)?;
         let leave = hosts.values().map(async |target| {
-            let request = Request::Leave { cluster: self.context.names.there(cluster) };
+            let request = Request::Leave { cluster: self.context.names.there(cluster)? };
             self.context.pool.get(target).ask_if_there::<Done>(&self.context.with, &request).await
         });
         try_join_all(leave).await?;
@@ -157,7 +157,7 @@ impl Driver for SshDriver {
     async fn machine(&self, cluster: &str, name: &str) -> Result<Box<dyn Machine>> {
         let unknown = || Error::new(ErrorKind::NotFound, format!("there is no machine {name} in cluster {cluster}"));
         let host = self.context.host(cluster, name)?.ok_or_else(unknown)?;
-        let name = Name { cluster: self.context.names.there(cluster), machine: name.to_owned() };
+        let name = Name { cluster: self.context.names.there(cluster)?, machine: name.to_owned() };
         let there: Option<protocol::Machine> =
             host.ask_if_there(&self.context.with, &Request::Info(name.clone())).await?;
         there.ok_or_else(unknown)?;

@@ -20,7 +20,7 @@ pub(crate) async fn list(context: &Context, cluster: Option<&str>) -> Result<Vec
 async fn machines(context: &Context, cluster: &str) -> Result<Vec<MachineInfo>> {
     let hosts = context.hosts_of(cluster)?;
     let ask = hosts.iter().map(async |(machine, target)| {
-        let request = Request::List { cluster: Some(context.names.there(cluster)) };
+        let request = Request::List { cluster: Some(context.names.there(cluster)?) };
         let there: Option<Vec<protocol::Machine>> =
             context.pool.get(target).ask_if_there(&context.with, &request).await?;
         let own = there.into_iter().flatten().filter(|one| one.name == *machine).map(machine::info);

@@ -1,7 +1,9 @@
 //! The names of clusters on hosts, which several homes, users and computers may share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use kcl_driver_api::Result;
+use kcl_driver_local::names;
 use sha2::{Digest, Sha256};
 
 /// The file that differs between computers and lasts (machine-id(5)).
@@ -9,25 +11,30 @@ const MACHINE_ID: &str = "/etc/machine-id";
 
 /// The names that a home's clusters have on hosts.
 pub(crate) struct Names {
-    /// The hash of this computer and the home: eight hexadecimal digits.
-    hash: String,
+    home: PathBuf,
+    /// The hash that an older kcl gave this computer and the home: eight hexadecimal digits.
+    path: String,
 }
 
 impl Names {
     pub(crate) fn new(home: &Path) -> Self {
+        // Images of containers have an empty one, so this alone does not tell computers apart.
         let computer = std::fs::read(MACHINE_ID)
             .unwrap_or_else(|_| nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes());
-        let mut sha = Sha256::new();
-        sha.update(kcl_driver_local::names::canonical(home).into_os_string().into_encoded_bytes());
-        sha.update([0]);
-        sha.update(computer);
-        Names { hash: base16ct::lower::encode_string(&sha.finalize()[..4]) }
+        let path = names::canonical(home).into_os_string().into_encoded_bytes();
+        Names { home: home.to_owned(), path: hash(&[&path, &[0], &computer]) }
     }
 
     /// Returns the name that a cluster has on hosts.
-    pub(crate) fn there(&self, cluster: &str) -> String {
-        format!("{cluster}.{}", self.hash)
+    pub(crate) fn there(&self, cluster: &str) -> Result<String> {
+        let number = names::identity(&self.home, cluster)?.map(|number| hash(&[number.as_bytes()]));
+        Ok(format!("{cluster}.{}", number.as_ref().unwrap_or(&self.path)))
     }
+}
+
+fn hash(parts: &[&[u8]]) -> String {
+    let sha = parts.iter().fold(Sha256::new(), |sha, part| sha.chain_update(part));
+    base16ct::lower::encode_string(&sha.finalize()[..4])
 }
 
 /// Returns the name that a cluster on a host has here.
@@ -41,9 +48,23 @@ mod tests {
 
     #[test]
     fn homes_are_told_apart() {
-        let name = |home: &str| Names::new(Path::new(home)).there("a.b");
+        let name = |home: &str| Names::new(Path::new(home)).there("a.b").unwrap();
         assert_eq!(name("/a"), name("/a/"));
         assert_ne!(name("/a"), name("/b"));
         assert_eq!(here(&name("/a")), "a.b");
+    }
+
+    #[test]
+    fn computers_are_told_apart_by_the_number_of_the_home_and_older_clusters_keep_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Names::new(dir.path()).there("kcl").unwrap();
+        let there = |id: &str, by_path: &str| {
+            std::fs::write(dir.path().join(".kcl"), format!("id {id}\n{by_path}")).unwrap();
+            Names::new(dir.path()).there("kcl").unwrap()
+        };
+        let (one, two) = ("1".repeat(32), "2".repeat(32));
+        assert_ne!(there(&one, ""), there(&two, ""));
+        assert_eq!(there(&one, "by-path kcl\n"), old);
+        assert_ne!(there(&one, "by-path other\n"), old);
     }
 }

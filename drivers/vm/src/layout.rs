@@ -1,7 +1,7 @@
 //! The names and places of everything.
 //!
-//! Names outside of `$KCL_HOME` carry a hash of it and the cluster, so that clusters of the same name in different homes
-//! never meet.
+//! Names outside of `$KCL_HOME` carry a hash of its random number and the cluster, so that clusters of the same name in
+//! different homes never meet.
 
 use std::path::{Path, PathBuf};
 
@@ -74,7 +74,7 @@ impl Layout {
     /// `State` for an invalid name.
     pub fn cluster(&self, cluster: &str) -> Result<ClusterNames> {
         names::check("cluster", cluster)?;
-        let hash = encode_string(&self.digest(&[cluster])[..4]);
+        let hash = encode_string(&self.digest(&[cluster])?[..4]);
         let (dir, run) = (self.clusters().join(cluster), self.run.join(&hash));
         Ok(ClusterNames { name: cluster.to_owned(), hash, dir, run, kind: self.kind })
     }
@@ -86,7 +86,7 @@ impl Layout {
     pub fn machine(&self, cluster: &str, name: &str) -> Result<MachineNames> {
         names::check("machine", name)?;
         let cluster = self.cluster(cluster)?;
-        let digest = self.digest(&[&cluster.name, name]);
+        let digest = self.digest(&[&cluster.name, name])?;
         let hash = encode_string(&digest[..4]);
         Ok(MachineNames {
             dir: cluster.machines().join(name),
@@ -98,14 +98,18 @@ impl Layout {
         })
     }
 
-    fn digest(&self, parts: &[&str]) -> [u8; 32] {
+    /// Returns the digest of a cluster, or of a cluster and a machine.
+    fn digest(&self, parts: &[&str]) -> Result<[u8; 32]> {
         let mut sha = Sha256::new();
-        sha.update(self.home.as_os_str().as_encoded_bytes());
+        match names::identity(&self.home, parts.first().unwrap_or(&""))? {
+            Some(number) => sha.update(number),
+            None => sha.update(self.home.as_os_str().as_encoded_bytes()),
+        }
         for part in parts {
             sha.update([0]);
             sha.update(part);
         }
-        sha.finalize().into()
+        Ok(sha.finalize().into())
     }
 }
 
