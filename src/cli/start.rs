@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::artifacts::Source;
 use super::output::{self, Output};
 use crate::app::App;
@@ -132,7 +130,7 @@ pub struct ClusterArgs {
 
     /// Delete the cluster automatically after this time, such as 30m or 2h; "none" keeps it [default: unchanged]
     #[arg(long, value_name = "TIME", value_parser = time_to_live, help_heading = "This run")]
-    ttl: Option<TimeToLive>,
+    ttl: Option<Lifetime>,
 }
 
 /// The options of `start`.
@@ -167,6 +165,9 @@ fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a whole number, such as 3"))
 }
 
+/// The longest time that an option takes: clocks and calendars know the time after it.
+const LONGEST: Duration = Duration::from_secs(876_000 * 3600);
+
 /// Parses a time like 90, 90s or 6m.
 pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let (number, factor) = match text.strip_suffix(['s', 'm', 'h']) {
@@ -177,29 +178,25 @@ pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
     };
     let wrong = || format!("\"{text}\" is not a time: write 90, 90s, 6m or 1h");
     let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
+    let time = number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| too_long(text))?;
+    if time <= LONGEST { Ok(time) } else { Err(too_long(text)) }
 }
 
-/// The time to live of a cluster.
-#[derive(Clone, Copy, Debug)]
-pub enum TimeToLive {
-    /// The cluster lives until it is deleted.
-    Unlimited,
-    /// The cluster lives this long from now on.
-    For(Duration),
-}
-
-/// Parses a time to live: a time, or "none".
-fn time_to_live(text: &str) -> std::result::Result<TimeToLive, String> {
+/// Parses a time to live from now on: a time, or "none".
+fn time_to_live(text: &str) -> std::result::Result<Lifetime, String> {
     match text {
-        "none" => Ok(TimeToLive::Unlimited),
-        text => seconds(text).map(TimeToLive::For),
+        "none" => Ok(Lifetime::default()),
+        text => Lifetime::of(seconds(text)?).ok_or_else(|| too_long(text)),
     }
+}
+
+fn too_long(text: &str) -> String {
+    format!("\"{text}\" is too long: at most 100 years, which are 876000h")
 }
 
 /// Starts the cluster.
 pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<ExitCode> {
-    let lifetime = args.cluster.lifetime();
+    let lifetime = args.cluster.ttl.clone();
     let lifetime = match args.until_exit_of {
         None => lifetime,
         Some(pid) => Some(Lifetime { process: Some(process(pid)?), ..lifetime.unwrap_or_default() }),
@@ -232,14 +229,6 @@ fn process(pid: u32) -> Result<ProcessId> {
 }
 
 impl ClusterArgs {
-    /// Returns the lifetime that the flags give the cluster, if they do.
-    pub fn lifetime(&self) -> Option<Lifetime> {
-        self.ttl.map(|ttl| match ttl {
-            TimeToLive::Unlimited => Lifetime::default(),
-            TimeToLive::For(time) => Lifetime::until(Timestamp::now() + time),
-        })
-    }
-
     /// Returns the options of a start with these flags.
     pub fn options(&self, profile: Option<String>) -> StartOptions {
         StartOptions {
@@ -250,7 +239,7 @@ impl ClusterArgs {
             wait_timeout: self.wait_timeout,
             base: None,
             spare: false,
-            lifetime: self.lifetime(),
+            lifetime: self.ttl.clone(),
             keep: false,
             context: Context::Current,
             dry_run: false,
@@ -331,4 +320,19 @@ fn summary(app: &App, outcome: &Outcome, args: &Args) {
     app.progress.info(format!("  kubectl{context} get nodes          or: kcl kubectl{flag} -- get nodes"));
     app.progress
         .info(format!("  kcl status{flag}    kcl ssh{flag}    kcl logs{flag}    kcl stop{flag}    kcl delete{flag}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_beyond_all_clocks_are_refused() {
+        assert_eq!(seconds("876000h"), Ok(LONGEST));
+        assert!(time_to_live("876000h").is_ok() && time_to_live("none").unwrap().is_unlimited());
+        for text in ["300000000000", "876001h", "18446744073709551615h"] {
+            assert!(seconds(text).unwrap_err().contains("is too long"), "{text}");
+            assert!(time_to_live(text).unwrap_err().contains("is too long"), "{text}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use super::background::{self, guard};
 use super::delete;
 use crate::app::App;
 use crate::error::{Error, Family, Result};
-use crate::state::ClusterState;
+use crate::state::{ClusterState, End};
 
 /// Runs as the guard of a cluster: waits until its lifetime is over, then deletes it. Standard input is the lock under
 /// which the guard was started.
@@ -15,17 +15,26 @@ use crate::state::ClusterState;
 pub async fn guard(app: &App, cluster: &str) -> Result<()> {
     background::detach();
     let Some(state) = app.store.load(cluster)? else { return Ok(()) };
-    guard::stand(&state.lifetime)
+    let is_over = guard::stand(&state.lifetime, app, cluster)
         .map_err(|error| Error::new(Family::Internal, format!("the guard of \"{cluster}\" cannot wait: {error}")))?;
-    delete_over(app, cluster).await
+    if is_over { delete_over(app, cluster).await } else { Ok(()) }
 }
 
-/// Deletes the clusters whose lifetime is over and whose guards are gone. Failures are warnings.
+/// Deletes the clusters whose lifetime is over and whose guards are gone. A process that cannot be seen, as from another
+/// container, is no end of a cluster. Failures are warnings.
 pub async fn sweep(app: &App) {
-    let clusters = app.store.list().unwrap_or_default();
-    for (name, _) in clusters.into_iter().filter(|(_, state)| state.as_ref().is_ok_and(is_over)) {
-        if let Err(error) = delete_over(app, &name).await {
-            app.progress.warn(format!("\"{name}\" is over and cannot be deleted: {error}"));
+    for (name, state) in app.store.list().unwrap_or_default() {
+        match state.map(|state| state.lifetime.end()) {
+            Ok(End::Over) => {
+                if let Err(error) = delete_over(app, &name).await {
+                    app.progress.warn(format!("\"{name}\" is over and cannot be deleted: {error}"));
+                }
+            }
+            Ok(End::Unknown(why)) if !guard::is_there(app, &name).await => app.progress.warn(format!(
+                "\"{name}\" ends with a process of which it is not known that it has ended ({why}); the cluster stays until: \
+                 kcl delete -p {name}"
+            )),
+            _ => {}
         }
     }
 }

@@ -42,6 +42,9 @@ pub fn format_memory(bytes: u64) -> String {
     format!("{bytes}b")
 }
 
+/// The longest lifetime, in seconds.
+const LONGEST: u64 = 1000 * 365 * 86_400;
+
 /// Parses a lifetime from `26280h`, `30d`, `1y` (365 days), `1h30m`, … The error says what is right.
 pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is not a lifetime: write it as \"26280h\", \"30d\" or \"1y\"");
@@ -64,6 +67,10 @@ pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
         };
         seconds = number.checked_mul(factor).and_then(|value| seconds.checked_add(value)).ok_or_else(wrong)?;
         rest = &rest[digits + unit.len_utf8()..];
+    }
+    // Later than that calendars end.
+    if seconds > LONGEST {
+        return Err(format!("\"{text}\" is too long for a lifetime: at most \"1000y\""));
     }
     Ok(Duration::from_secs(seconds))
 }
@@ -144,5 +151,7 @@ mod tests {
         for text in ["", "h", "3", "3 years", "-1h", "99999999999999999999h", "999999999999999999y", "1µ"] {
             assert!(parse_lifetime(text).unwrap_err().contains("\"26280h\""), "{text}");
         }
+        assert!(parse_lifetime("1000y").is_ok());
+        assert!(parse_lifetime("1001y").unwrap_err().contains("too long"));
     }
 }

@@ -1,12 +1,13 @@
 //! The end of a cluster by itself: at a time, with a process, or with the first of them.
 
 use std::fmt;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+
+use super::process::{Found, ProcessId, boot_id};
 
 /// The lifetime of a cluster; unlimited by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,24 +15,42 @@ use serde::{Deserialize, Serialize};
 pub struct Lifetime {
     /// The time at which it ends.
     pub until: Option<Timestamp>,
+    /// The same time on a clock that nobody sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_boot_clock: Option<BootTime>,
     /// The process with which it ends.
     pub process: Option<ProcessId>,
 }
 
-/// A process of this host, which is distinct from a later one with the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A time on the clock of one boot of this host (CLOCK_BOOTTIME, clock_gettime(2)), which goes on while the host sleeps and
+/// which nobody sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct ProcessId {
-    /// The number of the process.
-    pub pid: u32,
-    /// Its start: ticks since the host's start (field 22 of proc_pid_stat(5)).
-    pub started: u64,
+pub struct BootTime {
+    /// The boot, by the kernel's random number for it.
+    pub boot: String,
+    /// The time since its begin, in seconds.
+    pub seconds: u64,
+}
+
+/// The end of a lifetime, as far as it can be known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is proven.
+    Over,
+    /// It has not come.
+    Ahead,
+    /// It cannot be known here, for this reason.
+    Unknown(String),
 }
 
 impl Lifetime {
-    /// Returns a lifetime until a time.
-    pub fn until(time: Timestamp) -> Self {
-        Lifetime { until: Some(time), process: None }
+    /// Returns a lifetime that ends after a time, or nothing for a time beyond all calendars.
+    pub fn of(time: Duration) -> Option<Self> {
+        let until = Timestamp::now().checked_add(time).ok()?;
+        let seconds = boot_clock().as_secs().checked_add(time.as_secs())?;
+        let on_boot_clock = boot_id().map(|boot| BootTime { boot, seconds });
+        Some(Lifetime { until: Some(until), on_boot_clock, process: None })
     }
 
     /// Returns true if nothing ends it.
@@ -39,16 +58,42 @@ impl Lifetime {
         *self == Lifetime::default()
     }
 
-    /// Returns true if it is over.
-    pub fn is_over(&self) -> bool {
-        self.until.is_some_and(|until| until <= Timestamp::now())
-            || self.process.is_some_and(|process| process.open().is_err())
+    /// Returns the time that is left until its time, by the clock of this boot if it began in it; else by the wall clock.
+    pub fn left(&self) -> Option<Duration> {
+        let until = self.until?;
+        let boot = self.on_boot_clock.as_ref().filter(|time| boot_id().is_some_and(|boot| boot == time.boot));
+        Some(match boot {
+            Some(time) => Duration::from_secs(time.seconds).saturating_sub(boot_clock()),
+            None => Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default(),
+        })
     }
+
+    /// Returns its end, as far as it can be known.
+    pub fn end(&self) -> End {
+        if self.left().is_some_and(|left| left.is_zero()) {
+            return End::Over;
+        }
+        match self.process.as_ref().map(ProcessId::find) {
+            Some(Found::Ended) => End::Over,
+            Some(Found::Unknown(why)) => End::Unknown(why),
+            Some(Found::Running(_)) | None => End::Ahead,
+        }
+    }
+
+    /// Returns true if it is proven that it is over.
+    pub fn is_over(&self) -> bool {
+        self.end() == End::Over
+    }
+}
+
+/// Returns the time since the host's start.
+fn boot_clock() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
 }
 
 impl fmt::Display for Lifetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.until, self.process) {
+        match (self.until, &self.process) {
             (None, None) => Ok(()),
             // Whole seconds are precise enough.
             (Some(until), None) => write!(f, "{}", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
@@ -60,77 +105,50 @@ impl fmt::Display for Lifetime {
     }
 }
 
-impl ProcessId {
-    /// Finds the process with this number.
-    ///
-    /// # Errors
-    /// Fails if it does not exist or has ended.
-    pub fn of(pid: u32) -> io::Result<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The second field is the name in parentheses, which may hold anything; then follow those from the third on.
-        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let ended = matches!(fields.next(), None | Some("Z" | "X" | "x"));
-        let started = fields.nth(18).and_then(|field| field.parse().ok());
-        match started {
-            Some(started) if !ended => Ok(ProcessId { pid, started }),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    /// Returns this process.
-    ///
-    /// # Errors
-    /// Fails if `/proc` cannot be read.
-    pub fn own() -> io::Result<Self> {
-        ProcessId::of(std::process::id())
-    }
-
-    /// Returns a descriptor that is readable once the process has ended (pidfd_open(2)).
-    ///
-    /// # Errors
-    /// Fails if it has ended.
-    pub fn open(self) -> io::Result<OwnedFd> {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
-        let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
-        // Looked at after it was opened: from then on the number is of this process.
-        if ProcessId::of(self.pid)? == self { Ok(descriptor) } else { Err(io::ErrorKind::NotFound.into()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
-    use std::time::Duration;
 
     use super::*;
 
     #[test]
     fn a_lifetime_is_over_at_its_time() {
-        let now = Timestamp::now();
         assert!(!Lifetime::default().is_over() && Lifetime::default().is_unlimited());
-        assert!(Lifetime::until(now - Duration::from_secs(1)).is_over());
-        assert!(!Lifetime::until(now + Duration::from_secs(60)).is_over());
+        assert!(Lifetime::of(Duration::ZERO).unwrap().is_over());
+        assert!(!Lifetime::of(Duration::from_secs(60)).unwrap().is_over());
+        assert_eq!(Lifetime::of(Duration::from_secs(300_000_000_000)), None);
+        assert_eq!(Lifetime::of(Duration::MAX), None);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ends_nothing_in_the_boot_in_which_the_lifetime_began() {
+        let mut lifetime = Lifetime::of(Duration::from_secs(3600)).unwrap();
+        // As if the wall clock had been set two hours ahead since.
+        lifetime.until = Some(Timestamp::now() - Duration::from_secs(3600));
+        assert!(!lifetime.is_over());
+        assert!(lifetime.left().unwrap() > Duration::from_secs(3000));
+        // After a reboot there is only the wall clock, and so it is for an older kcl's.
+        lifetime.on_boot_clock.as_mut().unwrap().boot = "another".to_owned();
+        assert!(lifetime.is_over());
+        lifetime.on_boot_clock = None;
+        assert!(lifetime.is_over());
     }
 
     #[test]
     fn a_lifetime_is_over_with_its_process() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let process = ProcessId::of(child.id()).unwrap();
-        let lifetime = Lifetime { until: None, process: Some(process) };
-        assert!(!lifetime.is_over());
-        // Another one that got the number later.
-        let other = ProcessId { started: process.started + 1, ..process };
-        assert!(other.open().is_err());
+        let lifetime = Lifetime { process: Some(ProcessId::of(child.id()).unwrap()), ..Lifetime::default() };
+        assert_eq!(lifetime.end(), End::Ahead);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(lifetime.is_over() && ProcessId::of(process.pid).is_err());
+        assert!(lifetime.is_over());
     }
 
     #[test]
     fn a_lifetime_reads_as_when() {
-        let until = Timestamp::from_second(0).unwrap();
-        let process = ProcessId { pid: 7, started: 1 };
-        assert_eq!(Lifetime::until(until).to_string(), "1970-01-01T00:00:00Z");
-        assert_eq!(Lifetime { until: None, process: Some(process) }.to_string(), "with process 7");
+        let until = Some(Timestamp::from_second(0).unwrap());
+        let process = ProcessId { pid: 7, started: 1, origin: None };
+        assert_eq!(Lifetime { until, ..Lifetime::default() }.to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Lifetime { process: Some(process), ..Lifetime::default() }.to_string(), "with process 7");
     }
 }

@@ -1,21 +1,26 @@
 //! The state of a cluster that cannot be observed: its spec, its addresses, its phase. Atomic, locked, with a schema
 //! number.
 
+mod home;
 mod lifetime;
 mod lock;
 mod migrate;
 mod paths;
+mod process;
 mod store;
 
-pub use lifetime::{Lifetime, ProcessId};
+pub use lifetime::{End, Lifetime};
 pub use lock::ClusterLock;
 pub use migrate::SCHEMA;
 pub use paths::Paths;
+pub use process::{Found, ProcessId};
 pub use store::Store;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use kcl_driver_api::{Protocol, PublishedPort};
+use kcl_driver_local::process::by_sudo;
 use kcl_node_spec::{Addresses, Role, Subnets, ports};
 use serde::{Deserialize, Serialize};
 
@@ -145,4 +150,11 @@ pub enum Phase {
     Created,
     /// Its deletion has begun.
     Deleting,
+}
+
+/// Adds what to do about a home whose files belong to another user.
+fn denied(error: Error, home: &Path) -> Error {
+    error
+        .hint(format!("if kcl was run by sudo before, run it so again: {} …", by_sudo()))
+        .hint(format!("or use a directory of your own by KCL_HOME instead of {}", home.display()))
 }

@@ -5,17 +5,19 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use rustix::fs::inotify;
+
 use super::Note;
 use crate::app::App;
 use crate::error::{Error, Family, Result};
-use crate::state::{ClusterState, Lifetime, ProcessId};
+use crate::state::{ClusterState, Found, Lifetime, ProcessId};
 
 /// The time that a guard has to write its note.
 const GRACE: Duration = Duration::from_secs(5);
@@ -50,38 +52,61 @@ pub async fn end(app: &App, cluster: &str) {
     }
 }
 
-/// Runs as a cluster's guard: writes its note, and returns once the lifetime is over. Standard input is the lock under
-/// which this process was started.
+/// Runs as a cluster's guard: writes its note, and returns once the lifetime is over, or false once another kcl has deleted
+/// the cluster. Standard input is the lock under which this process was started.
 ///
 /// # Errors
 /// The process cannot write its note, or cannot wait.
-pub fn stand(lifetime: &Lifetime) -> io::Result<()> {
+pub fn stand(lifetime: &Lifetime, app: &App, cluster: &str) -> io::Result<bool> {
     super::say(lifetime)?;
-    wait(lifetime)
+    wait(lifetime, &file(app, cluster))
 }
 
-/// Waits until a lifetime is over.
-fn wait(lifetime: &Lifetime) -> io::Result<()> {
-    // The wall clock goes on while the host sleeps.
-    let timer = TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC)?;
-    if let Some(until) = lifetime.until {
-        let time = TimeSpec::new(until.as_second().max(1), i64::from(until.subsec_nanosecond()));
-        timer.set(Expiration::OneShot(time), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+/// Waits until a lifetime is over and returns true, or false once the guard's file is gone: a kcl in another PID namespace
+/// cannot end this process when it deletes the cluster.
+fn wait(lifetime: &Lifetime, file: &Path) -> io::Result<bool> {
+    // This clock goes on while the host sleeps, and nobody sets it.
+    let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC)?;
+    if let Some(left) = lifetime.left() {
+        // A timer of zero would never expire.
+        let left = left.max(Duration::from_millis(1));
+        timer.set(Expiration::OneShot(TimeSpec::from_duration(left)), TimerSetTimeFlags::empty())?;
     }
-    let process = match lifetime.process.map(ProcessId::open).transpose() {
-        Ok(process) => process,
-        // The process has ended already.
-        Err(_) => return Ok(()),
+    let process = match lifetime.process.as_ref().map(ProcessId::find) {
+        Some(Found::Running(process)) => Some(process),
+        Some(Found::Ended) => return Ok(true),
+        Some(Found::Unknown(why)) => {
+            return Err(io::Error::other(format!("the process it lives with cannot be seen: {why}")));
+        }
+        None => None,
+    };
+    // The removal of a file that is open changes its number of names, an attribute (inotify(7)).
+    let changes = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    match inotify::add_watch(&changes, file, inotify::WatchFlags::ATTRIB | inotify::WatchFlags::DELETE_SELF) {
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        watched => watched?,
     };
     let wanted = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
     let mut descriptors: Vec<PollFd<'_>> =
-        [Some(timer.as_fd()), process.as_ref().map(AsFd::as_fd)].into_iter().flatten().map(wanted).collect();
-    while let Err(error) = poll(&mut descriptors, PollTimeout::NONE) {
-        if error != nix::errno::Errno::EINTR {
-            return Err(error.into());
+        [Some(changes.as_fd()), Some(timer.as_fd()), process.as_ref().map(AsFd::as_fd)]
+            .into_iter()
+            .flatten()
+            .map(wanted)
+            .collect();
+    while file.exists() {
+        match poll(&mut descriptors, PollTimeout::NONE) {
+            Ok(_) if descriptors.iter().skip(1).any(|one| one.any() == Some(true)) => return Ok(true),
+            Ok(_) => drop(rustix::io::read(&changes, &mut [0; 4096])?),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(false)
+}
+
+/// Returns true if a cluster has a guard.
+pub async fn is_there(app: &App, cluster: &str) -> bool {
+    note(app, cluster).await.is_some()
 }
 
 /// Returns the note of a cluster's guard, if there is one.
@@ -92,4 +117,39 @@ async fn note(app: &App, cluster: &str) -> Option<Note<Lifetime>> {
 /// Returns the path of a guard's note.
 fn file(app: &App, cluster: &str) -> PathBuf {
     app.store.paths().cluster(cluster).join("guard")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kcl in another container deletes the cluster: it cannot end the guard, which it does not see.
+    #[test]
+    fn a_guard_ends_with_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard");
+        let held = std::fs::File::create(&path).unwrap();
+        let own = Lifetime { process: Some(ProcessId::own().unwrap()), ..Lifetime::default() };
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || wait(&own, &path)
+        });
+        std::fs::remove_file(&path).unwrap();
+        assert!(!waiting.join().unwrap().unwrap());
+        drop(held);
+    }
+
+    #[test]
+    fn a_guard_ends_at_its_time_and_with_its_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard");
+        std::fs::write(&path, "").unwrap();
+        assert!(wait(&Lifetime::of(Duration::from_millis(5)).unwrap(), &path).unwrap());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = ProcessId::of(child.id());
+        if let Ok(process) = process {
+            assert!(wait(&Lifetime { process: Some(process), ..Lifetime::default() }, &path).unwrap());
+        }
+        child.wait().unwrap();
+    }
 }
