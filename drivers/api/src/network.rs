@@ -17,12 +17,15 @@ pub struct NetworkSpec {
     /// which the machines are attached. Without one, the driver makes its own network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
+    /// The addresses of the cluster's machines that are elsewhere and come to this network by a route over this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Addresses>,
 }
 
 impl NetworkSpec {
     /// Returns a network that the driver makes itself.
     pub fn new(cluster: impl Into<String>, subnet: Subnets) -> Self {
-        NetworkSpec { cluster: cluster.into(), subnet, bridge: None }
+        NetworkSpec { cluster: cluster.into(), subnet, bridge: None, peers: Vec::new() }
     }
 }
 

@@ -1,28 +1,54 @@
-//! Packet filter rules of a cluster's network: masquerading, and acceptance by rules of other programs.
+//! Packet filter rules of a cluster's network: masquerading, a border, and acceptance by rules of other programs.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use ipnet::Ipv4Net;
-use kcl_driver_api::{PublishedPort, Result};
+use kcl_driver_api::{Addresses, PublishedPort, Result};
 use kcl_driver_local::context::Context as _;
 use kcl_driver_local::process::tie;
 use kcl_driver_oci::layout::ClusterNames;
 use kcl_driver_oci::nft::{check, delete_table, nft};
 
+/// The rules of a cluster.
+pub(crate) struct Rules<'a> {
+    /// The network of the cluster.
+    pub subnet: Ipv4Net,
+    /// The ports of machines that are reached on this host.
+    pub ports: &'a [Published],
+    /// The addresses of machines elsewhere.
+    pub peers: &'a [Addresses],
+    /// The host forwards packets for kcl alone.
+    pub forwards_for_kcl: bool,
+}
+
 /// Masquerades packets that leave the cluster's network, and forwards published ports to their machines, by a table of
 /// kcl's own that is replaced as a whole. Packets on the bridge are left alone, even if br_netfilter shows them to this
 /// chain.
-fn table(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published]) -> String {
+///
+/// Beyond the host nobody begins a connection into the network but by a published port: kubelets, etcd and pods are there.
+/// The network reaches no service that listens on the host's loopback (CVE-2020-8558).
+fn table(names: &ClusterNames, rules: &Rules<'_>) -> String {
     let (table, bridge) = (&names.table, &names.bridge);
-    let rules: String = ports.iter().map(Published::rule).collect();
+    let Rules { subnet, ports, .. } = rules;
+    let peers: Vec<String> = rules.peers.iter().filter_map(|peer| peer.v4()).map(|peer| peer.to_string()).collect();
+    let peers = match peers.is_empty() {
+        true => String::new(),
+        false => format!("\t\tip saddr {{ {} }} oifname \"{bridge}\" accept\n", peers.join(", ")),
+    };
+    // Bridges are networks of containers and virtual machines, which may have come to rely on the switch since.
+    let router = match rules.forwards_for_kcl {
+        true => "\t\tmeta iifkind != \"bridge\" meta oifkind != \"bridge\" ct state new drop\n",
+        false => "",
+    };
+    let led: String = ports.iter().map(Published::rule).collect();
     let published = match ports {
         [] => String::new(),
         // Packets of this host itself pass `output`; the answers return because of the masquerading.
         _ => format!(
-            "\tchain prerouting {{\n\t\ttype nat hook prerouting priority -100; policy accept;\n{rules}\t}}\n\
-             \tchain output {{\n\t\ttype nat hook output priority -100; policy accept;\n{rules}\t}}\n\
+            "\tchain prerouting {{\n\t\ttype nat hook prerouting priority -100; policy accept;\n{led}\t}}\n\
+             \tchain output {{\n\t\ttype nat hook output priority -100; policy accept;\n{led}\t}}\n\
              \tchain local {{\n\t\ttype nat hook postrouting priority 99; policy accept;\n\
              \t\tip saddr 127.0.0.0/8 oifname \"{bridge}\" masquerade\n\t}}\n"
         ),
@@ -34,6 +60,16 @@ fn table(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published]) -> String {
          \tchain postrouting {{\n\
          \t\ttype nat hook postrouting priority 100; policy accept;\n\
          \t\tip saddr {subnet} ip daddr != {subnet} oifname != \"{bridge}\" masquerade\n\
+         \t}}\n\
+         \tchain forward {{\n\
+         \t\ttype filter hook forward priority -10; policy accept;\n\
+         {peers}\
+         \t\tiifname != \"{bridge}\" oifname \"{bridge}\" ct state new ct status & dnat == 0 drop\n\
+         {router}\
+         \t}}\n\
+         \tchain loopback {{\n\
+         \t\ttype filter hook prerouting priority -310; policy accept;\n\
+         \t\tiifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n\
          \t}}\n\
          {published}\
          }}\n"
@@ -59,9 +95,9 @@ impl Published {
 }
 
 /// Applies the rules.
-pub(crate) fn ensure(names: &ClusterNames, subnet: Ipv4Net, ports: &[Published], rootfs: Option<&Path>) -> Result<()> {
-    nft(rootfs, &table(names, subnet, ports))?;
-    if !ports.is_empty() {
+pub(crate) fn ensure(names: &ClusterNames, rules: &Rules<'_>, rootfs: Option<&Path>) -> Result<()> {
+    nft(rootfs, &table(names, rules))?;
+    if !rules.ports.is_empty() {
         // Otherwise the kernel refuses to send from 127.0.0.1 over the bridge, before the address is changed
         // (ip-sysctl.rst).
         let path = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", names.bridge);
@@ -128,10 +164,28 @@ mod tests {
     use super::*;
     use kcl_driver_oci::layout::Layout;
 
+    fn rules(ports: &[Published]) -> Rules<'_> {
+        Rules { subnet: "10.89.0.0/24".parse().unwrap(), ports, peers: &[], forwards_for_kcl: false }
+    }
+
+    #[test]
+    fn the_network_is_closed_to_others_and_so_is_the_hosts_loopback_to_it() {
+        let names = Layout::new(Path::new("/nonexistent/home"), Path::new("/run/kcl")).cluster("kcl").unwrap();
+        let script = table(&names, &rules(&[]));
+        let bridge = &names.bridge;
+        assert!(script.contains(&format!("iifname \"{bridge}\" ip daddr 127.0.0.0/8 drop")), "{script}");
+        let border = format!("iifname != \"{bridge}\" oifname \"{bridge}\" ct state new ct status & dnat == 0 drop");
+        assert!(script.contains(&border) && !script.contains("iifkind") && !script.contains("accept\n"), "{script}");
+        let peers = [Addresses::from([192, 0, 2, 7])];
+        let script = table(&names, &Rules { peers: &peers, forwards_for_kcl: true, ..rules(&[]) });
+        let (peer, drop) = (script.find("ip saddr { 192.0.2.7 }").unwrap(), script.find(&border).unwrap());
+        assert!(peer < drop && script.contains("iifkind != \"bridge\" meta oifkind != \"bridge\" ct state new drop"));
+    }
+
     #[test]
     fn a_table_of_our_own_replaced_as_a_whole() {
         let names = Layout::new(Path::new("/nonexistent/home"), Path::new("/run/kcl")).cluster("kcl").unwrap();
-        let script = table(&names, "10.89.0.0/24".parse().unwrap(), &[]);
+        let script = table(&names, &rules(&[]));
         let name = format!("kcl_{}", names.hash);
         let lines: Vec<&str> = script.lines().map(str::trim).collect();
         assert_eq!(
@@ -154,7 +208,7 @@ mod tests {
             port: PublishedPort { address: address.parse().unwrap(), port: 8080, machine_port: 80, protocol },
         };
         let ports = [published("127.0.0.1", Protocol::Tcp), published("0.0.0.0", Protocol::Udp)];
-        let script = table(&names, "10.89.0.0/24".parse().unwrap(), &ports);
+        let script = table(&names, &rules(&ports));
         for rule in [
             "ip daddr 127.0.0.1 tcp dport 8080 dnat to 10.89.0.2:80",
             "fib daddr type local udp dport 8080 dnat to 10.89.0.2:80",

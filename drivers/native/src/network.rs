@@ -14,11 +14,11 @@ use kcl_driver_local::storage;
 use kcl_driver_local::storage::directories;
 use kcl_driver_local::task::blocking;
 use kcl_driver_oci::cgroup;
-use kcl_driver_oci::layout::Layout;
+use kcl_driver_oci::layout::{ClusterNames, Layout};
 use kcl_driver_oci::netlink::{Netlink, Taken};
 
 use crate::context::Context;
-use crate::firewall::{self, Published};
+use crate::firewall::{self, Published, Rules};
 use crate::parameters::{self, PARAMETERS};
 use crate::subnet;
 
@@ -30,6 +30,9 @@ const BRIDGE_PREFIX: &str = "kcl-";
 
 /// The name of the machine's interface on the cluster's network.
 pub(crate) const INTERFACE: &str = "eth0";
+
+/// The directory of the host's links.
+const LINKS: &str = "/sys/class/net";
 
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -106,12 +109,13 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
         netlink.remove_address(&bridge, old).await?;
     }
     let bridge_name = names.bridge.clone();
-    let (context, document) = (context.clone(), NetworkSpec::new(spec.cluster.clone(), subnet.into()));
+    let document = NetworkSpec { bridge: None, subnet: subnet.into(), ..spec.clone() };
+    let context = context.clone();
     blocking(move || {
         let _lock = lock;
-        firewall::ensure(&names, subnet, &published(&context, &document.cluster)?, context.rootfs.as_deref())?;
         forward(&context.layout.run)?;
         parameters::record(&context.layout.run, Path::new(PARAMETERS))?;
+        filter(&context, &names, &document)?;
         storage::make_private_directory(&names.runc_root())?;
         storage::make_private_directory(&names.dir)?;
         if storage::read(&names.network_file()).ok().flatten().as_ref() != Some(&document) {
@@ -146,13 +150,24 @@ pub(crate) fn free(ports: &[PublishedPort]) -> Result<()> {
 pub(crate) async fn publish(context: &Arc<Context>, cluster: &str) -> Result<()> {
     let names = context.layout.cluster(cluster)?;
     let lock = lock(context).await?;
-    let (context, cluster) = (context.clone(), cluster.to_owned());
+    let context = context.clone();
     blocking(move || {
         let _lock = lock;
         let Some(spec) = storage::read::<NetworkSpec>(&names.network_file())? else { return Ok(()) };
-        firewall::ensure(&names, spec.subnet.require_v4()?, &published(&context, &cluster)?, context.rootfs.as_deref())
+        filter(&context, &names, &spec)
     })
     .await
+}
+
+/// Applies the packet filter rules of a network.
+fn filter(context: &Context, names: &ClusterNames, spec: &NetworkSpec) -> Result<()> {
+    let rules = Rules {
+        subnet: spec.subnet.require_v4()?,
+        ports: &published(context, &spec.cluster)?,
+        peers: &spec.peers,
+        forwards_for_kcl: mark(&context.layout.run).exists(),
+    };
+    firewall::ensure(names, &rules, context.rootfs.as_deref())
 }
 
 /// Lists the ports that the cluster's machines publish.
@@ -209,25 +224,61 @@ async fn lock(context: &Arc<Context>) -> Result<File> {
     .await
 }
 
-/// Lets the host forward packets, and records that it did not before.
+/// Lets the host forward packets, and records that it did not before, and the bridges that there were.
 fn forward(run: &Path) -> Result<()> {
     let now = fs::read_to_string(IP_FORWARD).with_context(|| format!("read {IP_FORWARD}"))?;
     if now.trim() == "0" {
         let mark = mark(run);
-        fs::write(&mark, now).with_context(|| format!("write {}", mark.display()))?;
+        let record = std::iter::once(now.trim().to_owned()).chain(bridges()).collect::<Vec<_>>().join("\n");
+        fs::write(&mark, record).with_context(|| format!("write {}", mark.display()))?;
         fs::write(IP_FORWARD, "1").with_context(|| "set net.ipv4.ip_forward to 1")?;
     }
     Ok(())
 }
 
+/// Sets forwarding back to what it was, unless networks of others have come to need it.
 fn restore_forwarding(run: &Path) -> Result<()> {
-    if let Ok(before) = fs::read_to_string(mark(run)) {
-        fs::write(IP_FORWARD, before.trim()).with_context(|| format!("set net.ipv4.ip_forward to {before}"))?;
+    if let Ok(record) = fs::read_to_string(mark(run))
+        && let Some(before) = restored(&record, &bridges())
+    {
+        fs::write(IP_FORWARD, before).with_context(|| format!("set net.ipv4.ip_forward to {before}"))?;
     }
     storage::remove_file(&mark(run))
+}
+
+/// Returns the value to set forwarding back to; none if there is a bridge that is not in the record. Networks of containers
+/// and virtual machines are bridges, and their programs leave forwarding as it is where they find it switched on.
+fn restored<'a>(record: &'a str, bridges: &[String]) -> Option<&'a str> {
+    let mut lines = record.lines();
+    let before = lines.next()?;
+    let known: Vec<&str> = lines.collect();
+    bridges.iter().all(|bridge| known.contains(&bridge.as_str())).then_some(before)
+}
+
+/// Lists the bridges of the host that are not kcl's.
+fn bridges() -> Vec<String> {
+    let links = fs::read_dir(LINKS).into_iter().flatten().flatten();
+    let bridges = links.filter(|link| link.path().join("bridge").is_dir());
+    let names = bridges.filter_map(|link| link.file_name().into_string().ok());
+    names.filter(|name| !name.starts_with(BRIDGE_PREFIX)).collect()
 }
 
 /// Returns the path of that record, on the tmpfs so that it ends with the setting.
 fn mark(run: &Path) -> std::path::PathBuf {
     run.join("ip_forward")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarding_is_set_back_unless_a_network_of_others_came() {
+        let there = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(restored("0\n", &[]), Some("0"), "an older kcl's record");
+        assert_eq!(restored("0\nvirbr0", &there(&["virbr0"])), Some("0"));
+        assert_eq!(restored("0\nvirbr0", &there(&[])), Some("0"));
+        assert_eq!(restored("0\nvirbr0", &there(&["virbr0", "docker0"])), None);
+        assert_eq!(restored("0", &there(&["docker0"])), None);
+    }
 }

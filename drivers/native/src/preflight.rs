@@ -2,6 +2,7 @@
 
 use kcl_driver_api::{Finding, PreflightRequest};
 use kcl_driver_local::checks;
+use kcl_driver_local::process::by_sudo;
 use kcl_driver_oci::preflight::{self, Host};
 
 use crate::facts::Facts;
@@ -24,7 +25,7 @@ fn root(facts: &Facts) -> Option<Finding> {
          tested",
         facts.uid
     );
-    (facts.uid != 0).then(|| Finding::error("root", message).fix("sudo -E kcl start"))
+    (facts.uid != 0).then(|| Finding::error("root", message).fix(format!("{} start", by_sudo())))
 }
 
 fn links(facts: &Facts, _: &PreflightRequest) -> Option<Finding> {

@@ -89,7 +89,12 @@ impl Driver for Mixed {
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
         let (first, others) = self.parts()?;
-        let mut network = first.ensure_network(spec).await?;
+        let others: Vec<_> = others.collect();
+        let mut whole = spec.clone();
+        for (_, driver) in &others {
+            whole.peers.extend(driver.addresses().await?.into_values());
+        }
+        let mut network = first.ensure_network(&whole).await?;
         for (kind, driver) in others {
             let part = NetworkSpec { bridge: network.bridge.clone(), ..spec.clone() };
             let joined = driver.ensure_network(&part).await?;
