@@ -181,6 +181,11 @@ fn address(text: &str, tls: Option<Certificates>) -> Result<Address> {
     let authority = rest.trim_end_matches('/');
     match scheme {
         "unix" => Ok(Address::Unix(PathBuf::from(rest))),
+        "https" if tls.is_none() => {
+            let message = format!("\"{text}\" asks for TLS, and without DOCKER_TLS_VERIFY there would be none");
+            Err(Error::new(ErrorKind::Host, message)
+                .hint("set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the directory of ca.pem, cert.pem and key.pem"))
+        }
         "tcp" | "http" | "https" => {
             // These are the ports that Docker registered: 2376 for TLS, 2375 without.
             let port = if tls.is_some() { 2376 } else { 2375 };
@@ -239,6 +244,9 @@ mod tests {
         let socket = PathBuf::from("/run/podman/podman.sock");
         let ssh = SshHost { user: None, port: 22, socket, ..ssh };
         assert_eq!(of("ssh://far/run/podman/podman.sock").unwrap(), Address::Ssh(ssh));
+        let error = address("https://10.0.0.1:2376", None).unwrap_err();
+        assert!(error.message.contains("DOCKER_TLS_VERIFY"), "{error}");
+        assert!(address("https://10.0.0.1", Some(Certificates("/certs".into()))).is_ok());
         for wrong in ["", "10.0.0.1:2375", "ftp://x", "unix://", "ssh://me@far:port"] {
             assert!(address(wrong, None).is_err(), "{wrong:?}");
         }

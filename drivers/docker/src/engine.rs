@@ -93,8 +93,16 @@ impl Engine {
         let at = found.map(|one| one.ip()).ok_or_else(|| {
             Error::new(ErrorKind::Host, format!("the engine's host {host} has no IPv4 address that is known here"))
         })?;
-        let bind = if at.is_loopback() { loopback } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-        Ok(Reach::Published { bind, at })
+        Ok(Reach::Published { bind: bind(at), at })
+    }
+}
+
+/// Returns the address that an engine's host binds ports to, which is reached at another: that one, as the host may have
+/// others in networks that have no business here. A public address is often not the host's own but that of a router.
+fn bind(at: IpAddr) -> IpAddr {
+    match at {
+        IpAddr::V4(v4) if v4.is_private() || v4.is_loopback() || v4.is_link_local() => at,
+        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     }
 }
 
@@ -273,6 +281,14 @@ mod tests {
 
     fn info(kernel: &str, name: &str) -> SystemInfo {
         SystemInfo { kernel_version: Some(kernel.into()), name: Some(name.into()), ..SystemInfo::default() }
+    }
+
+    #[test]
+    fn ports_of_another_host_are_where_it_is_reached() {
+        let bound = |at: &str| bind(at.parse().unwrap()).to_string();
+        assert_eq!(bound("192.168.1.7"), "192.168.1.7");
+        assert_eq!(bound("127.0.0.1"), "127.0.0.1");
+        assert_eq!(bound("203.0.113.7"), "0.0.0.0");
     }
 
     #[test]
