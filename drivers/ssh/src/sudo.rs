@@ -1,6 +1,6 @@
 //! Becomes root on a host.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{ErrorKind as ErrorKindIo, Read, Write};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
@@ -8,6 +8,13 @@ use tokio::sync::OnceCell;
 
 /// The environment variable with the password of sudo, for when nobody can be asked.
 pub const VARIABLE: &str = "KCL_SUDO_PASSWORD";
+
+/// The characters that a terminal acts on by itself otherwise (termios(3)).
+const CTRL_C: u8 = 3;
+const CTRL_D: u8 = 4;
+const BACKSPACE: u8 = 8;
+const CTRL_U: u8 = 21;
+const DELETE: u8 = 127;
 
 /// The way to become root.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,20 +73,49 @@ fn ask(question: &str) -> std::io::Result<String> {
     let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
     let before = tcgetattr(&terminal)?;
     let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO);
+    // Ctrl-C comes as a character, so that the terminal shows what is typed again before kcl ends.
+    silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
     terminal.write_all(question.as_bytes())?;
     tcsetattr(&terminal, SetArg::TCSAFLUSH, &silent)?;
-    let mut password = String::new();
-    let read = BufReader::new(&terminal).read_line(&mut password);
+    let read = read_password(&terminal);
     tcsetattr(&terminal, SetArg::TCSANOW, &before)?;
     terminal.write_all(b"\n")?;
-    read?;
-    Ok(password.trim_end_matches('\n').to_owned())
+    match read? {
+        Some(password) => Ok(password),
+        None => {
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT)?;
+            Err(ErrorKindIo::Interrupted.into())
+        }
+    }
+}
+
+/// Reads a line from a terminal that edits none; none if it is given up by Ctrl-C.
+fn read_password(terminal: impl Read) -> std::io::Result<Option<String>> {
+    let mut password = Vec::new();
+    for byte in terminal.bytes() {
+        match byte? {
+            CTRL_C => return Ok(None),
+            b'\n' | b'\r' | CTRL_D => break,
+            BACKSPACE | DELETE => drop(password.pop()),
+            CTRL_U => password.clear(),
+            byte => password.push(byte),
+        }
+    }
+    String::from_utf8(password).map(Some).map_err(std::io::Error::other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_edited_and_given_up_as_in_a_line() {
+        let read = |text: &[u8]| read_password(text).unwrap();
+        assert_eq!(read(b"secret\nrest").as_deref(), Some("secret"));
+        assert_eq!(read(b"wrong\x15secrex\x7ft\r").as_deref(), Some("secret"));
+        assert_eq!(read(b"secret").as_deref(), Some("secret"));
+        assert_eq!(read(b"sec\x03ret\n"), None);
+    }
 
     #[test]
     fn a_password_is_on_no_command_line() {

@@ -24,7 +24,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::state::ProcessId;
+use crate::cluster::drivers;
+use crate::state::{Found, ProcessId};
 
 /// The time that a killed process has to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -45,6 +46,8 @@ pub fn command<'a>(app: &App, words: impl IntoIterator<Item = &'a str>) -> io::R
     let paths = app.store.paths();
     let mut command = Command::new(std::env::current_exe()?);
     command.args(words).env("KCL_HOME", &paths.home).env("KCL_CACHE", &paths.cache).stdout(Stdio::null());
+    // It takes it out of its environment at once, as this process did.
+    command.envs(drivers::sudo_password().map(|password| (drivers::SUDO_PASSWORD, password)));
     if let Some(files) = std::env::var_os("KUBECONFIG") {
         let files = std::env::split_paths(&files).filter_map(|file| std::path::absolute(file).ok());
         command.env("KUBECONFIG", std::env::join_paths(files).map_err(io::Error::other)?);
@@ -67,6 +70,7 @@ pub fn detach() {
 pub fn start<'a>(app: &App, file: &Path, words: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
     let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
     let lock = options.open(file)?;
+    kcl_files::hand_over(file)?;
     // An open file description lock (fcntl_locking(2)) belongs to the open file, as flock(2)'s does, but can be
     // queried.
     match fcntl(&lock, FcntlArg::F_OFD_SETLK(&lock::whole_file())) {
@@ -74,7 +78,9 @@ pub fn start<'a>(app: &App, file: &Path, words: impl IntoIterator<Item = &'a str
         locked => locked?,
     };
     lock.set_len(0)?;
-    let log = options.clone().truncate(true).open(log(file))?;
+    let path = log(file);
+    let log = options.clone().truncate(true).open(&path)?;
+    kcl_files::hand_over(&path)?;
     command(app, words)?.stdin(lock).stderr(log).spawn().map(drop)
 }
 
@@ -127,8 +133,12 @@ pub async fn end<T>(note: Note<T>) -> bool {
     if process.pid == std::process::id() {
         return true;
     }
-    // The process has ended already.
-    let Ok(descriptor) = process.open() else { return true };
+    let descriptor = match process.find() {
+        Found::Running(descriptor) => descriptor,
+        Found::Ended => return true,
+        // It is in another container.
+        Found::Unknown(_) => return false,
+    };
     let ended = tokio::task::spawn_blocking(move || {
         let _ = pidfd_send_signal(&descriptor, Signal::KILL);
         process::wait(&descriptor, process.pid as i32, GRACE)

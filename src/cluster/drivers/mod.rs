@@ -9,15 +9,19 @@ pub use choice::{DriverRow, choose, rows};
 pub use mixed::Mixed;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use kcl_driver_api::{Driver, DriverKind};
 use kcl_driver_docker::{DockerConfig, DockerDriver};
 #[cfg(feature = "libvirt")]
 use kcl_driver_libvirt::{LibvirtConfig, LibvirtDriver};
+use kcl_driver_local::process;
 use kcl_driver_native::{NativeConfig, NativeDriver};
 use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
-use kcl_driver_ssh::{SUDO_PASSWORD, SshConfig, SshDriver};
+pub use kcl_driver_ssh::SUDO_PASSWORD;
+use kcl_driver_ssh::{SshConfig, SshDriver};
 
 use crate::artifacts::{AGENT, NodeArtifacts, VM_IMAGES};
 use crate::config::ClusterSpec;
@@ -126,6 +130,20 @@ pub fn user_run(paths: &Paths) -> PathBuf {
     }
 }
 
+/// The password of sudo on hosts.
+static PASSWORD: OnceLock<Option<String>> = OnceLock::new();
+
+/// Takes the password of sudo out of the environment of this process, which has one thread yet: commands of the user, Helm
+/// and BuildKit are none of its business.
+pub fn keep_sudo_password() {
+    PASSWORD.get_or_init(|| CString::new(SUDO_PASSWORD).ok().and_then(|name| process::take_variable(&name)));
+}
+
+/// Returns the password of sudo, also for a kcl in the background.
+pub fn sudo_password() -> Option<&'static String> {
+    PASSWORD.get_or_init(|| std::env::var(SUDO_PASSWORD).ok()).as_ref()
+}
+
 fn ssh(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> SshConfig {
     let hosts = spec.nodes.iter().filter_map(|node| Some((node.name.clone(), node.host.clone()?)));
     SshConfig {
@@ -136,7 +154,7 @@ fn ssh(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> 
         user_home: std::env::home_dir(),
         ssh_agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
         user: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
-        sudo_password: std::env::var(SUDO_PASSWORD).ok(),
+        sudo_password: sudo_password().cloned(),
         accept_host_keys: spec.accept_host_key,
     }
 }

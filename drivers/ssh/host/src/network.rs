@@ -4,6 +4,7 @@
 //! machine's [`Footprint`] says which.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -59,16 +60,27 @@ pub(crate) fn restore(names: &MachineNames, footprint: &Footprint) -> Result<()>
     if let Some(networks) = networks(names, footprint) {
         with_netlink(async |netlink| remove_links_and_routes(&netlink, &before, &networks).await)?;
     }
-    for (name, value) in &before.parameters {
-        let path = Path::new("/proc/sys").join(name);
+    set_back(Path::new("/proc/sys"), &before.parameters);
+    storage::remove_file(&file(names))
+}
+
+/// Sets parameters back. One that cannot be set is reported and keeps no machine from being deleted, nor the others from
+/// being set.
+fn set_back(root: &Path, parameters: &[(String, String)]) {
+    for (name, value) in parameters {
+        let path = root.join(name);
         match fs::read_to_string(&path) {
             // The parameter's link or module is gone.
             Err(_) => {}
             Ok(found) if found.trim() == value => {}
-            Ok(_) => fs::write(&path, value).with_context(|| format!("put {} back to {value}", path.display()))?,
+            Ok(_) => {
+                if let Err(error) = fs::write(&path, value) {
+                    // Nobody may be there to read it.
+                    let _ = writeln!(io::stderr(), "{} stays; it was {value} before: {error}", path.display());
+                }
+            }
         }
     }
-    storage::remove_file(&file(names))
 }
 
 fn with_netlink<T>(work: impl AsyncFnOnce(Netlink) -> Result<T>) -> Result<T> {
@@ -81,7 +93,7 @@ fn with_netlink<T>(work: impl AsyncFnOnce(Netlink) -> Result<T>) -> Result<T> {
 fn networks(names: &MachineNames, footprint: &Footprint) -> Option<Networks> {
     let document = Path::new(footprint.document);
     let upper = names.upper().join(document.strip_prefix("/").unwrap_or(document));
-    let content = fs::read(upper).or_else(|_| access::get(names, document).map_err(std::io::Error::other));
+    let content = fs::read(upper).or_else(|_| access::get(names, document).map_err(io::Error::other));
     (footprint.networks)(&content.ok()?)
 }
 
@@ -190,4 +202,20 @@ async fn remove_links_and_routes(netlink: &Netlink, before: &Before, networks: &
         netlink.delete_routes_within(*net).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_that_cannot_be_set_keeps_no_other_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        // It can be read and not written, by root neither.
+        std::os::unix::fs::symlink("/proc/version", dir.path().join("fixed")).unwrap();
+        fs::write(dir.path().join("open"), "1").unwrap();
+        let parameters = ["fixed", "gone", "open"].map(|name| (name.to_owned(), "0".to_owned()));
+        set_back(dir.path(), &parameters);
+        assert_eq!(fs::read_to_string(dir.path().join("open")).unwrap(), "0");
+    }
 }
