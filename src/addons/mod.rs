@@ -25,7 +25,7 @@ pub use definition::{Addon, LABEL, Open};
 pub use enable::Enabling;
 pub use images::ensure as ensure_images;
 pub use material::Material;
-pub use record::{Record, State, records};
+pub use record::{ObjectName, Record, State, records};
 pub use registry::kept_chart;
 pub use remove::remove;
 pub use render::{Certificates, Facts, Pair, objects};

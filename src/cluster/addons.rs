@@ -166,7 +166,8 @@ pub(super) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) 
     let (authority, expiration) = (app.pki(&spec.name)?, spec.cert_expiration);
     let certificate = move |name: &str, names: &[String]| {
         let (cert, key) = authority.server_certificate(name, names, expiration, Timestamp::now())?;
-        Ok(Pair { cert, key, ca: authority.ca_pem().to_owned() })
+        let (ca, _) = authority.services_ca(Timestamp::now())?;
+        Ok(Pair { cert, key, ca })
     };
     Ok(Facts {
         name: spec.name.clone(),

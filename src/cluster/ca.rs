@@ -1,10 +1,13 @@
-//! A cluster's CA for browsers and other programs of this computer: installed in the system's trust store, and removed.
+//! The CA of a cluster's servers for browsers and other programs of this computer: installed in the system's trust store, and
+//! removed. It is not that of the API: it vouches for names of this computer only.
 //!
 //! kcl keeps no record of it: the file's name identifies the cluster.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use jiff::Timestamp;
 
 use crate::app::App;
 use crate::artifacts::digest;
@@ -41,10 +44,15 @@ pub enum Trust {
     Unchanged(PathBuf),
 }
 
-/// Returns the certificate of a cluster's CA, in PEM.
+/// Returns the certificate of the CA of a cluster's servers, in PEM.
 pub fn ca(app: &App, cluster: &str) -> Result<String> {
+    numbered(app, cluster).map(|(pem, _)| pem)
+}
+
+/// Returns the certificate, and a number of its key.
+fn numbered(app: &App, cluster: &str) -> Result<(String, String)> {
     app.existing(cluster)?;
-    Ok(app.pki(cluster)?.ca_pem().to_owned())
+    app.pki(cluster)?.services_ca(Timestamp::now())
 }
 
 /// Makes this system trust a cluster's CA.
@@ -52,9 +60,9 @@ pub fn ca(app: &App, cluster: &str) -> Result<String> {
 /// # Errors
 /// `Host` if the trust store is of no known kind or is not writable; a hint then says what to run.
 pub fn trust(app: &App, cluster: &str) -> Result<Trust> {
-    let pem = ca(app, cluster)?;
+    let (pem, number) = numbered(app, cluster)?;
     let store = store()?;
-    let file = store.file(cluster, &pem);
+    let file = store.file(cluster, &number);
     if std::fs::read(&file).is_ok_and(|there| there == pem.as_bytes()) {
         return Ok(Trust::Unchanged(file));
     }
@@ -73,17 +81,20 @@ pub fn trust(app: &App, cluster: &str) -> Result<Trust> {
 /// # Errors
 /// The same as those of [`trust`].
 pub fn untrust(app: &App, cluster: &str) -> Result<Trust> {
-    let pem = ca(app, cluster)?;
+    let (_, number) = numbered(app, cluster)?;
     let store = store()?;
-    store.remove(&store.file(cluster, &pem))
+    store.remove(&store.file(cluster, &number))
 }
 
 /// Removes the CA of a cluster that is being deleted from the trust stores. Failures are warnings.
 pub(super) fn forget(app: &App, cluster: &str) {
-    let certificate = app.store.paths().cluster(cluster).join("pki/ca.crt");
-    let Ok(pem) = std::fs::read_to_string(certificate) else { return };
-    for store in STORES {
-        let file = store.file(cluster, &pem);
+    let pki = app.store.paths().cluster(cluster).join("pki");
+    // An older kcl made systems trust the cluster's own CA, and named the file by a digest of it.
+    let own = std::fs::read(pki.join("ca.crt")).ok().map(|pem| digest::of_bytes(&pem)[..8].to_owned());
+    let services = pki.is_dir().then(|| app.pki(cluster).and_then(|pki| pki.services_ca(Timestamp::now())));
+    let numbers = own.into_iter().chain(services.and_then(Result::ok).map(|(_, number)| number));
+    let files = numbers.flat_map(|number| STORES.map(|store| (store.file(cluster, &number), store)));
+    for (file, store) in files {
         match file.exists().then(|| store.remove(&file)) {
             Some(Ok(_)) => app.progress.info(format!("This system does not trust the CA of \"{cluster}\" any more")),
             Some(Err(error)) => {
@@ -109,9 +120,9 @@ fn store() -> Result<TrustStore> {
 }
 
 impl TrustStore {
-    /// Returns the path of a CA's file. It includes a digest, as clusters of other homes may have the same name.
-    fn file(&self, cluster: &str, pem: &str) -> PathBuf {
-        Path::new(self.directory).join(format!("kcl-{cluster}-{}.crt", &digest::of_bytes(pem.as_bytes())[..8]))
+    /// Returns the path of a CA's file. It includes a number of its key, as clusters of other homes may have the same name.
+    fn file(&self, cluster: &str, number: &str) -> PathBuf {
+        Path::new(self.directory).join(format!("kcl-{cluster}-{number}.crt"))
     }
 
     fn remove(&self, file: &Path) -> Result<Trust> {

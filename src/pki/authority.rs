@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
 };
 use time::OffsetDateTime;
 
@@ -30,6 +30,8 @@ pub(super) struct KeyedCertificate {
 pub(super) struct Authority {
     pub cert_pem: String,
     pub key_pem: String,
+    pub common_name: String,
+    not_before: OffsetDateTime,
     not_after: OffsetDateTime,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -44,9 +46,24 @@ impl Authority {
         if *cert.public_key().subject_public_key.data != *rcgen::PublicKeyData::der_bytes(&key) {
             return Err("the key is not the certificate's".to_owned());
         }
-        let not_after = cert.validity().not_after.to_datetime();
+        let [not_before, not_after] =
+            [cert.validity().not_before, cert.validity().not_after].map(|at| at.to_datetime());
+        let common_name = cert.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+        let common_name = common_name.unwrap_or_default().to_owned();
         let issuer = Issuer::from_ca_cert_pem(&cert_pem, key).map_err(|error| error.to_string())?;
-        Ok(Authority { cert_pem, key_pem, not_after, issuer })
+        Ok(Authority { cert_pem, key_pem, common_name, not_before, not_after, issuer })
+    }
+
+    /// Returns true if it is not valid yet: the clock was ahead when it was created.
+    pub(super) fn is_ahead(&self, now: jiff::Timestamp) -> bool {
+        self.not_before.unix_timestamp() > now.as_second()
+    }
+
+    /// Returns the same CA, by name and key, valid from now on.
+    pub(super) fn issued_again(&self, now: jiff::Timestamp) -> Result<Authority, String> {
+        let issue = || self_signed_by(KeyPair::from_pem(&self.key_pem)?, params(&self.common_name, CA_LIFE, now)?);
+        let KeyedCertificate { cert_pem, .. } = issue().map_err(|error: rcgen::Error| error.to_string())?;
+        Authority::new(cert_pem, self.key_pem.clone())
     }
 
     /// Issues a certificate for `leaf` that is valid for `life`, or as long as the CA.
@@ -80,8 +97,29 @@ impl Authority {
 
 /// Creates a CA.
 pub(super) fn self_signed(common_name: &str, now: jiff::Timestamp) -> Result<KeyedCertificate, rcgen::Error> {
-    let key = KeyPair::generate()?;
+    self_signed_by(KeyPair::generate()?, params(common_name, CA_LIFE, now)?)
+}
+
+/// Creates a CA of servers that is believed for these domains and what is below them, and for no address.
+pub(super) fn constrained(
+    key: KeyPair,
+    common_name: &str,
+    domains: &[String],
+    now: jiff::Timestamp,
+) -> Result<KeyedCertificate, rcgen::Error> {
     let mut params = params(common_name, CA_LIFE, now)?;
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: domains.iter().map(|domain| GeneralSubtree::DnsName(domain.clone())).collect(),
+        excluded_subtrees: vec![
+            GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
+            GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
+        ],
+    });
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    self_signed_by(key, params)
+}
+
+fn self_signed_by(key: KeyPair, mut params: CertificateParams) -> Result<KeyedCertificate, rcgen::Error> {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     let cert = params.self_signed(&key)?;
@@ -125,8 +163,9 @@ impl KeyedCertificate {
     pub(super) fn write(&self, dir: &Path, name: &str) -> io::Result<()> {
         for (ending, content) in [("key", &self.key_pem), ("crt", &self.cert_pem)] {
             let path = dir.join(format!("{name}.{ending}"));
-            kcl_files::private_dir(path.parent().unwrap_or(dir))?;
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+            kcl_files::user_dir(path.parent().unwrap_or(dir))?;
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            kcl_files::hand_over(&path)?;
             file.write_all(content.as_bytes())?;
         }
         Ok(())

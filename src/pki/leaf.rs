@@ -81,7 +81,8 @@ pub(super) fn admin() -> Leaf {
     Leaf { organization: Some("system:masters"), ..client("admin", Signer::Cluster, "kubernetes-admin") }
 }
 
-/// Returns the certificate of a server in the cluster that is not part of Kubernetes.
+/// Returns the certificate of a server in the cluster that is not part of Kubernetes. The CA of services signs it, which is
+/// not one of those of Kubernetes.
 pub(super) fn service(names: &[String]) -> Leaf {
     let first = names.first().map(String::as_str).unwrap_or("server");
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use kcl_files::{TEMPORARY, private_dir, sync_dir, write};
+use kcl_files::{TEMPORARY, hand_over, sync_dir, user_dir, write};
 use rcgen::KeyPair;
 
 use crate::pki::authority::{Authority, random, self_signed};
@@ -32,9 +32,10 @@ pub(super) struct Material {
 /// Creates the material in `dir`, which does not exist: beside it first, then renamed.
 pub(super) fn create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> io::Result<()> {
     let parent = dir.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    private_dir(parent)?;
+    user_dir(parent)?;
     let private = Permissions::from_mode(0o700);
     let staging = tempfile::Builder::new().prefix(TEMPORARY).permissions(private).tempdir_in(parent)?;
+    hand_over(staging.path())?;
     let put = |name: &str, content: &str| write(&staging.path().join(name), content.as_bytes(), 0o600);
     for (name, subject) in [CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA] {
         let ca = self_signed(&format!("{cluster}-{subject}"), now).map_err(io::Error::other)?;
@@ -53,11 +54,20 @@ pub(super) fn create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> io::Res
 }
 
 /// Reads the material, or describes the fault of a file.
-pub(super) fn load(dir: &Path) -> Result<Material, String> {
+pub(super) fn load(dir: &Path, now: jiff::Timestamp) -> Result<Material, String> {
     let read = |name: &str| std::fs::read_to_string(dir.join(name)).map_err(|error| format!("{name}: {error}"));
     let authority = |(name, _): (&str, &str)| {
-        Authority::new(read(&format!("{name}.crt"))?, read(&format!("{name}.key"))?)
-            .map_err(|problem| format!("{name}.crt, {name}.key: {problem}"))
+        let open = || {
+            let found = Authority::new(read(&format!("{name}.crt"))?, read(&format!("{name}.key"))?)?;
+            if !found.is_ahead(now) {
+                return Ok(found);
+            }
+            // What it has signed stays valid: name and key are the same.
+            let again = found.issued_again(now)?;
+            let written = write(&dir.join(format!("{name}.crt")), again.cert_pem.as_bytes(), 0o600);
+            written.map(|()| again).map_err(|error| error.to_string())
+        };
+        open().map_err(|problem: String| format!("{name}.crt, {name}.key: {problem}"))
     };
     let material = Material {
         cluster: authority(CLUSTER_CA)?,

@@ -8,8 +8,10 @@ mod identity;
 mod leaf;
 mod material;
 mod renewal;
+mod services;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kcl_driver_api::File;
@@ -18,10 +20,11 @@ use kcl_node_spec::{Role, paths};
 use crate::config::check_name;
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::Credentials;
-use authority::KeyedCertificate;
+use authority::{Authority, KeyedCertificate};
 pub use identity::{ClusterIdentity, NodeIdentity};
 use leaf::{Leaf, Signer};
 use material::Material;
+use services::Services;
 
 /// The files of a node, and the changes in them.
 #[derive(Debug)]
@@ -35,7 +38,10 @@ pub struct IssuedFiles {
 /// The certificates and keys of a cluster.
 pub struct Pki {
     dir: PathBuf,
+    cluster: String,
     material: Material,
+    /// Opened when it is first needed.
+    services: Mutex<Option<Services>>,
 }
 
 impl Pki {
@@ -48,12 +54,12 @@ impl Pki {
                     .source(error)
             })?;
         }
-        let material = material::load(dir).map_err(|problem| {
+        let material = material::load(dir, now).map_err(|problem| {
             Error::new(Family::State, format!("{}: {problem}", dir.display()))
                 .hint("restore the file from a copy")
                 .hint(format!("or `kcl delete -p {cluster}` and start the cluster again"))
         })?;
-        Ok(Pki { dir: dir.to_owned(), material })
+        Ok(Pki { dir: dir.to_owned(), cluster: cluster.to_owned(), material, services: Mutex::default() })
     }
 
     /// Returns the cluster's CA certificate, for clients of its API.
@@ -71,7 +77,7 @@ impl Pki {
         let mut issued = IssuedFiles { files: self.shared_files(node.role), renewed: Vec::new() };
         let kept = self.dir.join("nodes").join(&node.name);
         for leaf in leaf::of_node(node, cluster) {
-            let pair = self.obtain(&kept, &leaf, cluster.expiration, now, &mut issued)?;
+            let pair = self.obtain(self.signer(leaf.signer), &kept, &leaf, cluster.expiration, now, &mut issued)?;
             match leaf.kubeconfig {
                 Some(path) => {
                     let document = documents::kubeconfig(&cluster.cluster, leaf.name, self.ca_pem(), &pair);
@@ -89,7 +95,8 @@ impl Pki {
     /// Returns the credentials of the user, which are kept in `dir` like those of nodes.
     pub fn admin_credentials(&self, expiration: Duration, now: jiff::Timestamp) -> Result<Credentials> {
         let mut issued = IssuedFiles { files: Vec::new(), renewed: Vec::new() };
-        let pair = self.obtain(&self.dir, &leaf::admin(), expiration, now, &mut issued)?;
+        let admin = leaf::admin();
+        let pair = self.obtain(self.signer(admin.signer), &self.dir, &admin, expiration, now, &mut issued)?;
         Ok(Credentials { ca_pem: self.ca_pem().to_owned(), cert_pem: pair.cert_pem, key_pem: pair.key_pem })
     }
 
@@ -108,8 +115,31 @@ impl Pki {
         check_name(name)?;
         let mut issued = IssuedFiles { files: Vec::new(), renewed: Vec::new() };
         let kept = self.dir.join("servers").join(name);
-        let pair = self.obtain(&kept, &leaf::service(dns_names), expiration, now, &mut issued)?;
-        Ok((pair.cert_pem, pair.key_pem))
+        self.with_services(now, |services| {
+            services.cover(&self.dir, dns_names, now).map_err(|problem| self.unusable(&problem))?;
+            let leaf = leaf::service(dns_names);
+            let pair = self.obtain(&services.authority, &kept, &leaf, expiration, now, &mut issued)?;
+            Ok((pair.cert_pem, pair.key_pem))
+        })
+    }
+
+    /// Returns the certificate of the CA of servers in the cluster, for users to trust, and a number of its key.
+    pub fn services_ca(&self, now: jiff::Timestamp) -> Result<(String, String)> {
+        self.with_services(now, |services| Ok((services.authority.cert_pem.clone(), services.number())))
+    }
+
+    fn with_services<T>(&self, now: jiff::Timestamp, work: impl FnOnce(&mut Services) -> Result<T>) -> Result<T> {
+        // A panic elsewhere does not make it wrong.
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if services.is_none() {
+            let opened = Services::open(&self.dir, &self.cluster, now);
+            *services = Some(opened.map_err(|problem| self.unusable(&problem))?);
+        }
+        work(services.as_mut().expect("it has just been opened"))
+    }
+
+    fn unusable(&self, problem: &str) -> Error {
+        Error::new(Family::State, format!("{}: {problem}", self.dir.display()))
     }
 
     /// Removes the certificates of a deleted node.
@@ -123,20 +153,24 @@ impl Pki {
         }
     }
 
+    fn signer(&self, signer: Signer) -> &Authority {
+        match signer {
+            Signer::Cluster => &self.material.cluster,
+            Signer::Etcd => &self.material.etcd,
+            Signer::FrontProxy => &self.material.front_proxy,
+        }
+    }
+
     /// Returns the certificate in `dir`, or issues one and keeps it there.
     fn obtain(
         &self,
+        signer: &Authority,
         dir: &Path,
         leaf: &Leaf,
         life: Duration,
         now: jiff::Timestamp,
         issued: &mut IssuedFiles,
     ) -> Result<KeyedCertificate> {
-        let signer = match leaf.signer {
-            Signer::Cluster => &self.material.cluster,
-            Signer::Etcd => &self.material.etcd,
-            Signer::FrontProxy => &self.material.front_proxy,
-        };
         if let Some(kept) = KeyedCertificate::read(dir, leaf.name) {
             match renewal::needs_renewal(&kept, leaf, &signer.cert_pem, now) {
                 None => return Ok(kept),

@@ -43,6 +43,9 @@ pub(super) fn needs_renewal(
         return Some("its names or addresses are not as wanted");
     }
     let (begin, end) = (cert.validity().not_before.timestamp(), cert.validity().not_after.timestamp());
+    if begin > now.as_second() {
+        return Some("it is not valid yet: the clock was ahead when it was issued");
+    }
     match (end - now.as_second()).saturating_mul(3) < end - begin {
         true => Some("less than a third of its life is left"),
         false => None,

@@ -292,6 +292,68 @@ fn no_leaf_outlives_its_ca() {
 }
 
 #[test]
+fn the_ca_that_users_trust_vouches_for_names_of_this_computer_and_those_that_addons_were_given() {
+    let Fixture { dir, pki } = fixture();
+    let issue = |pki: &Pki, names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let (cert, _) = pki.server_certificate("web", &names, YEAR, now()).unwrap();
+        (cert, pki.services_ca(now()).unwrap())
+    };
+    let names = ["localhost", "kcl.internal", "*.kcl.internal", "metrics.kube-system.svc"];
+    let (first, (ca, number)) = issue(&pki, &names);
+    assert!(said(&first, &ca).server);
+    assert_ne!(ca, pki.ca_pem());
+    assert!(is_believed(&first, &ca, "a.kcl.internal") && is_believed(&first, &ca, "localhost"));
+    // Whoever has its key cannot vouch for others' names with what was trusted.
+    let (foreign, (wider, same)) = issue(&pki, &["bank.example.com"]);
+    assert!(!is_believed(&foreign, &ca, "bank.example.com") && is_believed(&foreign, &wider, "bank.example.com"));
+    assert!(is_believed(&first, &wider, "localhost") && number == same);
+    // It stays, and is on no node.
+    let again = Pki::open_or_create(&dir.path().join("kcl/pki"), "kcl", later(HOUR)).unwrap();
+    assert_eq!(again.services_ca(now()).unwrap(), (wider.clone(), number));
+    let files = by_name(&again.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap().files);
+    assert!(files.values().all(|content| !content.contains(wider.trim())));
+}
+
+/// Verifies a chain as a TLS client does.
+fn is_believed(cert_pem: &str, ca_pem: &str, name: &str) -> bool {
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
+    let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(der(ca_pem)).unwrap();
+    let provider = rustls::crypto::ring::default_provider();
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.into()).build().unwrap();
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(now().as_second() as u64));
+    use rustls::client::danger::ServerCertVerifier as _;
+    verifier.verify_server_cert(&der(cert_pem), &[], &ServerName::try_from(name.to_owned()).unwrap(), &[], at).is_ok()
+}
+
+#[test]
+fn a_clock_that_was_ahead_is_overcome() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kcl/pki");
+    let ahead = Pki::open_or_create(&path, "kcl", later(48 * HOUR)).unwrap();
+    ahead.node_files(&node(Role::ControlPlane), &cluster(), later(48 * HOUR)).unwrap();
+    let right = Pki::open_or_create(&path, "kcl", now()).unwrap();
+    assert_ne!(right.ca_pem(), ahead.ca_pem());
+    assert_eq!(right.material.cluster.key_pem, ahead.material.cluster.key_pem);
+    let issued = right.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap();
+    let files = by_name(&issued.files);
+    let certificates = files.iter().filter(|(name, _)| name.ends_with(".crt"));
+    for (name, pem) in certificates.clone() {
+        let pem = pem::parse(pem).unwrap();
+        let (_, cert) = x509_parser::parse_x509_certificate(pem.contents()).unwrap();
+        assert!(cert.validity().not_before.timestamp() <= now().as_second(), "{name}");
+    }
+    assert!(issued.renewed.len() > 5 && issued.renewed.iter().all(|one| one.contains("the clock was ahead")));
+    // A third start finds all as it should be.
+    let again = Pki::open_or_create(&path, "kcl", now()).unwrap();
+    assert_eq!(again.ca_pem(), right.ca_pem());
+    assert!(again.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap().renewed.is_empty());
+}
+
+#[test]
 fn keys_on_disk_are_for_their_owner_only() {
     let Fixture { dir, pki } = fixture();
     pki.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap();
