@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
-use crate::kubeconfig::Kubeconfig;
 
 /// The options of `update-context`.
 #[derive(clap::Args)]
@@ -19,7 +18,7 @@ pub struct Args {
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let state = app.existing(profile)?;
     let access = app.access(&state)?;
-    let merged = Kubeconfig::from_env()?.merge(&cluster::kubeconfig_entry(profile, &access), args.keep_context)?;
+    let merged = cluster::point_kubectl(app, profile, &access, args.keep_context)?;
     app.progress.info(format!("\"{profile}\" is in {}", merged.display()));
     Ok(ExitCode::SUCCESS)
 }

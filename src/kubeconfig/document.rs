@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Result;
 use crate::kubeconfig::failure::error;
+use crate::kubeconfig::sec1;
 
 /// The cluster and the credentials of one user; all its entries in a kubeconfig bear the name of the profile.
 #[derive(Clone, Copy)]
@@ -145,7 +146,7 @@ impl Document {
         });
         let user = json!({
             "client-certificate-data": STANDARD.encode(entry.cert_pem),
-            "client-key-data": STANDARD.encode(entry.key_pem),
+            "client-key-data": STANDARD.encode(sec1::of(entry.key_pem)),
             "extensions": extensions,
         });
         let mut context = match self.find("contexts", name) {

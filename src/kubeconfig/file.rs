@@ -14,7 +14,7 @@ use crate::kubeconfig::lock::Lock;
 /// Changes the file at `path`; returns false if there was nothing to write.
 pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Document) -> Result<()>) -> Result<bool> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        kcl_files::private_dir(parent)
+        kcl_files::user_dir(parent)
             .map_err(|cause| error(path, format!("its directory cannot be made: {cause}")).source(cause))?;
     }
     let _lock = Lock::take(path)?;
@@ -40,8 +40,9 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     };
     let mut file = NewFile::create(&target)?;
     file.write_all(content)?;
-    if let Some((user, group)) = owner {
-        file.give_to(user, group)?;
+    match owner {
+        Some((user, group)) => file.give_to(user, group)?,
+        None => kcl_files::hand_over(file.temporary())?,
     }
     file.commit(mode)
 }

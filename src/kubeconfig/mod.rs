@@ -7,9 +7,11 @@ mod document;
 mod failure;
 mod file;
 mod lock;
+mod sec1;
 #[cfg(test)]
 mod tests;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Family, Result};
@@ -124,6 +126,12 @@ impl Kubeconfig {
             true => Ok(Check::Configured),
             false => Ok(Check::Misconfigured),
         }
+    }
+
+    /// Returns the mode of a file that others than its owner may read.
+    pub fn open_mode(file: &Path) -> Option<u32> {
+        let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+        (mode & 0o044 != 0).then_some(mode)
     }
 
     /// Returns the file that kubectl writes new entries to: the only one, the first that exists, or the last.
