@@ -26,7 +26,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::addons::Selected;
+use crate::addons::{self, ObjectName, Selected};
 use crate::app::App;
 use crate::cluster::drivers;
 use crate::error::{Error, Family, Result};
@@ -36,6 +36,10 @@ use crate::urls::{self, GIVEN, Host};
 
 /// The annotation by which a Service asks for a port of loopback for its first port.
 const ASKED: &str = "kcl.dev/loopback-port";
+/// The lowest port that a Service gets: below are those of the system (RFC 6335).
+const LOWEST: u16 = 1024;
+/// The most ports at a time.
+const MOST: usize = 64;
 /// The time that a new process has until it listens: it queries the API first.
 const GRACE: Duration = Duration::from_secs(30);
 /// The pause between two attempts to accept when this process has no free file descriptor.
@@ -92,7 +96,7 @@ pub async fn serve(app: &App, cluster: &str) -> Result<()> {
     let state = app.existing(cluster)?;
     let client = kubernetes::connect(&app.access(&state)?)?;
     let host = urls::host(&state, drivers::driver_of(app, &state)?.as_ref()).await?;
-    let mut ports = Ports { app, client: client.clone(), host: Arc::new(host), open: BTreeMap::new() };
+    let mut ports = Ports { app, cluster, client: client.clone(), host: Arc::new(host), open: BTreeMap::new() };
     let mut there = BTreeSet::new();
     let mut said = false;
     let mut events = std::pin::pin!(watcher(Api::all(client), watcher::Config::default()).default_backoff());
@@ -130,6 +134,7 @@ fn key(service: &Service) -> Key {
 /// The ports of Services that are on loopback.
 struct Ports<'a> {
     app: &'a App,
+    cluster: &'a str,
     client: Client,
     host: Arc<Host>,
     /// The open ports, by Service and its port.
@@ -148,7 +153,8 @@ impl Ports<'_> {
     /// Updates loopback to a Service as it is now, and annotates the Service with its ports.
     async fn lead(&mut self, service: &Service) {
         let key = key(service);
-        let wanted: Vec<(u16, ServicePort, Vec<u16>)> = wanted(service, self.host.is_near());
+        let asked = self.asked(service).await;
+        let wanted: Vec<(u16, ServicePort, Vec<u16>)> = wanted(service, asked, self.host.is_near());
         let numbers: BTreeSet<u16> = wanted.iter().map(|(number, ..)| *number).collect();
         self.open.retain(|(open, number), _| *open != key || numbers.contains(number));
         for (number, port, choices) in wanted {
@@ -158,6 +164,11 @@ impl Ports<'_> {
             }
             // The previous port has to release its number first.
             self.open.remove(&place);
+            if self.open.len() >= MOST {
+                let (namespace, name) = &key;
+                self.app.progress.warn(format!("{namespace}/{name} is on no port of loopback: {MOST} are in use"));
+                break;
+            }
             match listen(&choices).await {
                 Ok((listener, given)) => {
                     let way = Way {
@@ -175,6 +186,21 @@ impl Ports<'_> {
             }
         }
         self.tell(service).await;
+    }
+
+    /// Returns the port that a Service asks for. Only what an addon with such Services has made may ask: who may edit
+    /// Services in a cluster has no say in the ports of this host.
+    async fn asked(&self, service: &Service) -> Option<u16> {
+        let port = service.annotations().get(ASKED)?.parse().ok().filter(|port| *port >= LOWEST)?;
+        let cluster = &self.cluster;
+        let state = self.app.store.load(cluster).ok().flatten()?;
+        let addons = self.app.addons(&state.spec).ok()?;
+        let records = addons::records(&self.client).await.ok()?;
+        let asks = |one: &Selected| {
+            let record = records.get(&one.addon.name).filter(|_| one.addon.description.loopback);
+            record.is_some_and(|record| record.objects.iter().any(|object| is_of(object, service)))
+        };
+        addons.iter().any(asks).then_some(port)
     }
 
     /// Annotates a Service with its ports of loopback.
@@ -195,9 +221,14 @@ impl Ports<'_> {
     }
 }
 
-/// Returns the ports of a Service that belong on loopback, each with the numbers that it prefers there, best first.
-fn wanted(service: &Service, near: bool) -> Vec<(u16, ServicePort, Vec<u16>)> {
-    let asked = service.annotations().get(ASKED).and_then(|port| port.parse::<u16>().ok());
+/// Returns true if a record names a Service.
+fn is_of(object: &ObjectName, service: &Service) -> bool {
+    object.kind == "Service" && object.name == service.name_any() && object.namespace == service.namespace()
+}
+
+/// Returns the ports of a Service that belong on loopback, each with the numbers that it prefers there, best first; `asked`
+/// is the one that it may have in any case.
+fn wanted(service: &Service, asked: Option<u16>, near: bool) -> Vec<(u16, ServicePort, Vec<u16>)> {
     let far = !near && matches!(urls::kind(service), "LoadBalancer" | "NodePort");
     if service.metadata.deletion_timestamp.is_some() || (asked.is_none() && !far) {
         return Vec::new();
@@ -327,7 +358,11 @@ mod tests {
     }
 
     fn numbers(service: &Service, near: bool) -> Vec<(u16, Vec<u16>)> {
-        wanted(service, near).into_iter().map(|(number, _, choices)| (number, choices)).collect()
+        asking(service, None, near)
+    }
+
+    fn asking(service: &Service, asked: Option<u16>, near: bool) -> Vec<(u16, Vec<u16>)> {
+        wanted(service, asked, near).into_iter().map(|(number, _, choices)| (number, choices)).collect()
     }
 
     #[test]
@@ -349,7 +384,24 @@ mod tests {
     #[test]
     fn who_asks_has_it_anywhere() {
         let asks = service("NodePort", json!({ASKED: "5000", GIVEN: "80=41234"}));
-        assert_eq!(numbers(&asks, true), [(80, vec![5000, 41234, 30080])]);
+        assert_eq!(asking(&asks, Some(5000), true), [(80, vec![5000, 41234, 30080])]);
+        assert_eq!(numbers(&asks, true), [], "an annotation alone is no right");
+    }
+
+    #[test]
+    fn a_record_names_a_service_by_kind_namespace_and_name() {
+        let of = |kind: &str, namespace: &str, name: &str| ObjectName {
+            api_version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+            keep: false,
+        };
+        let web = service("ClusterIP", json!({}));
+        assert!(is_of(&of("Service", "default", "web"), &web));
+        for other in [of("Secret", "default", "web"), of("Service", "other", "web"), of("Service", "default", "x")] {
+            assert!(!is_of(&other, &web));
+        }
     }
 
     #[test]
