@@ -56,10 +56,26 @@ pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let url = cluster::dashboard(app, profile, DashboardOptions { identity: identity(args)?, port: args.port }).await?;
     match args.output {
         Output::Json => output::json(&json!({ "Profile": profile, "URL": url }))?,
-        Output::Text if args.url || !browser::open(&url).await => output::line(&url),
-        Output::Text => app.progress.info(format!("The console of \"{profile}\" is open in your browser")),
+        Output::Text if args.url || !open(app, profile, &url).await => output::line(&url),
+        Output::Text => {
+            app.progress.info(format!("The console of \"{profile}\" is open in your browser"));
+            app.progress.info(format!("If it shows nothing, open this link: kcl dashboard -p {profile} --url"));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a browser at a file that leads to the link: the arguments of a program are shown to every user of this computer,
+/// and the link is the administrator's.
+async fn open(app: &App, profile: &str, url: &str) -> bool {
+    match cluster::dashboard_page(app, profile, url) {
+        Ok(Some(page)) => browser::open(page).await,
+        Ok(None) => false,
+        Err(error) => {
+            app.progress.warn(error.to_string());
+            false
+        }
+    }
 }
 
 fn identity(args: &Args) -> Result<Identity> {

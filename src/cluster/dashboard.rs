@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,27 @@ pub async fn dashboard(app: &App, cluster: &str, options: DashboardOptions) -> R
         Some(Reply::Link(url)) => Ok(url),
         other => Err(Error::new(Family::Internal, format!("the console gives no link: {other:?}"))),
     }
+}
+
+/// Writes a page that only the user can read and that leads to a link. Returns nothing if there is no directory for it.
+pub fn dashboard_page(app: &App, cluster: &str, url: &str) -> Result<Option<PathBuf>> {
+    // Files of root are out of reach for the browser of the user behind sudo.
+    let page = match kcl_files::sudo_user() {
+        None => Place::of(app, cluster).page(),
+        Some((user, _)) => PathBuf::from(format!("/run/user/{user}/kcl-console-{cluster}.html")),
+    };
+    if !page.parent().is_some_and(|directory| directory.is_dir()) {
+        return Ok(None);
+    }
+    // The link consists of letters, digits and the marks of URLs.
+    let text = format!(
+        "<!doctype html>\n<meta charset=\"utf-8\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
+         <meta http-equiv=\"refresh\" content=\"0; url={url}\">\n<title>kcl</title>\n<a href=\"{url}\">The console</a>\n"
+    );
+    kcl_files::write(&page, text.as_bytes(), 0o600).map_err(|error| {
+        Error::new(Family::Host, format!("{}: cannot be written: {error}", page.display())).source(error)
+    })?;
+    Ok(Some(page))
 }
 
 /// Serves the console of a cluster until it is no longer needed. Standard input is the lock under which this process

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::identity::Identity;
-use crate::shared::Shared;
+use crate::shared::{PAUSE, Shared};
 
 /// A request to a running console.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,9 +79,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Too many files are open. A console that no longer listened would be taken for a dead one.
-                tracing::debug!("a request cannot be accepted: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                // Too many files are open. Without this socket nobody would find the console any more.
+                tracing::warn!("a request cannot be accepted: {error}");
+                tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };

@@ -18,11 +18,20 @@ pub(crate) const OMIT: HeaderName = HeaderName::from_static("x-omit");
 #[derive(Default)]
 pub(crate) struct Omitted(BTreeMap<String, Omitted>);
 
+/// The longest value of the header, in bytes, and the most parts of a path: the page uses less than half.
+const LONGEST: usize = 4096;
+const DEEPEST: usize = 16;
+
 impl Omitted {
-    /// Returns the members that a request names, if any.
+    /// Returns the members that a request names, if any. A header that no page of the console sends counts as missing: each
+    /// part of a path is a call on the stack.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Omitted> {
+        let text = headers.get(OMIT)?.to_str().ok().filter(|text| text.len() <= LONGEST)?;
+        if text.split(',').any(|path| path.split('.').count() > DEEPEST) {
+            return None;
+        }
         let mut all = Omitted::default();
-        for path in headers.get(OMIT)?.to_str().ok()?.split(',') {
+        for path in text.split(',') {
             path.split('.').fold(&mut all, |at, name| at.0.entry(name.to_owned()).or_default());
         }
         Some(all)
@@ -148,5 +157,17 @@ mod tests {
         assert_eq!(leave_out("items.a", r#"{"items":[]} {}"#), None);
         assert_eq!(leave_out("items.a", r#"{"items":["#), None);
         assert!(Omitted::of(&HeaderMap::new()).is_none());
+    }
+
+    #[test]
+    fn a_header_that_no_page_sends_is_left_aside() {
+        let of = |text: String| {
+            let value = http::HeaderValue::try_from(text).expect("a header");
+            Omitted::of(&HeaderMap::from_iter([(OMIT, value)])).is_some()
+        };
+        assert!(of("items.metadata.managedFields".to_owned()));
+        assert!(!of("a.".repeat(DEEPEST) + "a"));
+        assert!(!of("a.".repeat(200_000)));
+        assert!(!of("a,".repeat(LONGEST)));
     }
 }

@@ -52,7 +52,8 @@ pub(crate) async fn pass(shared: &Shared, identity: &Identity, path: &str, reque
     let mut onward = Request::new(Either::Right(body));
     *onward.method_mut() = parts.method;
     keep(&ASKED, &parts.headers, onward.headers_mut());
-    let omitted = Omitted::of(&parts.headers);
+    // A watch has no end, and its events are small.
+    let omitted = Omitted::of(&parts.headers).filter(|_| !watches(&path_and_query));
     match shared.upstream.send(identity, &path_and_query, onward).await {
         Ok(response) => {
             let (parts, body) = response.into_parts();
@@ -71,6 +72,12 @@ pub(crate) async fn pass(shared: &Shared, identity: &Identity, path: &str, reque
         }
         Err(error) => answer::failure(StatusCode::BAD_GATEWAY, error),
     }
+}
+
+/// Returns true if a request is for a stream of events or lines rather than for a document.
+fn watches(path_and_query: &str) -> bool {
+    let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').any(|pair| matches!(pair.split('=').next(), Some("watch" | "follow")))
 }
 
 /// Returns a document without the members that the page does not need.

@@ -20,7 +20,7 @@ use crate::answer::{self, Answer};
 use crate::cluster::Cluster;
 use crate::identity::Identity;
 use crate::session::{Sessions, secret};
-use crate::shared::{Activity, Shared};
+use crate::shared::{Activity, PAUSE, Shared};
 use crate::upstream::Upstream;
 use crate::{control, guard, own, page, proxy};
 
@@ -97,7 +97,7 @@ async fn pages(shared: Arc<Shared>, listener: TcpListener) {
             Err(error) => {
                 // Too many files are open; wait until some are closed.
                 tracing::warn!("a connection cannot be accepted: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -118,7 +118,6 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
 
 /// Responds to a request, with the headers that every response has.
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
-    shared.activity.touch();
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
     let (mut answer, own_page) = route(shared, request).await;
     let policy = own_page.then(|| page::policy(&host, &shared.scope)).flatten();
@@ -147,6 +146,8 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>) -> (Answer, boo
         }
         return (answer::failure(StatusCode::UNAUTHORIZED, "the session has expired"), false);
     };
+    // Only a user keeps the console from ending, and no other program of this computer.
+    shared.activity.touch();
     if request.method() == Method::GET
         && let Some(file) = page::file(inner)
     {

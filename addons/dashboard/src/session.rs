@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::identity::Identity;
 
-/// The lifetime of an unused link.
-pub(crate) const LINK_LIFE: Duration = Duration::from_secs(60 * 60);
+/// The lifetime of an unused link: the time to open it. It is the cluster administrator's key.
+pub(crate) const LINK_LIFE: Duration = Duration::from_secs(60);
 
 /// The lifetime of a session without a request.
 pub(crate) const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);

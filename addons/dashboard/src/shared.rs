@@ -13,6 +13,9 @@ use crate::identity::Identity;
 use crate::session::Sessions;
 use crate::upstream::Upstream;
 
+/// The pause between two attempts to accept when this process has no free file descriptor.
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
+
 /// The state of a console that all its requests share.
 pub(crate) struct Shared {
     pub(crate) cluster: Cluster,

@@ -70,6 +70,11 @@ impl Place {
         self.run.join("socket")
     }
 
+    /// Returns the path of the page that leads to a link.
+    pub fn page(&self) -> PathBuf {
+        self.run.join("open.html")
+    }
+
     fn log(&self) -> PathBuf {
         self.run.join("log")
     }
