@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+use super::output::line;
 use crate::error::Result;
 
 /// The options of `completion`.
@@ -18,6 +19,9 @@ pub struct Args {
 
 /// Prints the script.
 pub fn run<C: CommandFactory>(args: &Args) -> Result<ExitCode> {
-    clap_complete::generate(args.shell, &mut C::command(), "kcl", &mut std::io::stdout());
+    // The generator panics on an error of what it writes to.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut C::command(), "kcl", &mut script);
+    line(String::from_utf8_lossy(&script).trim_end());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! Data for people or as JSON. Data goes to stdout, everything else to stderr.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -25,12 +25,24 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-/// Prints a line of data. If the reader has closed its end, as `head` does, kcl ends silently like other programs.
+/// Prints a line of data. If the reader has closed its end, as `head` does, kcl ends silently like other programs; data
+/// that is lost otherwise, as on a full disk, ends it with an error.
 pub fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {
-        std::process::exit(0);
+    if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        std::process::exit(i32::from(lost(&error)));
     }
+}
+
+/// Reports that data could not be printed, and returns the exit code for it.
+pub fn lost(error: &std::io::Error) -> u8 {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return 0;
+    }
+    let error = Error::new(Family::Host, format!("standard output cannot be written: {error}"));
+    // If nobody hears of it, there is the exit code.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    error.family.exit_code()
 }
 
 /// Prints a table.

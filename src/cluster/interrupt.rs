@@ -1,6 +1,7 @@
 //! Ctrl-C and SIGTERM end a verb the way a failure does.
 
 use std::future::Future;
+use std::io::Write as _;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,15 +10,30 @@ use crate::error::{Error, Family, Result};
 /// Runs `work`; a signal drops it and returns an error, so that the caller cleans up as after a failure. A second
 /// signal ends kcl at once.
 pub async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    interruptible_with(work, "interrupted again: the work on nodes is cut off").await
+}
+
+/// Runs `work` on a cluster as [`interruptible`] does. If kcl ends at once, it says what is left.
+pub async fn interruptible_on<T>(cluster: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let left = format!(
+        "interrupted again: what there is of \"{cluster}\" is left as it is\n  \
+         -> remove it with: kcl delete -p {cluster}\n  -> or complete it with: kcl start -p {cluster}"
+    );
+    interruptible_with(work, &left).await
+}
+
+async fn interruptible_with<T>(work: impl Future<Output = Result<T>>, left: &str) -> Result<T> {
     // Before the work begins, so that no signal ends kcl without cleaning up.
     let mut signals = Signals::listen()?;
     let signal = tokio::select! {
         result = work => return result,
         signal = signals.next() => signal,
     };
+    let left = left.to_owned();
     tokio::spawn(async move {
         signals.next().await;
         // The user insists; the next start or delete cleans up what is left.
+        let _ = writeln!(std::io::stderr(), "\nerror: {left}");
         std::process::exit(Family::Interrupted.exit_code().into());
     });
     Err(Error::new(Family::Interrupted, format!("interrupted by {}", signal.name())))

@@ -55,8 +55,9 @@ impl Renderer for Json {
                 "data": data,
             });
             // The reader may be gone; that does not stop the work.
-            let _ = writeln!(state.out, "{event}");
-            let _ = state.out.flush();
+            if let Err(error) = writeln!(state.out, "{event}").and_then(|()| state.out.flush()) {
+                super::lose(error);
+            }
         }
     }
 }

@@ -10,8 +10,9 @@ mod text;
 
 pub use setup::choose;
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Family};
@@ -72,6 +73,19 @@ pub enum Event {
     },
 }
 
+/// The first error of standard output, if events for programs were lost.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Records that events were lost.
+fn lose(error: io::Error) {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+}
+
+/// Takes the error by which events for programs were lost, if some were.
+pub fn lost() -> Option<io::Error> {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 /// Shows events to the user.
 pub trait Renderer: Send + Sync {
     /// Shows an event.
@@ -120,12 +134,12 @@ impl Progress {
 
     /// Warns the user.
     pub fn warn(&self, message: impl Into<String>) {
-        self.renderer.event(&Event::Warning(message.into()));
+        self.renderer.event(&Event::Warning(text::printable(message.into())));
     }
 
     /// Shows a line to the user.
     pub fn info(&self, message: impl Into<String>) {
-        self.renderer.event(&Event::Info(message.into()));
+        self.renderer.event(&Event::Info(text::printable(message.into())));
     }
 
     /// Reports an error that ends the command; this is the last event.
@@ -133,9 +147,9 @@ impl Progress {
         let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
         self.renderer.event(&Event::Error {
             family: error.family,
-            message: error.message.clone(),
-            hints: error.hints.clone(),
-            causes: causes.map(ToString::to_string).collect(),
+            message: text::printable(error.message.clone()),
+            hints: error.hints.iter().cloned().map(text::printable).collect(),
+            causes: causes.map(|cause| text::printable(cause.to_string())).collect(),
         });
     }
 }
@@ -151,14 +165,18 @@ pub struct Step {
 impl Step {
     /// Sets the current activity.
     pub fn message(&self, message: impl Into<String>) {
-        self.renderer.event(&Event::Progress { step: self.step, message: message.into(), position: None });
+        self.renderer.event(&Event::Progress {
+            step: self.step,
+            message: text::printable(message.into()),
+            position: None,
+        });
     }
 
     /// Sets the current activity and its progress.
     pub fn position(&self, message: impl Into<String>, done: u64, total: u64) {
         self.renderer.event(&Event::Progress {
             step: self.step,
-            message: message.into(),
+            message: text::printable(message.into()),
             position: Some((done, total)),
         });
     }
@@ -168,7 +186,7 @@ impl Step {
         self.done = true;
         self.renderer.event(&Event::Finished {
             step: self.step,
-            message: message.into(),
+            message: text::printable(message.into()),
             elapsed: self.begun.elapsed(),
         });
     }

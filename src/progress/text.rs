@@ -2,6 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+/// Returns a text without characters that control a terminal (ECMA-48, C0 and C1), which hosts, nodes and programs may have
+/// put into what they say. Lines and tabs stay.
+pub(super) fn printable(text: String) -> String {
+    let controls = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(controls) { text.replace(controls, "\u{fffd}") } else { text }
+}
+
 /// Formats a duration: `0.8s`, `12.3s`, `2m05s`.
 pub(super) fn duration(duration: Duration) -> String {
     match duration.as_secs() {
@@ -51,6 +58,12 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_controls_no_terminal() {
+        assert_eq!(printable("a\tb\nc é".to_owned()), "a\tb\nc é");
+        assert_eq!(printable("\u{1b}]0;x\u{7}\u{9b}2J\r".to_owned()), "\u{fffd}]0;x\u{fffd}\u{fffd}2J\u{fffd}");
+    }
 
     #[test]
     fn durations_are_short() {
