@@ -7,6 +7,9 @@ use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
 
+/// The verbs that need no cluster.
+const LOCAL: [&str; 7] = ["completion", "config", "help", "kustomize", "options", "plugin", "version"];
+
 /// The options of `kubectl`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,7 +19,8 @@ pub struct Args {
 }
 
 /// Replaces this process by kubectl.
-pub fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let client = cluster::kubectl(app, profile)?;
-    Err(cluster::become_client(&client.program, &args.arguments, &client.kubeconfig))
+    cluster::needs_cluster(app, profile, &args.arguments, &LOCAL).await?;
+    Err(cluster::become_client(&client.program, &args.arguments, &client))
 }

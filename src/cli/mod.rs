@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
+use kcl_driver_local::process;
 
 use crate::app::App;
 use crate::cluster;
@@ -50,7 +51,6 @@ use output::Output;
 #[command(
     name = "kcl",
     version,
-    disable_help_subcommand = true,
     max_term_width = 100,
     after_help = "\
 First steps:
@@ -59,7 +59,7 @@ First steps:
   kcl start --nodes 3 -p trial   a second cluster beside it, of three nodes
   kcl delete --all               remove every trace
 
-`kcl <COMMAND> --help` explains a command. The name of a cluster is its profile; the default is \"kcl\"."
+`kcl help <COMMAND>` explains a command. The name of a cluster is its profile; the default is \"kcl\"."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -177,7 +177,7 @@ impl Verb {
             Verb::Image(verb) => image::run(app, profile, verb).await,
             Verb::Cp(args) => cp::run(app, profile, args).await,
             Verb::Mount(args) => mount::run(app, profile, args).await,
-            Verb::Kubectl(args) => kubectl::run(app, profile, args),
+            Verb::Kubectl(args) => kubectl::run(app, profile, args).await,
             Verb::Helm(args) => helm::run(app, profile, args).await,
             Verb::Service(args) => service::run(app, profile, args).await,
             Verb::Tunnel(args) => tunnel::run(app, profile, args).await,
@@ -203,11 +203,14 @@ const LAST_WORK: Duration = Duration::from_millis(50);
 
 /// Parses the command line, runs the verb and returns the exit code.
 pub fn main() -> ExitCode {
+    cluster::keep_sudo_password();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misread(error),
     };
     let progress = progress::choose(cli.verb.json_events(), cli.verbose);
+    // Files of kcl's own have the modes that they need, whatever the user's mask.
+    process::fix_umask();
     // One crypto backend for everything; a second call would only find it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = runtime().and_then(|runtime| {
@@ -217,19 +220,21 @@ pub fn main() -> ExitCode {
         runtime.shutdown_timeout(LAST_WORK);
         result
     });
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         progress.error(&error);
         ExitCode::from(error.family.exit_code())
-    })
+    });
+    match progress::lost() {
+        Some(error) if code == ExitCode::SUCCESS => ExitCode::from(output::lost(&error)),
+        _ => code,
+    }
 }
 
 /// Prints help and versions, which clap treats as errors, and reports invalid command lines. Their exit code is that of all
 /// invalid input rather than clap's 2, which has another meaning for `kcl status`.
 fn misread(mut error: clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // The reader may have closed its end.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return error.print().map_or_else(|error| ExitCode::from(output::lost(&error)), |()| ExitCode::SUCCESS);
     }
     let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let json = asks_for_json(arguments.iter().cloned());

@@ -16,6 +16,7 @@ mod logs;
 mod mount;
 mod nodes;
 mod pool;
+mod proxy;
 mod run;
 mod service;
 mod start;
@@ -29,15 +30,15 @@ pub use archive::archive;
 pub use background::loopback::serve as serve_loopback;
 pub use ca::{Trust, ca, trust, untrust};
 pub use copy::{CopyRequest, Place, copy};
-pub use dashboard::{DashboardOptions, dashboard, serve_dashboard};
+pub use dashboard::{DashboardOptions, dashboard, dashboard_page, serve_dashboard};
 pub use delete::{delete, delete_all};
-pub use drivers::{DriverRow, Mixed, rows as drivers};
+pub use drivers::{DriverRow, Mixed, keep_sudo_password, rows as drivers};
 pub use images::{
     BuildRequest, LoadedImage, build_image, image_env, import_image, list_images, load_images, pull_images, push_image,
     remove_images, save_images, tag_image,
 };
 pub use interrupt::interruptible;
-pub use kubectl::{Kubectl, become_client, kubeconfig_entry, kubectl};
+pub use kubectl::{Kubectl, become_client, kubectl, needs_cluster, point_kubectl};
 pub use lifetime::guard;
 pub use logs::{LogRequest, logs};
 pub use mount::{mount, mounts, unmount};

@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use kcl_driver_local::process::with_users_umask;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -96,7 +97,8 @@ async fn command(app: &App, cluster: &str, command: &[OsString], signals: &mut S
     let paths = app.store.paths();
     let (program, arguments) = command.split_first().ok_or_else(|| Error::new(Family::Usage, "no command is given"))?;
     let mut child = Command::new(program);
-    child.args(arguments).env("KUBECONFIG", &tools.kubeconfig).env("KCL_PROFILE", cluster);
+    child.args(arguments).envs(tools.environment.iter().cloned()).env("KCL_PROFILE", cluster);
+    with_users_umask(child.as_std_mut());
     child.env("KCL_HOME", &paths.home).env("KCL_CACHE", &paths.cache);
     // Last in the search path, so that the user's own kubectl comes first.
     let own = std::env::var_os("PATH").unwrap_or_default();

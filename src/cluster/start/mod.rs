@@ -10,15 +10,13 @@ mod undo;
 pub use self::options::{Context, StartOptions};
 use self::target::Target;
 use super::background::loopback;
-use super::interrupt::interruptible;
-use super::kubectl::kubeconfig_entry;
-use super::{addons, delete, drivers, lifetime};
+use super::interrupt::interruptible_on;
+use super::{addons, delete, drivers, kubectl, lifetime};
 use crate::app::App;
 use crate::artifacts::{Artifacts, NodeArtifacts, Want};
 use crate::bootstrap::{Bootstrap, read_manifests, resolvers};
 use crate::config::{self, ClusterSpec};
 use crate::error::Result;
-use crate::kubeconfig::Kubeconfig;
 use crate::kubernetes::Access;
 use crate::plan::{Journal, Plan};
 use crate::state::{ClusterLock, ClusterState};
@@ -47,7 +45,7 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     let lock = app.lock(source.profile_name()).await?;
     let target = Target::find(app, options, &source).await?;
     let journal = Journal::default();
-    let reached = interruptible(reconcile(app, options, &target, &lock, &journal)).await;
+    let reached = interruptible_on(source.profile_name(), reconcile(app, options, &target, &lock, &journal)).await;
     let (state, access) = match reached {
         Ok(reached) => reached,
         Err(error) if options.keep => return Err(error),
@@ -57,7 +55,7 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     if let Err(error) = loopback::follow(app, &state, target.driver.as_ref(), &target.addons.selected).await {
         app.progress.warn(error.to_string());
     }
-    point_kubectl(&state.spec.name, &access, options.context)?;
+    point_kubectl(app, &state.spec.name, &access, options.context)?;
     Ok(Outcome { plan: target.plan, state: Some(state) })
 }
 
@@ -125,17 +123,13 @@ async fn ensure_artifacts(app: &App, options: &StartOptions, spec: &ClusterSpec)
 }
 
 /// Points kubectl at the cluster.
-fn point_kubectl(name: &str, access: &Access, context: Context) -> Result<()> {
+fn point_kubectl(app: &App, name: &str, access: &Access, context: Context) -> Result<()> {
     if context == Context::Absent {
         return Ok(());
     }
-    Kubeconfig::from_env()
-        .and_then(|kubeconfig| kubeconfig.merge(&kubeconfig_entry(name, access), context == Context::Kept))
-        .map(drop)
-        .map_err(|error| {
-            let hint = format!(
-                "cluster \"{name}\" runs; once this is fixed, point kubectl at it: kcl update-context -p {name}"
-            );
-            error.hint(hint).hint(format!("until then: kcl kubectl -p {name} -- get nodes"))
-        })
+    kubectl::point_kubectl(app, name, access, context == Context::Kept).map(drop).map_err(|error| {
+        let hint =
+            format!("cluster \"{name}\" runs; once this is fixed, point kubectl at it: kcl update-context -p {name}");
+        error.hint(hint).hint(format!("until then: kcl kubectl -p {name} -- get nodes"))
+    })
 }
