@@ -2,6 +2,7 @@
 //! empty home, and nothing here makes a cluster. `INSTA_UPDATE=always` rewrites the texts in `snapshots/`.
 
 mod config;
+mod foreign;
 mod help;
 mod home;
 mod nothing;
