@@ -124,7 +124,7 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("start", "--container-runtime", "leave it out: it is always containerd"),
     ("start", "--disk-size", "leave it out: nodes take what they need"),
     ("start", "--embed-certs", "leave it out: the kubeconfig always has its certificates"),
-    ("start", "--force", "leave it out: what is missing on this host is reported before anything is done"),
+    ("start", "--force", "leave it out: what this host lacks is reported before anything changes"),
     ("start", "--ha", "use --nodes COUNT: clusters have one control plane"),
     ("start", "--image", "use --kubernetes-version VERSION"),
     (

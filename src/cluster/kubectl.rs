@@ -4,11 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use kcl_driver_local::process::with_users_umask;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::nodes::machine;
 use super::{drivers, proxy};
@@ -26,9 +24,6 @@ pub struct Kubectl {
     /// The variables by which programs reach the cluster, that kubeconfig among them.
     pub environment: Vec<(&'static str, OsString)>,
 }
-
-/// The time for a connection to an API server that may be off.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Returns a kubectl for a cluster, and writes its kubeconfig.
 pub fn kubectl(app: &App, cluster: &str) -> Result<Kubectl> {
@@ -56,10 +51,11 @@ pub async fn needs_cluster(app: &App, cluster: &str, arguments: &[OsString], loc
         return Ok(());
     }
     let endpoint = app.existing(cluster)?.endpoint()?;
-    if matches!(timeout(PATIENCE, TcpStream::connect(endpoint)).await, Ok(Ok(_))) {
-        return Ok(());
+    tokio::select! {
+        // A driver may take longer to answer than the API server itself.
+        Ok(_) = TcpStream::connect(endpoint) => Ok(()),
+        found = machine(app, cluster, None) => found.map(drop),
     }
-    machine(app, cluster, None).await.map(drop)
 }
 
 /// Replaces kcl by this program, with the cluster as its only one, so that signals, the terminal and the exit code are

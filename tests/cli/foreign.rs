@@ -93,7 +93,7 @@ fn nobody_else_writes_to_the_cache_whatever_the_mask() {
     }
 }
 
-/// Data that is lost is an error, a reader who has seen enough is none.
+/// Data that is lost is an error; a reader who has seen enough is not.
 #[test]
 fn a_full_disk_and_a_closed_pipe() {
     let home = Home::new();

@@ -47,7 +47,9 @@ pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
 pub async fn end(app: &App, cluster: &str) {
     let Some(note) = note(app, cluster).await else { return };
     let pid = note.process.pid;
-    if !super::end(note).await {
+    // One in another container ends by itself once the cluster is gone.
+    let is_here = !matches!(note.process.find(), Found::Unknown(_));
+    if !super::end(note).await && is_here {
         app.progress.warn(format!("process {pid}, which waits for the end of \"{cluster}\", stays"));
     }
 }
