@@ -92,7 +92,8 @@ fn no_verb_is_forgotten() {
     let verbs = told.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let known = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/snapshots")).expect("snapshots");
     let known: Vec<String> = known.flatten().map(|file| file.file_name().to_string_lossy().into_owned()).collect();
-    for verb in verbs.filter_map(|line| line.split_whitespace().next()) {
+    // That of `help` is the page itself.
+    for verb in verbs.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help") {
         assert!(known.contains(&format!("cli__help__help_{verb}.snap")), "there is no snapshot of {verb} --help");
     }
 }
