@@ -1,5 +1,5 @@
-//! What belongs to others stays: clusters whose processes are in other containers, files in a cluster's directory, and
-//! networks beside a cluster's.
+//! Things of others stay: clusters whose processes are in other containers, files in a cluster's directory, and
+//! mounts below it.
 
 use std::process::Command;
 
