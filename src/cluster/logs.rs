@@ -69,6 +69,11 @@ async fn show(machine: &dyn Machine, component: &str, request: &LogRequest, titl
     // Followed by name, as logs are rotated.
     argv.extend(request.follow.then_some("-F"));
     argv.push(&file);
-    machine.exec(Exec { stdout: Stdout::Inherit, ..Exec::new(argv) }).await?;
-    Ok(())
+    let output = machine.exec(Exec { stdout: Stdout::Inherit, ..Exec::new(argv) }).await?;
+    // A reader who has seen enough closes the pipe (SIGPIPE).
+    if output.code == 0 || output.code == 128 + nix::libc::SIGPIPE {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(Family::Host, format!("the log of {component} cannot be shown: {}", said.trim())))
 }

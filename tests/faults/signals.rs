@@ -66,6 +66,7 @@ fn a_second_interrupt_ends_at_once() {
     let output = run.end();
     assert_eq!(output.code, Some(130), "{output}");
     assert!(!output.stdout.contains("INTERRUPTED"), "it was to end before it could tell: {output}");
+    assert!(output.stderr.contains("kcl delete -p twice"), "it says what is left: {output}");
     cluster.kcl(["delete"]).ok();
     nothing_left(&home, &cluster);
 }
