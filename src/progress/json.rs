@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use crate::error::Family;
 use crate::progress::{Event, Renderer, text};
 
 /// The shortest interval between two events of a running step.
@@ -101,18 +102,25 @@ impl State {
             }
             Event::Warning(message) => Some(("warning", map(&[("message", message.clone())]))),
             Event::Info(message) => Some(("info", map(&[("message", message.clone())]))),
-            Event::Error { family, message, hints, causes } => Some((
-                "error",
-                map(&[
-                    ("name", family.id().to_owned()),
-                    ("exitcode", family.exit_code().to_string()),
-                    ("message", message.clone()),
-                    ("advice", hints.join("\n")),
-                    ("cause", causes.join(": ")),
-                ]),
-            )),
+            Event::Trouble { family, message, hints, causes } => {
+                Some(("warning", failure(*family, message, hints, causes)))
+            }
+            Event::Error { family, message, hints, causes } => {
+                Some(("error", failure(*family, message, hints, causes)))
+            }
         }
     }
+}
+
+/// Returns the data of an error, or of a warning about something that failed.
+fn failure(family: Family, message: &str, hints: &[String], causes: &[String]) -> Map<String, Value> {
+    map(&[
+        ("name", family.id().to_owned()),
+        ("exitcode", family.exit_code().to_string()),
+        ("message", message.to_owned()),
+        ("advice", hints.join("\n")),
+        ("cause", causes.join(": ")),
+    ])
 }
 
 fn map(pairs: &[(&str, String)]) -> Map<String, Value> {
@@ -122,7 +130,7 @@ fn map(pairs: &[(&str, String)]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, Family};
+    use crate::error::Error;
     use crate::progress::Progress;
     use crate::progress::page::Page;
     use std::collections::BTreeSet;
@@ -138,13 +146,14 @@ mod tests {
         step.finish("3 machines run");
         drop(progress.step("api", "Starting\nKubernetes"));
         progress.warn("little memory");
+        progress.trouble(&Error::new(Family::Timeout, "web waits").hint("wait with it"));
         progress.info("bye");
         progress.error(&Error::new(Family::Cluster, "no answer").hint("look").hint("think"));
         let text = page.text();
         let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
         let kind = |end: &str| format!("io.k8s.sigs.kcl.{end}");
-        assert_eq!(kinds, ["step", "info", "step", "warning", "info", "error"].map(kind));
+        assert_eq!(kinds, ["step", "info", "step", "warning", "warning", "info", "error"].map(kind));
         let ids: BTreeSet<_> = events.iter().map(|event| event["id"].to_string()).collect();
         assert_eq!(ids.len(), events.len());
         assert!(events.iter().all(|event| event["specversion"] == "1.0" && event["source"] == "/kcl"));
@@ -153,8 +162,11 @@ mod tests {
             json!({"currentstep": "2", "totalsteps": "2", "name": "api", "message": "Starting\nKubernetes"})
         );
         assert_eq!(events[1]["data"]["currentstep"], "1");
+        let trouble = &events[4]["data"];
+        assert_eq!((&trouble["name"], &trouble["exitcode"]), (&json!("TIMEOUT"), &json!("75")));
+        assert_eq!((&trouble["message"], &trouble["advice"]), (&json!("web waits"), &json!("wait with it")));
         assert_eq!(
-            events[5]["data"],
+            events[6]["data"],
             json!({"name": "CLUSTER", "exitcode": "76", "message": "no answer", "advice": "look\nthink", "cause": ""})
         );
     }

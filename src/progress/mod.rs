@@ -58,6 +58,17 @@ pub enum Event {
     },
     /// A warning for the user.
     Warning(String),
+    /// A part failed and the rest goes on. The command ends with this family's exit code.
+    Trouble {
+        /// The kind of failure, which has an id and an exit code.
+        family: Family,
+        /// The failed action and the finding.
+        message: String,
+        /// The remedies, one line each.
+        hints: Vec<String>,
+        /// The causes below, from the nearest.
+        causes: Vec<String>,
+    },
     /// A line for the user.
     Info(String),
     /// The command failed; this is the last event.
@@ -142,16 +153,31 @@ impl Progress {
         self.renderer.event(&Event::Info(text::printable(message.into())));
     }
 
+    /// Reports the failure of a part while the rest goes on.
+    pub fn trouble(&self, error: &Error) {
+        self.renderer.event(&Event::Trouble {
+            family: error.family,
+            message: text::printable(error.message.clone()),
+            hints: error.hints.iter().cloned().map(text::printable).collect(),
+            causes: causes(error),
+        });
+    }
+
     /// Reports an error that ends the command; this is the last event.
     pub fn error(&self, error: &Error) {
-        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
         self.renderer.event(&Event::Error {
             family: error.family,
             message: text::printable(error.message.clone()),
             hints: error.hints.iter().cloned().map(text::printable).collect(),
-            causes: causes.map(|cause| text::printable(cause.to_string())).collect(),
+            causes: causes(error),
         });
     }
+}
+
+/// Returns the causes below an error, from the nearest.
+fn causes(error: &Error) -> Vec<String> {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.map(|cause| text::printable(cause.to_string())).collect()
 }
 
 /// A running step.

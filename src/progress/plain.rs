@@ -77,6 +77,9 @@ impl State {
                 vec![format!("    {title}: failed ({})", text::duration(*elapsed))]
             }
             Event::Warning(message) => vec![format!("warning: {message}")],
+            Event::Trouble { message, hints, causes, .. } => {
+                text::error(&format!("warning: {message}"), hints, causes, verbose)
+            }
             Event::Info(message) => vec![message.clone()],
             Event::Error { message, hints, causes, .. } => {
                 text::error(&format!("error: {message}"), hints, causes, verbose)
@@ -103,6 +106,7 @@ mod tests {
         step.finish("3 machines run");
         drop(progress.step("api", "Starting Kubernetes"));
         progress.warn("little memory");
+        progress.trouble(&Error::new(Family::Cluster, "web waits").hint("wait with it"));
         progress.info("bye");
         progress.error(&Error::new(Family::Cluster, "no answer").hint("look at the logs").source(std::fmt::Error));
         let text = page.text();
@@ -116,6 +120,8 @@ mod tests {
                 "[2/2] Starting Kubernetes ...",
                 "    Starting Kubernetes: failed",
                 "warning: little memory",
+                "warning: web waits",
+                "  -> wait with it",
                 "bye",
                 "error: no answer",
                 "  -> look at the logs",

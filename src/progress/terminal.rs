@@ -99,6 +99,12 @@ impl Renderer for Terminal {
             Event::Finished { step, message, elapsed } => self.end(*step, Color::Green, "✓", message, *elapsed),
             Event::Failed { step, elapsed } => self.end(*step, Color::Red, "✗", "", *elapsed),
             Event::Warning(message) => self.print(&format!("{} {message}", self.paint(Color::Yellow, "!"))),
+            Event::Trouble { message, hints, causes, .. } => {
+                let message = format!("{} {message}", self.paint(Color::Yellow, "!"));
+                for line in text::error(&message, hints, causes, self.verbose) {
+                    self.print(&line);
+                }
+            }
             Event::Info(message) => self.print(message),
             Event::Error { message, hints, causes, .. } => {
                 let message = format!("{} {message}", self.paint(Color::Red, "error:"));
