@@ -51,6 +51,11 @@ pub fn connect(access: &Access) -> Result<Client> {
     Client::try_from(config).map_err(|error| unusable(&error))
 }
 
+/// Returns true if the API server reports within a moment that it is ready. One that has to be waited for does not serve.
+pub async fn serves(client: &Client) -> bool {
+    tokio::time::timeout(Duration::from_secs(5), ready(client)).await.unwrap_or(false)
+}
+
 /// Returns true if the API server reports that it is ready (`/readyz`).
 pub async fn ready(client: &Client) -> bool {
     let Ok(request) = http_get("/readyz") else { return false };

@@ -2,6 +2,7 @@
 
 mod apply;
 mod client;
+mod keep;
 mod manifest;
 mod patch;
 mod resources;
@@ -9,10 +10,13 @@ mod unknown;
 mod wait;
 
 pub use apply::{Patience, apply};
-pub use client::{Access, Credentials, connect, ready};
+pub use client::{Access, Credentials, connect, ready, serves};
+pub use keep::apply_beside_others;
 pub use manifest::{EXTENSIONS, documents};
 pub use resources::{Resources, api_of};
-pub use wait::{Fresh, default_service_account, dns_available, nodes_ready};
+pub use wait::{
+    Fresh, default_service_account, dns_available, node_is_ready, nodes_ready, pods_ready_again, ready_pods,
+};
 
 /// The field manager by which kcl owns fields of objects
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).

@@ -9,6 +9,7 @@ use std::fmt::Debug;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::Lookup};
 use kube::{Api, Client};
@@ -63,8 +64,30 @@ pub async fn default_service_account(client: &Client, namespace: &str) -> Result
     watch_until(Api::<ServiceAccount>::namespaced(client.clone(), namespace), name, |found| !found.is_empty()).await
 }
 
+/// Returns the UIDs of the pods of a node that are ready; none if they cannot be listed.
+pub async fn ready_pods(client: &Client, node: &str) -> Vec<String> {
+    let pods: Api<Pod> = Api::all(client.clone());
+    let of_node = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    let pods = pods.list(&of_node).await.map(|list| list.items).unwrap_or_default();
+    pods.into_iter().filter(|pod| pod_is_ready(pod, None)).filter_map(|pod| pod.metadata.uid).collect()
+}
+
+/// Waits until the pods of a node with these UIDs have been ready at or after `since`, have ended, or are gone.
+pub async fn pods_ready_again(client: &Client, node: &str, uids: &[String], since: Timestamp) -> Result<()> {
+    let of_node = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
+    watch_until(Api::<Pod>::all(client.clone()), of_node, |pods| {
+        let settled = |pod: &Pod| {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            matches!(phase, Some("Succeeded" | "Failed")) || pod_is_ready(pod, Some(since))
+        };
+        let meant = |pod: &&Pod| pod.metadata.uid.as_ref().is_some_and(|uid| uids.contains(uid));
+        pods.values().filter(meant).all(settled)
+    })
+    .await
+}
+
 /// Returns true if the kubelet reports Ready, and has done so at or after `since`.
-fn node_is_ready(node: &Node, since: Option<Timestamp>) -> bool {
+pub fn node_is_ready(node: &Node, since: Option<Timestamp>) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| {
         let fresh = |since| condition.last_heartbeat_time.as_ref().is_some_and(|time| time.0 >= since);
