@@ -92,6 +92,20 @@ impl Available {
         selection::select(&self.addons, config, kubernetes)
     }
 
+    /// Removes the values of an addon that are not valid (any more), so that the defaults apply. Returns a sentence for each.
+    pub fn drop_invalid(&self, name: &str, config: &mut AddonConfig) -> Vec<String> {
+        let Some(addon) = self.addons.get(name) else { return Vec::new() };
+        let mut dropped = Vec::new();
+        config.values.retain(|key, value| match selection::check_value(addon, key, value) {
+            Ok(()) => true,
+            Err(problem) => {
+                dropped.push(format!("the addon {name}: {problem}; its default applies"));
+                false
+            }
+        });
+        dropped
+    }
+
     /// Copies the addons that were read from their sources to `copies`, in place of earlier copies.
     pub fn keep(&self, copies: &Path) -> Result<()> {
         self.new.iter().try_for_each(|new| copies::keep(copies, &new.name, &new.source, &new.files))

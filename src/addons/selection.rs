@@ -96,18 +96,20 @@ pub(super) fn find<'a>(known: &'a BTreeMap<String, Addon>, name: &str) -> Result
 
 fn check(addon: &Addon, config: &AddonConfig) -> Result<()> {
     let wrong = |message: String| Error::new(Family::Usage, format!("the addon {}: {message}", addon.name));
+    config.values.iter().try_for_each(|(name, value)| check_value(addon, name, value).map_err(wrong))
+}
+
+/// Checks a value of an addon; the error says what is wrong.
+pub(super) fn check_value(addon: &Addon, name: &str, value: &Value) -> std::result::Result<(), String> {
     let schemas = &addon.description.values;
-    for (name, value) in &config.values {
-        let Some(schema) = schemas.get(name) else {
-            let right = match schemas.is_empty() {
-                true => "it has no values".to_owned(),
-                false => suggestion(name, schemas.keys().map(String::as_str), "it has"),
-            };
-            return Err(wrong(format!("\"{name}\" is not one of its values: {right}")));
+    let Some(schema) = schemas.get(name) else {
+        let right = match schemas.is_empty() {
+            true => "it has no values".to_owned(),
+            false => suggestion(name, schemas.keys().map(String::as_str), "it has"),
         };
-        schema.check(value).map_err(|problem| wrong(format!("{name}: {problem}")))?;
-    }
-    Ok(())
+        return Err(format!("\"{name}\" is not one of its values: {right}"));
+    };
+    schema.check(value).map_err(|problem| format!("{name}: {problem}"))
 }
 
 #[cfg(test)]
