@@ -15,6 +15,8 @@ fn storage_metrics_and_monitoring() {
     storage::fill(&cluster);
     home.step("new pods on them");
     storage::pods_are_replaced(&cluster);
+    home.step("a claim grows");
+    storage::a_claim_grows(&cluster);
     home.step("claims are given back");
     storage::claims_are_given_back(&cluster);
 

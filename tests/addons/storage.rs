@@ -100,6 +100,15 @@ pub fn claims_are_given_back(cluster: &TestCluster<'_>) {
     });
 }
 
+/// A claim that asks for more gets it.
+pub fn a_claim_grows(cluster: &TestCluster<'_>) {
+    let claim = "kept-store-0";
+    let more = r#"{"spec": {"resources": {"requests": {"storage": "3Gi"}}}}"#;
+    cluster.kubectl(["patch", "pvc", claim, "--type=merge", "-p", more]);
+    cluster.wait_for("jsonpath={.status.capacity.storage}=3Gi", &["pvc", claim]);
+    assert_eq!(volume(cluster, claim)["spec"]["capacity"]["storage"], "3Gi");
+}
+
 /// The volume of a claim.
 fn volume(cluster: &TestCluster<'_>, claim: &str) -> Value {
     let name = cluster.field(&["pvc", claim], ".spec.volumeName");

@@ -4,12 +4,15 @@
 //! One program has two roles. The [`controller`], one in a cluster, allocates addresses and chooses the node for each;
 //! a [`speaker`] on each node makes the node answer. They communicate through the Services alone: the address is in the
 //! status, the node in an annotation. Neither has state of its own.
+//!
+//! A third role, [`claims`], belongs to the addon storage, which has no program of its own.
 
 mod addresses;
 mod allocate;
 mod announce;
 mod arp;
 mod cache;
+mod claims;
 mod controller;
 mod decide;
 mod error;
@@ -52,5 +55,6 @@ async fn run() -> Result<()> {
     match role {
         Role::Controller => controller::run(client, settings::Controller::from_env()?).await,
         Role::Speaker => speaker::run(client, settings::Speaker::from_env()?).await,
+        Role::Claims => claims::run(client, &settings::provisioner()?).await,
     }
 }

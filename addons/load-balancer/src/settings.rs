@@ -14,6 +14,8 @@ pub enum Role {
     Controller,
     /// Answers for addresses of Services.
     Speaker,
+    /// Grows the volumes of claims, for the addon storage.
+    Claims,
 }
 
 /// Returns the role that the first argument names.
@@ -21,7 +23,8 @@ pub fn role(argument: Option<&str>) -> Result<Role> {
     match argument {
         Some("controller") => Ok(Role::Controller),
         Some("speaker") => Ok(Role::Speaker),
-        other => Err(Error::Setting(format!("the role is {other:?}, but must be controller or speaker"))),
+        Some("claims") => Ok(Role::Claims),
+        other => Err(Error::Setting(format!("the role is {other:?}, but must be controller, speaker or claims"))),
     }
 }
 
@@ -86,6 +89,11 @@ impl Speaker {
         let (workload, namespace) = (variable("WORKLOAD")?, variable("NAMESPACE")?);
         Ok(Speaker { node: variable("NODE_NAME")?, address, workload, namespace })
     }
+}
+
+/// Returns the name of the provisioner whose volumes grow.
+pub fn provisioner() -> Result<String> {
+    variable("PROVISIONER")
 }
 
 fn variable(name: &str) -> Result<String> {
