@@ -34,6 +34,7 @@ pub async fn apply(
         state: State::Applying,
         digest,
         objects: own.iter().chain(&gone).cloned().collect(),
+        release: before.and_then(|record| record.release.clone()),
     };
     if !same {
         record.write(client).await?;
@@ -62,7 +63,8 @@ fn group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-fn digest_of(objects: &[DynamicObject]) -> Result<String> {
+/// Returns the digest of an addon's objects.
+pub(super) fn digest_of(objects: &[DynamicObject]) -> Result<String> {
     let bytes = serde_json::to_vec(objects)
         .map_err(|error| Error::new(Family::Internal, format!("objects of an addon cannot be written: {error}")))?;
     Ok(digest::of_bytes(&bytes))

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Node;
 use kcl_driver_api::Machine;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
 
-use crate::artifacts::ImageArchive;
-use crate::error::Result;
+use super::definition::Addon;
+use super::selection::Selected;
+use crate::artifacts::{ImageArchive, digest};
+use crate::error::{Error, Family, Result};
 use crate::images::containerd::Containerd;
 use crate::images::meter::Meter;
 use crate::images::send::send;
@@ -35,4 +40,28 @@ pub async fn ensure(machines: Vec<Box<dyn Machine>>, images: &[ImageArchive], st
         }
     }
     Ok(count)
+}
+
+/// Returns the label of nodes that have the images of an addon; none if nodes have them from the start. Its pods are for
+/// such nodes only: on a node that joins the cluster they would want their images before these are sent.
+pub fn label(addon: &Addon) -> Result<Option<(String, String)>> {
+    let mut sent = addon.catalog_images()?;
+    sent.retain(|image| !image.system);
+    let references: Vec<&str> = sent.iter().map(|image| image.reference.as_str()).collect();
+    let digest = digest::of_bytes(references.join(" ").as_bytes());
+    Ok((!references.is_empty()).then(|| (format!("images.kcl.dev/{}", addon.name), digest[..16].to_owned())))
+}
+
+/// Labels nodes as having the images of these addons.
+pub async fn mark_nodes(client: &kube::Client, nodes: &[String], selected: &[Selected]) -> Result<()> {
+    let labels: Vec<_> = selected.iter().map(|one| label(&one.addon)).collect::<Result<_>>()?;
+    let labels: serde_json::Map<_, _> = labels.into_iter().flatten().map(|(key, value)| (key, value.into())).collect();
+    let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+    let api: Api<Node> = Api::all(client.clone());
+    let parameters = PatchParams::default();
+    let patched = nodes.iter().map(|node| api.patch_metadata(node, &parameters, &patch));
+    try_join_all(patched).await.map_err(|error| {
+        Error::new(Family::Cluster, format!("nodes cannot be labeled as having images: {error}")).source(error)
+    })?;
+    Ok(())
 }

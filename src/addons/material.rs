@@ -12,8 +12,6 @@ pub struct Material {
     pub images: Vec<ImageArchive>,
     /// Manifests that come with artifacts, by addon.
     pub manifests: BTreeMap<String, Vec<PathBuf>>,
-    /// Helm, if an addon has a chart.
-    pub helm: Option<PathBuf>,
     /// Archives of charts in registries, by addon.
     pub charts: BTreeMap<String, PathBuf>,
 }

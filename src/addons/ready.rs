@@ -1,22 +1,18 @@
-//! Readiness of addons: waiting for it by watches, and explaining why an addon is not ready.
+//! Readiness of addons: waiting for it by watches.
 
-use futures::TryStreamExt;
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Event as Report, Pod};
-use kube::api::{Api, DynamicObject, ListParams};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 
-use super::definition::{Addon, LABEL, Ready, ReadyKind};
+use super::definition::{Addon, Ready, ReadyKind};
+use super::trouble::{self, Trouble};
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::{self, Resources};
-
-/// The reasons of waiting containers that never become ready by themselves.
-const HOPELESS: [&str; 4] = ["ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "CreateContainerError"];
-
-/// The number of crashes after which a container counts as one that never starts.
-const CRASHES: i64 = 3;
 
 /// Returns the objects of an addon that have to be ready: its workloads, API services and definitions, and those that its
 /// description lists.
@@ -40,13 +36,14 @@ pub fn awaited(addon: &Addon, objects: &[DynamicObject]) -> Vec<Ready> {
 /// Waits until all of `awaited` are ready; `say` gets a message for each change.
 ///
 /// # Errors
-/// `Cluster` as soon as a pod cannot become ready, with its name, the reason and the last event.
+/// `Cluster` as soon as a pod of the newest revision cannot become ready, with its name, the reason, the last event and
+/// the last lines of its log.
 pub async fn wait(client: &Client, addon: &Addon, awaited: &[Ready], say: impl Fn(&str) + Sync) -> Result<()> {
     let resources = Resources::discover(client).await?;
     let all = try_join_all(awaited.iter().map(|ready| one(client, &resources, ready, &say)));
     tokio::select! {
         result = all => result.map(|_| ()),
-        error = hopeless(client, addon) => Err(error),
+        error = hopeless(client, addon, awaited) => Err(error),
     }
 }
 
@@ -127,81 +124,27 @@ fn look(kind: ReadyKind, object: &DynamicObject) -> (bool, String) {
     }
 }
 
-/// Returns an error when a pod of the addon cannot become ready by itself.
-async fn hopeless(client: &Client, addon: &Addon) -> Error {
-    let pods: Api<Pod> = Api::all(client.clone());
-    let config = watcher::Config::default().labels(&format!("{}={}", LABEL, addon.name));
-    let mut changes = std::pin::pin!(watcher(pods, config).default_backoff().applied_objects());
+/// Returns an error when a pod of the newest revision of an awaited workload cannot become ready by itself.
+async fn hopeless(client: &Client, addon: &Addon, awaited: &[Ready]) -> Error {
+    let since = Timestamp::now();
+    let mut changes = stream::select_all(trouble::namespaces(awaited).map(|namespace| {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        watcher(pods, watcher::Config::default()).default_backoff().applied_objects().boxed()
+    }));
     loop {
         match changes.try_next().await {
             Ok(Some(pod)) => {
-                if let Some((trouble, true)) = trouble(&pod) {
-                    return failed(client, addon, &[(pod, trouble)]).await;
+                if let Some(trouble) = Trouble::of(&pod, since)
+                    && trouble.lasts
+                    && trouble::is_current(client, &pod, awaited).await
+                {
+                    return trouble::failed(client, addon, &[(pod, trouble)]).await;
                 }
             }
             Ok(None) => std::future::pending().await,
             Err(error) => tracing::debug!(%error, "watch"),
         }
     }
-}
-
-/// Explains by its pods why an addon is not ready.
-pub async fn why(client: &Client, addon: &Addon) -> Error {
-    let pods: Api<Pod> = Api::all(client.clone());
-    let label = format!("{}={}", LABEL, addon.name);
-    let list = pods.list(&ListParams::default().labels(&label)).await.map(|list| list.items).unwrap_or_default();
-    let troubles: Vec<_> =
-        list.into_iter().filter_map(|pod| trouble(&pod).map(|(trouble, _)| (pod, trouble))).collect();
-    failed(client, addon, &troubles).await
-}
-
-async fn failed(client: &Client, addon: &Addon, troubles: &[(Pod, String)]) -> Error {
-    let mut message = format!("the addon {} does not become ready", addon.name);
-    let mut look = None;
-    for (pod, trouble) in troubles {
-        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-        message.push_str(&format!("\n  - pod {namespace}/{name}: {trouble}"));
-        let reports: Api<Report> = Api::namespaced(client.clone(), &namespace);
-        let of_pod = ListParams::default().fields(&format!("involvedObject.name={name},type=Warning"));
-        let reports = reports.list(&of_pod).await.map(|list| list.items).unwrap_or_default();
-        if let Some(report) = reports.into_iter().max_by_key(|report| report.last_timestamp.clone().map(|time| time.0))
-        {
-            let reason = report.reason.unwrap_or_default();
-            message.push_str(&format!("\n    event {reason}: {}", report.message.unwrap_or_default().trim()));
-        }
-        look.get_or_insert(format!("kcl kubectl -- -n {namespace} describe pod {name}"));
-    }
-    let error = Error::new(Family::Cluster, message);
-    let error = match look {
-        Some(look) => error.hint(format!("look closer with: {look}")),
-        None => error,
-    };
-    error
-        .hint(format!("try again with: kcl addons enable {}", addon.name))
-        .hint(format!("or remove it with: kcl addons disable {}", addon.name))
-}
-
-/// Returns the problem of a pod that is not ready, and true if waiting does not help.
-fn trouble(pod: &Pod) -> Option<(String, bool)> {
-    let status = pod.status.as_ref()?;
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    for container in containers {
-        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
-        let Some(waiting) = waiting else { continue };
-        let reason = waiting.reason.as_deref().unwrap_or("waits");
-        let text = match waiting.message.as_deref() {
-            Some(message) => format!("container {}: {reason}: {message}", container.name),
-            None => format!("container {}: {reason}", container.name),
-        };
-        let crashes = reason == "CrashLoopBackOff" && i64::from(container.restart_count) >= CRASHES;
-        return Some((text, crashes || HOPELESS.contains(&reason)));
-    }
-    let conditions = status.conditions.as_deref().unwrap_or_default();
-    let wrong = conditions
-        .iter()
-        .find(|condition| condition.status != "True" && matches!(condition.type_.as_str(), "PodScheduled" | "Ready"))?;
-    let text = wrong.message.clone().or_else(|| wrong.reason.clone()).unwrap_or_else(|| "not ready".to_owned());
-    Some((format!("{}: {text}", wrong.type_), false))
 }
 
 #[cfg(test)]
@@ -232,24 +175,5 @@ mod tests {
         assert!(!ready(changed("replicas", 3)), "one of an earlier generation is left");
         assert!(!ready(changed("availableReplicas", 1)));
         assert!(!ready(Value::Null));
-    }
-
-    #[test]
-    fn trouble_that_does_not_pass_is_told_from_what_may() {
-        let pod = |reason: &str, restarts: i32| -> Pod {
-            let container = json!({
-                "name": "web", "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
-                "state": {"waiting": {"reason": reason}},
-            });
-            serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"containerStatuses": [container]}}))
-                .expect("a pod")
-        };
-        let hopeless = |reason: &str, restarts| trouble(&pod(reason, restarts)).expect("trouble").1;
-        assert!(hopeless("ErrImageNeverPull", 0) && hopeless("CrashLoopBackOff", 3));
-        assert!(!hopeless("ContainerCreating", 0) && !hopeless("CrashLoopBackOff", 1));
-        let waits = json!({"type": "PodScheduled", "status": "False", "message": "no node fits"});
-        let waits = json!({"metadata": {"name": "p"}, "status": {"conditions": [waits]}});
-        let waits: Pod = serde_json::from_value(waits).expect("a pod");
-        assert_eq!(trouble(&waits), Some(("PodScheduled: no node fits".to_owned(), false)));
     }
 }

@@ -62,8 +62,21 @@ pub struct Record {
     pub state: State,
     /// The digest of the objects that were applied last.
     pub digest: String,
-    /// All objects that exist, or may exist.
+    /// All objects that exist, or may exist, except those of the release.
     pub objects: Vec<ObjectName>,
+    /// The Helm release of the addon's chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseRecord>,
+}
+
+/// The Helm release of an addon, which has the addon's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseRecord {
+    /// The namespace of the release.
+    pub namespace: String,
+    /// The digest of all that it was made from; empty while it is being changed.
+    pub digest: String,
 }
 
 impl ObjectName {

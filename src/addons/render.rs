@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::chart;
 use super::definition::{Addon, LABEL};
+use super::images;
 use super::material::Material;
 use super::selection::Selected;
 use super::template;
@@ -70,11 +70,43 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// Renders the objects of an addon, each labeled as the addon's.
+/// Renders the objects of an addon, each labeled as the addon's. Those of a chart are Helm's.
 ///
 /// # Errors
 /// `Usage` if a template cannot be rendered, or the result is not a manifest.
 pub fn objects(selected: &Selected, facts: &Facts, material: &Material) -> Result<Vec<DynamicObject>> {
+    let addon = &selected.addon;
+    let mut objects = Vec::new();
+    for path in material.manifests.get(&addon.name).into_iter().flatten() {
+        let content = std::fs::read(path).map_err(|error| {
+            Error::new(Family::Artifact, format!("{} cannot be read: {error}", path.display())).source(error)
+        })?;
+        objects.extend(kubernetes::documents(&path.display().to_string(), content)?);
+    }
+    for (file, text) in texts(selected, facts, |file| !is_values(addon, file))? {
+        objects.extend(kubernetes::documents(&format!("the addon {}: {file}", addon.name), &text)?);
+    }
+    let images = images::label(addon)?;
+    objects.iter_mut().for_each(|object| mark(object, addon, images.as_ref()));
+    Ok(objects)
+}
+
+/// Renders the values of an addon's chart.
+///
+/// # Errors
+/// `Usage` if the template cannot be rendered.
+pub(super) fn chart_values(selected: &Selected, facts: &Facts) -> Result<String> {
+    let values = texts(selected, facts, |file| is_values(&selected.addon, file))?;
+    Ok(values.into_iter().map(|(_, text)| text).collect())
+}
+
+/// Returns true if a template of an addon is that of its chart's values.
+fn is_values(addon: &Addon, file: &str) -> bool {
+    addon.description.chart.is_some() && file == chart::VALUES
+}
+
+/// Renders the templates of an addon that `wanted` selects by their files.
+fn texts(selected: &Selected, facts: &Facts, wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>> {
     let addon = &selected.addon;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -91,31 +123,15 @@ pub fn objects(selected: &Selected, facts: &Facts, material: &Material) -> Resul
         values => Serde(&selected.values),
         version => addon.description.version.clone(),
     };
-    let (mut objects, mut chart_values) = (Vec::new(), String::new());
-    for path in material.manifests.get(&addon.name).into_iter().flatten() {
-        let content = std::fs::read(path).map_err(|error| {
-            Error::new(Family::Artifact, format!("{} cannot be read: {error}", path.display())).source(error)
-        })?;
-        objects.extend(kubernetes::documents(&path.display().to_string(), content)?);
+    let mut texts = Vec::new();
+    for file in addon.templates.keys().filter(|file| wanted(file)) {
+        texts.push((file.clone(), template::render(&environment, addon, file, &values)?));
     }
-    for file in addon.templates.keys() {
-        let place = format!("the addon {}: {file}", addon.name);
-        let text = template::render(&environment, addon, file, &values)?;
-        match &addon.description.chart {
-            Some(_) if file == chart::VALUES => chart_values = text,
-            _ => objects.extend(kubernetes::documents(&place, &text)?),
-        }
-    }
-    if let (Some(chart), Some(helm)) = (&addon.description.chart, &material.helm) {
-        let archive = material.charts.get(&addon.name).map(PathBuf::as_path);
-        objects.extend(chart::render(addon, chart, archive, &chart_values, helm)?);
-    }
-    objects.iter_mut().for_each(|object| mark(object, addon));
-    Ok(objects)
+    Ok(texts)
 }
 
-/// Labels an object, and the pods of a workload, as the addon's.
-fn mark(object: &mut DynamicObject, addon: &Addon) {
+/// Labels an object, and the pods of a workload, as the addon's. Its pods are for nodes that have its images.
+fn mark(object: &mut DynamicObject, addon: &Addon, images: Option<&(String, String)>) {
     let labels = object.metadata.labels.get_or_insert_default();
     labels.extend(marks(addon));
     let pods = match object.types.as_ref().map(|types| types.kind.as_str()) {
@@ -128,6 +144,9 @@ fn mark(object: &mut DynamicObject, addon: &Addon) {
             metadata["labels"] = json!({});
         }
         metadata["labels"][LABEL] = addon.name.clone().into();
+        if let Some((key, value)) = images {
+            pods.entry("spec").or_insert_with(|| json!({}))["nodeSelector"][key] = value.clone().into();
+        }
     }
 }
 

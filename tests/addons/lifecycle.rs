@@ -47,6 +47,19 @@ fn an_addon_of_ones_own() {
     says(&cluster, "good day");
     let values = cluster.kcl(["addons", "configure", "hello", "-o", "json"]).json();
     assert_eq!((&values["replicas"]["Value"], &values["replicas"]["Default"]), (&2.into(), &1.into()));
+    let wrong = cluster.kcl(["addons", "configure", "monitoring", "retention=banana"]);
+    assert!(wrong.fails_with(USAGE).contains("\"banana\" is not valid"), "{wrong}");
+    let wrong = cluster.kcl(["addons", "configure", "monitoring", "node_port=70000"]);
+    assert!(wrong.fails_with(USAGE).contains("from 1 to 65535"), "{wrong}");
+
+    home.step("a value with which it crashes");
+    let failed = cluster.kcl(["addons", "configure", "hello", "page=/nowhere"]);
+    let said = failed.fails_with(CLUSTER);
+    for word in ["pod kcl-hello/hello-", "log: ", "the earlier values apply again"] {
+        assert!(said.contains(word), "no {word} in {failed}");
+    }
+    assert_eq!(cluster.kcl(["addons", "configure", "hello", "-o", "json"]).json()["page"]["Value"], "/page");
+    says(&cluster, "good day");
 
     home.step("a version that lacks an object");
     let folder = own::copy(&home, "hello");

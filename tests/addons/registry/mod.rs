@@ -172,4 +172,5 @@ pub fn chart(cluster: &TestCluster<'_>) {
     cluster.kcl(["helm", "--", "push", "greeting-1.0.0.tgz", &charts, "--plain-http"]).ok();
     cluster.kcl(["addons", "enable", "./greets"]).ok();
     assert_eq!(cluster.field(&["configmap", "greeting", "-n", "greets"], ".data.text"), "hello from web");
+    assert_eq!(cluster.kcl(["helm", "--", "list", "-A", "-q"]).ok(), "greets", "it is a release of Helm's");
 }
