@@ -227,7 +227,7 @@ pub(super) fn digest_of(addon: &Addon, namespace: &str, archive: Option<&Path>, 
     let mut parts = vec![namespace.as_bytes().to_vec(), values.as_bytes().to_vec()];
     for (file, content) in &addon.chart {
         parts.push(file.as_bytes().to_vec());
-        parts.push(content.as_bytes().to_vec());
+        parts.push(content.clone());
     }
     if let Some(path) = archive {
         parts.push(fs::read(path).map_err(|error| unprepared(&addon.name, &error))?);
@@ -261,6 +261,8 @@ fn kubeconfig(access: &Access) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn addon(template: &str) -> Addon {
@@ -271,6 +273,21 @@ mod tests {
         ];
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
         Addon::parse("web", "test", files).expect("an addon")
+    }
+
+    #[test]
+    fn files_of_a_chart_need_not_be_text() {
+        let binary = vec![0x1f, 0x8b, 0xff];
+        let files = [
+            ("addon.toml", b"title = 't'\nversion = '1'\n[chart]\nnamespace = 'n'\n".to_vec()),
+            ("chart/Chart.yaml", b"name: web".to_vec()),
+            ("chart/charts/part-1.0.0.tgz", binary.clone()),
+        ];
+        let addon = Addon::parse("web", "test", files.map(|(name, content)| (name.to_owned(), content)).into());
+        assert_eq!(addon.expect("an addon").chart["charts/part-1.0.0.tgz"], binary);
+        let files = BTreeMap::from([("addon.toml".to_owned(), binary)]);
+        let error = Addon::parse("web", "test", files).expect_err("an error");
+        assert!(error.message.contains("addon.toml is not text"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) fn read(copies: &Path) -> Result<Vec<Copy>> {
     let copy = |path: PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut files = files::folder(&path)?;
-        let origin = files.remove(ORIGIN).unwrap_or_default();
+        let origin = String::from_utf8_lossy(&files.remove(ORIGIN).unwrap_or_default()).into_owned();
         Ok((name, origin, files))
     };
     paths.into_iter().map(copy).collect()
@@ -30,10 +30,10 @@ pub(super) fn keep(copies: &Path, name: &str, source: &Path, files: &Files) -> R
             fs::remove_dir_all(&fresh)?;
         }
         fs::create_dir_all(&fresh)?;
-        for (file, text) in files {
+        for (file, content) in files {
             let path = fresh.join(file);
             fs::create_dir_all(path.parent().expect("it is in a folder"))?;
-            fs::write(path, text)?;
+            fs::write(path, content)?;
         }
         fs::write(fresh.join(ORIGIN), source.display().to_string())?;
         if place.exists() {

@@ -27,7 +27,7 @@ pub struct Addon {
     /// Templates by file name, in the order of their names.
     pub templates: BTreeMap<String, String>,
     /// The files of the Helm chart, by their paths in its folder.
-    pub chart: BTreeMap<String, String>,
+    pub chart: BTreeMap<String, Vec<u8>>,
 }
 
 /// The content of `addon.toml`.
@@ -134,10 +134,18 @@ impl Addon {
     ///
     /// # Errors
     /// `Usage` if the files are not a valid addon; the message names the file and the key.
-    pub fn parse(name: &str, origin: &str, files: Files) -> Result<Addon> {
+    pub fn parse(name: &str, origin: &str, files: BTreeMap<String, impl Into<Vec<u8>>>) -> Result<Addon> {
         let place = format!("the addon {name} ({origin})");
         let wrong = |what: String| Error::new(Family::Usage, format!("{place}: {what}"));
-        let mut templates = files;
+        let files = files.into_iter().map(|(file, content)| (file, content.into()));
+        let (chart, files): (Files, Files) = files.partition(|(file, _)| file.starts_with(CHART));
+        let chart: BTreeMap<_, _> =
+            chart.into_iter().map(|(file, content)| (file[CHART.len()..].to_owned(), content)).collect();
+        let text = |(file, content): (String, Vec<u8>)| match String::from_utf8(content) {
+            Ok(text) => Ok((file, text)),
+            Err(error) => Err(wrong(format!("{file} is not text: {error}"))),
+        };
+        let mut templates: BTreeMap<String, String> = files.into_iter().map(text).collect::<Result<_>>()?;
         let text = templates.remove(DESCRIPTION).ok_or_else(|| wrong(format!("it has no {DESCRIPTION}")))?;
         let description: Description =
             toml::from_str(&text).map_err(|error| wrong(format!("{DESCRIPTION}: {}", error.to_string().trim_end())))?;
@@ -154,8 +162,6 @@ impl Addon {
                 .check(&schema.default)
                 .map_err(|problem| wrong(format!("{DESCRIPTION}: the default of values.{value}: {problem}")))?;
         }
-        let chart = templates.extract_if(.., |file, _| file.starts_with(CHART));
-        let chart: BTreeMap<_, _> = chart.map(|(file, text)| (file[CHART.len()..].to_owned(), text)).collect();
         let of_folder = description.chart.as_ref().is_some_and(|chart| chart.source.is_none());
         if of_folder != chart.contains_key("Chart.yaml") {
             return Err(wrong(format!(

@@ -12,8 +12,8 @@ use crate::config::unreadable_addon;
 use crate::error::Result;
 use crate::kubernetes::EXTENSIONS;
 
-/// The texts of an addon, by the names of their files.
-pub(super) type Files = BTreeMap<String, String>;
+/// The contents of an addon's files by their names. A chart may have binary files.
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
 /// The file that describes an addon.
 pub(super) const DESCRIPTION: &str = "addon.toml";
@@ -27,7 +27,7 @@ pub(super) const ORIGIN: &str = "origin";
 /// The maximum size in bytes of what an archive unpacks to.
 const LARGEST: u64 = 64 << 20;
 
-/// Reads the texts of a folder or an archive.
+/// Reads the files of a folder or an archive.
 pub(super) fn read(source: &Path) -> Result<Files> {
     if source.is_dir() {
         return folder(source);
@@ -38,26 +38,26 @@ pub(super) fn read(source: &Path) -> Result<Files> {
     Ok(files)
 }
 
-/// Reads the texts of a folder's own files and of its chart's.
+/// Reads a folder's own files and those of its chart.
 pub(super) fn folder(path: &Path) -> Result<Files> {
     let mut files = Files::new();
     for entry in WalkDir::new(path.join(CHART)).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
-        let text = fs::read_to_string(entry.path()).map_err(|error| unreadable_addon(entry.path(), &error))?;
+        let content = fs::read(entry.path()).map_err(|error| unreadable_addon(entry.path(), &error))?;
         let name = entry.path().strip_prefix(path).expect("it is below").to_string_lossy().into_owned();
-        files.insert(name, text);
+        files.insert(name, content);
     }
     for entry in fs::read_dir(path).map_err(|error| unreadable_addon(path, &error))? {
         let entry = entry.map_err(|error| unreadable_addon(path, &error))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_file() && belongs(&name) {
-            let text = fs::read_to_string(entry.path()).map_err(|error| unreadable_addon(&entry.path(), &error))?;
-            files.insert(name, text);
+            let content = fs::read(entry.path()).map_err(|error| unreadable_addon(&entry.path(), &error))?;
+            files.insert(name, content);
         }
     }
     Ok(files)
 }
 
-/// Adds the texts of an archive, compressed by gzip or not, of an addon's folder or its files.
+/// Adds the files of an archive, compressed by gzip or not, of an addon's folder or its files.
 pub(super) fn unpack(archive: impl Read, files: &mut Files) -> std::io::Result<()> {
     let mut archive = BufReader::new(archive);
     let compressed = archive.fill_buf()?.starts_with(&[0x1f, 0x8b]);
@@ -85,9 +85,9 @@ fn unpack_entries(archive: impl Read, files: &mut Files) -> std::io::Result<()> 
         let name = chart.map_or_else(|| own.into_owned(), |at| text[at..].to_owned());
         let is_file = entry.header().entry_type().is_file();
         if is_file && (chart.is_some() || inner.components().count() <= 3 && belongs(&name)) {
-            let mut text = String::new();
-            entry.read_to_string(&mut text)?;
-            files.insert(name, text);
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            files.insert(name, content);
         }
     }
     Ok(())

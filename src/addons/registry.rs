@@ -46,7 +46,7 @@ pub(super) async fn pull(word: &str) -> Result<Files> {
         let title = layer.annotations.as_ref().and_then(|annotations| annotations.get(TITLE));
         let file = title.and_then(|title| Path::new(title).file_name()).map(|name| name.to_string_lossy().into_owned());
         match file.filter(|name| belongs(name)) {
-            Some(name) => drop(files.insert(name, String::from_utf8(content).map_err(|error| failed(&error))?)),
+            Some(name) => drop(files.insert(name, content)),
             None => unpack(&*content, &mut files).map_err(|error| failed(&error))?,
         }
     }

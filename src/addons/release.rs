@@ -127,7 +127,7 @@ pub async fn uninstall(client: &Client, helm: &Helm, access: &Access, record: &R
         Status::Missing => Vec::new(),
         _ => release.manifest().await?,
     };
-    let kept = |object: &&DynamicObject| object.metadata.annotations.as_ref().is_some_and(|all| is_kept(all));
+    let kept = |object: &&DynamicObject| object.metadata.annotations.as_ref().is_some_and(is_kept);
     // A run that is interrupted here leaves a release that is made again by the next one.
     let mut left = Record { release: Some(ReleaseRecord { namespace, digest: String::new() }), ..record.clone() };
     left.objects.extend(made.iter().filter(kept).map(|object| ObjectName { keep: true, ..ObjectName::of(object) }));

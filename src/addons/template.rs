@@ -60,15 +60,17 @@ fn find_tag(text: &str, name: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use minijinja::{UndefinedBehavior, context};
 
-    use super::super::files::{DESCRIPTION, Files};
+    use super::super::files::DESCRIPTION;
     use super::*;
 
     fn addon(template: &str, more: &str) -> Result<Addon> {
         let description = format!("title = \"A\"\nversion = \"1\"\n{more}");
         let files = [(DESCRIPTION.to_owned(), description), ("a.yaml".to_owned(), template.to_owned())];
-        Addon::parse("own", "./own", Files::from(files))
+        Addon::parse("own", "./own", BTreeMap::from(files))
     }
 
     fn rendered(template: &str, more: &str) -> Result<String> {

@@ -8,12 +8,14 @@ use kcl_driver_api::{Driver, Network};
 use kcl_node_spec::resolv_conf::Resolvers;
 use kube::api::DynamicObject;
 
-use crate::addons::{Facts, Material, Selected};
+use crate::addons::{Facts, Helm, Material, Selected};
 use crate::artifacts::NodeArtifacts;
+use crate::error::Error;
+use crate::kubernetes::Access;
 use crate::pki::Pki;
-use crate::plan::{Journal, Plan};
+use crate::plan::{Action, Journal, Plan};
 use crate::progress::Progress;
-use crate::state::{ClusterState, Configured};
+use crate::state::{ClusterState, Configured, Phase};
 
 /// The values that the phases work with.
 pub struct Bootstrap<'a> {
@@ -33,12 +35,14 @@ pub struct Bootstrap<'a> {
     pub resolvers: &'a Resolvers,
     /// The addons that the cluster is to have.
     pub addons: &'a [Selected],
-    /// The images, charts and manifests that the addons need.
-    pub material: &'a Material,
+    /// The images, charts and manifests that the addons need. Without them, the addons stay as they are.
+    pub material: Option<&'a Material>,
     /// The facts that the addons' templates use.
     pub facts: &'a Facts,
     /// The objects of the user's manifests.
     pub manifests: &'a [DynamicObject],
+    /// Helm, for addons with a chart.
+    pub helm: &'a Helm,
     /// The record of everything created, for a rollback.
     pub journal: &'a Journal,
     /// The receiver of progress.
@@ -49,6 +53,14 @@ pub struct Bootstrap<'a> {
     pub wait_timeout: Duration,
 }
 
+impl Bootstrap<'_> {
+    /// Returns true if a node is new in a cluster that exists already: without it the cluster is as it was.
+    pub fn joins(&self, node: &str) -> bool {
+        let created = self.plan.nodes().any(|plan| plan.name == node && plan.action == Action::Create);
+        created && !self.plan.new && self.state.phase == Phase::Created
+    }
+}
+
 /// The machines as a run has brought them up.
 pub struct Machines {
     /// The time at which the run began with them.
@@ -57,6 +69,20 @@ pub struct Machines {
     pub started: Vec<String>,
     /// Digests of each node's configuration, by node.
     pub configured: BTreeMap<String, Configured>,
+    /// The names of the running nodes that are still to be restarted with their new configuration, control planes first.
+    pub restarts: Vec<String>,
+    /// New nodes of an existing cluster whose machines could not be made, with the reasons.
+    pub failed: Vec<(String, Error)>,
+}
+
+/// A cluster as a start has reached it.
+pub struct Reached {
+    /// The API of the cluster.
+    pub access: Access,
+    /// The failures beside a cluster that runs.
+    pub troubles: Vec<Error>,
+    /// New nodes of an existing cluster that did not become a part of it, and were removed.
+    pub lost: Vec<String>,
 }
 
 /// The state of a cluster that `--wait` names.

@@ -43,21 +43,33 @@ impl News {
     }
 }
 
-/// Brings up the machines of the plan: those of a wave together, wave by wave.
-pub async fn start(bootstrap: &Bootstrap<'_>) -> Result<Machines> {
+/// Brings up the machines of the plan: those of a wave together, wave by wave. Nodes that run and have to be restarted
+/// are left to [`restart`] if `serves` says that the cluster serves.
+pub async fn start(bootstrap: &Bootstrap<'_>, serves: impl AsyncFn() -> bool) -> Result<Machines> {
     let since = Timestamp::now();
     let step = bootstrap.progress.step("machines", title(bootstrap.plan));
-    let mut machines = Machines { since, started: Vec::new(), configured: BTreeMap::new() };
+    let mut machines =
+        Machines { since, started: Vec::new(), configured: BTreeMap::new(), restarts: Vec::new(), failed: Vec::new() };
     for wave in &bootstrap.plan.waves {
         let briefings = brief(bootstrap, wave).await?;
+        let later = briefings.iter().any(restarts) && serves().await;
+        let (restarted, briefings): (Vec<_>, Vec<_>) =
+            briefings.into_iter().partition(|briefing| later && restarts(briefing));
+        machines.restarts.extend(restarted.into_iter().map(|briefing| briefing.plan.name));
         let results = join_all(briefings.iter().map(|briefing| bring_up(bootstrap, briefing))).await;
         for (briefing, result) in briefings.into_iter().zip(results) {
-            if result? {
-                machines.started.push(briefing.plan.name.clone());
+            let name = briefing.plan.name;
+            match result {
+                Ok(started) => {
+                    machines.started.extend(Some(name.clone()).filter(|_| started));
+                    machines.configured.insert(name, briefing.configured);
+                }
+                Err(error) if bootstrap.joins(&name) => machines.failed.push((name, error)),
+                Err(error) => return Err(error),
             }
-            machines.configured.insert(briefing.plan.name, briefing.configured);
         }
     }
+    machines.restarts.sort_by_key(|name| record(bootstrap.state, name).is_ok_and(|record| record.role == Role::Worker));
     step.finish(match bootstrap.plan.starting().count() {
         0 if !machines.started.is_empty() => "Nodes restarted with their new configuration".to_owned(),
         0 => format!("{} running", nodes(bootstrap.plan.nodes().count())),
@@ -77,6 +89,24 @@ fn title(plan: &Plan) -> String {
 
 fn nodes(count: usize) -> String {
     if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+}
+
+/// Restarts a node that runs with its new configuration. The caller waits for it.
+pub async fn restart(bootstrap: &Bootstrap<'_>, name: &str) -> Result<Configured> {
+    let plan: Vec<NodePlan> = bootstrap.plan.nodes().filter(|plan| plan.name == name).cloned().collect();
+    let briefing = brief(bootstrap, &plan).await?.pop();
+    let briefing = briefing.ok_or_else(|| Error::new(Family::Internal, format!("node {name} is not planned")))?;
+    bring_up(bootstrap, &briefing).await?;
+    Ok(briefing.configured)
+}
+
+/// Returns true if a running node has to be restarted.
+fn restarts(briefing: &Briefing) -> bool {
+    match briefing.plan.action {
+        Action::Keep => briefing.news == News::Own,
+        Action::Restart => true,
+        Action::PowerOn | Action::Create | Action::Replace => false,
+    }
 }
 
 /// Makes the files of each node: its spec, its certificates, its kubeconfigs.
@@ -122,7 +152,7 @@ fn record<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
 async fn bring_up(bootstrap: &Bootstrap<'_>, briefing: &Briefing) -> Result<bool> {
     let (cluster, name) = (&bootstrap.plan.cluster, &briefing.plan.machine);
     let driver = bootstrap.driver;
-    if briefing.plan.action == Action::Keep && briefing.news != News::Own {
+    if briefing.plan.action == Action::Keep && !restarts(briefing) {
         let machine = driver.machine(cluster, name).await?;
         if driver.capabilities(cluster, name).await?.mounts == Mounts::Live {
             machine.set_mounts(&bootstrap.state.spec.mounts).await?;
@@ -137,10 +167,15 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, briefing: &Briefing) -> Result<bool
         bootstrap.journal.record(Made::Machine(name.clone()));
     }
     // Recorded before the files are written: a rollback has to know that they may have changed.
-    bootstrap.journal.record(Made::Powered(name.clone()));
+    bootstrap.journal.record(match restarts(briefing) {
+        true => Made::Restarted(name.clone()),
+        false => Made::Powered(name.clone()),
+    });
     match briefing.plan.action {
         // Also if it is off: an interrupted stop may not have ended yet.
-        Action::Keep | Action::PowerOn => driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?,
+        Action::Keep | Action::Restart | Action::PowerOn => {
+            driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?
+        }
         Action::Replace => driver.delete(cluster, name).await?,
         Action::Create => {}
     }

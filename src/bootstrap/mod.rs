@@ -4,25 +4,30 @@ mod addons;
 mod advice;
 mod context;
 mod control_plane;
+mod join;
 mod machines;
 mod manifests;
 mod node;
 mod ready;
 pub mod resolvers;
+mod restart;
 mod system;
 
 pub use advice::advice;
-pub use context::{Bootstrap, Machines, Wait};
+pub use context::{Bootstrap, Machines, Reached, Wait};
+pub use join::forget as forget_nodes;
 pub use kcl_node_spec::resolv_conf::Resolvers;
 pub use machines::labels;
 pub use manifests::read as read_manifests;
 pub use node::node_spec;
+pub use restart::changed as nodes_to_restart;
 pub use system::HOST_NAME;
 
-use futures::future::try_join;
+use futures::future::try_join3;
 use jiff::Timestamp;
 use kcl_node_spec::Role;
-use tokio::time::Instant;
+use kube::Client;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Result};
 use crate::kubernetes::{self, Access, Fresh};
@@ -30,50 +35,104 @@ use crate::pki::Pki;
 use crate::state::ClusterState;
 
 impl Bootstrap<'_> {
-    /// Brings up the machines of the plan, wave by wave.
+    /// Brings up the machines of the plan, wave by wave. Nodes that have to be restarted are left to
+    /// [`Bootstrap::kubernetes`] if the cluster serves.
     ///
     /// # Errors
     /// A machine cannot be created, configured or powered on.
     pub async fn machines(&self) -> Result<Machines> {
-        machines::start(self).await
+        let client = kubernetes::connect(&access(self.state, self.pki)?)?;
+        machines::start(self, async || kubernetes::serves(&client).await).await
     }
 
-    /// Waits for the API, applies the system manifests, the user's and the addons, and waits for what the user waits for.
+    /// Waits for the API, restarts nodes with a new configuration, applies the system manifests, the user's and the addons,
+    /// and waits for what the user waits for. Once the control plane of an existing cluster answers, a failure is trouble
+    /// beside it and no reason to stop it; for a new cluster this is so once its nodes are ready.
     ///
     /// # Errors
     /// `Cluster` if a component does not come up, `Timeout` if the user's time is up.
-    pub async fn kubernetes(&self, machines: &Machines) -> Result<Access> {
+    pub async fn kubernetes(&self, machines: &mut Machines) -> Result<Reached> {
         let access = access(self.state, self.pki)?;
         let client = kubernetes::connect(&access)?;
         let until = Instant::now() + self.wait_timeout;
-        let bounded = async {
+        let mut reached = Reached { access, troubles: Vec::new(), lost: Vec::new() };
+        let core = async {
             control_plane::wait(self, &client).await?;
-            system::apply(self, &client, until).await?;
-            // Kubernetes tells time in whole seconds.
-            let since = Timestamp::from_second(machines.since.as_second()).unwrap_or(machines.since);
-            let fresh = Fresh { started: machines.started.clone(), since };
-            // The user's manifests may need what addons define.
-            let addons = try_join(addons::apply(self, &client, until), manifests::apply(self, &client, until));
-            try_join(ready::wait(self, &client, &fresh), addons).await?;
-            addons::asked_are_ready(self, &client, until).await
+            restart::one_by_one(self, &client, machines).await
         };
-        match tokio::time::timeout_at(until, bounded).await {
-            Ok(result) => result?,
-            Err(_) => return Err(self.timed_out(&client).await),
+        match timeout_at(until, core).await {
+            Ok(result) => reached.troubles.extend(result?),
+            Err(_) => return Err(ready::timed_out(&ready::missing(self).await, self.wait_timeout.as_secs())),
         }
-        Ok(access)
+        match timeout_at(until, self.rest(&client, machines, &mut reached, until)).await {
+            Ok(result) => result?,
+            Err(_) => {
+                let late = self.timed_out(&client, &reached.access).await?;
+                reached.troubles.push(late);
+                let lost = join::not_ready(self, &client).await;
+                join::give_up(self, &client, &lost, &mut reached).await;
+            }
+        }
+        Ok(reached)
+    }
+
+    /// The part of a start that follows once the control plane answers.
+    async fn rest(
+        &self,
+        client: &Client,
+        machines: &mut Machines,
+        reached: &mut Reached,
+        until: Instant,
+    ) -> Result<()> {
+        reached.troubles.extend(system::apply(self, client).await?);
+        for (name, error) in machines.failed.drain(..) {
+            reached.troubles.push(error);
+            join::give_up(self, client, &[name], reached).await;
+        }
+        // Kubernetes tells time in whole seconds.
+        let since = Timestamp::from_second(machines.since.as_second()).unwrap_or(machines.since);
+        let fresh = Fresh { started: machines.started.clone(), since };
+        let names = self.state.nodes.iter().map(|node| node.name.clone()).filter(|name| !reached.lost.contains(name));
+        let names: Vec<String> = names.collect();
+        let ready = async {
+            match ready::wait(self, client, &names, &fresh).await {
+                Err(error) if self.plan.new => Err(error),
+                result => Ok(result.err()),
+            }
+        };
+        let access = reached.access.clone();
+        let addons = async { Ok(addons::apply(self, client, &access, &names, until).await) };
+        // The user's manifests may need what addons define.
+        let manifests = async { Ok(manifests::apply(self, client, until).await.err()) };
+        let (unready, failed, refused) = try_join3(ready, addons, manifests).await?;
+        reached.troubles.extend(failed.into_iter().chain(refused));
+        if let Some(error) = unready {
+            reached.troubles.push(error);
+            let lost = join::not_ready(self, client).await;
+            join::give_up(self, client, &lost, reached).await;
+            if lost.is_empty() {
+                // Pods of a node that is not ready would be waited for in vain.
+                return Ok(());
+            }
+        }
+        reached.troubles.extend(addons::asked_are_ready(self, client, &access, until).await);
+        Ok(())
     }
 
     /// Makes the error for a user whose time is up. An addon keeps a cluster waiting only if its nodes do not.
-    async fn timed_out(&self, client: &kube::Client) -> Error {
+    ///
+    /// # Errors
+    /// The same, if a new cluster has no nodes that are ready.
+    async fn timed_out(&self, client: &Client, access: &Access) -> Result<Error> {
         let missing = ready::missing(self).await;
         let seconds = self.wait_timeout.as_secs();
         if missing.is_empty()
-            && let Some(error) = addons::timed_out(self, client, seconds).await
+            && let Some(error) = addons::timed_out(self, client, access, seconds).await
         {
-            return error;
+            return Ok(error);
         }
-        ready::timed_out(&missing, seconds)
+        let error = ready::timed_out(&missing, seconds);
+        if self.plan.new { Err(error) } else { Ok(error) }
     }
 }
 

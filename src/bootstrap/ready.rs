@@ -17,15 +17,14 @@ use crate::kubernetes::{self, Fresh};
 const USUAL: Duration = Duration::from_secs(5);
 
 /// Waits until the cluster is in the state that `--wait` names.
-pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, fresh: &Fresh) -> Result<()> {
+pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, names: &[String], fresh: &Fresh) -> Result<()> {
     if bootstrap.wait == Wait::Api {
         return Ok(());
     }
     let step = bootstrap.progress.step("ready", "Waiting for nodes and DNS");
-    let names: Vec<String> = bootstrap.state.nodes.iter().map(|node| node.name.clone()).collect();
     let total = names.len();
     let mut shown = None;
-    let nodes = kubernetes::nodes_ready(client, &names, fresh, |ready| {
+    let nodes = kubernetes::nodes_ready(client, names, fresh, |ready| {
         if shown != Some(ready) {
             shown = Some(ready);
             step.position("nodes ready", ready as u64, total as u64);
@@ -41,7 +40,7 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, fresh: &Fresh) -> 
     };
     tokio::select! {
         result = all => result?,
-        error = hopeless(bootstrap) => return Err(error),
+        error = hopeless(bootstrap, names) => return Err(error),
     }
     step.finish(match total {
         1 => "The node is ready".to_owned(),
@@ -50,12 +49,21 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, fresh: &Fresh) -> 
     Ok(())
 }
 
+/// Waits until one node is ready.
+pub async fn node(bootstrap: &Bootstrap<'_>, client: &Client, name: &str, fresh: &Fresh) -> Result<()> {
+    let names = [name.to_owned()];
+    tokio::select! {
+        result = kubernetes::nodes_ready(client, &names, fresh, |_| {}) => result,
+        error = hopeless(bootstrap, &names) => Err(error),
+    }
+}
+
 /// Returns an error once a component of a node fails again and again, which the node's agent knows long before the
 /// user's timeout. The agents are asked only if the wait takes longer than usual, so that a normal start stays fast.
-async fn hopeless(bootstrap: &Bootstrap<'_>) -> Error {
+async fn hopeless(bootstrap: &Bootstrap<'_>, names: &[String]) -> Error {
     tokio::time::sleep(USUAL).await;
-    let mut looks: FuturesUnordered<_> =
-        bootstrap.state.nodes.iter().map(|node| fails(bootstrap, &node.machine)).collect();
+    let nodes = bootstrap.state.nodes.iter().filter(|node| names.contains(&node.name));
+    let mut looks: FuturesUnordered<_> = nodes.map(|node| fails(bootstrap, &node.machine)).collect();
     while let Some(found) = looks.next().await {
         if let Some(said) = found {
             return said;

@@ -7,13 +7,12 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta};
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::{Bootstrap, Resolvers};
 use crate::artifacts::oci;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
-use crate::kubernetes::{self, Patience};
+use crate::kubernetes;
 use crate::plan::addresses::cluster_dns;
 use crate::state::ClusterState;
 
@@ -102,12 +101,20 @@ async fn forget_others(state: &ClusterState, client: &kube::Client) -> Result<()
     Ok(())
 }
 
-/// Applies the system manifests.
-pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client, until: Instant) -> Result<()> {
+/// Applies the system manifests that have changed. Returns what failed beside a cluster that serves.
+///
+/// # Errors
+/// The system manifests of a new cluster cannot be applied.
+pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<Vec<Error>> {
     let step = bootstrap.progress.step("system", "Applying system manifests");
     let objects = objects(bootstrap.state, bootstrap.network, bootstrap.resolvers, &oci::reference("coredns")?)?;
-    kubernetes::apply(client, &objects, Patience { progress: bootstrap.progress, until }).await?;
-    forget_others(bootstrap.state, client).await?;
-    step.finish("System manifests applied");
-    Ok(())
+    let mut failed = Vec::new();
+    match kubernetes::apply_beside_others(client, &objects).await {
+        Ok(kept) => kept.into_iter().for_each(|field| bootstrap.progress.warn(field)),
+        Err(error) if bootstrap.plan.new => return Err(error),
+        Err(error) => failed.push(error),
+    }
+    failed.extend(forget_others(bootstrap.state, client).await.err());
+    step.finish(if failed.is_empty() { "System manifests applied" } else { "Some objects could not be applied" });
+    Ok(failed)
 }

@@ -214,10 +214,11 @@ pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<Exit
             Output::Json => output::json(&outcome.plan)?,
             Output::Text => print_plan(&outcome.plan),
         }
-    } else {
-        summary(app, &outcome, args);
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    outcome.troubles.iter().for_each(|trouble| app.progress.trouble(trouble));
+    summary(app, &outcome, args);
+    Ok(outcome.troubles.first().map_or(ExitCode::SUCCESS, |trouble| ExitCode::from(trouble.family.exit_code())))
 }
 
 /// Identifies a running process.
@@ -289,6 +290,7 @@ fn print_plan(plan: &Plan) {
         plan.nodes().map(|node| {
             let action = match node.action {
                 Action::Keep => "keep",
+                Action::Restart => "restart",
                 Action::PowerOn => "power on",
                 Action::Create => "create",
                 Action::Replace => "recreate",

@@ -26,7 +26,7 @@ pub async fn fill(app: &App, options: &StartOptions, size: usize) -> Result<usiz
     let there = spares(app)?.iter().filter(|state| is_like(&state.spec, &wanted)).count();
     for _ in there..size {
         let overrides = Overrides { profile: Some(fresh_name("spare")), ..options.overrides.clone() };
-        start(app, &StartOptions { overrides, spare: true, context: Context::Absent, ..options.clone() }).await?;
+        spare(app, &StartOptions { overrides, ..options.clone() }).await?;
     }
     Ok(size.saturating_sub(there))
 }
@@ -103,7 +103,18 @@ pub async fn refilled(app: &App, options: &StartOptions) -> Result<()> {
     let name = fresh_name("spare");
     let overrides = Overrides { profile: Some(name.clone()), ..Overrides::default() };
     let base = Some(renamed(&spec, &name));
-    start(app, &StartOptions { overrides, base, spare: true, context: Context::Absent, ..options.clone() }).await?;
+    spare(app, &StartOptions { overrides, base, ..options.clone() }).await
+}
+
+/// Starts a spare cluster; one that is not whole is deleted.
+async fn spare(app: &App, options: &StartOptions) -> Result<()> {
+    let options = StartOptions { spare: true, context: Context::Absent, ..options.clone() };
+    let outcome = start(app, &options).await?;
+    let name = outcome.plan.cluster.clone();
+    if let Err(trouble) = outcome.whole() {
+        delete::delete(app, &name).await?;
+        return Err(trouble);
+    }
     Ok(())
 }
 

@@ -67,8 +67,11 @@ pub async fn run(app: &App, options: &RunOptions) -> Result<u8> {
         lifetime: Some(lifetime),
         ..options.start.clone()
     };
-    if taken.is_none() {
-        start(app, &own).await?;
+    if taken.is_none()
+        && let Err(trouble) = start(app, &own).await?.whole()
+    {
+        delete(app, &cluster).await?;
+        return Err(trouble);
     }
     let code = command(app, &cluster, &options.command, &mut signals).await;
     if !matches!(code, Ok(0)) {

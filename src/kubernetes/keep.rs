@@ -25,11 +25,15 @@ const ROUNDS: usize = 5;
 /// somebody else has changed it.
 pub async fn apply_beside_others(client: &Client, objects: &[DynamicObject]) -> Result<Vec<String>> {
     let resources = Resources::discover(client).await?;
-    let kept: Vec<Vec<String>> = stream::iter(objects.iter().map(|object| one(client, &resources, object)))
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
-    Ok(kept.concat())
+    let is_base = |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| types.kind == "Namespace");
+    let (first, rest): (Vec<_>, Vec<_>) = objects.iter().partition(is_base);
+    let mut kept = Vec::new();
+    for objects in [first, rest] {
+        let applied = stream::iter(objects.into_iter().map(|object| one(client, &resources, object)));
+        let applied: Vec<Vec<String>> = applied.buffer_unordered(AT_ONCE).try_collect().await?;
+        kept.extend(applied.concat());
+    }
+    Ok(kept)
 }
 
 async fn one(client: &Client, resources: &Resources, object: &DynamicObject) -> Result<Vec<String>> {

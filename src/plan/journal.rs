@@ -15,6 +15,8 @@ pub enum Made {
     Machine(String),
     /// The machine of this name was configured and powered on.
     Powered(String),
+    /// The machine of this name ran, and was restarted with another configuration.
+    Restarted(String),
 }
 
 /// The record of everything that a run makes, oldest first.
@@ -34,10 +36,15 @@ impl Journal {
         self.entries().contains(made)
     }
 
+    /// Returns true if a machine was restarted that has to run again with its earlier configuration.
+    pub fn has_restarted(&self) -> bool {
+        self.entries().iter().any(|made| matches!(made, Made::Restarted(_)))
+    }
+
     /// Rolls back machines, and networks unless they are to be kept, newest first. Continues after a failure, and
     /// returns the messages of all failures.
     pub async fn undo(&self, driver: &dyn Driver, cluster: &str, keep_network: bool) -> Vec<String> {
-        let made: Vec<Made> = self.entries().drain(..).collect();
+        let made: Vec<Made> = self.entries().clone();
         let mut complaints = Vec::new();
         let machine = |entry: &Made| match entry {
             Made::Machine(name) => Some(name.clone()),
@@ -55,7 +62,8 @@ impl Journal {
                     Ok(machine) => machine.power_off(super::POWER_OFF_GRACE).await,
                     Err(error) => Err(error),
                 },
-                Made::Powered(_) | Made::Machine(_) | Made::State => Ok(()),
+                // The next start gives it its earlier configuration.
+                Made::Restarted(_) | Made::Powered(_) | Made::Machine(_) | Made::State => Ok(()),
             };
             complain(&mut complaints, [result]);
         }

@@ -38,6 +38,8 @@ pub struct Observed {
 pub enum Action {
     /// The machine runs and stays.
     Keep,
+    /// The machine runs, and is restarted with its new configuration once the others of the plan run.
+    Restart,
     /// The machine exists and is off, or is about to be.
     PowerOn,
     /// There is no machine yet.
@@ -101,7 +103,16 @@ impl Plan {
 
     /// Returns the nodes whose machines are created or powered on.
     pub fn starting(&self) -> impl Iterator<Item = &NodePlan> {
-        self.nodes().filter(|node| node.action != Action::Keep)
+        self.nodes().filter(|node| !matches!(node.action, Action::Keep | Action::Restart))
+    }
+
+    /// Plans to restart those of the running nodes whose configuration changes.
+    pub fn restart(&mut self, changes: impl Fn(&str) -> bool) {
+        for node in self.waves.iter_mut().flatten() {
+            if node.action == Action::Keep && changes(&node.name) {
+                node.action = Action::Restart;
+            }
+        }
     }
 }
 

@@ -180,6 +180,7 @@ mod tests {
             Event::Progress { step: 1, message: "etcd".into(), position: Some((1, 4)) },
             Event::Finished { step: 1, message: "done".into(), elapsed: INTERVAL },
             Event::Warning("w".into()),
+            Event::Trouble { family: Family::Cluster, message: "t".into(), hints: Vec::new(), causes: Vec::new() },
             Event::Error { family: Family::Cluster, message: "e".into(), hints: Vec::new(), causes: Vec::new() },
         ];
         let page = include_str!("../../docs/output.md");

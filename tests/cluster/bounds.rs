@@ -35,6 +35,29 @@ fn a_node_has_the_size_it_was_given() {
     assert_eq!(cluster.field(&["node", "small"], ".status.capacity.cpu"), "1");
 }
 
+/// Nodes get another size one after the other, which the dry run says before; a service of two pods answers all the time.
+#[test]
+fn nodes_are_resized_one_after_the_other() {
+    let home = Home::new("resized");
+    let cluster = home.start("resized", &["--nodes", "2", "--memory", "1500Mi"]);
+    cluster.apply(include_str!("manifests/web.yaml"));
+    cluster.rolled_out("daemonset/web");
+    let plan = cluster.start(&["--memory", "1600Mi", "--dry-run"]);
+    assert_eq!(plan.ok().matches("restart").count(), 2, "{plan}");
+    let uids = || cluster.pods("app=web").into_iter().map(|pod| pod.uid).collect::<Vec<_>>();
+    let before = uids();
+    let output = cluster.start(&["--memory", "1600Mi"]);
+    output.ok();
+    assert!(output.stderr.contains("one at a time: resized, resized-m02"), "{output}");
+    cluster.settled();
+    for node in cluster.node_names() {
+        assert_eq!(cluster.field(&["node", &node], ".status.capacity.memory"), "1600Mi");
+    }
+    assert_eq!(uids(), before, "pods are restarted where they are");
+    let plan = cluster.start(&["--memory", "1600Mi", "--dry-run"]);
+    assert!(!plan.ok().contains("restart"), "{plan}");
+}
+
 /// awk doubles a text until there is no more memory.
 const GREEDY: &str = "
 apiVersion: v1

@@ -54,7 +54,11 @@ fn a_failed_start_of_a_stopped_cluster_keeps_its_data() {
         let output = cluster.start(&["--extra-config", "apiserver.no-such-flag=1"]);
         assert!(output.fails_with(76).contains("no-such-flag"), "{output}");
         assert_eq!(cluster.kcl(["config", "view"]).ok(), before, "what was tried is not remembered");
-        assert_eq!(cluster.nodes()[0]["Status"], "Stopped");
+        assert_eq!(cluster.nodes()[0]["Status"], if running { "Running" } else { "Stopped" });
+        if running {
+            assert!(output.stderr.contains("runs as before"), "{output}");
+            assert_eq!(cluster.field(&["configmap", "precious"], ".data.a"), "b");
+        }
         cluster.start(&[]).ok();
         cluster.settled();
         assert_eq!(cluster.field(&["configmap", "precious"], ".data.a"), "b");
@@ -64,6 +68,8 @@ fn a_failed_start_of_a_stopped_cluster_keeps_its_data() {
     let output = cluster.start(&["--nodes", "2", "--extra-config", "kubelet.no-such-flag=1", "--wait-timeout", "20s"]);
     output.fails();
     assert_eq!(cluster.nodes().len(), 1, "the new node is removed");
+    assert_eq!(cluster.nodes()[0]["Status"], "Running");
+    assert_eq!(cluster.kubectl(["get", "nodes", "-o", "name"]), "node/kept", "Kubernetes has forgotten it too");
     cluster.start(&[]).ok();
     cluster.settled();
     assert_eq!(cluster.field(&["configmap", "precious"], ".data.a"), "b");
@@ -86,9 +92,42 @@ fn a_manifest_that_the_api_refuses() {
     let cluster = home.cluster("manifest");
     let file = home.file("bad.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"No Name\"}\n");
     let output = cluster.start(&["--manifest", &file.to_string_lossy()]);
-    let said = output.fails();
-    assert!(said.contains("No Name"), "{output}");
-    nothing_left(&home, &cluster);
+    let said = output.fails_with(76);
+    assert!(said.contains("No Name") && said.contains("bad.yaml"), "{output}");
+    home.step("the cluster is there all the same");
+    cluster.settled();
+    home.file("bad.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-name, namespace: default}\n");
+    cluster.start(&[]).ok();
+    cluster.kubectl(["get", "configmap", "a-name"]);
+}
+
+/// An addon that does not get ready is trouble beside the cluster: of a new one, of a stopped one, and of one that runs.
+#[test]
+fn an_addon_that_is_never_ready() {
+    let home = Home::new("bad-addon");
+    let broken = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/addons/broken");
+    let cluster = home.cluster("addon");
+    let output = cluster.start(&["--addons", broken]);
+    let said = output.fails_with(76);
+    assert!(said.contains("warning: the addon broken") && said.contains("ErrImageNeverPull"), "{output}");
+    assert!(said.contains("\"addon\" runs Kubernetes"), "{output}");
+    cluster.kubectl(["create", "configmap", "precious", "--from-literal=a=b"]);
+    for stopped in [true, false] {
+        if stopped {
+            cluster.kcl(["stop"]).ok();
+        }
+        home.step(&format!("once more, as it is stopped: {stopped}"));
+        let mut run = crate::run::start(&cluster, &[]);
+        let trouble =
+            run.event(|event| event["type"] == "io.k8s.sigs.kcl.warning" && event["data"]["exitcode"] == "76");
+        let message = trouble.expect("a warning")["data"]["message"].to_string();
+        assert!(message.contains("ErrImageNeverPull"), "{message}");
+        assert_eq!(run.end().code, Some(76));
+        assert_eq!(cluster.nodes()[0]["Status"], "Running");
+        assert_eq!(cluster.field(&["configmap", "precious"], ".data.a"), "b");
+    }
+    cluster.kcl(["addons", "disable", "broken"]).ok();
+    cluster.start(&[]).ok();
 }
 
 /// An address of another link conflicts: the error names it; without `--subnet` kcl avoids it.

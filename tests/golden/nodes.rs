@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use insta::{assert_json_snapshot, assert_snapshot};
 use kcl::bootstrap::{Resolvers, node_spec};
-use kcl::config::parse_memory;
+use kcl::config::{ClusterSpec, parse_memory};
 use kcl::plan::{Journal, Made};
 use kcl::state::Phase;
 use kcl_driver_api::{Link, Network};
@@ -59,6 +59,42 @@ async fn specs_with_all_that_a_user_can_ask_for() {
     // Where the machine itself is as small, the kubelet sees it.
     let own = specs(&world, false).await;
     assert_eq!(own["kcl-m02"]["capacity"], serde_json::json!({"cpus": null, "memory": null}));
+}
+
+/// What the user sets for a node restarts it, and no other; new nodes restart none.
+#[tokio::test]
+async fn nodes_that_are_restarted() {
+    let mut world = World::started(2).await;
+    let before = world.state.clone().expect("a state");
+    let changed = |change: &dyn Fn(&mut ClusterSpec)| {
+        let mut after = before.clone();
+        change(&mut after.spec);
+        kcl::bootstrap::nodes_to_restart(&before, &after)
+    };
+    assert_eq!(changed(&|_| {}), [] as [&str; 0]);
+    assert_eq!(changed(&|spec| spec.nodes[1].memory = Some(1 << 30)), ["kcl-m02"]);
+    assert_eq!(changed(&|spec| spec.apiserver_names.push("api.test".to_owned())), ["kcl"]);
+    let all = changed(&|spec| {
+        spec.feature_gates.insert("A".to_owned(), true);
+    });
+    assert_eq!(all, ["kcl", "kcl-m02"]);
+    world.want(3);
+    let plan = world.plan().await.expect("a plan");
+    let after = crate::world::state(&plan, &world.spec, Phase::Created);
+    assert_eq!(kcl::bootstrap::nodes_to_restart(&before, &after), [] as [&str; 0]);
+}
+
+/// A node that ran is not left off: the start after the rollback gives it its earlier configuration.
+#[tokio::test]
+async fn taking_back_a_restart() {
+    let world = World::started(1).await;
+    let journal = Journal::default();
+    journal.record(Made::State);
+    journal.record(Made::Restarted("kcl".to_owned()));
+    world.driver.forget_calls();
+    assert_eq!(journal.undo(&world.driver, "kcl", false).await, [] as [&str; 0]);
+    assert_eq!(world.driver.calls(), [] as [&str; 0]);
+    assert!(journal.has_restarted());
 }
 
 /// Newest first; machines at once; one that resists does not keep the rest.

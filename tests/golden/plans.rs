@@ -60,6 +60,16 @@ async fn more_pods_than_addresses_are_advised_against() {
 }
 
 #[tokio::test]
+async fn started_with_another_size() {
+    let world = World::started(2).await;
+    let mut plan = world.plan().await.unwrap();
+    plan.restart(|node| node == "kcl-m02");
+    assert_eq!(plan.starting().count(), 0);
+    let actions: Vec<Action> = plan.nodes().map(|node| node.action).collect();
+    assert_eq!(actions, [Action::Keep, Action::Restart]);
+}
+
+#[tokio::test]
 async fn after_a_stop() {
     let world = World::started(3).await;
     for name in ["kcl", "kcl-m02", "kcl-m03"] {

@@ -14,9 +14,9 @@ use super::interrupt::interruptible_on;
 use super::{addons, delete, drivers, kubectl, lifetime};
 use crate::app::App;
 use crate::artifacts::{Artifacts, NodeArtifacts, Want};
-use crate::bootstrap::{Bootstrap, read_manifests, resolvers};
-use crate::config::{self, ClusterSpec};
-use crate::error::Result;
+use crate::bootstrap::{Bootstrap, Reached, Wait, read_manifests, resolvers};
+use crate::config::{self, ClusterSpec, Overrides};
+use crate::error::{Error, Result};
 use crate::kubernetes::Access;
 use crate::plan::{Journal, Plan};
 use crate::state::{ClusterLock, ClusterState};
@@ -27,10 +27,22 @@ pub struct Outcome {
     pub plan: Plan,
     /// The cluster; none after a dry run.
     pub state: Option<ClusterState>,
+    /// The failures beside a cluster that runs.
+    pub troubles: Vec<Error>,
+}
+
+impl Outcome {
+    /// Returns the outcome, or the first failure for a caller who needs the whole cluster.
+    pub fn whole(self) -> Result<Self> {
+        match self.troubles.into_iter().next() {
+            Some(trouble) => Err(trouble),
+            None => Ok(Outcome { troubles: Vec::new(), ..self }),
+        }
+    }
 }
 
 /// Creates a cluster, or whatever is missing of it. If that fails or the user interrupts it, everything that this run
-/// created is removed again.
+/// created is removed again. What fails beside a cluster that runs is reported with the outcome, and the cluster stays.
 ///
 /// # Errors
 /// See [`crate::error::Family`]; the cluster is as it was before, or the hints say what is left.
@@ -39,24 +51,50 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     if options.dry_run {
         // A look waits for no other kcl and leaves nothing behind.
         let plan = Target::find(app, options, &source).await?.plan;
-        return Ok(Outcome { plan, state: None });
+        return Ok(Outcome { plan, state: None, troubles: Vec::new() });
     }
     lifetime::sweep(app).await;
     let lock = app.lock(source.profile_name()).await?;
     let target = Target::find(app, options, &source).await?;
     let journal = Journal::default();
     let reached = interruptible_on(source.profile_name(), reconcile(app, options, &target, &lock, &journal)).await;
-    let (state, access) = match reached {
+    let (state, Reached { access, troubles, .. }) = match reached {
         Ok(reached) => reached,
         Err(error) if options.keep => return Err(error),
-        Err(error) => return Err(undo::undo(app, lock, &journal, &target, error).await),
+        Err(error) => {
+            let (error, lock) = undo::undo(app, lock, &journal, &target, error).await;
+            return Err(match lock.filter(|_| journal.has_restarted()) {
+                Some(lock) => resume(app, options, &lock, error).await,
+                None => error,
+            });
+        }
     };
     // The cluster is whole: whatever fails from here on is no reason to remove it.
     if let Err(error) = loopback::follow(app, &state, target.driver.as_ref(), &target.addons.selected).await {
         app.progress.warn(error.to_string());
     }
     point_kubectl(app, &state.spec.name, &access, options.context)?;
-    Ok(Outcome { plan: target.plan, state: Some(state) })
+    Ok(Outcome { plan: target.plan, state: Some(state), troubles })
+}
+
+/// Gives nodes that ran their earlier configuration again. Returns the error for the user.
+async fn resume(app: &App, options: &StartOptions, lock: &ClusterLock, error: Error) -> Error {
+    app.progress.info("Restarting nodes with their earlier configuration");
+    let cluster = lock.cluster();
+    let earlier = async {
+        let overrides = Overrides { profile: Some(cluster.to_owned()), ..Overrides::default() };
+        let options = StartOptions { overrides, wait: Wait::Nodes, ..options.clone() };
+        let source = config::Source::read(&options.overrides)?;
+        let target = Target::find(app, &options, &source).await?;
+        reconcile(app, &options, &target, lock, &Journal::default()).await
+    };
+    match interruptible_on(cluster, Box::pin(earlier)).await {
+        Ok(_) => error.hint("the cluster runs as before"),
+        Err(again) => {
+            app.progress.trouble(&again);
+            error.hint(format!("bring the cluster back with: kcl start -p {cluster}"))
+        }
+    }
 }
 
 /// Brings a cluster from what is observed to what is planned. Each step takes values and returns values; everything it
@@ -67,7 +105,7 @@ async fn reconcile(
     target: &Target,
     lock: &ClusterLock,
     journal: &Journal,
-) -> Result<(ClusterState, Access)> {
+) -> Result<(ClusterState, Reached)> {
     // Everything that this host lacks is reported at once, before anything changes.
     preflight::check(app, target).await?;
     let manifests = read_manifests(&target.spec.manifests, target.before.is_some(), &app.progress)?;
@@ -79,9 +117,14 @@ async fn reconcile(
     let driver = equipped.as_deref().unwrap_or(target.driver.as_ref());
     // The state is on disk before the first machine exists, and the guard runs: a kcl that is killed loses nothing.
     let state = state::begin(app, options, target, &artifacts, journal).await?;
-    // Addons need images, charts and manifests.
+    // Addons need images, charts and manifests. A cluster that exists starts without them too.
     let material =
-        addons::material(app, &state.spec.name, &options.artifacts, &options.way, &target.addons.selected).await?;
+        addons::material(app, &state.spec.name, &options.artifacts, &options.way, &target.addons.selected).await;
+    let (material, missing) = match material {
+        Ok(material) => (Some(material), None),
+        Err(error) if target.plan.new => return Err(error),
+        Err(error) => (None, Some(error)),
+    };
     // The network comes first. A new cluster whose subnet was taken meanwhile gets another one, and so another plan.
     let (plan, state, network) = network::ensure(app, driver, &target.plan, state, journal).await?;
     // Where this host reaches no machine by its address, the API gets a published port for the cluster's life.
@@ -99,7 +142,8 @@ async fn reconcile(
         network: &network,
         resolvers: &resolvers::for_cluster(&state.spec),
         addons: &target.addons.selected,
-        material: &material,
+        material: material.as_ref(),
+        helm: &addons::helm(app, &options.artifacts, &options.way),
         facts: &addons::facts(app, &state, driver).await?,
         manifests: &manifests,
         journal,
@@ -108,11 +152,12 @@ async fn reconcile(
         wait_timeout: options.wait_timeout,
     };
     // The machines of each wave are created together, configured and powered on.
-    let machines = bootstrap.machines().await?;
+    let mut machines = bootstrap.machines().await?;
     // The API answers, the system manifests and addons are applied, nodes become ready.
-    let access = bootstrap.kubernetes(&machines).await?;
+    let mut reached = bootstrap.kubernetes(&mut machines).await?;
+    reached.troubles.extend(missing);
     // From now on the cluster counts as whole.
-    Ok((state::finish(app, &state, &machines, &artifacts)?, access))
+    Ok((state::finish(app, &state, &machines, &artifacts, &reached.lost)?, reached))
 }
 
 async fn ensure_artifacts(app: &App, options: &StartOptions, spec: &ClusterSpec) -> Result<NodeArtifacts> {

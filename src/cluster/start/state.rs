@@ -39,8 +39,8 @@ pub(super) fn planned(plan: &Plan, spec: ClusterSpec, before: Option<&ClusterSta
     let nodes = plan.nodes().map(|node| {
         let record = before.and_then(|state| state.node(&node.name));
         // A machine that is created has no configuration yet, one that is started mounts the newest artifacts.
-        let configured = record.filter(|_| matches!(node.action, Action::Keep | Action::PowerOn));
-        let artifacts = record.filter(|_| node.action == Action::Keep);
+        let configured = record.filter(|_| matches!(node.action, Action::Keep | Action::Restart | Action::PowerOn));
+        let artifacts = record.filter(|_| matches!(node.action, Action::Keep | Action::Restart));
         NodeRecord {
             name: node.name.clone(),
             machine: node.machine.clone(),
@@ -73,14 +73,20 @@ pub(super) fn save(app: &App, state: &ClusterState) -> Result<()> {
     app.store.save(&kept)
 }
 
-/// Saves and returns the state of a cluster that is whole.
+/// Saves and returns the state of a cluster that is whole, without the nodes that did not become a part of it.
 pub(super) fn finish(
     app: &App,
     state: &ClusterState,
     machines: &Machines,
     artifacts: &NodeArtifacts,
+    lost: &[String],
 ) -> Result<ClusterState> {
     let mut state = ClusterState { phase: Phase::Created, ..state.clone() };
+    for name in lost {
+        app.pki(&state.spec.name)?.forget_node(name)?;
+    }
+    state.nodes.retain(|node| !lost.contains(&node.name));
+    state.spec.nodes.retain(|node| !lost.contains(&node.name));
     for node in &mut state.nodes {
         node.configured = machines.configured.get(&node.name).cloned();
         if machines.started.contains(&node.name) {

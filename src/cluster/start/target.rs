@@ -3,6 +3,7 @@
 use kcl_driver_api::Driver;
 
 use super::StartOptions;
+use super::state::planned;
 use crate::app::App;
 use crate::artifacts::NodeArtifacts;
 use crate::artifacts::catalog::CATALOG;
@@ -48,15 +49,19 @@ impl Target {
                 choice => choice?,
             });
         }
-        let addons = Choice::make(app, &spec).await?;
+        let addons = Choice::make(app, &mut spec, existing.as_ref()).await?;
         let cached = drivers::cached(app, &spec)?;
         let driver = drivers::driver(&spec, app.store.paths(), cached.as_ref())?;
         let observed = observe(driver.as_ref(), &spec, before).await?;
-        let plan = plan(&spec, &observed)?;
+        let mut plan = plan(&spec, &observed)?;
         for warning in bootstrap::advice(&spec, &plan) {
             app.progress.warn(warning);
         }
         let before = observed.state.filter(|_| !plan.new);
+        if let Some(before) = &before {
+            let changed = bootstrap::nodes_to_restart(before, &planned(&plan, spec.clone(), Some(before)));
+            plan.restart(|name| changed.iter().any(|changed| changed == name));
+        }
         Ok(Target { spec, addons, driver, equipped: cached.is_some(), before, plan })
     }
 
