@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, json};
 
 use super::artifacts::Source;
+use super::candidates;
 use super::output::{self, Output};
 use super::service;
 use super::start::seconds;
@@ -28,7 +29,7 @@ pub enum Verb {
     /// Enable addons and wait until they are ready
     Enable {
         /// The names of addons; or one of your own, by its folder, archive or oci://HOST/NAME:TAG
-        #[arg(value_name = "ADDON", required = true)]
+        #[arg(value_name = "ADDON", required = true, add = candidates::addons())]
         addons: Vec<String>,
 
         #[command(flatten)]
@@ -37,7 +38,7 @@ pub enum Verb {
     /// Disable addons: remove everything that they created, except data that users have stored
     Disable {
         /// The names of addons
-        #[arg(value_name = "ADDON", required = true)]
+        #[arg(value_name = "ADDON", required = true, add = candidates::addons())]
         addons: Vec<String>,
 
         /// Also remove data that users have stored
@@ -50,7 +51,7 @@ pub enum Verb {
     /// Show the description, values and images of an addon
     Info {
         /// The addon
-        #[arg(value_name = "ADDON")]
+        #[arg(value_name = "ADDON", add = candidates::addons())]
         addon: String,
 
         /// The format of the output
@@ -60,7 +61,7 @@ pub enum Verb {
     /// Change and save values of an addon; without values, show them
     Configure {
         /// The addon
-        #[arg(value_name = "ADDON")]
+        #[arg(value_name = "ADDON", add = candidates::addons())]
         addon: String,
 
         /// Values as NAME=VALUE; NAME= restores the default
@@ -73,7 +74,7 @@ pub enum Verb {
     /// Open the page of an addon in a browser
     Open {
         /// The addon
-        #[arg(value_name = "ADDON")]
+        #[arg(value_name = "ADDON", add = candidates::addons())]
         addon: String,
 
         /// Print the URLs, one per line, and open no browser
@@ -83,7 +84,7 @@ pub enum Verb {
     /// List the images of an addon
     Images {
         /// The addon
-        #[arg(value_name = "ADDON")]
+        #[arg(value_name = "ADDON", add = candidates::addons())]
         addon: String,
 
         /// The format of the output

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::output;
+use super::{candidates, output};
 use crate::app::App;
 use crate::cluster::{self, LogRequest};
 use crate::error::Result;
@@ -14,11 +14,11 @@ use crate::error::Result;
 pub struct Args {
     /// A component: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet, kube-proxy, or
     /// agent for the node agent itself [default: all, the last lines of each]
-    #[arg(value_name = "COMPONENT")]
+    #[arg(value_name = "COMPONENT", add = candidates::components())]
     component: Option<String>,
 
     /// The node [default: the first control plane]
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", add = candidates::nodes())]
     node: Option<String>,
 
     /// Print new lines as they are written

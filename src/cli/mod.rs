@@ -5,6 +5,7 @@ mod artifacts;
 mod browser;
 mod bundle;
 mod ca;
+mod candidates;
 mod completion;
 mod config;
 mod cp;
@@ -66,7 +67,7 @@ struct Cli {
     verb: Verb,
 
     /// The cluster to work on [env: KCL_PROFILE] [default: kcl]
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, global = true, value_name = "NAME", add = candidates::profiles())]
     profile: Option<String>,
 
     /// Print more details; give it twice for even more (the variable RUST_LOG takes precedence)
@@ -189,7 +190,7 @@ impl Verb {
             Verb::Drivers(args) => drivers::run(app, args).await,
             Verb::Artifacts(verb) => artifacts::run(app, verb).await,
             Verb::Bundle(verb) => bundle::run(app, verb).await,
-            Verb::Completion(args) => completion::run::<Cli>(args),
+            Verb::Completion(args) => completion::run(args),
             Verb::Version(args) => version::run(args),
             Verb::Guard => cluster::guard(app, profile).await.map(|()| ExitCode::SUCCESS),
             Verb::Loopback => cluster::serve_loopback(app, profile).await.map(|()| ExitCode::SUCCESS),
@@ -203,6 +204,7 @@ const LAST_WORK: Duration = Duration::from_millis(50);
 
 /// Parses the command line, runs the verb and returns the exit code.
 pub fn main() -> ExitCode {
+    completion::answer(Cli::command);
     cluster::keep_sudo_password();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::candidates;
 use super::output::{self, Output};
 use crate::app::App;
 use crate::cluster;
@@ -19,6 +20,7 @@ pub enum Verb {
     /// Stop one node; `kcl start` starts it again
     Stop {
         /// The node
+        #[arg(add = candidates::nodes())]
         name: String,
 
         /// Cut the power of the node instead of shutting it down

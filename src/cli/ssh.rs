@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use kcl_driver_api::{Exec, Stdin, Stdout};
 
+use super::candidates;
 use crate::app::App;
 use crate::cluster;
 use crate::error::Result;
@@ -13,7 +14,7 @@ use crate::error::Result;
 #[derive(clap::Args)]
 pub struct Args {
     /// The node [default: the first control plane]
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", add = candidates::nodes())]
     node: Option<String>,
 
     /// A command to run instead of a shell; a single word is a line for a shell

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::artifacts::Source;
+use super::candidates;
 use super::output::{self, Output};
 use crate::app::App;
 use crate::bootstrap::Wait;
@@ -22,11 +23,11 @@ pub struct ClusterArgs {
     nodes: Option<usize>,
 
     /// The driver of the machines, one that `kcl drivers` lists [default: the best that works on this host]
-    #[arg(short, long, env = "KCL_DRIVER", hide_env_values = true, value_name = "DRIVER", help_heading = "Cluster")]
+    #[arg(short, long, env = "KCL_DRIVER", hide_env_values = true, value_name = "DRIVER", add = candidates::drivers(), help_heading = "Cluster")]
     driver: Option<String>,
 
     /// The version of Kubernetes, such as v1.37.0, 1.36 or latest
-    #[arg(long, value_name = "VERSION", help_heading = "Cluster")]
+    #[arg(long, value_name = "VERSION", add = candidates::versions(), help_heading = "Cluster")]
     kubernetes_version: Option<String>,
 
     /// Whole CPUs for each node [default: all of the host]
@@ -42,7 +43,7 @@ pub struct ClusterArgs {
     config: Option<PathBuf>,
 
     /// Addons to enable in addition to the default ones: names, or your own by folder, archive or oci://HOST/NAME:TAG
-    #[arg(long, value_name = "ADDONS", value_delimiter = ',', help_heading = "Cluster")]
+    #[arg(long, value_name = "ADDONS", value_delimiter = ',', add = candidates::addons(), help_heading = "Cluster")]
     addons: Vec<String>,
 
     /// Manifests to apply as soon as the API is ready; may be given several times
@@ -50,7 +51,7 @@ pub struct ClusterArgs {
     manifests: Vec<PathBuf>,
 
     /// Flags for a component: apiserver.v=4, kubelet.max-pods=50, …; may be given several times
-    #[arg(long, value_name = "COMPONENT.KEY=VALUE", help_heading = "Kubernetes")]
+    #[arg(long, value_name = "COMPONENT.KEY=VALUE", add = candidates::flags(), help_heading = "Kubernetes")]
     extra_config: Vec<String>,
 
     /// Feature gates of Kubernetes, such as A=true,B=false

@@ -129,3 +129,24 @@ fn completion_is_read_by_its_shell() {
         assert!(child.wait().expect("it ends").success(), "{shell} cannot read its script");
     }
 }
+
+/// Returns what kcl offers fish for the last word of a command line.
+fn offered(home: &Home, words: &[&str]) -> Vec<String> {
+    let mut command = home.kcl(&["--", "kcl"]);
+    let output = command.args(words).env("KCL_COMPLETE", "fish").assert().success().get_output().stdout.clone();
+    let text = String::from_utf8(output).expect("text");
+    text.lines().map(|line| line.split('\t').next().unwrap_or(line).to_owned()).collect()
+}
+
+#[test]
+fn completion_knows_values() {
+    let home = Home::new();
+    assert_eq!(offered(&home, &["sta"]), ["start", "status"]);
+    assert_eq!(offered(&home, &["logs", "kube-s"]), ["kube-scheduler"]);
+    assert_eq!(offered(&home, &["start", "--driver", "q"]), ["qemu"]);
+    assert_eq!(offered(&home, &["addons", "enable", "metrics"]), ["metrics-server"]);
+    assert!(offered(&home, &["start", "--kubernetes-version", ""]).iter().any(|version| version.starts_with("v1.")));
+    assert!(offered(&home, &["ssh", "--node", ""]).is_empty(), "there is no cluster, and files are no nodes");
+    let verbs = offered(&home, &[""]);
+    assert!(verbs.iter().any(|verb| verb == "start") && !verbs.iter().any(|verb| verb == "guard"), "{verbs:?}");
+}

@@ -1,0 +1,82 @@
+//! What completion offers for values: the clusters, nodes, addons and so on that are there.
+
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+
+use crate::addons::Available;
+use crate::artifacts::catalog::CATALOG;
+use crate::config::{DEFAULT_NAME, EXTRA_CONFIG_COMPONENTS};
+use crate::state::{ClusterState, Paths, Store};
+
+/// The names of clusters.
+pub fn profiles() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let clusters = store().and_then(|store| store.list().ok()).unwrap_or_default();
+        clusters.into_iter().map(|(name, _)| CompletionCandidate::new(name)).collect()
+    })
+}
+
+/// The nodes of the cluster that the command line names.
+pub fn nodes() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let nodes = state().map(|state| state.nodes).unwrap_or_default();
+        nodes.into_iter().map(|node| CompletionCandidate::new(node.name)).collect()
+    })
+}
+
+/// The names of the built-in addons.
+pub fn addons() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Ok(addons) = Available::built_in() else { return Vec::new() };
+        let candidate = |name: &str, what: &str| CompletionCandidate::new(name).help(Some(what.to_owned().into()));
+        addons.iter().map(|addon| candidate(&addon.name, &addon.description.title)).collect()
+    })
+}
+
+/// The versions of Kubernetes that this kcl knows.
+pub fn versions() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        CATALOG.kubernetes_versions().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect()
+    })
+}
+
+/// The drivers.
+pub fn drivers() -> ArgValueCandidates {
+    fixed(&["native", "docker", "qemu", "libvirt", "ssh"])
+}
+
+/// The components of nodes that have logs.
+pub fn components() -> ArgValueCandidates {
+    fixed(&[
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "containerd",
+        "kubelet",
+        "kube-proxy",
+        "agent",
+    ])
+}
+
+/// The components whose flags can be set.
+pub fn flags() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        EXTRA_CONFIG_COMPONENTS.iter().map(|name| CompletionCandidate::new(format!("{name}."))).collect()
+    })
+}
+
+fn fixed(words: &'static [&'static str]) -> ArgValueCandidates {
+    ArgValueCandidates::new(|| words.iter().map(CompletionCandidate::new).collect())
+}
+
+fn store() -> Option<Store> {
+    Paths::from_env().ok().map(Store::open)
+}
+
+/// The state of the cluster on the command line that is being completed, which are kcl's own arguments.
+fn state() -> Option<ClusterState> {
+    let words: Vec<_> = std::env::args().collect();
+    let named = words.windows(2).rev().find(|pair| matches!(pair[0].as_str(), "-p" | "--profile"));
+    let name = named.map(|pair| pair[1].clone()).or_else(|| std::env::var("KCL_PROFILE").ok());
+    store()?.load(name.as_deref().unwrap_or(DEFAULT_NAME)).ok()?
+}
