@@ -8,7 +8,7 @@ use kcl_node_spec::Role;
 use kube::Client;
 use tokio::time::timeout;
 
-use super::node::{node_spec, without_others};
+use super::node::{node_spec, lasting};
 use super::{Bootstrap, Machines, Resolvers, control_plane, machines, ready};
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::{self, Fresh};
@@ -77,7 +77,7 @@ fn look(state: &ClusterState, record: &NodeRecord) -> Option<serde_json::Value> 
         Link { interface: String::new(), subnet: state.subnet, gateway: None, mtu: 0, host: None, masquerades: false };
     let network = Network { subnet: state.subnet, host: None, bridge: None, link, links: Default::default() };
     let resolvers = Resolvers::default();
-    let mut spec = without_others(node_spec(state, record, &network, &resolvers, true));
+    let mut spec = lasting(node_spec(state, record, &network, &resolvers, true));
     // Made from the time of the cluster's creation.
     spec.network.vni = 0;
     let names = Some((&state.spec.apiserver_names, &state.spec.apiserver_ips));
