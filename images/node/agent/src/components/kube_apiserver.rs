@@ -7,7 +7,8 @@ use kcl_node_spec::{NodeSpec, ports};
 use serde_json::json;
 
 use super::flags::{Flags, extra};
-use super::{After, CIPHER_SUITES, Liveness, Process, Readiness, admission, audit};
+use super::tls::CIPHER_SUITES;
+use super::{After, Liveness, Process, Readiness, admission, audit};
 use crate::paths::{self, ENCRYPTION_CONF, pki, pki_file};
 
 const AUTHENTICATION: &str = "apiserver-authentication.json";

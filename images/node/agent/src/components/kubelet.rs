@@ -6,7 +6,8 @@ use kcl_node_spec::{NodeSpec, ports};
 use serde_json::{Value, json};
 
 use super::flags::Flags;
-use super::{After, CIPHER_SUITES, Liveness, Process, Readiness, containerd};
+use super::tls::CIPHER_SUITES;
+use super::{After, Liveness, Process, Readiness, containerd};
 use crate::facts::Facts;
 use crate::paths::{self, KUBELET_CONF, pki, pki_file};
 

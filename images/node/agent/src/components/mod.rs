@@ -11,23 +11,13 @@ mod kube_proxy;
 mod kubelet;
 mod process;
 mod scheduler;
+mod tls;
 
 pub use process::{After, Liveness, Process, Readiness};
 
 use kcl_node_spec::{NodeSpec, Role};
 
 use crate::facts::Facts;
-
-/// The cipher suites of TLS 1.2 that servers accept: forward secrecy, and authenticated encryption. Those of TLS 1.3 are all
-/// sound and cannot be chosen. This is the common part of the lists of the CIS benchmark for API server and kubelet.
-const CIPHER_SUITES: [&str; 6] = [
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
-    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-];
 
 /// Returns the components of the node, in the order of their start.
 pub fn all(spec: &NodeSpec, facts: &Facts) -> Vec<Process> {
