@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use crate::config::unreadable_addon;
 use crate::error::Result;
-use crate::kubernetes::EXTENSIONS;
+use crate::kubernetes::{self, EXTENSIONS};
 
 /// The contents of an addon's files by their names. A chart may have binary files.
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
@@ -51,6 +51,7 @@ pub(super) fn folder(path: &Path) -> Result<Files> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_file() && belongs(&name) {
             let content = fs::read(entry.path()).map_err(|error| unreadable_addon(&entry.path(), &error))?;
+            let content = decode(&name, content);
             files.insert(name, content);
         }
     }
@@ -87,10 +88,19 @@ fn unpack_entries(archive: impl Read, files: &mut Files) -> std::io::Result<()> 
         if is_file && (chart.is_some() || inner.components().count() <= 3 && belongs(&name)) {
             let mut content = Vec::new();
             entry.read_to_end(&mut content)?;
+            let content = decode(&name, content);
             files.insert(name, content);
         }
     }
     Ok(())
+}
+
+/// Returns the content of a file as UTF-8 if it is a manifest, which may have the encodings that it has for kubectl.
+fn decode(name: &str, content: Vec<u8>) -> Vec<u8> {
+    match is_manifest(name) && !name.starts_with(CHART) {
+        true => kubernetes::text(&content).into_owned().into_bytes(),
+        false => content,
+    }
 }
 
 /// Returns true if a file belongs to an addon by its name.
@@ -122,6 +132,33 @@ mod tests {
         let mut files = Files::new();
         let error = unpack(&*compressed, &mut files).unwrap_err();
         assert!(error.to_string().contains("it unpacks to 64 MiB or more"), "{error}");
-        assert!(files.values().map(String::len).sum::<usize>() <= LARGEST as usize);
+        assert!(files.values().map(Vec::len).sum::<usize>() <= LARGEST as usize);
+    }
+
+    #[test]
+    fn manifests_of_folders_and_archives_have_kubectls_names_and_encodings() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "a: \u{e4}\n";
+        let wide: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, content) in [
+            (DESCRIPTION, b"title".as_slice()),
+            ("a.yaml", text.as_bytes()),
+            ("b.yml", wide.as_slice()),
+            ("c.json", b"\xef\xbb\xbf{}".as_slice()),
+            ("d.txt", b"\xff".as_slice()),
+            (".e.yaml", b"e".as_slice()),
+        ] {
+            fs::write(folder.path().join(name), content).unwrap();
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, name, content).unwrap();
+        }
+        let expected = [(DESCRIPTION, "title"), ("a.yaml", text), ("b.yml", text), ("c.json", "{}\n")];
+        let expected: Files = expected.map(|(name, text)| (name.to_owned(), text.into())).into();
+        assert_eq!(read(folder.path()).unwrap(), expected);
+        let mut files = Files::new();
+        unpack(&*archive.into_inner().unwrap(), &mut files).unwrap();
+        assert_eq!(files, expected);
     }
 }

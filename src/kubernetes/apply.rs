@@ -1,6 +1,6 @@
 //! Applies documents. An object that cannot be applied yet, as something that it needs is not there, is tried again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -64,7 +64,7 @@ impl Turn {
 /// the same.
 pub async fn apply(client: &Client, objects: &[DynamicObject], patience: Patience<'_>) -> Result<()> {
     let begun = Instant::now();
-    let mut waiting: Vec<&DynamicObject> = objects.iter().collect();
+    let mut waiting = last_ones(objects);
     let (mut pause, mut step) = (PAUSES.0, None);
     let mut warnings = BTreeSet::new();
     let warn = |text: String| patience.progress.warn(text);
@@ -97,6 +97,16 @@ pub async fn apply(client: &Client, objects: &[DynamicObject], patience: Patienc
         step.finish("Objects applied");
     }
     Ok(())
+}
+
+/// Leaves out objects that come again: applied one after the other, the last one would count, and here several are applied
+/// at once.
+fn last_ones(objects: &[DynamicObject]) -> Vec<&DynamicObject> {
+    let mut known = HashSet::new();
+    let key = |object: &DynamicObject| (object.types.clone(), object.namespace(), object.name_any());
+    let mut last: Vec<&DynamicObject> = objects.iter().rev().filter(|object| known.insert(key(object))).collect();
+    last.reverse();
+    last
 }
 
 /// Makes one error of several.
@@ -150,6 +160,17 @@ async fn served(client: &Client, definition: &DynamicObject) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_of_several_objects_of_one_name_counts() {
+        let text = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\ndata: {n: \"1\"}\n";
+        let other = text.replace("name: a", "name: b");
+        let texts = [text.to_owned(), other, text.replace("\"1\"", "\"2\"")].join("---\n");
+        let objects = crate::kubernetes::documents("a.yaml", texts).unwrap();
+        let last = last_ones(&objects);
+        assert_eq!(last.iter().map(|object| object.name_any()).collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(last[1].data["data"]["n"], "2");
+    }
 
     #[test]
     fn several_errors_are_one() {

@@ -29,11 +29,14 @@ fn manifests_of_others_are_read_as_by_kubectl() {
         if expected.get("error").is_some() || objects.iter().any(lacks_something) {
             continue;
         }
-        let found = kubernetes::documents(&name, std::fs::read(file).expect("the file"));
-        let found = found.map(|found| found.into_iter().map(|object| serde_json::to_value(object).expect("JSON")));
-        match found {
-            Ok(found) if found.map(normal).eq(objects.into_iter().map(normal)) => read += 1,
-            Ok(_) => wrong.push(format!("{name}: other objects")),
+        match kubernetes::documents(&name, std::fs::read(file).expect("the file")) {
+            Ok(found) => {
+                let found = found.into_iter().map(|object| normal(serde_json::to_value(object).expect("JSON")));
+                match found.eq(objects.into_iter().map(normal)) {
+                    true => read += 1,
+                    false => wrong.push(format!("{name}: other objects")),
+                }
+            }
             Err(error) => wrong.push(error.to_string()),
         }
     }
@@ -92,7 +95,10 @@ fn normal(mut object: Value) -> Value {
 
 fn numbers(value: &mut Value) {
     match value {
-        Value::Number(number) if !number.is_i64() => *value = number.as_f64().into(),
+        Value::Number(number) if !number.is_i64() => {
+            let float = number.as_f64();
+            *value = float.into();
+        }
         Value::Array(list) => list.iter_mut().for_each(numbers),
         Value::Object(fields) => fields.values_mut().for_each(numbers),
         _ => {}

@@ -15,6 +15,8 @@ use std::collections::VecDeque;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+pub use self::split::text;
+
 use self::split::Document;
 use crate::error::{Error, Family, Result};
 

@@ -32,9 +32,9 @@ pub(super) fn documents(content: &[u8]) -> Result<Vec<Document>, String> {
     Ok(documents)
 }
 
-/// Decodes UTF-16 where a byte order mark says so, and UTF-8 elsewhere. Lines end with a newline afterwards, the last one
+/// Decodes a manifest: UTF-16 where a byte order mark says so, and UTF-8 elsewhere. Lines end with a newline afterwards, the last one
 /// too, as for kubectl.
-fn text(content: &[u8]) -> Cow<'_, str> {
+pub fn text(content: &[u8]) -> Cow<'_, str> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks(2).map(|pair| unit([pair[0], *pair.get(1).unwrap_or(&0)])).collect();
         Cow::Owned(String::from_utf16_lossy(&units))
