@@ -1,6 +1,6 @@
 //! Becomes root on a host.
 
-use std::io::{ErrorKind as ErrorKindIo, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind as ErrorKindIo, Write};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
@@ -77,7 +77,7 @@ fn ask(question: &str) -> std::io::Result<String> {
     silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
     terminal.write_all(question.as_bytes())?;
     tcsetattr(&terminal, SetArg::TCSAFLUSH, &silent)?;
-    let read = read_password(&terminal);
+    let read = read_password(BufReader::new(&terminal));
     tcsetattr(&terminal, SetArg::TCSANOW, &before)?;
     terminal.write_all(b"\n")?;
     match read? {
@@ -90,7 +90,7 @@ fn ask(question: &str) -> std::io::Result<String> {
 }
 
 /// Reads a line from a terminal that edits none; none if it is given up by Ctrl-C.
-fn read_password(terminal: impl Read) -> std::io::Result<Option<String>> {
+fn read_password(terminal: impl BufRead) -> std::io::Result<Option<String>> {
     let mut password = Vec::new();
     for byte in terminal.bytes() {
         match byte? {
