@@ -22,7 +22,7 @@ struct Limits {
 const LIMITS: Limits = Limits { largest: 256 << 30, suspicious: 1 << 30 };
 
 /// The ratio that no archive of programs reaches, but one that is made to fill disks does.
-const RATIO: u64 = 250;
+const RATIO: u64 = 100;
 
 /// The memory in KiB that xz may ask for: what `xz -9` needs, and a reserve.
 const MEMORY: u32 = 256 << 10;

@@ -59,8 +59,8 @@ fn paths(cluster: &TestCluster<'_>) {
         ([at("in"), ":/root/paths/real/file".to_owned()], "no directory"),
         ([at("in/sub/file"), ":/root/paths/none/".to_owned()], "there is no directory"),
         ([at("in/sub/file"), ":/dev/null".to_owned()], "neither a file nor a directory"),
-        ([":/root/paths/a".to_owned(), at("in/sub/file")], "no directory"),
-        ([":/root/paths/a/sub/file/".to_owned(), at("x")], "no directory"),
+        ([":/root/paths/a".to_owned(), at("in/sub/file")], "is a directory"),
+        ([":/root/paths/a/sub/file/".to_owned(), at("x")], "cannot be copied"),
     ] {
         let refused = cluster.kcl(["cp", &arguments[0], &arguments[1]]);
         assert!(!refused.succeeded() && refused.to_string().contains(says), "{arguments:?}: {refused}");

@@ -176,7 +176,7 @@ impl<'r> Build<'r> {
             };
             add("--output", format!("type=image,{named},unpack=true,oci-mediatypes=true,compression={compression}"));
         }
-        add("--progress", if self.request.progress == "quiet" { "none" } else { &self.request.progress }.to_owned());
+        add("--progress", self.request.progress.clone());
         arguments.extend(self.request.no_cache.then(|| "--no-cache".to_owned()));
         Ok(arguments)
     }
