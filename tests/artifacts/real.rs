@@ -24,7 +24,7 @@ impl Renderer for Print {
             Event::Failed { .. } => "< failed".into(),
             Event::Warning(text) => format!("warning: {text}"),
             Event::Info(text) => text.clone(),
-            Event::Error { message, .. } => message.clone(),
+            Event::Trouble { message, .. } | Event::Error { message, .. } => message.clone(),
         };
         let mut last = self.last.lock().expect("lock");
         if *last != text {

@@ -143,7 +143,7 @@ fn the_platform_of_the_nodes_is_chosen_wherever_it_stands() {
     let entries = [named(ours.clone(), "me/app:1"), attestation.clone(), other.clone()];
     assert_eq!(layout.only(&entries, None), ["docker.io/me/app:1"]);
     layout.fails(&[named(other.clone(), "me/app:1")], "me/app:1");
-    layout.fails(&[other.clone()], "it has linux/s390x");
+    layout.fails(std::slice::from_ref(&other), "it has linux/s390x");
     layout.fails(&[layout.index(&[other])], "it has linux/s390x");
     layout.fails(&[attestation], "nothing but attestations");
     layout.fails(&[], "its index is empty");

@@ -59,7 +59,8 @@ impl Context {
                 Some(text) => of_stream(text)?,
                 None => Dockerfile::find(directory.path(), file, true)?,
             };
-            return Ok(local(&directory.path().to_owned(), dockerfile, Some(directory)));
+            let path = directory.path().to_owned();
+            return Ok(local(&path, dockerfile, Some(directory)));
         }
         let path = Path::new(word.strip_prefix("file://").unwrap_or(word));
         let metadata = match path.metadata() {
@@ -81,7 +82,8 @@ impl Context {
             return Err(Error::new(Family::Usage, message).hint(format!("a Dockerfile is named with: -f {word}")));
         }
         let dockerfile = if from_stdin { of_stream(stdin)? } else { Dockerfile::find(directory.path(), file, true)? };
-        Ok(local(&directory.path().to_owned(), dockerfile, Some(directory)))
+        let path = directory.path().to_owned();
+        Ok(local(&path, dockerfile, Some(directory)))
     }
 }
 
