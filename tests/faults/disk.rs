@@ -54,7 +54,7 @@ fn a_disk_that_fills_up() {
     };
     let components = ["kube-scheduler", "kube-controller-manager", "kube-proxy"];
     for name in components {
-        kcl(&["ssh", "--", &format!("pkill -9 {name}")]).ok();
+        kcl(&["ssh", "--", &format!("kill -9 $(pidof {name})")]).ok();
         eventually("it is started again", || if restarts(name) > 0 { Ok(()) } else { Err(name.to_owned()) });
     }
     let status = kcl(&["status"]);
