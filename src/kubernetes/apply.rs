@@ -163,13 +163,13 @@ mod tests {
 
     #[test]
     fn the_last_of_several_objects_of_one_name_counts() {
-        let text = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\ndata: {n: \"1\"}\n";
+        let text = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\ndata: {x: \"1\"}\n";
         let other = text.replace("name: a", "name: b");
         let texts = [text.to_owned(), other, text.replace("\"1\"", "\"2\"")].join("---\n");
         let objects = crate::kubernetes::documents("a.yaml", texts).unwrap();
         let last = last_ones(&objects);
         assert_eq!(last.iter().map(|object| object.name_any()).collect::<Vec<_>>(), ["b", "a"]);
-        assert_eq!(last[1].data["data"]["n"], "2");
+        assert_eq!(last[1].data["data"]["x"], "2");
     }
 
     #[test]

@@ -81,13 +81,26 @@ fn by_kubectl(files: &[PathBuf]) -> BTreeMap<String, Value> {
 /// Returns true for files that are read but could not be applied: parts of charts, patches, configurations.
 fn lacks_something(object: &Value) -> bool {
     let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
-    !text(&object["apiVersion"]) || !text(&object["kind"]) || !text(&object["metadata"]["name"])
+    let texts = |value: &Value| {
+        value.as_object().is_none_or(|fields| fields.values().all(|value| value.is_string() || value.is_null()))
+    };
+    let metadata = &object["metadata"];
+    !text(&object["apiVersion"])
+        || !text(&object["kind"])
+        || !text(&metadata["name"])
+        || !texts(&metadata["labels"])
+        || !texts(&metadata["annotations"])
 }
 
-/// Leaves out empty metadata, and gives numbers one form: kubectl's beyond 64 bits have no point.
+/// Leaves out empty metadata, and what only the API server writes, and gives numbers one form: kubectl's beyond 64 bits have no point.
 fn normal(mut object: Value) -> Value {
     if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.retain(|_, value| !value.is_null());
+        metadata.retain(|key, value| !value.is_null() && key != "ownerReferences" && key != "managedFields");
+        for key in ["labels", "annotations"] {
+            if let Some(fields) = metadata.get_mut(key).and_then(Value::as_object_mut) {
+                fields.retain(|_, value| !value.is_null());
+            }
+        }
     }
     numbers(&mut object);
     object

@@ -73,7 +73,7 @@ fn typed(mut item: Value, list: &Value) -> Value {
 }
 
 /// Makes an object of a document; the error says what it lacks.
-fn object(value: Value) -> std::result::Result<DynamicObject, String> {
+fn object(mut value: Value) -> std::result::Result<DynamicObject, String> {
     if !value.is_object() {
         let found = value.to_string().chars().take(60).collect::<String>();
         return Err(format!("a document is not an object but {found}"));
@@ -88,6 +88,12 @@ fn object(value: Value) -> std::result::Result<DynamicObject, String> {
         Value::String(name) => format!("{kind} {name}"),
         _ => kind,
     };
+    // kubectl leaves them out: templates of charts make labels and annotations without a value.
+    for path in ["/metadata/labels", "/metadata/annotations"] {
+        if let Some(Value::Object(fields)) = value.pointer_mut(path) {
+            fields.retain(|_, value| !value.is_null());
+        }
+    }
     let object: DynamicObject =
         serde_json::from_value(value).map_err(|error| format!("{name}: in metadata: {error}"))?;
     match (&object.metadata.name, &object.metadata.generate_name) {

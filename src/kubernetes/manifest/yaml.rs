@@ -1,15 +1,19 @@
 //! One YAML document, from the parser's events to a value: anchors, aliases, merge keys and tags as go-yaml 2 has them
 //! (`decode.go`).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag, options};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span, Tag, options};
 use serde_json::{Map, Value};
 
 use super::scalar;
 
 /// The tag of the key that merges.
 const MERGE: &str = "tag:yaml.org,2002:merge";
+
+/// The problem of a line within a quoted scalar that is not behind the indentation of its block.
+const UNDER_INDENTED: &str = "not valid YAML: a line of a quoted text is not indented";
 
 /// The number of a line of the document, from 1, and the problem there.
 pub(super) type Problem = (usize, String);
@@ -32,11 +36,31 @@ pub(super) fn value(text: &str) -> Result<Value, Problem> {
     if let Some(at) = text.find('\0') {
         return Err((text[..at].lines().count().max(1), "a NUL character is not allowed".to_owned()));
     }
-    let mut tree = Tree::default();
-    match tree.read(text)? {
+    let mut text = Cow::Borrowed(text);
+    let (tree, root) = loop {
+        let mut tree = Tree::default();
+        match tree.read(&text) {
+            Err((line, problem)) if problem == UNDER_INDENTED => match indented(&text, line) {
+                Some(deeper) => text = Cow::Owned(deeper),
+                None => return Err((line, problem)),
+            },
+            result => break (tree, result?),
+        }
+    };
+    match root {
         Some(root) => Values { nodes: &tree.nodes, open: Vec::new(), count: 0, by_alias: 0 }.value(root),
         None => Ok(Value::Null),
     }
+}
+
+/// Indents a line within a quoted scalar. libyaml takes such lines at any indentation, and YAML 1.2 only behind that of
+/// the block; the white space is no part of the scalar. Returns none if the line is indented already.
+fn indented(text: &str, line: usize) -> Option<String> {
+    const DEEP: usize = 1024;
+    let begin: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let (before, after) = text.split_at(begin);
+    let indent = after.bytes().take_while(|byte| *byte == b' ').count();
+    (indent < DEEP).then(|| format!("{before}{:DEEP$}{after}", ""))
 }
 
 /// The nodes of a document, and the anchors of some.
@@ -121,6 +145,9 @@ type Events<'a> = Parser<'a, granit_parser::StrInput<'a>>;
 fn next<'a>(events: &mut Events<'a>) -> Result<(Event<'a>, Span), Problem> {
     match events.next() {
         Some(Ok(event)) => Ok(event),
+        Some(Err(error)) if *error.kind() == ErrorKind::InvalidQuotedScalarIndent => {
+            Err((line(error.marker()), UNDER_INDENTED.to_owned()))
+        }
         Some(Err(error)) => Err((line(error.marker()), format!("not valid YAML: {}", error.info()))),
         None => Err((1, "not valid YAML: it ends too early".to_owned())),
     }
