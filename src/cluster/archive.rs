@@ -1,5 +1,6 @@
 //! `kcl logs --archive`: everything that a bug report needs, without keys, and without what users keep secret.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -11,12 +12,12 @@ use flate2::write::GzEncoder;
 use kcl_driver_api::{Exec, Machine, Stdout};
 use kcl_files::NewFile;
 use kcl_node_spec::paths;
-use serde_json::Value;
 
 use super::drivers;
 use super::kubectl::kubectl;
 use super::logs::COMPONENTS;
 use crate::app::App;
+use crate::config::AddonConfig;
 use crate::error::{Error, Family, Result};
 use crate::state::ClusterState;
 
@@ -69,15 +70,15 @@ pub async fn archive(app: &App, cluster: &str, path: &Path) -> Result<()> {
 
 /// Returns the state without the values of addons, some of which are passwords.
 fn redacted(state: &ClusterState) -> String {
-    let mut state = serde_json::to_value(state).unwrap_or_default();
-    let addons = state.pointer_mut("/spec/addons").and_then(Value::as_object_mut);
-    for addon in addons.into_iter().flat_map(|addons| addons.values_mut()) {
-        let values = addon.get_mut("values").and_then(Value::as_object_mut);
-        for value in values.into_iter().flat_map(|values| values.values_mut()) {
-            *value = REDACTED.into();
-        }
-    }
+    let mut state = state.clone();
+    redact(&mut state.spec.addons);
     serde_json::to_string_pretty(&state).unwrap_or_default()
+}
+
+fn redact(addons: &mut BTreeMap<String, AddonConfig>) {
+    for value in addons.values_mut().flat_map(|addon| addon.values.values_mut()) {
+        *value = REDACTED.into();
+    }
 }
 
 /// Returns the facts about this host that matter for a bug report.
@@ -288,6 +289,15 @@ mod tests {
             pack.add("last", b"whole");
             assert_eq!(listed(pack).last().unwrap(), &("kcl-c/last".to_owned(), "whole".to_owned()), "{end}");
         }
+    }
+
+    #[test]
+    fn values_of_addons_are_left_out() {
+        let text = r#"{"registry": {"enabled": true, "htpasswd": "u:secret", "list": ["secret"]}}"#;
+        let mut addons = serde_json::from_str(text).unwrap();
+        redact(&mut addons);
+        let text = serde_json::to_string(&addons).unwrap();
+        assert!(!text.contains("secret") && text.contains("htpasswd") && text.contains("true"), "{text}");
     }
 
     #[test]
