@@ -62,7 +62,7 @@ pub struct Record {
     pub state: State,
     /// The digest of the objects that were applied last.
     pub digest: String,
-    /// All objects that exist, or may exist, except those of the release.
+    /// All objects that exist, or may exist, except those of the release and its definitions.
     pub objects: Vec<ObjectName>,
     /// The Helm release of the addon's chart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +77,12 @@ pub struct ReleaseRecord {
     pub namespace: String,
     /// The digest of all that it was made from; empty while it is being changed.
     pub digest: String,
+    /// The definitions of the chart's folder `crds`, which Helm would not remove.
+    #[serde(default)]
+    pub definitions: Vec<ObjectName>,
+    /// True until it has taken over the objects that an older kcl applied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopts: bool,
 }
 
 impl ObjectName {

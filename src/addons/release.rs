@@ -36,6 +36,7 @@ pub(super) async fn reconcile(
     let digest = digest_of(addon, &chart.namespace, archive, &values)?;
     // An older kcl applied the chart's objects itself: the release takes them over.
     let adopted = before.filter(|record| record.release.is_none()).map(|record| record.objects.clone());
+    let adopts = adopted.is_some() || before.is_some_and(|record| record.release.as_ref().is_some_and(|it| it.adopts));
     let known: Option<Record> = before.map(|record| without_adopted(record, own));
     apply(client, selected, own, known.as_ref(), always, enabling.patience()).await?;
     let same = before.and_then(|record| record.release.as_ref()).is_some_and(|release| release.digest == digest);
@@ -54,17 +55,25 @@ pub(super) async fn reconcile(
         version: addon.description.version.clone(),
         state: State::Applied,
         digest: super::apply::digest_of(own)?,
-        objects: own.iter().chain(&definitions).map(ObjectName::of).collect(),
-        release: Some(ReleaseRecord { namespace: chart.namespace.clone(), digest: String::new() }),
+        objects: own.iter().map(ObjectName::of).collect(),
+        release: Some(ReleaseRecord {
+            namespace: chart.namespace.clone(),
+            digest: String::new(),
+            definitions: definitions.iter().map(ObjectName::of).collect(),
+            adopts,
+        }),
     };
     // Written before anything is made; without a digest, so that the next run makes all of it.
     record.write(client).await?;
     kubernetes::apply(client, &definitions, enabling.patience()).await?;
-    release.install(addon, archive, &values, adopted.is_some(), enabling.left()).await?;
+    release.install(addon, archive, &values, adopts, enabling.left()).await?;
     if let Some(adopted) = adopted {
         remove_leftovers(client, &release, &record, &adopted).await?;
     }
-    record.release = Some(ReleaseRecord { namespace: chart.namespace.clone(), digest });
+    if let Some(release) = &mut record.release {
+        release.digest = digest;
+        release.adopts = false;
+    }
     record.write(client).await
 }
 
@@ -121,16 +130,18 @@ pub(super) async fn objects(enabling: &Enabling<'_>, addon: &str, chart: &Chart)
 /// Removes the release of an addon, if it has one. Returns the record of what is left of the addon, with the objects that
 /// the chart keeps as users' data.
 pub async fn uninstall(client: &Client, helm: &Helm, access: &Access, record: &Record) -> Result<Record> {
-    let Some(ReleaseRecord { namespace, .. }) = record.release.clone() else { return Ok(record.clone()) };
-    let release = Release::open(helm, access, &record.addon, &namespace).await?;
+    let Some(recorded) = record.release.clone() else { return Ok(record.clone()) };
+    let release = Release::open(helm, access, &record.addon, &recorded.namespace).await?;
     let made = match release.status().await? {
         Status::Missing => Vec::new(),
         _ => release.manifest().await?,
     };
     let kept = |object: &&DynamicObject| object.metadata.annotations.as_ref().is_some_and(is_kept);
-    // A run that is interrupted here leaves a release that is made again by the next one.
-    let mut left = Record { release: Some(ReleaseRecord { namespace, digest: String::new() }), ..record.clone() };
+    let mut left = record.clone();
     left.objects.extend(made.iter().filter(kept).map(|object| ObjectName { keep: true, ..ObjectName::of(object) }));
+    left.objects.extend(recorded.definitions.iter().cloned());
+    // A run that is interrupted here leaves a release that is made again by the next one.
+    left.release = Some(ReleaseRecord { digest: String::new(), ..recorded });
     left.write(client).await?;
     // Definitions go while their controllers still run, which handle finalizers.
     let definitions = made.iter().filter(|object| !kept(object)).map(ObjectName::of);
