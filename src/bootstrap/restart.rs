@@ -8,7 +8,7 @@ use kcl_node_spec::Role;
 use kube::Client;
 use tokio::time::timeout;
 
-use super::node::{node_spec, lasting};
+use super::node::{lasting, node_spec};
 use super::{Bootstrap, Machines, Resolvers, control_plane, machines, ready};
 use crate::error::{Error, Family, Result};
 use crate::kubernetes::{self, Fresh};

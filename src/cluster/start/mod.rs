@@ -2,6 +2,7 @@
 
 mod network;
 mod options;
+mod planned;
 mod preflight;
 mod state;
 mod target;

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use kcl_driver_api::{Driver, ErrorKind, Network, NetworkSpec, Reach};
 use kcl_node_spec::Subnets;
 
-use super::state::{planned, save};
+use super::planned::planned;
+use super::state::save;
 use crate::app::App;
 use crate::error::{Error, Family, Result};
 use crate::plan::{Journal, Made, Observed, Plan, plan};

@@ -1,17 +1,15 @@
 //! The state of a cluster in the course of a start.
 
-use jiff::Timestamp;
-
 use super::StartOptions;
+use super::planned::planned;
 use super::target::Target;
 use crate::app::App;
 use crate::artifacts::NodeArtifacts;
 use crate::bootstrap::Machines;
 use crate::cluster::background::guard;
-use crate::config::ClusterSpec;
 use crate::error::Result;
-use crate::plan::{Action, Journal, Made, Plan};
-use crate::state::{ClusterState, NodeRecord, Phase, SCHEMA};
+use crate::plan::{Journal, Made};
+use crate::state::{ClusterState, Phase};
 
 /// Saves the state that the plan leads to, and starts the guard of a cluster with a lifetime.
 pub(super) async fn begin(
@@ -32,37 +30,6 @@ pub(super) async fn begin(
     save(app, &state)?;
     guard::follow(app, &state).await?;
     Ok(state)
-}
-
-/// Returns the state that a plan leads to.
-pub(super) fn planned(plan: &Plan, spec: ClusterSpec, before: Option<&ClusterState>) -> ClusterState {
-    let nodes = plan.nodes().map(|node| {
-        let record = before.and_then(|state| state.node(&node.name));
-        // A machine that is created has no configuration yet, one that is started mounts the newest artifacts.
-        let configured = record.filter(|_| matches!(node.action, Action::Keep | Action::Restart | Action::PowerOn));
-        let artifacts = record.filter(|_| matches!(node.action, Action::Keep | Action::Restart));
-        NodeRecord {
-            name: node.name.clone(),
-            machine: node.machine.clone(),
-            role: node.role,
-            address: node.address,
-            pod_cidr: node.pod_cidr,
-            kubernetes_version: node.kubernetes_version.clone(),
-            artifacts: artifacts.and_then(|record| record.artifacts.clone()),
-            configured: configured.and_then(|record| record.configured.clone()),
-        }
-    });
-    ClusterState {
-        schema: SCHEMA,
-        subnet: plan.subnet,
-        nodes: nodes.collect(),
-        api: before.and_then(|state| state.api),
-        phase: before.map_or(Phase::Creating, |state| state.phase),
-        created: before.map_or_else(Timestamp::now, |state| state.created),
-        lifetime: before.map(|state| state.lifetime.clone()).unwrap_or_default(),
-        spare: false,
-        spec,
-    }
 }
 
 /// Saves the state of a run that may be interrupted. The configuration of nodes may change from here on, so their digests

@@ -3,7 +3,7 @@
 use kcl_driver_api::Driver;
 
 use super::StartOptions;
-use super::state::planned;
+use super::planned::planned;
 use crate::app::App;
 use crate::artifacts::NodeArtifacts;
 use crate::artifacts::catalog::CATALOG;
