@@ -1,4 +1,4 @@
-//! What completion offers for values: the clusters, nodes, addons and so on that are there.
+//! Candidates for completion: the clusters, nodes, addons and other values that exist.
 
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
@@ -39,7 +39,7 @@ pub fn versions() -> ArgValueCandidates {
     })
 }
 
-/// The drivers.
+/// The names of the drivers.
 pub fn drivers() -> ArgValueCandidates {
     fixed(&["native", "docker", "qemu", "libvirt", "ssh"])
 }

@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let failed = |why: String| Error::new(Family::Internal, format!("the script cannot be made: {why}"));
     let shells = Shells::builtins();
     let name = args.shell.to_string();
-    let shell = shells.completer(&name).ok_or_else(|| failed(format!("there is none for {name}")))?;
+    let shell = shells.completer(&name).ok_or_else(|| failed(format!("{name} is not supported")))?;
     let mut script = Vec::new();
     shell
         .write_registration(VARIABLE, "kcl", "kcl", &own_name(), &mut script)

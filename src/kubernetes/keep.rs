@@ -89,7 +89,7 @@ fn stays(object: &DynamicObject, conflict: &StatusCause) -> String {
 }
 
 /// Removes the field of a path such as `.spec.containers[name="a"].image`, as conflicts name it
-/// (structured-merge-diff, `fieldpath.Path`). Returns false if there is none.
+/// (structured-merge-diff, `fieldpath.Path`). Returns false if the value lacks it.
 fn forget(value: &mut Value, path: &str) -> bool {
     if let Some(rest) = path.strip_prefix('.') {
         let Some(map) = value.as_object_mut() else { return false };

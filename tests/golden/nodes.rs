@@ -61,7 +61,7 @@ async fn specs_with_all_that_a_user_can_ask_for() {
     assert_eq!(own["kcl-m02"]["capacity"], serde_json::json!({"cpus": null, "memory": null}));
 }
 
-/// What the user sets for a node restarts it, and no other; new nodes restart none.
+/// A setting of one node restarts that node and no other; new nodes restart no node.
 #[tokio::test]
 async fn nodes_that_are_restarted() {
     let mut world = World::started(2).await;

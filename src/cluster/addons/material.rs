@@ -1,4 +1,4 @@
-//! What addons are made from: artifacts, charts, Helm, and facts about the cluster.
+//! The material of addons: artifacts, charts, Helm, and facts about the cluster.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -10,7 +10,7 @@ use super::{scalar, yaml};
 pub(super) struct Document {
     /// The number of the line at which it begins, from 1.
     pub line: usize,
-    /// The value.
+    /// The value of the document.
     pub value: Value,
 }
 
