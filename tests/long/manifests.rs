@@ -95,7 +95,9 @@ fn lacks_something(object: &Value) -> bool {
 /// Leaves out empty metadata, and what only the API server writes, and gives numbers one form: kubectl's beyond 64 bits have no point.
 fn normal(mut object: Value) -> Value {
     if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.retain(|key, value| !value.is_null() && key != "ownerReferences" && key != "managedFields");
+        // The last one left the API long ago.
+        let written = ["ownerReferences", "managedFields", "clusterName"];
+        metadata.retain(|key, value| !value.is_null() && !written.contains(&key.as_str()));
         for key in ["labels", "annotations"] {
             if let Some(fields) = metadata.get_mut(key).and_then(Value::as_object_mut) {
                 fields.retain(|_, value| !value.is_null());
