@@ -49,7 +49,9 @@ impl KnownHosts {
             let text = std::fs::read_to_string(file).unwrap_or_default();
             // Names that are not hashed, and after them those that are.
             let mut keys = plain(&text, place);
-            keys.extend(known_host_keys_path(address, port, file).unwrap_or_default());
+            let hashed = known_host_keys_path(address, port, file).unwrap_or_default().into_iter();
+            let hashed: Vec<_> = hashed.filter(|(_, key)| keys.iter().all(|(_, known)| known != key)).collect();
+            keys.extend(hashed);
             all.extend(keys.into_iter().map(|(line, key)| Known { file: file.to_owned(), line, key }));
         }
         all
