@@ -133,7 +133,7 @@ impl Cache {
     /// `Usage` if the directory is somebody else's.
     pub fn open(root: &Path) -> Result<Cache> {
         if let Owned::Unmarked(entry) = Owned::of(root).map_err(|error| trouble("read", root, error))?
-            && !Self::directories().all(|directory| root.join(directory).is_dir())
+            && !Self::is_older(root)
         {
             let message =
                 format!("{} is not a cache of kcl's: it has other files in it, such as {entry}", root.display());
@@ -149,7 +149,17 @@ impl Cache {
         Ok(Cache { root })
     }
 
-    /// Returns the directories that every cache has. An older kcl made them at once, but no marker.
+    /// Returns true if an older kcl, which made no marker, made the cache: it has all directories, or, where somebody kept
+    /// a part of one, artifacts and nodes and nothing that is unknown.
+    fn is_older(root: &Path) -> bool {
+        let has = |directory: &str| root.join(directory).is_dir();
+        let known: Vec<_> = Self::directories().chain(["scratch", "vm"]).collect();
+        let mut entries = fs::read_dir(root).into_iter().flatten().flatten();
+        let is_part = || entries.all(|entry| known.iter().any(|name| entry.file_name() == *name));
+        Self::directories().all(has) || (has("artifacts") && has("nodes") && is_part())
+    }
+
+    /// Returns the directories that every cache has.
     fn directories() -> impl Iterator<Item = &'static str> {
         Kind::ALL.map(Kind::directory).into_iter().chain(["locks", "downloads", "logs"])
     }

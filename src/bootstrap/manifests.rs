@@ -63,7 +63,12 @@ pub async fn apply(bootstrap: &Bootstrap<'_>, client: &Client, until: Instant) -
         return Ok(());
     }
     let step = bootstrap.progress.step("manifests", "Applying manifests");
-    kubernetes::apply(client, bootstrap.manifests, Patience { progress: bootstrap.progress, until }).await?;
+    let applied =
+        kubernetes::apply(client, bootstrap.manifests, Patience { progress: bootstrap.progress, until }).await;
+    applied.map_err(|error| {
+        let files: Vec<_> = bootstrap.state.spec.manifests.iter().map(|path| path.display().to_string()).collect();
+        error.hint(format!("correct what is in {}, and run the same command again", files.join(", ")))
+    })?;
     step.finish("Manifests applied");
     Ok(())
 }

@@ -72,6 +72,10 @@ fn without_server_fields(object: &DynamicObject) -> DynamicObject {
 async fn send_object(client: &Client, api: &Api<DynamicObject>, object: &DynamicObject) -> kube::Result<Vec<String>> {
     let name = object.name_any();
     let mut content = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+    if name.contains(|c: char| !c.is_ascii_graphic() || "/?#%".contains(c)) {
+        // No object has such a name, and no path can: the API server says what is wrong with it.
+        return create(client, api, &content).await;
+    }
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let mut warnings = Vec::new();
     loop {
@@ -105,19 +109,19 @@ async fn send_as_it_is(
     name: &str,
     content: &Value,
 ) -> kube::Result<Vec<String>> {
-    let request = Request::new(api.resource_url());
-    let field_manager = Some(FIELD_MANAGER.to_owned());
-    let Some(found) = api.get_opt(name).await? else {
-        let parameters = PostParams { field_manager, ..PostParams::default() };
-        let content = serde_json::to_vec(content).map_err(kube::Error::SerdeError)?;
-        return send(client, request.create(&parameters, content)).await;
-    };
+    let Some(found) = api.get_opt(name).await? else { return create(client, api, content).await };
     let found = serde_json::to_value(found).map_err(kube::Error::SerdeError)?;
     if covers(&found, content) {
         return Ok(Vec::new());
     }
-    let parameters = PatchParams { field_manager, ..PatchParams::default() };
-    send(client, request.patch(name, &parameters, &Patch::Merge(content))).await
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    send(client, Request::new(api.resource_url()).patch(name, &parameters, &Patch::Merge(content))).await
+}
+
+async fn create(client: &Client, api: &Api<DynamicObject>, content: &Value) -> kube::Result<Vec<String>> {
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let content = serde_json::to_vec(content).map_err(kube::Error::SerdeError)?;
+    send(client, Request::new(api.resource_url()).create(&parameters, content)).await
 }
 
 /// Returns true if what exists has all that is wanted.

@@ -152,7 +152,9 @@ impl Home {
         for entry in walkdir::WalkDir::new(&self.path).min_depth(1).into_iter().flatten() {
             // The lock of a cluster that was never made is an empty promise and no cluster.
             let lock = entry.path().parent() == Some(&*self.path.join("locks"));
-            if !lock && (entry.depth() > 1 || !entry.file_type().is_dir()) {
+            // By its marker kcl knows the home, for as long as there is one.
+            let marker = entry.path() == self.path.join(".kcl");
+            if !lock && !marker && (entry.depth() > 1 || !entry.file_type().is_dir()) {
                 remains.push(format!("file {}", entry.path().display()));
             }
         }

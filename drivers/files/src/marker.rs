@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
-use crate::NewFile;
 use crate::dir::sync_dir;
+use crate::{NewFile, TEMPORARY};
 
 /// The name of the file.
 pub const MARKER: &str = ".kcl";
@@ -60,8 +60,11 @@ impl Owned {
         for entry in entries {
             let entry = entry?;
             // Another directory of kcl's may be in this one, such as the cache in the home.
-            if entry.file_name() != LOST_AND_FOUND && !entry.path().join(MARKER).is_file() {
-                return Ok(Owned::Unmarked(entry.file_name().to_string_lossy().into_owned()));
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_others = name != LOST_AND_FOUND && !name.starts_with(TEMPORARY);
+            if is_others && !entry.path().join(MARKER).is_file() {
+                // Another kcl may have marked the directory and filled it since this one looked for the marker.
+                return if directory.join(MARKER).exists() { Owned::of(directory) } else { Ok(Owned::Unmarked(name)) };
             }
         }
         Ok(Owned::Free)
@@ -176,6 +179,19 @@ mod tests {
         assert!(matches!(Owned::of(dir.path()).unwrap(), Owned::Marked(_)));
         std::fs::write(dir.path().join(MARKER), "id of another program").unwrap();
         assert!(Owned::of(dir.path()).is_err());
+    }
+
+    #[test]
+    fn several_processes_may_mark_a_directory_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(format!("{TEMPORARY}7-0")), "of another process").unwrap();
+        assert_eq!(Owned::of(dir.path()).unwrap(), Owned::Free);
+        let mark = || {
+            let marked = Marker::ensure(dir.path(), BTreeSet::new()).unwrap();
+            std::fs::create_dir_all(dir.path().join("clusters")).unwrap();
+            assert_eq!(Owned::of(dir.path()).unwrap(), Owned::Marked(marked));
+        };
+        std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(mark))));
     }
 
     #[test]
