@@ -154,7 +154,8 @@ impl Release {
 
     /// Removes the release and waits until its objects are gone; a missing one is ignored.
     pub async fn uninstall(&self) -> Result<()> {
-        let mut helm = self.helm(&["uninstall", &self.name, "--ignore-not-found", "--wait"]);
+        // Helm's other way of waiting may take an object that is just ending for one that stays.
+        let mut helm = self.helm(&["uninstall", &self.name, "--ignore-not-found", "--wait=legacy"]);
         helm.args(["--cascade", "foreground"]);
         self.run(helm).await.map(drop)
     }

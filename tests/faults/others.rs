@@ -42,6 +42,7 @@ fn clusters_and_files_of_others() {
     for guard in guards() {
         kill(Pid::from_raw(guard), Signal::SIGKILL).expect("a guard");
     }
+    eventually("the guard has ended", || if guards().is_empty() { Ok(()) } else { Err(format!("{:?}", guards())) });
     let other = home.cluster("other");
     // It looks at all clusters first, and then fails.
     let output = elsewhere(other.command(["start", "--nameservers", "none", "--memory", "9000g"]));

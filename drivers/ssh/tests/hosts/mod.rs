@@ -4,6 +4,7 @@
 //! `KCL_TEST_SSH_HOST` names their root file system, unpacked (`make test-hosts` makes one by mmdebstrap).
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -40,6 +41,17 @@ pub struct Hosts {
     /// The targets of the hosts.
     pub targets: Vec<Target>,
     _turn: tokio::sync::MutexGuard<'static, ()>,
+}
+
+/// Opens the hosts' network, at whose bridge this address is, to other networks of this computer: it stands for the network
+/// of a company, which kcl did not make and does not close.
+fn open(address: &str, rootfs: &Path) {
+    let links = Command::new("ip").args(["-o", "-4", "address", "show", "to", address]).output().expect("ip runs");
+    let links = String::from_utf8_lossy(&links.stdout).into_owned();
+    let bridge = links.split_whitespace().nth(1).unwrap_or_else(|| panic!("no link has {address}"));
+    let script = format!("flush chain ip {} forward", bridge.replace('-', "_"));
+    let flushed = Command::new("chroot").arg(rootfs).args(["nft", &script]).output().expect("nft runs");
+    assert!(flushed.status.success(), "{script}: {}", String::from_utf8_lossy(&flushed.stderr));
 }
 
 /// Returns a root file system with sshd, if there is one.
@@ -100,6 +112,7 @@ impl Hosts {
             }
         });
         let (machines, addresses): (Vec<_>, Vec<_>) = try_join_all(make).await.expect("hosts").into_iter().unzip();
+        open(&subnet.hosts().next().expect("an address").to_string(), rootfs);
         let target = |address: &kcl_driver_api::Addresses| Target {
             host: Place { user: Some("root".to_owned()), address: address.to_string(), port: None },
             key: None,

@@ -26,6 +26,8 @@ struct Pace {
 /// The pace, and the number of failures in a row after which a component counts as hung: those of the liveness probes that
 /// kubeadm gives to the control plane. A node that is only busy answers within two minutes.
 const PACE: Pace = Pace { period: Duration::from_secs(10), patience: Duration::from_secs(15) };
+/// The longest interval until the first success: a component that hangs before it does not count as hung.
+const FIRST: Duration = Duration::from_secs(1);
 const HUNG: u32 = 8;
 /// The number of failures in a row after which a component no longer counts as ready, as of readiness probes.
 const UNREADY: u32 = 3;
@@ -65,7 +67,7 @@ pub async fn hung(liveness: Liveness, client: Arc<Client>, works: impl Fn(bool))
 async fn failed<F: Future<Output = io::Result<()>>>(pace: Pace, mut alive: impl FnMut() -> F, works: impl Fn(bool)) {
     let mut failures = None;
     loop {
-        let next = Instant::now() + pace.period;
+        let begun = Instant::now();
         if matches!(timeout(pace.patience, alive()).await, Ok(Ok(()))) {
             if failures.is_some_and(|count| count >= UNREADY) {
                 works(true);
@@ -79,7 +81,8 @@ async fn failed<F: Future<Output = io::Result<()>>>(pace: Pace, mut alive: impl 
                 _ => {}
             }
         }
-        sleep_until(next).await;
+        let period = if failures.is_some() { pace.period } else { pace.period.min(FIRST) };
+        sleep_until(begun + period).await;
     }
 }
 
