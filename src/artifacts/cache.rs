@@ -155,7 +155,7 @@ impl Cache {
         let has = |directory: &str| root.join(directory).is_dir();
         let known: Vec<_> = Self::directories().chain(["scratch", "vm"]).collect();
         let mut entries = fs::read_dir(root).into_iter().flatten().flatten();
-        let is_part = || entries.all(|entry| known.iter().any(|name| entry.file_name() == *name));
+        let mut is_part = || entries.all(|entry| known.iter().any(|name| entry.file_name() == *name));
         Self::directories().all(has) || (has("artifacts") && has("nodes") && is_part())
     }
 
