@@ -6,8 +6,8 @@ use kcl::artifacts::{Artifacts, Options, Want, Way};
 use kcl::error::{Error, Family};
 use kcl::progress::Progress;
 
-async fn start_from(cache: &Path, bundle: &Path) -> Error {
-    let artifacts = Artifacts::open(cache, Options::default()).expect("open");
+async fn start_from(directory: &Path, bundle: &Path) -> Error {
+    let artifacts = Artifacts::open(&directory.join("cache"), Options::default()).expect("open");
     let want = Want { way: Way::Bundle(bundle.to_owned()), ..Want::default() };
     let error = artifacts.ensure(&want, &Progress::silent()).await.expect_err("the bundle is no good");
     assert!(artifacts.list().expect("list").iter().all(|row| !row.cached), "nothing of it was kept");

@@ -222,8 +222,8 @@ async fn a_private_authority_is_trusted_where_it_is_named() {
         .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).expect("a key"))
         .expect("a configuration");
     let server = start(upstream(), Behaviour::default(), Some(TlsAcceptor::from(Arc::new(config)))).await;
-    let cache = tempfile::tempdir().expect("a directory");
-    let file = cache.path().join("ca.pem");
+    let (cache, others) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let file = others.path().join("ca.pem");
     std::fs::write(&file, authority.pem()).expect("the authority's file");
     let url = format!("https://{}", server.address);
 
