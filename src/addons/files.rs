@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use crate::config::unreadable_addon;
 use crate::error::Result;
-use crate::kubernetes::{self, EXTENSIONS};
+use crate::kubernetes;
 
 /// The contents of an addon's files by their names. A chart may have binary files.
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
@@ -110,8 +110,7 @@ pub(super) fn belongs(name: &str) -> bool {
 
 /// Returns true if a file is a manifest by its name, as for kubectl.
 pub(super) fn is_manifest(name: &str) -> bool {
-    let extension = Path::new(name).extension();
-    !name.starts_with('.') && extension.is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known))
+    !name.starts_with('.') && kubernetes::is_manifest(Path::new(name))
 }
 
 #[cfg(test)]

@@ -46,9 +46,7 @@ fn contents(path: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
         return Ok(vec![(path.to_owned(), fs::read(path)?)]);
     }
     let entries: io::Result<Vec<PathBuf>> = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect();
-    let is_manifest = |path: &PathBuf| {
-        path.is_file() && path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known))
-    };
+    let is_manifest = |path: &PathBuf| path.is_file() && kubernetes::is_manifest(path);
     let mut files: Vec<PathBuf> = entries?.into_iter().filter(is_manifest).collect();
     files.sort();
     if files.is_empty() {

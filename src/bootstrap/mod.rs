@@ -89,9 +89,7 @@ impl Bootstrap<'_> {
             reached.troubles.push(error);
             join::give_up(self, client, &[name], reached).await;
         }
-        // Kubernetes tells time in whole seconds.
-        let since = Timestamp::from_second(machines.since.as_second()).unwrap_or(machines.since);
-        let fresh = Fresh { started: machines.started.clone(), since };
+        let fresh = Fresh::new(machines.started.clone(), machines.since);
         let names = self.state.nodes.iter().map(|node| node.name.clone()).filter(|name| !reached.lost.contains(name));
         let names: Vec<String> = names.collect();
         let ready = async {

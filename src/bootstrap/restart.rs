@@ -36,17 +36,15 @@ pub async fn one_by_one(bootstrap: &Bootstrap<'_>, client: &Client, machines: &m
         let title = format!("Restarting {name} ({} of {})", index + 1, names.len());
         let step = bootstrap.progress.step("restart", title);
         let pods = kubernetes::ready_pods(client, name).await;
-        let now = Timestamp::now();
-        let since = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        let fresh = Fresh::new(vec![name.clone()], Timestamp::now());
         let configured = machines::restart(bootstrap, name).await?;
         if bootstrap.state.node(name).is_some_and(|record| record.role == Role::ControlPlane) {
             control_plane::wait(bootstrap, client).await?;
         }
-        let fresh = Fresh { started: vec![name.clone()], since };
         ready::node(bootstrap, client, name, &fresh).await?;
         machines.started.push(name.clone());
         machines.configured.insert(name.clone(), configured);
-        let back = timeout(PATIENCE, kubernetes::pods_ready_again(client, name, &pods, since)).await;
+        let back = timeout(PATIENCE, kubernetes::pods_ready_again(client, name, &pods, fresh.since)).await;
         step.finish(format!("{name} has been restarted"));
         let left = &names[index + 1..];
         if back.is_err() && !left.is_empty() {

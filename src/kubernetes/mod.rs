@@ -12,7 +12,7 @@ mod wait;
 pub use apply::{Patience, apply};
 pub use client::{Access, Credentials, connect, ready, serves};
 pub use keep::apply_beside_others;
-pub use manifest::{EXTENSIONS, documents, text};
+pub use manifest::{EXTENSIONS, documents, is_manifest, text};
 pub use resources::{Resources, api_of};
 pub use wait::{
     Fresh, default_service_account, dns_available, node_is_ready, nodes_ready, pods_ready_again, ready_pods,

@@ -27,6 +27,11 @@ pub struct Fresh {
 }
 
 impl Fresh {
+    /// Returns what counts for a run that began at `since`. Kubernetes tells time in whole seconds.
+    pub fn new(started: Vec<String>, since: Timestamp) -> Fresh {
+        Fresh { started, since: Timestamp::from_second(since.as_second()).unwrap_or(since) }
+    }
+
     /// Returns the time from which reports of a node count.
     fn since(&self, node: &str) -> Option<Timestamp> {
         self.started.iter().any(|started| started == node).then_some(self.since)

@@ -59,9 +59,9 @@ impl Owned {
         };
         for entry in entries {
             let entry = entry?;
-            // Another directory of kcl's may be in this one, such as the cache in the home.
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_others = name != LOST_AND_FOUND && !name.starts_with(TEMPORARY);
+            // Another directory of kcl's may be in this one, such as the cache in the home.
             if is_others && !entry.path().join(MARKER).is_file() {
                 // Another kcl may have marked the directory and filled it since this one looked for the marker.
                 return if directory.join(MARKER).exists() { Owned::of(directory) } else { Ok(Owned::Unmarked(name)) };

@@ -9,8 +9,7 @@ use crate::dir::parent;
 
 /// Returns the user and group for whom root runs this process by sudo.
 pub fn sudo_user() -> Option<(u32, u32)> {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
-    sudo(|name| std::env::var(name).ok()).filter(|_| is_root)
+    sudo(|name| std::env::var(name).ok()).filter(|_| is_root())
 }
 
 /// Gives a file or directory that this process made to the user behind sudo, if the directory around it is that user's.
@@ -62,6 +61,10 @@ fn sudo(var: impl Fn(&str) -> Option<String>) -> Option<(u32, u32)> {
     number("SUDO_UID").filter(|user| *user != 0).zip(number("SUDO_GID"))
 }
 
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,9 +100,5 @@ mod tests {
         std::os::unix::fs::symlink(ours.join("file"), theirs.join("link")).unwrap();
         hand_over_to(&theirs.join("link"), 65534, 65534).unwrap();
         assert_eq!(owner(&ours.join("file")), owner(&ours));
-    }
-
-    fn is_root() -> bool {
-        std::fs::metadata("/proc/self").is_ok_and(|found| found.uid() == 0)
     }
 }

@@ -11,6 +11,7 @@ mod tests;
 mod yaml;
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use kube::api::DynamicObject;
 use serde_json::Value;
@@ -22,6 +23,11 @@ use crate::error::{Error, Family, Result};
 
 /// The ends of the names of manifests, which are those that kubectl takes from a directory.
 pub const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
+
+/// Returns true if a file is a manifest by the end of its name.
+pub fn is_manifest(file: &Path) -> bool {
+    file.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known))
+}
 
 /// Reads the objects of a manifest, YAML or JSON. Lists stand for their items. `origin` names the manifest in errors.
 ///

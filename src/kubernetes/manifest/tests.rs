@@ -11,7 +11,7 @@ const EXPECTED: &str = "expected";
 fn fixtures() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/manifests");
     let files = fs::read_dir(folder).expect("the fixtures").map(|entry| entry.expect("a file").path());
-    files.filter(|path| path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known))).collect()
+    files.filter(|path| is_manifest(path)).collect()
 }
 
 fn read(text: impl AsRef<[u8]>) -> Vec<Value> {

@@ -4,8 +4,6 @@
 //! of another size, and asks for its removal. The containers that it is about ended with the last run of the node, so it is
 //! removed at each start, and the kubelet assigns again what its pods then need.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use crate::error::{Doing, Result};
@@ -21,18 +19,15 @@ pub fn forget() -> Result<()> {
 fn forget_in(kubelet: &Path) -> Result<()> {
     for name in FILES {
         let path = kubelet.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).doing(|| format!("remove {}", path.display()));
-            }
-            _ => {}
-        }
+        kcl_files::remove(&path).doing(|| format!("remove {}", path.display()))?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -26,9 +26,9 @@ struct Pace {
 /// The pace, and the number of failures in a row after which a component counts as hung: those of the liveness probes that
 /// kubeadm gives to the control plane. A node that is only busy answers within two minutes.
 const PACE: Pace = Pace { period: Duration::from_secs(10), patience: Duration::from_secs(15) };
+const HUNG: u32 = 8;
 /// The longest interval until the first success: a component that hangs before it does not count as hung.
 const FIRST: Duration = Duration::from_secs(1);
-const HUNG: u32 = 8;
 /// The number of failures in a row after which a component no longer counts as ready, as of readiness probes.
 const UNREADY: u32 = 3;
 
