@@ -11,7 +11,7 @@ test_kcl := $(target)/debug/kcl
 test_host := $(abspath $(target))/test-ssh-host
 test_podman := $(abspath $(target))/test-podman
 
-.PHONY: start build install deps test-deps test test-long test-hosts test-quick bench lint lint-scripts containerd-api clean
+.PHONY: start build install deps test-deps test test-long test-hosts test-quick bench lint lint-scripts lint-dependencies containerd-api clean
 
 ## A cluster of three nodes, all set-up included.
 start: build
@@ -86,7 +86,7 @@ bench: deps
 	$(CARGO) bench --locked --bench start
 
 ## Checks that every commit on main passes.
-lint: lint-scripts
+lint: lint-scripts lint-dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace $(with_libvirt) --all-targets -- -D warnings
 
@@ -95,19 +95,23 @@ containerd-api:
 	$(CARGO) run --quiet --locked --target-dir $(abspath $(target))/containerd-api --manifest-path images/api/Cargo.toml
 
 ## The same for JavaScript, Python, Go and shell.
-lint-scripts: tests/lint/node_modules $(target)/ruff
+lint-scripts: tests/lint/node_modules $(target)/linters
 	tests/lint/node_modules/.bin/biome check --error-on-warnings
-	$(target)/ruff/bin/ruff check --quiet
-	$(target)/ruff/bin/ruff format --quiet --check
+	$(target)/linters/bin/ruff check --quiet
+	$(target)/linters/bin/ruff format --quiet --check
 	files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "not formatted: $$files" >&2; exit 1; }
 	cd tests/ci/go && go vet ./...
 	shellcheck $$(git ls-files '*.sh' .ci)
+
+## Licences, sources and bans of dependencies: deny.toml.
+lint-dependencies: $(target)/linters
+	$</bin/cargo-deny --locked --log-level error check licenses bans sources
 
 tests/lint/node_modules: tests/lint/package-lock.json
 	npm ci --prefix tests/lint --no-audit --no-fund --ignore-scripts
 	touch $@
 
-$(target)/ruff: tests/lint/requirements.txt
+$(target)/linters: tests/lint/requirements.txt
 	rm -rf $@
 	pip3 install --quiet --disable-pip-version-check --root-user-action ignore --target $@ --requirement $<
 	touch $@
