@@ -37,7 +37,7 @@ pub struct Cluster {
 pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// The image that the pods run.
-const IMAGE: &str = "kcl.local/busybox:1.35";
+const IMAGE: &str = "kcl.local/busybox:1.37";
 
 /// The name of the manifest that a start is given.
 const MANIFEST: &str = "app.yaml";

@@ -88,6 +88,15 @@ pub enum Recipe {
         /// The definition, below `images/node`.
         definition: String,
     },
+    /// Files of a Debian package, unpacked by `mmdebstrap`.
+    Package {
+        /// The release of Debian, such as `trixie`.
+        suite: String,
+        /// The name of the package.
+        package: String,
+        /// The files to take, by their paths in the package, each with its path in the entry.
+        files: BTreeMap<String, String>,
+    },
     /// A kernel and its modules, unpacked by `mmdebstrap`.
     Kernel {
         /// The definition, below `images/node`.
@@ -347,7 +356,7 @@ impl Artifact {
             Some(Recipe::Debian { definition } | Recipe::Kernel { definition }) => {
                 inputs.push(embedded::node(definition)?.as_bytes().to_vec())
             }
-            None => {}
+            Some(Recipe::Package { .. }) | None => {}
         }
         let key = super::digest::of_parts(inputs.iter().map(Vec::as_slice));
         Ok(format!("{}-{}-{}", self.name(), self.version, &key[..12]))

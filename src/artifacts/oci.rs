@@ -24,6 +24,9 @@ pub struct Image {
     /// Its reference, such as `registry.k8s.io/pause:3.10.2`; `{version}` is that of the artifact `version_of`, `{kcl}`
     /// kcl's own.
     pub reference: String,
+    /// Other references of the same image.
+    #[serde(default)]
+    aliases: Vec<String>,
     version_of: Option<String>,
     /// True if every node has it from the start.
     #[serde(default)]
@@ -132,6 +135,11 @@ fn parse(name: &str, text: &str) -> Result<Image> {
 }
 
 impl Image {
+    /// Returns all references of the image.
+    pub fn references(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.reference).chain(&self.aliases)
+    }
+
     /// Returns the artifacts that the image takes files from.
     pub fn artifacts(&self) -> Result<Vec<Artifact>> {
         let mut names: Vec<_> = self.files.iter().filter_map(|file| file.artifact.as_deref()).collect();
@@ -203,7 +211,7 @@ pub fn write(images: &[Image], entries: &BTreeMap<String, PathBuf>, to: &Path) -
     let failed = |error: io::Error| super::cache::trouble("write", to, error);
     let mut archive = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, File::create(to).map_err(failed)?));
     append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
-    let mut manifests = Vec::new();
+    let (mut manifests, mut digests) = (Vec::new(), Vec::new());
     for image in images {
         let (digest, size) = append_layer(&mut archive, image, &image.nodes(entries)?, failed)?;
         let layer = descriptor(spec::MediaType::ImageLayer, &digest, size)?;
@@ -216,12 +224,15 @@ pub fn write(images: &[Image], entries: &BTreeMap<String, PathBuf>, to: &Path) -
             .layers(vec![layer])
             .build()
             .map_err(invalid)?;
-        let mut manifest = append_json(&mut archive, spec::MediaType::ImageManifest, &manifest, failed)?;
+        let manifest = append_json(&mut archive, spec::MediaType::ImageManifest, &manifest, failed)?;
+        digests.push(manifest.digest().to_string());
         let names = ["io.containerd.image.name", spec::ANNOTATION_REF_NAME];
-        manifest.set_annotations(Some(names.map(|name| (name.to_owned(), image.reference.clone())).into()));
-        manifests.push(manifest);
+        for reference in image.references() {
+            let mut named = manifest.clone();
+            named.set_annotations(Some(names.map(|name| (name.to_owned(), reference.clone())).into()));
+            manifests.push(named);
+        }
     }
-    let digests = manifests.iter().map(|manifest| manifest.digest().to_string()).collect();
     let index = spec::ImageIndexBuilder::default()
         .schema_version(2u32)
         .media_type(spec::MediaType::ImageIndex)
@@ -340,11 +351,11 @@ mod tests {
     use super::*;
 
     fn fixture(directory: &Path) -> (Vec<Image>, BTreeMap<String, PathBuf>) {
-        let rootfs = directory.join("node-rootfs");
-        std::fs::create_dir_all(rootfs.join("rootfs/usr/bin")).expect("directories");
-        std::fs::write(rootfs.join("rootfs/usr/bin/busybox"), "a program").expect("busybox");
+        let entry = directory.join("busybox");
+        std::fs::create_dir_all(entry.join("bin")).expect("directories");
+        std::fs::write(entry.join("bin/busybox"), "a program").expect("busybox");
         let images = all().expect("images").into_iter().filter(|image| image.name == "busybox").collect();
-        (images, [("node-rootfs".to_owned(), rootfs)].into())
+        (images, [("busybox".to_owned(), entry)].into())
     }
 
     #[test]

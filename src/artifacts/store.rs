@@ -85,8 +85,9 @@ pub async fn make(
         process::output(containerd.ctr(label)).await?;
     }
     let listed = process::output(containerd.ctr(["images", "ls", "-q"])).await?;
-    if let Some(image) = images.iter().find(|image| !listed.lines().any(|line| line == image.reference)) {
-        let message = format!("containerd imported {} but does not list it", image.reference);
+    let mut references = images.iter().flat_map(Image::references);
+    if let Some(reference) = references.find(|reference| !listed.lines().any(|line| line == *reference)) {
+        let message = format!("containerd imported {reference} but does not list it");
         return Err(Error::new(Family::Artifact, message).hint(format!("its log: {}", containerd.log.display())));
     }
     let from = containerd.stop().await?;

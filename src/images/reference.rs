@@ -59,7 +59,7 @@ mod tests {
             ("app:1", "docker.io/library/app:1"),
             ("team/app:1", "docker.io/team/app:1"),
             ("localhost:5000/app", "localhost:5000/app:latest"),
-            ("kcl.local/busybox:1.35", "kcl.local/busybox:1.35"),
+            ("kcl.local/busybox:1.37", "kcl.local/busybox:1.37"),
         ];
         for (given, whole) in cases {
             assert_eq!(normalize(given).expect(given), whole);
@@ -80,7 +80,7 @@ mod tests {
     fn people_see_short_names() {
         assert_eq!(familiar("docker.io/library/app:1"), "app:1");
         assert_eq!(familiar("docker.io/team/app:1"), "team/app:1");
-        assert_eq!(familiar("kcl.local/busybox:1.35"), "kcl.local/busybox:1.35");
+        assert_eq!(familiar("kcl.local/busybox:1.37"), "kcl.local/busybox:1.37");
         assert_eq!(split_tag("localhost:5000/app"), ("localhost:5000/app", ""));
         assert_eq!(split_tag("localhost:5000/app:2"), ("localhost:5000/app", "2"));
     }

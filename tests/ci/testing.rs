@@ -72,7 +72,7 @@ async fn user() {
         let pods: Api<Pod> = Api::namespaced(shared.client().expect("a client"), namespace.name());
         let pod = serde_json::json!({
             "metadata": {"name": "pod"},
-            "spec": {"containers": [{"name": "pod", "image": "kcl.local/busybox:1.35"}]},
+            "spec": {"containers": [{"name": "pod", "image": "kcl.local/busybox:1.37"}]},
         });
         pods.create(&PostParams::default(), &serde_json::from_value(pod).expect("a pod")).await.expect("a pod");
     }

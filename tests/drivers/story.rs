@@ -135,7 +135,7 @@ fn files_and_images(cluster: &TestCluster<'_>) {
         cluster.kcl(["cp", &format!("{node}:/root/there"), &path("back")]).ok();
         assert!(std::fs::read(scratch.join("back")).expect("it came back") == bytes, "{node}");
     }
-    cluster.kcl(["image", "save", "kcl.local/busybox:1.35", "-o", &path("saved.tar")]).ok();
+    cluster.kcl(["image", "save", "kcl.local/busybox:1.37", "-o", &path("saved.tar")]).ok();
     let loaded = cluster.kcl(["image", "load", &path("saved.tar"), "--name", "again:1", "-o", "json"]).json();
     assert_eq!(loaded[0]["nodes"].as_object().map(|nodes| nodes.len()), Some(cluster.node_names().len()), "{loaded}");
     let list = cluster.kcl(["image", "ls", "--format", "json"]).json();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Home, LIMIT, Output, Traces, eventually};
 
 /// The image of the tests' pods: every node has it from the start.
-pub const IMAGE: &str = "kcl.local/busybox:1.35";
+pub const IMAGE: &str = "kcl.local/busybox:1.37";
 
 /// A pod of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,8 @@ use super::super::job::{Job, blocking};
 use super::super::{embedded, process};
 use crate::error::{Error, Family, Result};
 
+const MIRROR: &str = "the build needs the Debian mirror of apt's configuration; it uses http_proxy";
+
 /// The contents of `images/node/packages.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +62,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
         true
     })
     .await
-    .map_err(|error| error.hint("the build needs the Debian mirror of apt's configuration; it uses http_proxy"))?;
+    .map_err(|error| error.hint(MIRROR))?;
     let archive = partial.join(&artifact.definition.provides[0]);
     job.say("compressing", None);
     blocking(move || {
@@ -71,9 +73,38 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     Ok(vec![format!("Debian {}", definition.suite)])
 }
 
+/// Unpacks packages of a Debian release, without installing them, into an archive in `partial`, and returns its path.
+/// `options` are more options of mmdebstrap.
+pub(super) async fn extract(
+    artifact: &Artifact,
+    suite: &str,
+    packages: &[&str],
+    options: &[&str],
+    partial: &Path,
+    log: &Path,
+    job: &Job<'_>,
+) -> Result<PathBuf> {
+    let tar = partial.join(".packages.tar");
+    let mut command = enclosed("mmdebstrap");
+    command.args(["--variant=extract", "--format=tar"]).args(options);
+    command.arg(format!("--include={}", packages.join(","))).arg(format!("--architectures={}", artifact.arch));
+    command.arg(suite).arg(&tar);
+    let scratch = Scratch::new(partial)?;
+    command.env("TMPDIR", &scratch.0);
+    process::run_logged(command, log, |line| {
+        if let Some(what) = line.strip_prefix("I: ").filter(|what| !what.contains('/')) {
+            job.say(what.trim_end_matches("..."), None);
+        }
+        true
+    })
+    .await
+    .map_err(|error| error.hint(MIRROR))?;
+    Ok(tar)
+}
+
 /// Returns a command in its own namespaces, so that its processes and mounts end with it: mmdebstrap's workers continue
 /// if it alone is killed. Without root, mmdebstrap creates such namespaces itself.
-pub(super) fn enclosed(program: &str) -> Command {
+fn enclosed(program: &str) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return Command::new(program);
     }
@@ -84,10 +115,10 @@ pub(super) fn enclosed(program: &str) -> Command {
 
 /// The directory of mmdebstrap's chroot. It is not in the cache, which apt's own user may be unable to enter. Its name
 /// follows from the entry's, so that the next run finds the remains of a killed one.
-pub(super) struct Scratch(pub PathBuf);
+struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn new(partial: &Path) -> Result<Scratch> {
+    fn new(partial: &Path) -> Result<Scratch> {
         let name = partial.file_stem().expect("an entry has a name").to_string_lossy();
         let path = std::env::temp_dir().join(format!("kcl-{name}"));
         remove(&path)?;

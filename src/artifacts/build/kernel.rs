@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::super::cache::trouble;
 use super::super::catalog::Artifact;
 use super::super::job::{Job, blocking};
-use super::super::{embedded, process};
-use super::debian::{Scratch, enclosed};
+use super::super::embedded;
+use super::debian;
 use crate::error::{Error, Family, Result};
 
 /// A hook of mmdebstrap that creates the indexes for loading modules by name (depmod(8)).
@@ -39,21 +39,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
             format!("{} is unavailable for the architecture {}", artifact.title(), artifact.arch),
         )
     })?;
-    let tar = partial.join(".kernel.tar");
-    let mut command = enclosed("mmdebstrap");
-    command.args(["--variant=extract", "--format=tar", INDEX]);
-    command.arg(format!("--include={package},kmod")).arg(format!("--architectures={}", artifact.arch));
-    command.arg(&definition.suite).arg(&tar);
-    let scratch = Scratch::new(partial)?;
-    command.env("TMPDIR", &scratch.0);
-    process::run_logged(command, log, |line| {
-        if let Some(what) = line.strip_prefix("I: ").filter(|what| !what.contains('/')) {
-            job.say(what.trim_end_matches("..."), None);
-        }
-        true
-    })
-    .await
-    .map_err(|error| error.hint("the build needs the Debian mirror of apt's configuration; it uses http_proxy"))?;
+    let tar = debian::extract(artifact, &definition.suite, &[package, "kmod"], &[INDEX], partial, log, job).await?;
     let partial = partial.to_owned();
     job.say("compressing", None);
     let kernel = blocking(move || {

@@ -5,6 +5,7 @@ mod go;
 mod kernel;
 mod modules;
 mod needs;
+mod package;
 
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,9 @@ pub async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'
     let origin = match &build.recipe {
         Recipe::Go(recipe) => job.ticking(go::build(artifact, recipe, partial, &log, job)).await?,
         Recipe::Kernel { definition } => job.ticking(kernel::build(artifact, definition, partial, &log, job)).await?,
+        Recipe::Package { suite, package, files } => {
+            job.ticking(package::build(artifact, (suite, package, files), partial, &log, job)).await?
+        }
         Recipe::Debian { definition } => job.ticking(debian::build(artifact, definition, partial, &log, job)).await?,
     };
     for (link, target) in &build.links {

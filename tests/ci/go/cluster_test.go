@@ -57,7 +57,7 @@ func withCluster(run func() int) int {
 
 func TestAnswers(t *testing.T) {
 	serve := "mkdir /www && echo hello > /www/index.html && exec httpd -f -p 8080 -h /www"
-	kubectl(t, "create", "deployment", "web", "--image=kcl.local/busybox:1.35", "--", "sh", "-c", serve)
+	kubectl(t, "create", "deployment", "web", "--image=kcl.local/busybox:1.37", "--", "sh", "-c", serve)
 	kubectl(t, "rollout", "status", "deployment/web", "--timeout=2m")
 	if answer := kubectl(t, "exec", "deployment/web", "--", "wget", "-qO-", "http://127.0.0.1:8080/"); answer != "hello" {
 		t.Errorf("answered %q", answer)

@@ -1,4 +1,4 @@
-IMAGE = "kcl.local/busybox:1.35"
+IMAGE = "kcl.local/busybox:1.37"
 
 
 def test_nodes_are_ready(cluster):
