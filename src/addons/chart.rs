@@ -223,6 +223,35 @@ impl Release {
     }
 }
 
+/// Returns the objects, hooks included, that the chart of an addon would make with a version of Kubernetes (`v1.37.0`).
+/// No cluster is asked.
+pub(super) async fn template(
+    helm: &Helm,
+    addon: &Addon,
+    namespace: &str,
+    archive: Option<&Path>,
+    values: &str,
+    version: &str,
+) -> Result<Vec<DynamicObject>> {
+    let folder = tempfile::tempdir().map_err(|error| unprepared(&addon.name, &error))?;
+    let release =
+        Release { name: addon.name.clone(), namespace: namespace.to_owned(), helm: helm.program().await?, folder };
+    release.put(addon, values)?;
+    let mut helm = release.helm(&["template", &release.name]);
+    helm.arg(archive.unwrap_or(Path::new(NAME))).args(["--values", VALUES, "--skip-tests"]);
+    helm.arg(format!("--kube-version={version}"));
+    let output = release.output(helm).await?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim().trim_start_matches("Error: ");
+        return Err(Error::new(
+            Family::Usage,
+            format!("the chart of the addon {} cannot be rendered: {said}", addon.name),
+        ));
+    }
+    kubernetes::documents(&format!("the chart of the addon {}", addon.name), output.stdout)
+}
+
 /// Returns the digest of all that a release is made from.
 pub(super) fn digest_of(addon: &Addon, namespace: &str, archive: Option<&Path>, values: &str) -> Result<String> {
     let mut parts = vec![namespace.as_bytes().to_vec(), values.as_bytes().to_vec()];

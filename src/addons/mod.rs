@@ -20,6 +20,7 @@ mod render;
 mod selection;
 mod template;
 mod trouble;
+mod used;
 mod values;
 
 pub use available::{Available, BUILT_IN};
@@ -33,4 +34,5 @@ pub use record::{ObjectName, Record, State, records};
 pub use registry::kept_chart;
 pub use render::{Certificates, Facts, Pair, objects};
 pub use selection::Selected;
+pub use used::images as used_images;
 pub use values::{Value, ValueKind, ValueSchema, parse as parse_value};

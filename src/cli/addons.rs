@@ -163,7 +163,7 @@ pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
             }
         }
         Verb::Images { addon, output } => {
-            let images = cluster::info(app, profile, addon)?.images;
+            let images = cluster::images_of_addon(app, profile, addon).await?;
             match output {
                 Output::Json => output::json(&images)?,
                 Output::Text => images.iter().for_each(|image| output::line(image)),

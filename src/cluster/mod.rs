@@ -24,7 +24,8 @@ mod status;
 mod stop;
 
 pub use addons::{
-    AddonInfo, AddonOptions, AddonRow, addon_images, addon_page, addons, configure, disable, enable, info,
+    AddonInfo, AddonOptions, AddonRow, addon_images, addon_page, addons, configure, disable, enable, images_of_addon,
+    info,
 };
 pub use archive::archive;
 pub use background::loopback::serve as serve_loopback;

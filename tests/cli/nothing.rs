@@ -32,6 +32,16 @@ fn what_is_not_there() {
 }
 
 #[test]
+fn images_of_addons_are_known_without_a_cluster() {
+    let home = Home::new();
+    let headlamp = home.told(&["addons", "images", "headlamp"]);
+    assert!(headlamp.contains("/headlamp:v"), "its image is in a manifest: {headlamp}");
+    let storage = home.told(&["addons", "images", "storage"]);
+    assert!(storage.contains("/local-path-provisioner:v") && storage.contains("kcl.local/busybox:"), "{storage}");
+    assert!(home.files().is_empty(), "{:?}", home.files());
+}
+
+#[test]
 fn deleting_what_is_not_there_is_no_error() {
     let home = Home::new();
     assert_snapshot!(home.story(&[&["delete"], &["delete", "-p", "web"], &["delete", "--all"]]));

@@ -11,6 +11,7 @@ use kcl_driver_api::Driver;
 use crate::addons::{self, Addon, Available, Certificates, Facts, Helm, Material, Pair, Selected};
 use crate::app::App;
 use crate::artifacts::{self, Artifacts, Way};
+use crate::config::ClusterSpec;
 use crate::error::Result;
 use crate::plan::addresses;
 use crate::state::ClusterState;
@@ -84,6 +85,26 @@ pub fn addon_images(names: &[String]) -> Result<Vec<String>> {
     images.sort();
     images.dedup();
     Ok(images)
+}
+
+/// Returns facts to render templates with where there may be no cluster: what is not known yet is made up.
+pub(super) fn assumed_facts(spec: &ClusterSpec, state: Option<&ClusterState>) -> Facts {
+    let subnet = state.map(|state| state.subnet).or(spec.subnet).unwrap_or(spec.pod_cidr);
+    let none = |_: &str, _: &[String]| Ok(Pair { cert: String::new(), key: String::new(), ca: String::new() });
+    Facts {
+        name: spec.name.clone(),
+        dns_domain: spec.dns_domain.clone(),
+        subnet,
+        pod_cidr: spec.pod_cidr,
+        service_cidr: spec.service_cidr,
+        cluster_dns: addresses::cluster_dns(spec).primary().to_string(),
+        load_balancer_pool: addresses::load_balancer_pool(subnet).map(|(first, last)| format!("{first}-{last}")),
+        nodes: state.map_or_else(
+            || vec![spec.name.clone()],
+            |state| state.nodes.iter().map(|node| node.name.clone()).collect(),
+        ),
+        certificates: Certificates(Arc::new(none)),
+    }
 }
 
 /// Returns the facts about a cluster that templates may use.

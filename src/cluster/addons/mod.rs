@@ -12,8 +12,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::service::{ServiceRow, service};
-use crate::addons::{Addon, Available, Selected, Value, ValueSchema};
+use crate::addons::{self, Addon, Available, Selected, Value, ValueSchema};
 use crate::app::App;
+use crate::artifacts::catalog::CATALOG;
+use crate::artifacts::{Options, Way};
 use crate::config::ClusterSpec;
 use crate::error::{Error, Family, Result};
 use crate::state::ClusterState;
@@ -105,7 +107,7 @@ pub fn addons(app: &App, cluster: &str) -> Result<Vec<AddonRow>> {
 /// Returns the details of one addon.
 pub fn info(app: &App, cluster: &str, name: &str) -> Result<AddonInfo> {
     let state = app.store.load(cluster)?;
-    let spec = state.map_or_else(|| ClusterSpec::with_defaults(cluster), |state| state.spec);
+    let spec = assumed_spec(cluster, state.as_ref())?;
     let available = Available::with_copies(&app.addon_copies(cluster))?;
     let addon = available.find(name)?.clone();
     let selected = available.select(&spec.addons, &spec.kubernetes_version)?;
@@ -118,6 +120,34 @@ pub fn info(app: &App, cluster: &str, name: &str) -> Result<AddonInfo> {
     let values = addon.description.values.iter().map(value).collect();
     let images = addon.references()?.into_values().collect();
     Ok(AddonInfo { addon, enabled, values, images })
+}
+
+/// Returns the images of an addon, those of its chart included. A chart in a registry is pulled, and kept if the cluster
+/// exists.
+pub async fn images_of_addon(app: &App, cluster: &str, name: &str) -> Result<Vec<String>> {
+    let AddonInfo { addon, values, .. } = info(app, cluster, name)?;
+    let state = app.store.load(cluster)?;
+    let spec = assumed_spec(cluster, state.as_ref())?;
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Error::new(Family::Host, format!("no directory can be made: {error}")).source(error))?;
+    let kept = if state.is_some() { app.store.paths().cluster(cluster) } else { scratch.path().to_owned() };
+    let source = addon.description.chart.as_ref().and_then(|chart| chart.source.as_deref());
+    let archive = match source {
+        Some(source) => Some(addons::kept_chart(&kept, source).await?),
+        None => None,
+    };
+    let values = values.into_iter().map(|(name, (value, _))| (name, value)).collect();
+    let selected = Selected { addon, values, asked: true };
+    let facts = material::assumed_facts(&spec, state.as_ref());
+    let helm = helm(app, &Options::default(), &Way::Auto);
+    addons::used_images(&selected, &facts, &helm, archive.as_deref(), &spec.kubernetes_version).await
+}
+
+/// Returns the settings of a cluster, or those that it would have if it existed.
+fn assumed_spec(cluster: &str, state: Option<&ClusterState>) -> Result<ClusterSpec> {
+    let mut spec = state.map_or_else(|| ClusterSpec::with_defaults(cluster), |state| state.spec.clone());
+    spec.kubernetes_version = CATALOG.kubernetes_version(&spec.kubernetes_version)?;
+    Ok(spec)
 }
 
 /// Returns the Service that serves an addon's page.

@@ -146,6 +146,22 @@ fn busybox(cluster: &TestCluster<'_>) -> PathBuf {
     entry(cluster, "node-rootfs").join("rootfs/usr/bin/busybox")
 }
 
+/// A workload that makes no pods.
+const LATER: &str = r#"
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: later}
+spec:
+  schedule: "@yearly"
+  suspend: true
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: later, image: "example.org/later:1"}]
+"#;
+
 /// An addon whose chart is in the registry, where Helm pushed it. It stays what it is when the registry has gone.
 pub fn chart(cluster: &TestCluster<'_>) {
     let here = cluster.kcl(["service", "registry", "-n", "kcl-registry", "--url"]);
@@ -160,6 +176,7 @@ pub fn chart(cluster: &TestCluster<'_>) {
         "greeting/templates/greeting.yaml",
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: greeting}\ndata: {text: {{ .Values.text }}}\n",
     );
+    file("greeting/templates/later.yaml", LATER);
     file(
         "greets/addon.toml",
         &format!(
@@ -173,4 +190,5 @@ pub fn chart(cluster: &TestCluster<'_>) {
     cluster.kcl(["addons", "enable", "./greets"]).ok();
     assert_eq!(cluster.field(&["configmap", "greeting", "-n", "greets"], ".data.text"), "hello from web");
     assert_eq!(cluster.kcl(["helm", "--", "list", "-A", "-q"]).ok(), "greets", "it is a release of Helm's");
+    assert_eq!(cluster.kcl(["addons", "images", "greets"]).ok(), "example.org/later:1", "rendered without the cluster");
 }
