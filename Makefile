@@ -11,7 +11,7 @@ test_kcl := $(target)/debug/kcl
 test_host := $(abspath $(target))/test-ssh-host
 test_podman := $(abspath $(target))/test-podman
 
-.PHONY: start build install deps test-deps test test-long test-hosts test-quick bench lint lint-scripts lint-dependencies containerd-api clean
+.PHONY: start build install deps test-deps test test-long test-hosts test-quick bench lint lint-scripts lint-dependencies containerd-api pins clean
 
 ## A cluster of three nodes, all set-up included.
 start: build
@@ -115,6 +115,10 @@ $(target)/linters: tests/lint/requirements.txt
 	rm -rf $@
 	pip3 install --quiet --disable-pip-version-check --root-user-action ignore --target $@ --requirement $<
 	touch $@
+
+## The digests of the releases in the catalog, for all architectures: what is new is downloaded. Needs the projects' servers.
+pins:
+	$(CARGO) run --locked -- artifacts pin --to images/pins.toml
 
 clean:
 	$(CARGO) clean

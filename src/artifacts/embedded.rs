@@ -8,6 +8,12 @@ use crate::error::{Error, Family, Result};
 /// The text of `images/catalog.toml`.
 pub const CATALOG: &str = include_str!("../../images/catalog.toml");
 
+/// The text of `images/pins.toml`.
+pub const PINS: &str = include_str!("../../images/pins.toml");
+
+/// The text of `Cargo.lock`.
+pub const LOCK: &str = include_str!("../../Cargo.lock");
+
 static COMPONENTS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/images/components");
 static IMAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/images/oci");
 static PACKAGES: &str = include_str!("../../images/node/packages.toml");

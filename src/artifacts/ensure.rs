@@ -6,7 +6,7 @@ use kcl_files::Lock;
 
 use super::handle::Artifacts;
 use super::want::{ImageArchive, NodeArtifacts, Want, Way};
-use super::{bundle, cache, catalog, compose, get, job, oci};
+use super::{bundle, cache, catalog, compose, digest, get, job, oci};
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -95,9 +95,12 @@ impl Artifacts {
         let (entries, _) = run.artifacts(wanted).await?;
         let (to, kubernetes) = (path.to_owned(), plan.kubernetes);
         let job = job::Job::new(progress, &step, "writing", &path.display().to_string(), 1, 1);
-        let writing = job::blocking(move || bundle::write(&to, &kubernetes, &entries));
-        let size = job.ticking(writing).await?;
-        step.finish(format!("{} is written, {} MiB", path.display(), size >> 20));
+        let writing = job::blocking(move || {
+            let size = bundle::write(&to, &kubernetes, &entries)?;
+            Ok((size, digest::of_file(&to).map_err(|error| cache::trouble("read", &to, error))?))
+        });
+        let (size, digest) = job.ticking(writing).await?;
+        step.finish(format!("{} is written, {} MiB, sha256:{digest}", path.display(), size >> 20));
         Ok(size)
     }
 }

@@ -13,6 +13,7 @@ use super::handle::Artifacts;
 use super::http::{Failure, Http};
 use super::job::{Job, blocking};
 use super::oci::{self, Image};
+use super::pins::PINS;
 use super::want::{NodeArtifacts, Way};
 use super::{build, bundle, release, store, tree};
 use crate::error::{Error, Family, Result};
@@ -71,14 +72,29 @@ impl Run<'_> {
             let entry = match entry {
                 Some(entry) => entry,
                 None => {
-                    let entry = self.get(artifact, &slot, rest, total).await?;
+                    let got = self.get(artifact, &slot, rest, total).await;
                     rest = &rest[1..];
-                    entry
+                    got.inspect_err(|_| self.tell_unpinned())?
                 }
             };
             entries.push((artifact.clone(), entry));
         }
+        self.tell_unpinned();
         Ok((entries, total))
+    }
+
+    /// Reports releases that were checked against nothing but what lies beside them.
+    fn tell_unpinned(&self) {
+        let names = std::mem::take(&mut *self.artifacts.unpinned.lock().expect("nobody panics with it")).join(", ");
+        match &self.artifacts.options.mirror {
+            _ if names.is_empty() => {}
+            Some(mirror) => self.progress.warn(format!(
+                "this kcl has no digests of {names}: {mirror} served both the files and their checksums, so it is trusted"
+            )),
+            None => self.progress.info(format!(
+                "This kcl has no digests of {names}: they were checked against the checksums that their projects publish."
+            )),
+        }
     }
 
     fn slot(&self, artifact: &Artifact) -> Result<Slot> {
@@ -161,7 +177,12 @@ impl Run<'_> {
         let downloads = self.artifacts.cache.root().join("downloads");
         let job = job("downloading");
         let why = match release::fetch(artifact, source, &http, &partial, &downloads, &job).await {
-            Ok(origin) => return Ok(Ok(origin)),
+            Ok(fetched) => {
+                if !fetched.pinned {
+                    self.artifacts.unpinned.lock().expect("nobody panics with it").push(artifact.title());
+                }
+                return Ok(Ok(fetched.origin));
+            }
             Err(Failure::Error(error)) => return Err(error),
             Err(Failure::Unreachable(why)) => {
                 if auto {
@@ -193,6 +214,24 @@ impl Run<'_> {
         let job = Job::new(self.progress, self.step, "unpacking", &path.display().to_string(), 1, 1);
         let file = path.to_owned();
         let index = blocking(move || bundle::index(&file)).await?;
+        for artifact in missing {
+            let Some(known) = index.entries.get(&self.slot(artifact)?.name).filter(|known| known.way == "release")
+            else {
+                continue;
+            };
+            let digest_of = |file: &str| known.files.get(file).map(|record| record.sha256.clone());
+            if let Some((file, pinned)) = release::contradiction(artifact, &PINS, digest_of) {
+                return Err(Error::new(
+                    Family::Artifact,
+                    format!(
+                        "{}: {file} of {} is not what was published: expected sha256:{pinned}",
+                        path.display(),
+                        artifact.title()
+                    ),
+                )
+                .hint("nothing of the bundle was used; make another one with `kcl bundle create`"));
+            }
+        }
         let mut slots = BTreeMap::new();
         let mut locks = Vec::new();
         let mut taken = Vec::new();

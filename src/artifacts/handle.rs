@@ -17,6 +17,8 @@ pub struct Artifacts {
     pub(super) options: Options,
     /// The reason why releases are unreachable, once known: the network is tried once a run, not once an artifact.
     pub(super) unreachable: Mutex<Option<String>>,
+    /// The titles of downloaded artifacts that are not pinned and not reported yet.
+    pub(super) unpinned: Mutex<Vec<String>>,
 }
 
 impl Artifacts {
@@ -31,7 +33,7 @@ impl Artifacts {
             return Err(Error::new(Family::Usage, format!("the mirror {mirror:?} is not an http or https address"))
                 .hint("such as https://mirror.example.com/kubernetes"));
         }
-        Ok(Artifacts { cache: Cache::open(cache)?, options, unreachable: Mutex::default() })
+        Ok(Artifacts { cache: Cache::open(cache)?, options, unreachable: Mutex::default(), unpinned: Mutex::default() })
     }
 
     pub(super) async fn lease(&self, step: &Step) -> Result<Lock> {

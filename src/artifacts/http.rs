@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Response, StatusCode};
 
 use super::cache::trouble;
@@ -55,6 +56,8 @@ impl Http {
         let mut builder = Client::builder()
             .user_agent(concat!("kcl/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(connect))
+            .https_only(!options.mirror.as_deref().is_some_and(|mirror| mirror.starts_with("http://")))
+            .redirect(Policy::custom(follow))
             .read_timeout(Duration::from_secs(30));
         if let Some(path) = &options.ca_file {
             let bad = |why: String| {
@@ -162,6 +165,16 @@ impl Http {
     }
 }
 
+/// Follows redirections, but not from HTTPS to HTTP, where anybody on the way could answer.
+fn follow(attempt: Attempt<'_>) -> Action {
+    let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
+    if secure && attempt.url().scheme() != "https" {
+        let why = format!("it leads from HTTPS to {}, which is not encrypted", attempt.url());
+        return attempt.error(why);
+    }
+    Policy::default().redirect(attempt)
+}
+
 /// Returns true if an answer starts at the byte `from`.
 fn resumes(response: &Response, from: u64) -> bool {
     response.status() == StatusCode::PARTIAL_CONTENT
@@ -199,7 +212,8 @@ mod tests {
     #[tokio::test]
     async fn a_download_that_no_disk_holds_is_not_begun() {
         let directory = tempfile::tempdir().unwrap();
-        let http = Http::new(&Options::default(), true).unwrap();
+        let options = Options { mirror: Some("http://127.0.0.1".into()), ca_file: None };
+        let http = Http::new(&options, true).unwrap();
         for (length, says) in [(LARGEST + 1, "is larger than 4096 MiB"), (u64::MAX / 2, "is larger than")] {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();

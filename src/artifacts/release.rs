@@ -1,5 +1,6 @@
 //! The source `release`: files that the projects publish, from them or from a mirror, checked by digest.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +11,7 @@ use super::catalog::{Artifact, Release, Takes};
 use super::digest;
 use super::http::{Failure, Http};
 use super::job::{Job, blocking};
+use super::pins::{PINS, Pins};
 use crate::error::{Error, Family, Result};
 
 /// Returns the release of an artifact and its base address: the mirror, or else the project.
@@ -18,10 +20,48 @@ pub fn source<'a>(artifact: &'a Artifact, mirror: Option<&'a str>) -> Option<(&'
     Some((release, mirror.or(release.base.as_deref())?))
 }
 
-/// Downloads an artifact into `partial`. Incomplete files stay in `downloads`. Returns the addresses.
+/// Returns the paths of an artifact's released files.
+pub fn paths(artifact: &Artifact) -> Vec<String> {
+    let release = artifact.definition.release.as_ref();
+    release.map(|release| release.files.keys().map(|path| artifact.fill(path)).collect()).unwrap_or_default()
+}
+
+/// Returns the files of an artifact that its release has as they are: the path of each there, and in the entry.
+fn whole(artifact: &Artifact) -> Vec<(String, String)> {
+    let files = artifact.definition.release.iter().flat_map(|release| &release.files);
+    let whole = files.filter_map(|(path, takes)| match takes {
+        Takes::Whole(to) => Some((artifact.fill(path), to.clone())),
+        Takes::Members(_) => None,
+    });
+    whole.collect()
+}
+
+/// Returns the file of an artifact's entry that differs from its pin, and the pin. Only files that a release has as they are
+/// can be compared, not those that come from archives.
+pub fn contradiction<'a>(
+    artifact: &Artifact,
+    pins: &'a Pins,
+    digest_of: impl Fn(&str) -> Option<String>,
+) -> Option<(String, &'a str)> {
+    whole(artifact).into_iter().find_map(|(path, file)| {
+        let pinned = pins.of(&path)?;
+        digest_of(&file).is_some_and(|digest| digest != pinned).then_some((file, pinned))
+    })
+}
+
+/// A released artifact.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The addresses of its files.
+    pub origin: Vec<String>,
+    /// True if all of them are pinned.
+    pub pinned: bool,
+}
+
+/// Downloads an artifact into `partial`. Incomplete files stay in `downloads`.
 ///
 /// # Errors
-/// A digest that is not the published one is `Failure::Error`: no other source must hide it.
+/// A digest that is not the expected one is `Failure::Error`: no other source must hide it.
 pub async fn fetch(
     artifact: &Artifact,
     (release, base): (&Release, &str),
@@ -29,35 +69,81 @@ pub async fn fetch(
     partial: &Path,
     downloads: &Path,
     job: &Job<'_>,
-) -> std::result::Result<Vec<String>, Failure> {
-    let mut origin = Vec::new();
+) -> std::result::Result<Fetched, Failure> {
+    let mut fetched = Fetched { origin: Vec::new(), pinned: true };
     let entry = artifact.entry_name()?;
     for (index, (template, takes)) in release.files.iter().enumerate() {
         let path = artifact.fill(template);
         let url = join(base, &path);
-        let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
-        let expected = match release.pinned(template, artifact.arch) {
+        let name = file_name(&path);
+        let expected = match PINS.of(&path) {
             Some(pinned) => pinned.to_owned(),
             None => {
-                let checksum = join(base, &artifact.fill(&release.checksum.replace("{path}", template)));
-                let text = http.text(&checksum).await?;
-                published(&text, &name).ok_or_else(|| {
-                    Error::new(Family::Artifact, format!("{checksum} has no SHA-256 digest for {name}"))
-                })?
+                fetched.pinned = false;
+                checksum(artifact, (release, base), template, http).await?
             }
         };
         let part = downloads.join(format!("{entry}-{name}.part"));
         let count = release.files.len();
-        let label = if count > 1 { format!("{name} ({} of {count})", index + 1) } else { name.clone() };
+        let label = if count > 1 { format!("{name} ({} of {count})", index + 1) } else { name.to_owned() };
         verified(http, &url, &part, &expected, |there, total| {
             job.say(&progress(&label, there, total), total.map(|total| (there, total)));
         })
         .await?;
         let (takes, partial, artifact) = (takes.clone(), partial.to_owned(), artifact.clone());
         blocking(move || take(&artifact, &takes, &part, &partial)).await?;
-        origin.push(url);
+        fetched.origin.push(url);
     }
-    Ok(origin)
+    Ok(fetched)
+}
+
+/// Returns the digests of an artifact's files by path. Those that `known` lacks are downloaded and compared with what is
+/// published.
+pub async fn digests(
+    artifact: &Artifact,
+    (release, base): (&Release, &str),
+    known: &Pins,
+    http: &Http,
+    downloads: &Path,
+    job: &Job<'_>,
+) -> std::result::Result<BTreeMap<String, String>, Failure> {
+    let mut digests = BTreeMap::new();
+    for template in release.files.keys() {
+        let path = artifact.fill(template);
+        if let Some(pinned) = known.of(&path) {
+            digests.insert(path, pinned.to_owned());
+            continue;
+        }
+        let name = file_name(&path);
+        let expected = checksum(artifact, (release, base), template, http).await?;
+        let part = downloads.join(format!("pin-{}-{name}.part", artifact.arch));
+        verified(http, &join(base, &path), &part, &expected, |there, total| {
+            job.say(&progress(name, there, total), total.map(|total| (there, total)));
+        })
+        .await?;
+        fs::remove_file(&part).map_err(|error| trouble("remove", &part, error))?;
+        digests.insert(path, expected);
+    }
+    Ok(digests)
+}
+
+/// Downloads the digest that is published for a file.
+async fn checksum(
+    artifact: &Artifact,
+    (release, base): (&Release, &str),
+    template: &str,
+    http: &Http,
+) -> std::result::Result<String, Failure> {
+    let path = artifact.fill(template);
+    let name = file_name(&path);
+    let checksum = join(base, &artifact.fill(&release.checksum.replace("{path}", template)));
+    let text = http.text(&checksum).await?;
+    let missing = || Error::new(Family::Artifact, format!("{checksum} has no SHA-256 digest for {name}"));
+    Ok(published(&text, name).ok_or_else(missing)?)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Downloads a file and checks it. A resumed file with a wrong digest may consist of two versions, so it is downloaded
@@ -175,7 +261,17 @@ fn finish(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalog::CATALOG;
     use super::*;
+
+    #[test]
+    fn a_file_that_is_not_the_pinned_one_is_found() {
+        let artifact = CATALOG.artifact("runc").expect("runc");
+        let pins = Pins { sha256: [(paths(&artifact).remove(0), "aa".to_owned())].into() };
+        assert_eq!(contradiction(&artifact, &pins, |_| Some("aa".into())), None);
+        assert_eq!(contradiction(&artifact, &pins, |_| None), None);
+        assert_eq!(contradiction(&artifact, &pins, |_| Some("bb".into())), Some(("bin/runc".into(), "aa")));
+    }
 
     #[test]
     fn checksum_files_of_all_projects_are_read() {

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::artifacts::manage::Clean;
 use crate::artifacts::{Artifacts, Options, Want, Way};
 use crate::cluster;
-use crate::error::Result;
+use crate::error::{Error, Family, Result};
 
 /// The source of artifacts that are not in the cache.
 #[derive(clap::Args)]
@@ -92,6 +92,20 @@ pub enum Verb {
         #[arg(long)]
         verify: bool,
     },
+    /// Write the digests of the projects' releases: `make pins`
+    #[command(hide = true)]
+    Pin {
+        /// The file
+        #[arg(long, value_name = "FILE", default_value = "images/pins.toml")]
+        to: PathBuf,
+
+        /// Only these artifacts
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+
+        #[command(flatten)]
+        source: Source,
+    },
     /// Remove artifacts of other versions that no cluster uses
     Clean {
         /// Remove all artifacts that no cluster uses, even those of this version
@@ -132,6 +146,14 @@ pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
                 Ok(())
             };
             cluster::interruptible(work).await?;
+        }
+        Verb::Pin { to, names, source } => {
+            let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
+            let pins = cluster::interruptible(artifacts.pins(names, &app.progress)).await?;
+            let written = kcl_files::write(to, pins.text().as_bytes(), 0o644);
+            written.map_err(|error| {
+                Error::new(Family::Usage, format!("{} cannot be written: {error}", to.display())).source(error)
+            })?;
         }
         Verb::Clean { all, force, output } => {
             let what = match (all, force) {

@@ -42,6 +42,9 @@ pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     let images = cluster::addon_images(addons)?;
     let want = Want { way: source.way(None), vm: *vm, images, ..Want::cluster(kubernetes_version) };
     cluster::interruptible(artifacts.bundle_create(file, &want, &app.progress)).await?;
-    app.progress.info(format!("On a host without a network, run: kcl start --bundle {}", file.display()));
+    app.progress.info(format!(
+        "On a host without a network, compare its digest (sha256sum), and run: kcl start --bundle {}",
+        file.display()
+    ));
     Ok(ExitCode::SUCCESS)
 }

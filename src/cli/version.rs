@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::output::{self, Output};
 use crate::artifacts::catalog::CATALOG;
+use crate::artifacts::sbom;
 use crate::error::Result;
 
 /// The options of `version`.
@@ -14,10 +15,18 @@ pub struct Args {
     /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+
+    /// Print the software bill of materials instead: all that kcl is made of, downloads and builds (CycloneDX, JSON)
+    #[arg(long, conflicts_with = "output")]
+    sbom: bool,
 }
 
 /// Prints the versions.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if args.sbom {
+        output::json(&sbom::document()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let kcl = env!("CARGO_PKG_VERSION");
     let versions = CATALOG.kubernetes_versions()?;
     match args.output {

@@ -115,6 +115,50 @@ async fn a_wrong_digest_is_an_error_in_every_way() {
     }
 }
 
+/// Traefik comes with files that this kcl has digests of.
+#[tokio::test]
+async fn a_mirror_cannot_change_what_is_pinned() {
+    let traefik = CATALOG.artifact("traefik").expect("traefik");
+    let release = traefik.definition.release.as_ref().expect("a release");
+    let first = release.files.keys().next().expect("a file");
+    let sums = format!("{}  {}\n", digest::of_bytes(b"evil"), first.rsplit('/').next().expect("a name"));
+    let files =
+        [(format!("/{first}"), b"evil".to_vec()), (traefik.fill(&format!("/{}", release.checksum)), sums.into())];
+    let server = start(files.into(), Behaviour::default(), None).await;
+    let cache = tempfile::tempdir().expect("a directory");
+    let error =
+        fetch(cache.path(), &["traefik"], mirror(server.address), Way::Release).await.expect_err("it is pinned");
+    assert!(error.message.contains("is not what was published"), "{error}");
+    assert_eq!(server.requests.lock().expect("requests").len(), 1, "nobody asked it for a checksum");
+    nothing_kept(cache.path());
+}
+
+#[tokio::test]
+async fn pins_are_the_digests_that_were_published_and_found() {
+    let mut files = upstream();
+    let sums = format!("{}  runc.arm64\n{}  runc.amd64\n", digest::of_bytes(b"arm"), digest::of_bytes(&fake("runc")));
+    let (sums_path, other) =
+        (runc_path().replace("runc.amd64", "runc.sha256sum"), runc_path().replace("amd64", "arm64"));
+    files.insert(sums_path, sums.into_bytes());
+    files.insert(other.clone(), b"arm".to_vec());
+    let pin = async |files: Files| {
+        let server = start(files, Behaviour::default(), None).await;
+        let cache = tempfile::tempdir().expect("a directory");
+        let artifacts = Artifacts::open(cache.path(), mirror(server.address)).expect("open");
+        let pins = artifacts.pins(&["runc".to_owned()], &Progress::silent()).await;
+        nothing_kept(cache.path());
+        pins
+    };
+    let pins = pin(files.clone()).await.expect("pins");
+    assert_eq!(pins.of(&runc_path()[1..]), Some(digest::of_bytes(&fake("runc")).as_str()));
+    assert_eq!(pins.of(&other[1..]), Some(digest::of_bytes(b"arm").as_str()));
+    let gateway = "kubernetes-sigs/gateway-api/";
+    assert!(pins.sha256.keys().any(|path| path.starts_with(gateway)), "those of other artifacts stay");
+    files.insert(other, b"another".to_vec());
+    let error = pin(files).await.expect_err("it is not what was published");
+    assert!(error.message.contains("runc.arm64 is not what was published"), "{error}");
+}
+
 #[tokio::test]
 async fn what_is_not_released_is_named() {
     let mut files = upstream();
@@ -205,8 +249,8 @@ fn blackhole() -> (String, Vec<OwnedFd>) {
     (address.to_string(), sockets)
 }
 
-#[tokio::test]
-async fn a_private_authority_is_trusted_where_it_is_named() {
+/// Returns the keeper of a server's TLS, and the certificate of its own authority in PEM.
+fn tls() -> (TlsAcceptor, String) {
     let key = rcgen::KeyPair::generate().expect("a key");
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -221,10 +265,32 @@ async fn a_private_authority_is_trusted_where_it_is_named() {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).expect("a key"))
         .expect("a configuration");
-    let server = start(upstream(), Behaviour::default(), Some(TlsAcceptor::from(Arc::new(config)))).await;
+    (TlsAcceptor::from(Arc::new(config)), authority.pem())
+}
+
+#[tokio::test]
+async fn nothing_leads_from_https_to_http() {
+    let plain = start(upstream(), Behaviour::default(), None).await;
+    let (acceptor, authority) = tls();
+    let redirect = Some(format!("http://{}", plain.address));
+    let server = start(Files::new(), Behaviour { redirect, ..Behaviour::default() }, Some(acceptor)).await;
+    let cache = tempfile::tempdir().expect("a directory");
+    let others = tempfile::tempdir().expect("a directory");
+    let file = others.path().join("ca.pem");
+    std::fs::write(&file, authority).expect("the authority's file");
+    let options = Options { mirror: Some(format!("https://{}", server.address)), ca_file: Some(file) };
+    let error = fetch(cache.path(), &["runc"], options, Way::Release).await.expect_err("it is refused");
+    assert!(error.message.contains("from HTTPS to http://"), "{error}");
+    assert!(plain.requests.lock().expect("requests").is_empty());
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_where_it_is_named() {
+    let (acceptor, authority) = tls();
+    let server = start(upstream(), Behaviour::default(), Some(acceptor)).await;
     let (cache, others) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let file = others.path().join("ca.pem");
-    std::fs::write(&file, authority.pem()).expect("the authority's file");
+    std::fs::write(&file, authority).expect("the authority's file");
     let url = format!("https://{}", server.address);
 
     let options = Options { mirror: Some(url.clone()), ca_file: None };
@@ -270,6 +336,7 @@ async fn a_proxy_is_asked_where_the_environment_names_one() {
     let output = tokio::task::spawn_blocking(move || command.output().expect("kcl runs")).await.expect("a task");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("etcd") && text.contains("404"), "etcd is the first that the proxy does not have: {text}");
+    assert!(text.contains("no digests of Kubernetes") && text.contains("so it is trusted"), "{text}");
     let requests = proxy.requests.lock().expect("requests").clone();
     assert!(requests.iter().any(|url| url.starts_with("http://mirror.invalid/v") && url.ends_with("/kubelet")));
 }

@@ -18,6 +18,8 @@ pub struct Behaviour {
     pub cut_after: Option<usize>,
     /// Takes requests and never answers.
     pub silent: bool,
+    /// Sends the client on to the same path at this address.
+    pub redirect: Option<String>,
 }
 
 /// A running server; it ends with the runtime.
@@ -92,6 +94,11 @@ async fn serve(
         };
         if behaviour.silent {
             std::future::pending::<()>().await;
+        }
+        if let Some(to) = &behaviour.redirect {
+            let answer = format!("HTTP/1.1 302 Found\r\nlocation: {to}{path}\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await?;
+            continue;
         }
         let Some(body) = files.get(&path) else {
             stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await?;

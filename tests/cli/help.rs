@@ -108,6 +108,9 @@ fn versions() {
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     assert_eq!(json["kcl"], env!("CARGO_PKG_VERSION"));
     assert!(json["kubernetes"][0].as_str().is_some_and(|version| version.starts_with("v1.")), "{json}");
+    let bill = home.kcl(&["version", "--sbom"]).assert().success().get_output().stdout.clone();
+    let bill: serde_json::Value = serde_json::from_slice(&bill).expect("JSON");
+    assert_eq!((&bill["bomFormat"], &bill["metadata"]["component"]["name"]), (&"CycloneDX".into(), &"kcl".into()));
     assert!(home.files().is_empty(), "{:?}", home.files());
 }
 

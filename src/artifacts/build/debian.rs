@@ -31,6 +31,12 @@ fn definition(name: &str) -> Result<Definition> {
         .map_err(|error| Error::new(Family::Internal, format!("images/node/{name}: {error}")))
 }
 
+/// Returns the release and the packages of a definition.
+pub fn packages(name: &str) -> Result<(String, Vec<String>)> {
+    let definition = definition(name)?;
+    Ok((definition.suite, definition.packages))
+}
+
 /// Builds the archive that the artifact provides into `partial`.
 pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, job: &Job<'_>) -> Result<Vec<String>> {
     let definition = definition(name)?;

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::super::cache::trouble;
 use super::super::catalog::Artifact;
-use super::super::job::{Job, blocking};
 use super::super::embedded;
+use super::super::job::{Job, blocking};
 use super::debian;
 use crate::error::{Error, Family, Result};
 
@@ -30,6 +30,12 @@ fn definition(name: &str) -> Result<Definition> {
         .map_err(|error| Error::new(Family::Internal, format!("images/node/{name}: {error}")))
 }
 
+/// Returns the release and the package of a definition.
+pub fn packages(name: &str, arch: &str) -> Result<(String, Vec<String>)> {
+    let mut definition = definition(name)?;
+    Ok((definition.suite, definition.package.remove(arch).into_iter().collect()))
+}
+
 /// Builds `vmlinuz` and the archive of modules into `partial`.
 pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, job: &Job<'_>) -> Result<Vec<String>> {
     let definition = definition(name)?;
@@ -39,7 +45,8 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
             format!("{} is unavailable for the architecture {}", artifact.title(), artifact.arch),
         )
     })?;
-    let tar = debian::extract(artifact, &definition.suite, &[package, "kmod"], &[INDEX], partial, log, job).await?;
+    let tar =
+        debian::extract(artifact, &definition.suite, &[package.as_str(), "kmod"], &[INDEX], partial, log, job).await?;
     let partial = partial.to_owned();
     job.say("compressing", None);
     let kernel = blocking(move || {

@@ -15,6 +15,14 @@ use super::catalog::{Artifact, Recipe};
 use super::job::Job;
 use crate::error::{Error, Family, Result};
 
+/// Returns the release and the packages of Debian in a definition below `images/node`.
+pub fn packages(definition: &str, arch: &str) -> Result<(String, Vec<String>)> {
+    match definition {
+        "kernel.toml" => kernel::packages(definition, arch),
+        _ => debian::packages(definition),
+    }
+}
+
 /// Builds an artifact into `partial`. Returns the tools and their versions.
 pub async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'_>) -> Result<Vec<String>> {
     let build = artifact.definition.build.as_ref().ok_or_else(|| {
