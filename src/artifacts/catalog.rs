@@ -45,6 +45,9 @@ pub struct Definition {
     pub name: String,
     /// Its versions, the default first.
     pub versions: Vec<String>,
+    /// Other versions that can be had: see [`Others`].
+    #[serde(skip_serializing)]
+    pub others: Option<Others>,
     /// Its name for users.
     pub title: String,
     /// The purpose of the artifact.
@@ -59,6 +62,16 @@ pub struct Definition {
     pub build: Option<Build>,
     /// The files to download.
     pub release: Option<Release>,
+}
+
+/// Versions that no catalog lists: patch releases, of the minor versions of `versions` and of `newest`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Others {
+    /// The newest known patch releases of other minor versions than those of `versions`.
+    pub newest: Vec<String>,
+    /// The module that a build takes its `go.mod` from.
+    pub module: String,
 }
 
 /// The instructions to build an artifact.
@@ -109,6 +122,10 @@ pub enum Recipe {
 pub struct GoBuild {
     /// Files of the main module, below `images/components`.
     pub sources: Vec<String>,
+    /// The module whose `go.mod`, in the version of the artifact, becomes that of the main module, which has none among
+    /// its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
     /// The main packages to build.
     pub packages: Vec<String>,
     /// The directory of the entry for the programs.
@@ -194,22 +211,10 @@ pub struct Release {
     /// The path of the checksum file, below the base: bare digests or `sha256sum` lines. `{path}` is the path of the
     /// file.
     pub checksum: String,
-    /// Pinned digests, by the file's path with its placeholders, then by architecture (`any` if the file is the same
-    /// for all).
-    #[serde(default)]
-    pub sha256: BTreeMap<String, BTreeMap<String, String>>,
     /// The archive format of the files.
     pub archive: Option<Archive>,
     /// The files below the base, and the use of each.
     pub files: BTreeMap<String, Takes>,
-}
-
-impl Release {
-    /// Returns the pinned digest of a file, if there is one.
-    pub fn pinned(&self, path: &str, arch: &str) -> Option<&str> {
-        let digests = self.sha256.get(path)?;
-        digests.get(arch).or_else(|| digests.get("any")).map(String::as_str)
-    }
 }
 
 /// An archive format.
@@ -247,7 +252,7 @@ impl Catalog {
         toml::from_str(text)
     }
 
-    fn definition(&self, name: &str) -> Result<&Definition> {
+    pub(super) fn definition(&self, name: &str) -> Result<&Definition> {
         self.artifacts.iter().find(|definition| definition.name == name).ok_or_else(|| {
             let names: Vec<_> = self.artifacts.iter().map(|definition| definition.name.as_str()).collect();
             Error::new(Family::Usage, format!("there is no artifact {name:?} in the catalog"))
@@ -266,34 +271,6 @@ impl Catalog {
         Ok(Artifact::new(definition, &definition.versions[0]))
     }
 
-    /// Returns Kubernetes in a version as a user writes it: see [`Catalog::kubernetes_version`].
-    pub fn kubernetes(&self, version: &str) -> Result<Artifact> {
-        let version = self.kubernetes_version(version)?;
-        Ok(Artifact::new(self.definition("kubernetes")?, version.trim_start_matches('v')))
-    }
-
-    /// Returns the versions of Kubernetes that this kcl has, the default first.
-    pub fn kubernetes_versions(&self) -> Result<Vec<String>> {
-        Ok(self.definition("kubernetes")?.versions.iter().map(|version| format!("v{version}")).collect())
-    }
-
-    /// Resolves `wanted` to a Kubernetes version (`v1.37.0`): `v1.37.0`, `1.37.0`, `1.37`, `latest`, `stable`, or
-    /// nothing for the default.
-    pub fn kubernetes_version(&self, wanted: &str) -> Result<String> {
-        let known = &self.definition("kubernetes")?.versions;
-        let plain = wanted.strip_prefix('v').unwrap_or(wanted);
-        let found = match plain {
-            "" | "stable" => known.first(),
-            "latest" => known.iter().max_by_key(|version| numbers(version)),
-            _ => known.iter().filter(|known| matches(known, plain)).max_by_key(|version| numbers(version)),
-        };
-        found.map(|version| format!("v{version}")).ok_or_else(|| {
-            let known: Vec<_> = known.iter().map(|version| format!("v{version}")).collect();
-            Error::new(Family::Usage, format!("Kubernetes {wanted:?} is not a version that this kcl has"))
-                .hint(format!("it has: {} (also 1.37 for the newest 1.37, latest, stable)", known.join(", ")))
-        })
-    }
-
     /// Returns the artifacts of every node, programs and the root file system, and with `vm` those of virtual machines.
     pub fn for_nodes(&self, kubernetes: &str, vm: bool) -> Result<Vec<Artifact>> {
         let purposes = [Use::Node, Use::Rootfs, Use::Vm];
@@ -310,7 +287,7 @@ impl Catalog {
 }
 
 impl Artifact {
-    fn new(definition: &Definition, version: &str) -> Artifact {
+    pub(super) fn new(definition: &Definition, version: &str) -> Artifact {
         Artifact { definition: definition.clone(), version: version.to_owned(), arch: arch() }
     }
 
@@ -372,15 +349,6 @@ fn arch() -> &'static str {
     }
 }
 
-fn numbers(version: &str) -> Vec<u64> {
-    version.split('.').map(|part| part.parse().unwrap_or_default()).collect()
-}
-
-/// Returns true if `known` is `wanted` or one of its patch releases.
-fn matches(known: &str, wanted: &str) -> bool {
-    known.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,26 +368,6 @@ mod tests {
                 "{}",
                 definition.name
             );
-        }
-    }
-
-    #[test]
-    fn versions_are_forgiving() {
-        for (wanted, version) in [
-            ("", "v1.37.0"),
-            ("v1.37.0", "v1.37.0"),
-            ("1.37", "v1.37.0"),
-            ("v1.36", "v1.36.3"),
-            ("1.36.3", "v1.36.3"),
-            ("latest", "v1.37.0"),
-            ("stable", "v1.37.0"),
-        ] {
-            assert_eq!(CATALOG.kubernetes_version(wanted).expect(wanted), version);
-        }
-        for wanted in ["1.3", "1.36.1", "vv1.37", "newest"] {
-            let error = CATALOG.kubernetes_version(wanted).expect_err(wanted);
-            assert_eq!(error.family, Family::Usage);
-            assert!(error.hints[0].contains("v1.36.3"), "{:?}", error.hints);
         }
     }
 

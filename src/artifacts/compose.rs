@@ -12,7 +12,7 @@ use super::cache::{Cache, Entry, Found, Kind, Manifest, Slot, trouble};
 use super::catalog::{Artifact, CATALOG, Use};
 use super::oci::{self, Image};
 use super::want::{NodeArtifacts, Want};
-use super::{digest, embedded, store};
+use super::{build, digest, embedded, store};
 use crate::error::Result;
 
 /// The parts of a node and their slots in the cache. The names of slots follow from the request alone, so they are
@@ -104,7 +104,8 @@ pub fn node(slot: &Slot, title: &str, entries: &[(Artifact, Entry)], parts: Vec<
     let components = partial.join("components");
     let mut known = Vec::new();
     for (_, entry) in entries.iter().filter(|(artifact, _)| artifact.definition.purpose == Use::Node) {
-        for name in entry.manifest.files.keys().chain(entry.manifest.links.keys()) {
+        let beside = |name: &&String| !Path::new(name).starts_with(build::KEPT);
+        for name in entry.manifest.files.keys().chain(entry.manifest.links.keys()).filter(beside) {
             let (from, to) = (entry.path.join(name), components.join(name));
             let parent = to.parent().expect("it is below");
             fs::create_dir_all(parent).map_err(|error| trouble("make", parent, error))?;

@@ -14,6 +14,7 @@ mod handle;
 mod http;
 pub mod image_config;
 mod job;
+pub mod kubernetes;
 pub mod manage;
 pub mod oci;
 mod pinning;

@@ -35,7 +35,7 @@ pub fn addons() -> ArgValueCandidates {
 /// The versions of Kubernetes that this kcl knows.
 pub fn versions() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
-        CATALOG.kubernetes_versions().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect()
+        CATALOG.kubernetes_choice().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect()
     })
 }
 

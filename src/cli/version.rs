@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::output::{self, Output};
 use crate::artifacts::catalog::CATALOG;
+use crate::artifacts::kubernetes::other_versions;
 use crate::artifacts::sbom;
 use crate::error::Result;
 
@@ -34,6 +35,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Output::Text => {
             output::line(&format!("kcl {kcl}"));
             output::line(&format!("Kubernetes {}", versions.join(", ")));
+            output::line(&format!("  and {}", other_versions()));
         }
     }
     Ok(ExitCode::SUCCESS)

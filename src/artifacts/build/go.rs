@@ -8,7 +8,7 @@ use super::super::cache::{remove, trouble};
 use super::super::catalog::{Artifact, GoBuild};
 use super::super::job::Job;
 use super::super::{embedded, process};
-use super::modules;
+use super::{follow, modules};
 use crate::error::{Error, Family, Result};
 
 /// Builds the programs of `recipe` into `partial`.
@@ -29,6 +29,9 @@ pub async fn build(
         let path = module.join(Path::new(&source).file_name().expect("a file name"));
         std::fs::write(&path, embedded::component(&source)?).map_err(|error| trouble("write", &path, error))?;
     }
+    if let Some(upstream) = &recipe.follows {
+        follow::write(artifact, upstream, &module, log, job).await.map_err(|error| registry_hint(error, artifact))?;
+    }
     let version = go_version(&module).await?;
     modules::patch(artifact, &recipe.patched, &module, job).await?;
 
@@ -44,6 +47,9 @@ pub async fn build(
         work.packages(&[package], &recipe.tags_of[package]).await?;
     }
     modules::copy(&recipe.copies, &module, partial).await?;
+    if recipe.follows.is_some() {
+        follow::keep(&module, partial)?;
+    }
     remove(&module)?;
     Ok(vec![version])
 }

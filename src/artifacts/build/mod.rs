@@ -1,6 +1,7 @@
 //! The source `build`: artifacts are built from the languages' package registries, with the ordinary clients.
 
 mod debian;
+mod follow;
 mod go;
 mod kernel;
 mod modules;
@@ -9,6 +10,7 @@ mod package;
 
 use std::path::{Path, PathBuf};
 
+pub use follow::KEPT;
 pub use needs::check;
 
 use super::catalog::{Artifact, Recipe};
