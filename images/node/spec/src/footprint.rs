@@ -63,7 +63,7 @@ pub const FOOTPRINT: Footprint = Footprint {
         "kernel/keys/root_maxkeys",
         "kernel/keys/root_maxbytes",
     ],
-    tables: &["kcl", "kube-proxy", "cni_hostport", "cni-hostport"],
+    tables: &["kcl", "kcl-policy", "kube-proxy", "cni_hostport", "cni-hostport"],
     // The tables of iptables.
     shared_tables: &["filter", "nat", "mangle", "raw"],
     chains: &["KUBE-", "CNI-"],

@@ -10,6 +10,10 @@ pub const COMPONENTS: &str = "/opt/kcl/components";
 pub const CONTAINERD_ROOT: &str = "/var/lib/containerd";
 /// The agent's socket, below a tmpfs.
 pub const SOCKET: &str = "/run/kcl/agent.sock";
+/// The socket of the policy engine, which the container network asks about each new pod.
+pub const POLICY_SOCKET: &str = "/run/kcl/policy.sock";
+/// The directory in which the policy engine keeps the addresses of the pods that run.
+pub const POLICY_CLAIMS: &str = "/run/kcl/policy";
 /// Logs of the components: `<component>.log`, rotated to `<component>.log.1`.
 pub const LOGS: &str = "/var/log/kcl";
 /// The audit log of the API server.
@@ -32,6 +36,8 @@ pub const SCHEDULER_CONF: &str = "/etc/kubernetes/scheduler.conf";
 pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
 /// The kubeconfig of kube-proxy.
 pub const KUBE_PROXY_CONF: &str = "/etc/kubernetes/kube-proxy.conf";
+/// The kubeconfig of the policy engine.
+pub const POLICY_CONF: &str = "/etc/kubernetes/kcl-policy.conf";
 /// The configuration of the encryption of Secrets at rest (`apiserver.config.k8s.io/v1`, `EncryptionConfiguration`).
 pub const ENCRYPTION_CONF: &str = "/etc/kubernetes/encryption.yaml";
 
