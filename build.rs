@@ -1,4 +1,4 @@
-//! Builds the node agent, the pause program and the programs of addons as static executables and hands their paths to
+//! Builds the node agent, the policy engine, the pause program and the programs of addons as static executables and hands their paths to
 //! the compiler, which embeds them, as it does the addons themselves: what a user installs is one file.
 //!
 //! A nested cargo, because cargo builds only the root package's binaries for `cargo install`, and because these are
@@ -13,11 +13,15 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 /// The embedded binaries: package, and the variable that names the file; another variable has its SHA-256 digest.
-const EMBEDDED: [(&str, &str); 3] =
-    [("kcl-node", "KCL_EMBED_AGENT"), ("pause", "KCL_EMBED_PAUSE"), ("load-balancer", "KCL_EMBED_LOAD_BALANCER")];
+const EMBEDDED: [(&str, &str); 4] = [
+    ("kcl-node", "KCL_EMBED_AGENT"),
+    ("kcl-policy", "KCL_EMBED_POLICY"),
+    ("pause", "KCL_EMBED_PAUSE"),
+    ("load-balancer", "KCL_EMBED_LOAD_BALANCER"),
+];
 
 /// The packages that they belong to.
-const PACKAGES: [&str; 2] = ["kcl-node", "kcl-load-balancer"];
+const PACKAGES: [&str; 3] = ["kcl-node", "kcl-policy", "kcl-load-balancer"];
 
 /// Cargo's profile for them: small and without unwinding.
 const PROFILE: &str = "node";

@@ -15,6 +15,9 @@ use super::want::{NodeArtifacts, Want};
 use super::{build, digest, embedded, store};
 use crate::error::Result;
 
+/// The policy engine's program.
+const POLICY: &str = "kcl-policy";
+
 /// The parts of a node and their slots in the cache. The names of slots follow from the request alone, so they are
 /// known without reading a file.
 #[derive(Debug)]
@@ -51,7 +54,8 @@ impl Plan {
         let store = digest::of_parts(store.iter().map(Vec::as_slice));
         let store = cache.slot(Kind::ImageStore, &store[..12]);
 
-        let mut node = vec![embedded::AGENT.digest.as_bytes(), store.name.as_bytes()];
+        let mut node =
+            vec![embedded::AGENT.digest.as_bytes(), embedded::POLICY.digest.as_bytes(), store.name.as_bytes()];
         node.extend(artifacts.iter().map(|(_, slot)| slot.name.as_bytes()));
         let node = digest::of_parts(node);
         let kubernetes = CATALOG.kubernetes_version(&want.kubernetes)?;
@@ -114,6 +118,10 @@ pub fn node(slot: &Slot, title: &str, entries: &[(Artifact, Entry)], parts: Vec<
         known.extend(entry.manifest.files.values().cloned());
     }
     write_program(&partial.join("agent"), "kcl-node", embedded::AGENT.bytes)?;
+    // A component, and a plugin of the container network.
+    write_program(&components.join("bin"), POLICY, embedded::POLICY.bytes)?;
+    let (program, plugin) = (components.join("bin").join(POLICY), components.join("cni").join(POLICY));
+    fs::hard_link(&program, &plugin).map_err(|error| trouble("link", &program, error))?;
     let manifest = Manifest {
         title: title.into(),
         way: "assembled".into(),
@@ -127,7 +135,7 @@ pub fn node(slot: &Slot, title: &str, entries: &[(Artifact, Entry)], parts: Vec<
 fn write_program(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = directory.join(name);
     let write = || {
-        fs::create_dir(directory)?;
+        fs::create_dir_all(directory)?;
         fs::write(&path, bytes)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
     };

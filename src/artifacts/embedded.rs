@@ -1,5 +1,5 @@
 //! The files embedded in the kcl binary: the catalog, the build inputs, the image definitions, the node agent, the
-//! pause program and the programs of addons.
+//! policy engine, the pause program and the programs of addons.
 
 use include_dir::{Dir, include_dir};
 
@@ -38,6 +38,8 @@ macro_rules! program {
 
 /// The node agent.
 pub static AGENT: Program = program!("KCL_EMBED_AGENT");
+/// The policy engine.
+pub static POLICY: Program = program!("KCL_EMBED_POLICY");
 static PAUSE: Program = program!("KCL_EMBED_PAUSE");
 static LOAD_BALANCER: Program = program!("KCL_EMBED_LOAD_BALANCER");
 

@@ -58,6 +58,10 @@ impl Bootstrap<'_> {
         let mut reached = Reached { access, troubles: Vec::new(), lost: Vec::new() };
         let core = async {
             control_plane::wait(self, &client).await?;
+            if !machines.restarts.is_empty() {
+                // Pods of a restarted node wait for components that may have no rights yet, as those of an older kcl.
+                system::apply_rights(&client).await?;
+            }
             restart::one_by_one(self, &client, machines).await
         };
         match timeout_at(until, core).await {

@@ -16,11 +16,12 @@ use crate::kubernetes;
 use crate::plan::addresses::cluster_dns;
 use crate::state::ClusterState;
 
+/// The rights of the components that kcl adds to those of Kubernetes.
+const RIGHTS: (&str, &str) = ("addons/system/rbac.yaml", include_str!("../../addons/system/rbac.yaml"));
+
 /// The templates and manifests, by the names that errors use.
-const MANIFESTS: [(&str, &str); 2] = [
-    ("addons/system/rbac.yaml", include_str!("../../addons/system/rbac.yaml")),
-    ("addons/system/coredns.yaml", include_str!("../../addons/system/coredns.yaml")),
-];
+const MANIFESTS: [(&str, &str); 2] =
+    [RIGHTS, ("addons/system/coredns.yaml", include_str!("../../addons/system/coredns.yaml"))];
 
 /// The name by which nodes and pods reach the host.
 pub const HOST_NAME: &str = "host.kcl.internal";
@@ -99,6 +100,15 @@ async fn forget_others(state: &ClusterState, client: &kube::Client) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Applies the rights of kcl's own components, before the rest.
+///
+/// # Errors
+/// They cannot be applied.
+pub async fn apply_rights(client: &kube::Client) -> Result<()> {
+    let (name, text) = RIGHTS;
+    kubernetes::apply_beside_others(client, &kubernetes::documents(name, text)?).await.map(drop)
 }
 
 /// Applies the system manifests that have changed. Returns what failed beside a cluster that serves.

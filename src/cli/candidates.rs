@@ -54,6 +54,7 @@ pub fn components() -> ArgValueCandidates {
         "containerd",
         "kubelet",
         "kube-proxy",
+        "kcl-policy",
         "agent",
     ])
 }

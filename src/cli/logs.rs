@@ -12,8 +12,8 @@ use crate::error::Result;
 #[derive(clap::Args)]
 #[command(after_help = "For logs of pods use kubectl: kcl kubectl -- logs POD")]
 pub struct Args {
-    /// A component: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet, kube-proxy, or
-    /// agent for the node agent itself [default: all, the last lines of each]
+    /// A component: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet, kube-proxy,
+    /// kcl-policy, or agent for the node agent itself [default: all, the last lines of each]
     #[arg(value_name = "COMPONENT", add = candidates::components())]
     component: Option<String>,
 

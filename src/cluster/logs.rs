@@ -8,8 +8,16 @@ use crate::app::App;
 use crate::error::{Error, Family, Result};
 
 /// The components with a log of their own, other than the agent.
-pub(super) const COMPONENTS: [&str; 7] =
-    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy"];
+pub(super) const COMPONENTS: [&str; 8] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "containerd",
+    "kubelet",
+    "kube-proxy",
+    "kcl-policy",
+];
 
 /// The name of the agent's log: the output of the machine's first process on its console.
 const AGENT: &str = "agent";

@@ -51,6 +51,7 @@ pub(super) fn of_node(node: &NodeIdentity, cluster: &ClusterIdentity) -> Vec<Lea
             ..client("kubelet-client", Signer::Cluster, &user)
         },
         Leaf { kubeconfig: Some(paths::KUBE_PROXY_CONF), ..client("kube-proxy", Signer::Cluster, "system:kube-proxy") },
+        Leaf { kubeconfig: Some(paths::POLICY_CONF), ..client("kcl-policy", Signer::Cluster, "system:kcl-policy") },
     ];
     if node.role == Role::ControlPlane {
         let local = [&node.name, "localhost"];

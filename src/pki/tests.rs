@@ -103,6 +103,7 @@ fn a_control_plane_gets_all_files_and_a_worker_only_its_own() {
         set(&[
             "controller-manager.conf",
             "encryption.yaml",
+            "kcl-policy.conf",
             "kube-proxy.conf",
             "kubelet.conf",
             "scheduler.conf",
@@ -133,7 +134,8 @@ fn a_control_plane_gets_all_files_and_a_worker_only_its_own() {
         assert_eq!(file.mode, if open { 0o644 } else { 0o600 }, "{file:?}");
     }
     let worker = by_name(&pki.node_files(&node(Role::Worker), &cluster(), now()).unwrap().files);
-    let own = ["kube-proxy.conf", "kubelet.conf", "pki/ca.crt", "pki/kubelet.crt", "pki/kubelet.key"];
+    let own =
+        ["kcl-policy.conf", "kube-proxy.conf", "kubelet.conf", "pki/ca.crt", "pki/kubelet.crt", "pki/kubelet.key"];
     assert_eq!(worker.keys().cloned().collect::<BTreeSet<_>>(), set(&own));
 }
 
@@ -193,6 +195,7 @@ fn kubeconfigs_carry_the_right_users() {
         ("scheduler.conf", "CN=system:kube-scheduler"),
         ("kubelet.conf", "CN=system:node:kcl-m02, O=system:nodes"),
         ("kube-proxy.conf", "CN=system:kube-proxy"),
+        ("kcl-policy.conf", "CN=system:kcl-policy"),
     ] {
         let document: serde_json::Value = serde_json::from_str(&files[name]).unwrap();
         assert_eq!(document["clusters"][0]["cluster"]["server"], "https://127.0.0.1:6443");

@@ -44,13 +44,14 @@ const FLAGS: [(&str, &[&str]); 4] = [
 ];
 
 /// Files of a control plane, and the bits that the mode of each may have.
-const MODES: [(&str, u32); 11] = [
+const MODES: [(&str, u32); 12] = [
     ("/etc/cni/net.d/10-kcl.conflist", 0o600),
     ("/var/lib/etcd", 0o700),
     ("/etc/kubernetes/scheduler.conf", 0o600),
     ("/etc/kubernetes/controller-manager.conf", 0o600),
     ("/etc/kubernetes/kubelet.conf", 0o600),
     ("/etc/kubernetes/kube-proxy.conf", 0o600),
+    ("/etc/kubernetes/kcl-policy.conf", 0o600),
     ("/etc/kubernetes/encryption.yaml", 0o600),
     ("/run/kcl/config/kubelet.json", 0o600),
     ("/etc/kubernetes/pki/*.crt", 0o644),

@@ -12,6 +12,7 @@ mod kept;
 mod mounts;
 mod options;
 mod other_version;
+mod policies;
 mod reboot;
 mod side_by_side;
 mod smoke;

@@ -51,13 +51,14 @@ fn a_reboot_keeps_everything() {
 
 /// Counts the running processes of each long-lived program.
 fn programs(cluster: &TestCluster<'_>) -> BTreeMap<String, usize> {
-    const STAY: [&str; 10] = [
+    const STAY: [&str; 11] = [
         "etcd",
         "kube-apiserver",
         "kube-controller-manager",
         "kube-scheduler",
         "kubelet",
         "kube-proxy",
+        "kcl-policy",
         "containerd",
         "coredns",
         "httpd",

@@ -1,5 +1,6 @@
 //! A cluster that is stopped and started keeps all it has.
 
+use crate::policies::Guarded;
 use crate::support::Home;
 use crate::{kept, mounts};
 
@@ -11,6 +12,8 @@ fn stop_and_start_keep_everything() {
     home.step("fill");
     kept::fill(&cluster);
     kept::pods_answer(&cluster);
+    let guarded = Guarded::deploy(&cluster);
+    guarded.only_friends_pass();
     let before = kept::look(&cluster);
     mounts::are_there(&cluster);
 
@@ -35,6 +38,7 @@ fn stop_and_start_keep_everything() {
     cluster.start(&[]).ok();
     cluster.kcl(["status"]).ok();
     kept::pods_answer(&cluster);
+    guarded.policies_still_hold();
     assert_eq!(kept::look(&cluster), before);
     mounts::are_there(&cluster);
 

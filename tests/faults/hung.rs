@@ -2,8 +2,16 @@
 
 use crate::support::{Home, eventually};
 
-const COMPONENTS: [&str; 7] =
-    ["etcd", "kube-apiserver", "containerd", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"];
+const COMPONENTS: [&str; 8] = [
+    "etcd",
+    "kube-apiserver",
+    "containerd",
+    "kubelet",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "kcl-policy",
+];
 
 #[test]
 fn components_that_hang() {

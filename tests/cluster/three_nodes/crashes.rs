@@ -10,7 +10,7 @@ use kube::api::{ListParams, ObjectMeta, PostParams};
 use crate::support::{LIMIT, TestCluster, eventually};
 
 /// The components of every node.
-const EVERYWHERE: [&str; 3] = ["containerd", "kubelet", "kube-proxy"];
+const EVERYWHERE: [&str; 4] = ["containerd", "kubelet", "kube-proxy", "kcl-policy"];
 /// The additional components of the control plane.
 const CONTROL_PLANE: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 

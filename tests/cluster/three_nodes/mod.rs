@@ -6,6 +6,7 @@ mod nodes;
 mod reach;
 mod security;
 
+use crate::policies::Guarded;
 use crate::support::Home;
 
 #[test]
@@ -33,6 +34,10 @@ fn three_nodes() {
     home.step("stateful set");
     reach::a_stateful_set_has_names_and_places(&cluster);
 
+    home.step("network policies");
+    let guarded = Guarded::deploy(&cluster);
+    guarded.policies_hold();
+
     home.step("strangers");
     security::strangers_are_refused(&cluster);
     home.step("a kubelet's credentials");
@@ -51,6 +56,7 @@ fn three_nodes() {
 
     home.step("components are killed");
     crashes::every_component_comes_back(&cluster);
+    guarded.policies_still_hold();
     home.step("etcd is killed under load");
     crashes::etcd_loses_nothing_that_was_acknowledged(&cluster);
 }

@@ -9,10 +9,12 @@ mod flags;
 mod kube_apiserver;
 mod kube_proxy;
 mod kubelet;
+mod policy;
 mod process;
 mod scheduler;
 mod tls;
 
+pub use policy::NAME as POLICY;
 pub use process::{After, Liveness, Process, Readiness};
 
 use kcl_node_spec::{NodeSpec, Role};
@@ -33,6 +35,7 @@ pub fn all(spec: &NodeSpec, facts: &Facts) -> Vec<Process> {
         all.push(scheduler::process(spec));
     }
     all.push(kube_proxy::process(spec, facts));
+    all.push(policy::process(spec));
     all
 }
 
@@ -46,7 +49,7 @@ mod tests {
         let mut spec = spec();
         spec.role = Role::Worker;
         let names: Vec<_> = all(&spec, &facts()).iter().map(|process| process.name).collect();
-        assert_eq!(names, ["containerd", "kubelet", "kube-proxy"]);
+        assert_eq!(names, ["containerd", "kubelet", "kube-proxy", "kcl-policy"]);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub enum Liveness {
     Http(u16, &'static str),
     /// `GET` of a path succeeds over TLS at this address.
     Https(SocketAddr, &'static str),
+    /// The server at this socket answers a line with a line.
+    Line(&'static str, &'static str),
     /// The gRPC server at this socket answers the preface of HTTP/2.
     Grpc(&'static str),
 }

@@ -1,5 +1,5 @@
-//! The configuration of the container network: a point-to-point link per pod, addresses of the node's own range, and
-//! host ports.
+//! The configuration of the container network: a point-to-point link per pod, addresses of the node's own range, host
+//! ports, and the wait for the policies of the pod.
 //!
 //! Addresses are recorded below `/run`, as the sandboxes that hold them end with the node.
 
@@ -8,6 +8,7 @@ use std::path::Path;
 use kcl_node_spec::NodeSpec;
 use serde_json::{Value, json};
 
+use crate::components::POLICY;
 use crate::error::Result;
 use crate::files;
 use crate::prepare::overlay;
@@ -39,6 +40,7 @@ fn conflist(spec: &NodeSpec) -> Value {
                 },
             },
             { "type": "portmap", "capabilities": { "portMappings": true }, "snat": true, "backend": "nftables" },
+            { "type": POLICY },
         ],
     })
 }
@@ -53,6 +55,7 @@ mod tests {
         let found = conflist(&spec());
         assert_eq!(found["plugins"][0]["ipam"]["ranges"][0][0]["subnet"], "10.244.1.0/24");
         assert_eq!(found["plugins"][0]["mtu"], 1500);
+        assert_eq!(found["plugins"][2]["type"], "kcl-policy", "last, as it hands on what the others made");
         let mut spec = spec();
         spec.network.peers[0].overlay = true;
         assert_eq!(conflist(&spec)["plugins"][0]["mtu"], 1450);

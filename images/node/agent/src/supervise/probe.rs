@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
@@ -55,6 +55,7 @@ pub async fn hung(liveness: Liveness, client: Arc<Client>, works: impl Fn(bool))
             match liveness {
                 Liveness::Http(port, path) => get((Ipv4Addr::LOCALHOST, port).into(), None, path).await,
                 Liveness::Https(address, path) => get(address, Some(&client), path).await,
+                Liveness::Line(socket, line) => ask(UnixStream::connect(socket).await?, line).await,
                 Liveness::Grpc(socket) => greet(UnixStream::connect(socket).await?).await,
             }
         }
@@ -96,6 +97,16 @@ async fn get(address: SocketAddr, client: Option<&Client>, path: &str) -> io::Re
         }
     };
     if answer.status == 200 { Ok(()) } else { Err(io::Error::other(format!("{path}: {}", answer.status))) }
+}
+
+/// Succeeds once a server has answered a line with a line.
+async fn ask(mut stream: UnixStream, line: &str) -> io::Result<()> {
+    stream.write_all(line.as_bytes()).await?;
+    stream.write_all(b"\n").await?;
+    match BufReader::new(stream).read_line(&mut String::new()).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Succeeds once a server of HTTP/2 has sent its own preface, which needs neither a method nor rights.
@@ -155,6 +166,25 @@ mod tests {
     #[test]
     fn an_endpoint_that_never_answered_says_nothing() {
         assert_eq!(outcome("------------"), (None, vec![]));
+    }
+
+    #[test]
+    fn a_server_of_lines_is_asked() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (here, mut there) = UnixStream::pair().unwrap();
+            there.write_all(b"{}\n").await.unwrap();
+            ask(here, "ping").await.unwrap();
+            let (here, mut there) = UnixStream::pair().unwrap();
+            let close = async {
+                let mut line = [0; 5];
+                there.read_exact(&mut line).await.unwrap();
+                drop(there);
+                assert_eq!(&line, b"ping\n");
+            };
+            let (answer, ()) = tokio::join!(ask(here, "ping"), close);
+            answer.unwrap_err();
+        });
     }
 
     #[test]

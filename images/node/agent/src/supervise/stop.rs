@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, pods};
+use crate::components::POLICY;
 
 /// The senders of orders, by component.
 pub type Handles = HashMap<&'static str, mpsc::Sender<Command>>;
@@ -20,7 +21,8 @@ pub async fn stop(handles: &Handles, grace: Duration) {
         end("kube-apiserver").await;
         end("etcd").await;
     };
-    tokio::join!(control_plane, end("containerd"));
+    // Until then a pod that the container runtime still starts waits for its policies.
+    tokio::join!(control_plane, end("containerd"), end(POLICY));
 }
 
 async fn end(handles: &Handles, name: &str) {
