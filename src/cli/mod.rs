@@ -20,6 +20,7 @@ mod logs;
 mod mount;
 mod node;
 mod output;
+mod policy;
 mod pool;
 mod profile;
 mod run;
@@ -114,6 +115,9 @@ enum Verb {
     Service(service::Args),
     /// List the services of type LoadBalancer, which need no tunnel
     Tunnel(tunnel::Args),
+    /// Ask which connections NetworkPolicies allow
+    #[command(subcommand)]
+    Policy(policy::Verb),
     /// Open the cluster's web console in a browser
     Dashboard(dashboard::Args),
     /// Open a shell in a node, or run a command there
@@ -182,6 +186,7 @@ impl Verb {
             Verb::Helm(args) => helm::run(app, profile, args).await,
             Verb::Service(args) => service::run(app, profile, args).await,
             Verb::Tunnel(args) => tunnel::run(app, profile, args).await,
+            Verb::Policy(verb) => policy::run(app, profile, verb).await,
             Verb::Dashboard(args) => dashboard::run(app, profile, args).await,
             Verb::Ssh(args) => ssh::run(app, profile, args).await,
             Verb::Logs(args) => logs::run(app, profile, args).await,
