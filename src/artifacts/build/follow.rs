@@ -76,7 +76,7 @@ pub async fn write(artifact: &Artifact, upstream: &str, main: &Path, log: &Path,
     edit.args(["mod", "edit", "-json"]).arg(&listed.go_mod).current_dir("/");
     let module: Module = parse(&process::output(edit).await?, "go mod edit -json")?;
     let path = main.join(FILES[0]);
-    fs::write(&path, text(&module, upstream, &artifact.version)).map_err(|error| trouble("write", &path, error))?;
+    fs::write(&path, text(&module, artifact, upstream)).map_err(|error| trouble("write", &path, error))?;
     // It adds the digests of what the programs need.
     let mut complete = go(main);
     complete.args(["list", "-mod=mod", "-deps", "-f", "{{with .Error}}{{.}}{{end}}", "."]);
@@ -101,10 +101,12 @@ pub fn keep(main: &Path, partial: &Path) -> Result<()> {
 }
 
 /// Returns the text of a `go.mod` that requires `upstream` and all that it requires.
-fn text(module: &Module, upstream: &str, version: &str) -> String {
+fn text(module: &Module, artifact: &Artifact, upstream: &str) -> String {
+    let (name, version) = (artifact.name(), &artifact.version);
     // The parts have the number of the whole with 0 for 1: v0.37.2.
     let part = format!("v0{}", version.trim_start_matches(|letter| letter != '.'));
-    let mut text = format!("module kcl/images/components\n\ngo {}\n", module.go);
+    // Go names the program by the last part.
+    let mut text = format!("module kcl/images/components/{name}\n\ngo {}\n", module.go);
     for Setting { key, value } in module.godebug.iter().flatten() {
         let _ = writeln!(text, "godebug {key}={value}");
     }
@@ -136,6 +138,7 @@ fn unpublished(artifact: &Artifact, error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::catalog::CATALOG;
     use super::*;
 
     #[test]
@@ -145,9 +148,9 @@ mod tests {
             "Replace": [{"Old": {"Path": "k8s.io/api"}, "New": {"Path": "./staging/src/k8s.io/api"}},
                         {"Old": {"Path": "example.org/a"}, "New": {"Path": "example.org/b", "Version": "v2.0.0"}}]}"#;
         let module: Module = parse(json, "go mod edit").expect("it parses");
-        let expected = "module kcl/images/components\n\ngo 1.25.0\ngodebug default=go1.25\n\
+        let expected = "module kcl/images/components/kubernetes\n\ngo 1.25.0\ngodebug default=go1.25\n\
             require k8s.io/kubernetes v1.35.8\nrequire github.com/spf13/cobra v1.10.0\nrequire k8s.io/api v0.0.0\n\
             replace example.org/a => example.org/b v2.0.0\nreplace k8s.io/api => k8s.io/api v0.35.8\n";
-        assert_eq!(text(&module, "k8s.io/kubernetes", "1.35.8"), expected);
+        assert_eq!(text(&module, &CATALOG.kubernetes("1.35.8").expect("it may exist"), "k8s.io/kubernetes"), expected);
     }
 }
