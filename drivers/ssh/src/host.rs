@@ -318,17 +318,17 @@ impl Connection {
             let mut closed = false;
             while let Some(message) = reader.wait().await {
                 match message {
-                    ChannelMsg::Data { data } => ended.stdout.extend_from_slice(&data),
-                    ChannelMsg::ExtendedData { data, .. } => ended.stderr.extend_from_slice(&data),
+                    ChannelMsg::Data { data } => protocol::collect(&mut ended.stdout, &data)?,
+                    ChannelMsg::ExtendedData { data, .. } => protocol::collect(&mut ended.stderr, &data)?,
                     ChannelMsg::ExitStatus { exit_status } => ended.code = Some(exit_status),
                     ChannelMsg::ExitSignal { .. } => closed = true,
                     ChannelMsg::Close => closed = true,
                     _ => {}
                 }
             }
-            (ended, closed)
+            Ok::<_, Error>((ended, closed))
         };
-        let (ended, closed) = tokio::select! { read = read => read, () = feed => unreachable!("it never ends") };
+        let (ended, closed) = tokio::select! { read = read => read?, () = feed => unreachable!("it never ends") };
         if ended.code.is_none() && !closed {
             return Err(Error::engine("the connection was cut"));
         }

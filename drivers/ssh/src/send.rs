@@ -221,8 +221,8 @@ impl Lines {
 
     async fn read(&mut self, reader: &mut russh::ChannelReadHalf) -> Result<()> {
         match reader.wait().await {
-            Some(ChannelMsg::Data { data }) => self.stdout.extend_from_slice(&data),
-            Some(ChannelMsg::ExtendedData { data, .. }) => self.stderr.extend_from_slice(&data),
+            Some(ChannelMsg::Data { data }) => protocol::collect(&mut self.stdout, &data)?,
+            Some(ChannelMsg::ExtendedData { data, .. }) => protocol::collect(&mut self.stderr, &data)?,
             Some(_) => {}
             None => {
                 let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();

@@ -16,7 +16,7 @@ use kcl_driver_local::streams::{Input, Streams};
 use kcl_driver_local::task::blocking;
 use kcl_driver_local::terminal::{Terminal, WindowSize};
 use kcl_node_spec::guest::{CHUNK, Reason, Reply, Request, TerminalSize, WINDOW};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Semaphore;
@@ -25,6 +25,12 @@ use crate::layout::MachineNames;
 
 /// The number of serial ports that a guest has for its host.
 pub const PORTS: usize = 16;
+
+/// The longest line of a guest in bytes: a [`CHUNK`] in base64, or a message for the user.
+const LONGEST_LINE: u64 = 1 << 20;
+
+/// The largest file that is read from a guest as a whole, in bytes; also from its disk.
+pub(crate) const LARGEST_FILE: u64 = 256 << 20;
 
 /// A session with a guest.
 struct Session {
@@ -122,7 +128,10 @@ pub async fn get(names: &MachineNames, file: &Path) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     loop {
         match session.receive().await? {
-            Reply::Output(text) => content.extend(decode(&text)?),
+            Reply::Output(text) => {
+                content.extend(decode(&text)?);
+                check_size(file, content.len() as u64)?;
+            }
             Reply::Done => return Ok(content),
             other => return Err(session.unexpected(other)),
         }
@@ -258,12 +267,15 @@ async fn send(writer: &mut OwnedWriteHalf, id: &str, machine: &str, request: &Re
     writer.write_all(&line).await.map_err(|_| ended(machine))
 }
 
-async fn receive(reader: &mut BufReader<OwnedReadHalf>, id: &str, machine: &str) -> Result<Reply> {
+async fn receive(reader: &mut (impl AsyncBufRead + Unpin), id: &str, machine: &str) -> Result<Reply> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        match reader.read_until(b'\n', &mut line).await {
+        match (&mut *reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return Err(ended(machine)),
+            Ok(_) if line.len() as u64 == LONGEST_LINE => {
+                return Err(Error::engine(format!("machine {machine} sent a line of {LONGEST_LINE} bytes or more")));
+            }
             // A message of another session, or the rest of a line.
             Ok(_) => match serde_json::from_slice::<(String, Reply)>(&line) {
                 Ok((session, reply)) if session == id => return Ok(reply),
@@ -271,6 +283,12 @@ async fn receive(reader: &mut BufReader<OwnedReadHalf>, id: &str, machine: &str)
             },
         }
     }
+}
+
+/// Checks the size of a file that is read into memory.
+pub(crate) fn check_size(path: &Path, size: u64) -> Result<()> {
+    let message = || format!("{} in the machine has more than {} MiB", path.display(), LARGEST_FILE >> 20);
+    if size > LARGEST_FILE { Err(Error::new(ErrorKind::State, message())) } else { Ok(()) }
 }
 
 fn path(path: &Path) -> Result<String> {
@@ -302,5 +320,20 @@ fn unexpected(machine: &str, reply: Reply) -> Error {
             Error::new(kind, format!("machine {machine}: {message}"))
         }
         other => Error::engine(format!("machine {machine} answered something else than what was asked: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_without_an_end_does_not_fill_the_memory() {
+        let reply = b"noise\n[\"other\",\"done\"]\n[\"s\",\"done\"]\n";
+        assert_eq!(receive(&mut &reply[..], "s", "m").await.unwrap(), Reply::Done);
+        let mut endless = BufReader::new(tokio::io::repeat(b'x'));
+        let error = receive(&mut endless, "s", "m").await.unwrap_err();
+        assert!(error.message.contains("sent a line of"), "{error}");
+        assert_eq!(receive(&mut &b""[..], "s", "m").await.unwrap_err().kind, ErrorKind::State);
     }
 }

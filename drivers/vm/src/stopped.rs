@@ -7,6 +7,7 @@ use ext4_view::{Ext4, Ext4Error, FileType};
 use kcl_driver_api::{Error, ErrorKind, MachineSpec, Result, TreeUse};
 use kcl_driver_local::context::Context as _;
 
+use crate::channel::check_size;
 use crate::images::{backing, inside};
 use crate::layout::MachineNames;
 use crate::spool;
@@ -147,9 +148,43 @@ fn on_host(path: &Path) -> Result<Found> {
 fn read(disk: &Ext4, spec: &MachineSpec, at: &Path, layer: Layer) -> Result<Vec<u8>> {
     match layer {
         Layer::Host(path) => fs::read(&path).with_context(|| format!("read {}", path.display())),
-        Layer::Disk => {
-            let place = backing(spec, at);
-            disk.read(format!("/{}", place.display()).as_str()).map_err(|error| trouble(&place, &error))
+        Layer::Disk => from_disk(disk, &backing(spec, at)),
+    }
+}
+
+/// Reads a file of the disk. Its size is what the guest wrote there, and the library takes as much memory at once.
+fn from_disk(disk: &Ext4, place: &Path) -> Result<Vec<u8>> {
+    let name = format!("/{}", place.display());
+    let meta = disk.symlink_metadata(name.as_str()).map_err(|error| trouble(place, &error))?;
+    check_size(place, meta.len())?;
+    disk.read(name.as_str()).map_err(|error| trouble(place, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::images::program;
+
+    #[test]
+    fn a_file_that_does_not_fit_in_memory_is_refused() {
+        let mke2fs = program("mke2fs");
+        if !mke2fs.is_file() {
+            return;
         }
+        let directory = tempfile::tempdir().unwrap();
+        let (source, image) = (directory.path().join("source"), directory.path().join("image"));
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("small"), "hello").unwrap();
+        // Holes take no room.
+        fs::File::create(source.join("large")).unwrap().set_len(1 << 40).unwrap();
+        let mut make = Command::new(mke2fs);
+        make.args(["-q", "-F", "-t", "ext4", "-d"]).arg(&source).arg(&image).arg("4M");
+        assert!(make.status().unwrap().success());
+        let disk = Ext4::load_from_path(&image).unwrap();
+        assert_eq!(from_disk(&disk, Path::new("small")).unwrap(), b"hello");
+        let error = from_disk(&disk, Path::new("large")).unwrap_err();
+        assert!(error.message.contains("large in the machine has more than"), "{error}");
     }
 }

@@ -19,7 +19,8 @@ use crate::trees::Entry;
 pub const HOME: &str = "/var/lib/kcl";
 /// The directory of kcl that a reboot empties.
 pub const RUN: &str = "/run/kcl";
-/// The longest request in bytes: the files of a node and the listing of a root file system are a few MiB.
+/// The longest request, and the longest answer, in bytes: the files of a node and the listing of a root file system are a
+/// few MiB.
 const LONGEST: usize = 256 << 20;
 
 /// A request to a host.
@@ -281,6 +282,15 @@ pub fn answer<T: Serialize>(output: &mut impl Write, answer: kcl_driver_api::Res
     output.flush()
 }
 
+/// Adds bytes that arrived to an answer, which a host may make longer than any that this program gives.
+pub fn collect(answer: &mut Vec<u8>, bytes: &[u8]) -> kcl_driver_api::Result<()> {
+    if bytes.len() > LONGEST.saturating_sub(answer.len()) {
+        return Err(Error::engine(format!("an answer of more than {LONGEST} bytes")));
+    }
+    answer.extend_from_slice(bytes);
+    Ok(())
+}
+
 /// Parses the line of an answer.
 pub fn parse<T: DeserializeOwned>(line: &[u8]) -> kcl_driver_api::Result<T> {
     match serde_json::from_slice(line) {
@@ -309,6 +319,16 @@ mod tests {
         assert_eq!((name.machine.as_str(), grace, input), ("kcl-m02", 40_000, &b"the rest"[..]));
         assert!(read_request(&mut &b"x\n{}"[..]).is_err());
         assert!(read_request(&mut &b"99999999999\n"[..]).is_err());
+    }
+
+    #[test]
+    fn an_answer_without_an_end_does_not_fill_the_memory() {
+        let (mut answer, bytes) = (Vec::new(), vec![b'x'; LONGEST / 2]);
+        collect(&mut answer, &bytes).unwrap();
+        collect(&mut answer, &bytes).unwrap();
+        let error = collect(&mut answer, b"x").unwrap_err();
+        assert!(error.message.contains("an answer of more than"), "{error}");
+        assert_eq!(answer.len(), LONGEST);
     }
 
     #[test]
