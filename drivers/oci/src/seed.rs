@@ -83,6 +83,11 @@ pub fn lay(source: &Path, target: &Path, copied: Copied<'_>) -> Result<()> {
     for (from, to, meta) in directories.iter().rev() {
         keep_attributes(from, to, meta).with_context(|| format!("keep the attributes of {}", from.display()))?;
     }
+    if !links {
+        // Programs of images would be there after a power cut, without their content. Links lead to what is on the disk.
+        let what = || format!("write {} to its disk", target.display());
+        fs::File::open(target).and_then(|there| Ok(nix::unistd::syncfs(&there)?)).with_context(what)?;
+    }
     Ok(())
 }
 
