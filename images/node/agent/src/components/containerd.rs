@@ -29,6 +29,9 @@ const DISABLED: &[&str] = &[
     "io.containerd.tracing.processor.v1.otlp",
 ];
 
+/// The plugin without which containerd is of no use to the kubelet. With a damaged database it would run all the same.
+const REQUIRED: &str = "io.containerd.grpc.v1.cri";
+
 /// Returns the process of containerd.
 pub fn process(facts: &Facts) -> Process {
     Process {
@@ -56,6 +59,7 @@ root = "{CONTAINERD_ROOT}"
 state = "/run/containerd"
 oom_score = {oom_score}
 disabled_plugins = {disabled}
+required_plugins = ["{REQUIRED}"]
 
 [grpc]
 address = "{SOCKET}"
@@ -109,6 +113,7 @@ mod tests {
     fn follows_what_the_machine_allows() {
         assert!(config(&facts()).contains("restrict_oom_score_adj = true\n"));
         assert!(config(&facts()).contains("oom_score = 0\n"));
+        assert!(config(&facts()).contains("required_plugins = [\"io.containerd.grpc.v1.cri\"]\n"));
         let facts = Facts { cap_sys_resource: true, oom_adjustable: true, ..facts() };
         assert!(config(&facts).contains("restrict_oom_score_adj = false\n"));
         assert!(config(&facts).contains("oom_score = -998\n"));
