@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::addons::{Available, Selected};
 use crate::bootstrap;
 use crate::config::ClusterSpec;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::Access;
 use crate::pki::Pki;
 use crate::progress::Progress;
@@ -34,7 +34,7 @@ impl App {
     /// Loads the state of a cluster that has to exist.
     pub fn existing(&self, cluster: &str) -> Result<ClusterState> {
         self.store.load(cluster)?.ok_or_else(|| {
-            Error::new(Family::NotFound, format!("there is no cluster \"{cluster}\""))
+            Error::new(Id::ClusterNotFound, format!("there is no cluster \"{cluster}\""))
                 .hint(format!("create it with: kcl start -p {cluster}"))
                 .hint("list the clusters with: kcl profile list")
         })

@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` describes the rooms and the calls between them.
 
+pub mod addon_config;
 pub mod addons;
 pub mod app;
 pub mod artifacts;
@@ -9,6 +10,7 @@ pub mod bootstrap;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod digest;
 pub mod error;
 pub mod images;
 pub mod kubeconfig;
@@ -17,6 +19,7 @@ pub mod pki;
 pub mod plan;
 pub mod progress;
 pub mod state;
+pub mod task;
 pub mod testing;
 pub mod text;
 pub mod urls;

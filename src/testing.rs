@@ -18,18 +18,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use k8s_openapi::api::core::v1::Namespace as NamespaceObject;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 pub use {k8s_openapi, kube};
 
 use crate::cluster::fresh_name;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 use crate::state::Paths;
 
@@ -52,7 +53,7 @@ impl Cluster {
     /// Starts a new cluster of one node.
     ///
     /// # Errors
-    /// Fails if it does not start; the message is kcl's.
+    /// Fails if it does not start; the id and the message are kcl's.
     pub async fn start() -> Result<Self> {
         Cluster::start_with([""; 0]).await
     }
@@ -67,14 +68,14 @@ impl Cluster {
         // It exists before its cluster does: a test that is cancelled during the start drops it too.
         let cluster = Cluster { name, kubeconfig };
         let process = std::process::id().to_string();
-        let mut start = tokio::process::Command::from(cluster.kcl(["start", "--until-exit-of", &process]));
+        let mut start =
+            tokio::process::Command::from(cluster.kcl(["start", "-o", "json", "--until-exit-of", &process]));
         start.args(flags).kill_on_drop(true);
         let output = start.stdin(Stdio::null()).output().await.map_err(|error| missing(&error))?;
         if output.status.success() {
             return Ok(cluster);
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::new(Family::Cluster, format!("the cluster for the test does not start:\n{}", said.trim())))
+        Err(failed(&output))
     }
 
     /// Returns the cluster that all tests of this process share. The first one creates it, and it is deleted when the
@@ -117,7 +118,7 @@ impl Cluster {
             ..NamespaceObject::default()
         };
         Api::all(client.clone()).create(&PostParams::default(), &object).await.map_err(|error| {
-            Error::new(Family::Cluster, format!("the namespace {name} cannot be made: {error}")).source(error)
+            Error::new(Id::ApiFailed, format!("the namespace {name} cannot be made: {error}")).source(error)
         })?;
         let namespace = Namespace { name, kubeconfig: self.kubeconfig() };
         kubernetes::default_service_account(&client, &namespace.name).await?;
@@ -157,7 +158,7 @@ impl Drop for Namespace {
         let delete = move || -> Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let failed =
-                |error: &dyn std::fmt::Display| Error::new(Family::Cluster, format!("namespace {name}: {error}"));
+                |error: &dyn std::fmt::Display| Error::new(Id::ApiFailed, format!("namespace {name}: {error}"));
             runtime.map_err(|error| failed(&error))?.block_on(async {
                 let api: Api<NamespaceObject> = Api::all(client(&kubeconfig)?);
                 api.delete(&name, &DeleteParams::default()).await.map(drop).map_err(|error| failed(&error))
@@ -171,7 +172,7 @@ impl Drop for Namespace {
 
 fn client(kubeconfig: &Path) -> Result<Client> {
     let failed = |error: &dyn std::fmt::Display| {
-        Error::new(Family::Kubeconfig, format!("the test's kubeconfig {}: {error}", kubeconfig.display()))
+        Error::new(Id::KubeconfigUnusable, format!("the test's kubeconfig {}: {error}", kubeconfig.display()))
     };
     // All crates use one crypto backend; a second call finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -181,7 +182,43 @@ fn client(kubeconfig: &Path) -> Result<Client> {
     Client::try_from(config.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
 }
 
+/// Returns the error of a kcl that failed, by its last event.
+fn failed(output: &Output) -> Error {
+    let events = String::from_utf8_lossy(&output.stdout);
+    let last = events.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok()).unwrap_or_default();
+    let text = |key: &str| last["data"][key].as_str().unwrap_or_default();
+    let said = [text("message"), &String::from_utf8_lossy(&output.stderr)].join("\n");
+    let message = format!("the cluster for the test does not start:\n{}", said.trim());
+    let error = Error::new(Id::parse(text("id")).unwrap_or(Id::ClusterFailed), message);
+    text("advice").lines().fold(error, Error::hint)
+}
+
 fn missing(error: &std::io::Error) -> Error {
-    Error::new(Family::Host, format!("the command kcl cannot be run: {error}"))
+    Error::new(Id::HostFailed, format!("the command kcl cannot be run: {error}"))
         .hint("put it on the PATH, or name it in the variable KCL")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn the_error_is_that_of_the_last_event() {
+        let events = concat!(
+            r#"{"type": "io.k8s.sigs.kcl.step", "data": {"message": "Starting"}}"#,
+            "\n",
+            r#"{"type": "io.k8s.sigs.kcl.error", "data": {"id": "port.taken", "message": "it is used", "advice": "a\nb"}}"#,
+            "\n",
+        );
+        let output =
+            |text: &str| Output { status: ExitStatus::from_raw(256), stdout: text.into(), stderr: b"killed\n".into() };
+        let error = failed(&output(events));
+        assert_eq!(error.id, Id::PortTaken);
+        assert_eq!(error.message, "the cluster for the test does not start:\nit is used\nkilled");
+        assert_eq!(error.hints, ["a", "b"]);
+        assert_eq!(failed(&output("")).id, Id::ClusterFailed);
+    }
 }

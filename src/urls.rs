@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1::Endpoint;
 use kcl_driver_api::{Addresses, Driver, PublishedPort, Reach};
 use kube::ResourceExt;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::ClusterState;
 
 /// The annotation with the loopback ports that kcl assigned to a Service: `80=8080,443=8443`.
@@ -176,7 +176,7 @@ pub fn kind(service: &Service) -> &str {
 pub fn hidden(service: &Service) -> Option<Error> {
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
     let spec = service.spec.as_ref()?;
-    let cannot = |why: String| Error::new(Family::Cluster, format!("the service {namespace}/{name} {why}"));
+    let cannot = |why: String| Error::new(Id::ServiceUnreachable, format!("the service {namespace}/{name} {why}"));
     if kind(service) == "ExternalName" {
         let other = spec.external_name.as_deref().unwrap_or_default();
         return Some(cannot(format!("is only a name for {other} within the cluster (ExternalName)")));
@@ -199,7 +199,7 @@ pub fn hidden(service: &Service) -> Option<Error> {
 /// Returns the reason why this host cannot reach a Service that has endpoints.
 pub fn unreached(service: &Service, host: &Host) -> Error {
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
-    let cannot = |why: &str| Error::new(Family::Cluster, format!("the service {namespace}/{name} {why}"));
+    let cannot = |why: &str| Error::new(Id::ServiceUnreachable, format!("the service {namespace}/{name} {why}"));
     if host.is_near() {
         return cannot("has neither an address nor a node port yet")
             .hint(format!("see why with: kcl kubectl -- describe service {name} -n {namespace}"));

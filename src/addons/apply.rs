@@ -6,8 +6,8 @@ use kube::api::DynamicObject;
 use super::record::{ObjectName, Record, State};
 use super::remove::remove_objects;
 use super::selection::Selected;
-use crate::artifacts::digest;
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::{self, Patience};
 
 /// Applies the objects of an addon, whose record is `before`. With `always`, it does so even if nothing has changed since,
@@ -66,6 +66,6 @@ fn group(api_version: &str) -> &str {
 /// Returns the digest of an addon's objects.
 pub(super) fn digest_of(objects: &[DynamicObject]) -> Result<String> {
     let bytes = serde_json::to_vec(objects)
-        .map_err(|error| Error::new(Family::Internal, format!("objects of an addon cannot be written: {error}")))?;
+        .map_err(|error| Error::new(Id::Internal, format!("objects of an addon cannot be written: {error}")))?;
     Ok(digest::of_bytes(&bytes))
 }

@@ -8,9 +8,9 @@ use super::definition::Addon;
 use super::files::{self, Files};
 use super::registry;
 use super::selection::{self, Selected};
+use crate::addon_config::{AddonConfig, is_reference};
 use crate::artifacts::embedded;
-use crate::config::{AddonConfig, is_reference};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The origin of kcl's own addons.
 pub const BUILT_IN: &str = "built-in";
@@ -61,7 +61,7 @@ impl Available {
             let origin = source.display().to_string();
             if available.addons.get(name).is_some_and(|addon| addon.origin == BUILT_IN) {
                 let message = format!("{origin}: kcl itself has an addon called {name}");
-                return Err(Error::new(Family::Usage, message).hint("rename the folder or archive of yours"));
+                return Err(Error::new(Id::AddonConflict, message).hint("rename the folder or archive of yours"));
             }
             let files = match is_reference(source) {
                 true => registry::pull(&origin).await?,

@@ -9,18 +9,17 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use kube::api::DynamicObject;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::definition::Addon;
-use crate::artifacts::digest;
-use crate::error::{Error, Family, Result};
-use crate::kubernetes::{self, Access};
+use crate::digest;
+use crate::error::{Error, Id, Result};
+use crate::kubeconfig::{self, Entry};
+use crate::kubernetes::{self, Access, Credentials};
 
 /// The template of the values, in the addon's folder.
 pub const VALUES: &str = "values.yaml";
@@ -190,7 +189,7 @@ impl Release {
 
     async fn output(&self, mut helm: Command) -> Result<Output> {
         let failed = |error| {
-            Error::new(Family::Artifact, format!("{} does not run: {error}", self.helm.display()))
+            Error::new(Id::ProgramUnusable, format!("{} does not run: {error}", self.helm.display()))
                 .hint("if it is damaged, recreate it with: kcl artifacts fetch --verify")
         };
         helm.output().await.map_err(failed)
@@ -217,7 +216,7 @@ impl Release {
 
     fn failed(&self, said: &str) -> Error {
         let said = said.trim().trim_start_matches("Error: ");
-        Error::new(Family::Cluster, format!("the chart of the addon {} cannot be installed: {said}", self.name))
+        Error::new(Id::AddonFailed, format!("the chart of the addon {} cannot be installed: {said}", self.name))
             .hint(format!("look closer with: kcl helm -- status {} -n {}", self.name, self.namespace))
             .hint(format!("try again with: kcl addons enable {}", self.name))
     }
@@ -245,7 +244,7 @@ pub(super) async fn template(
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim().trim_start_matches("Error: ");
         return Err(Error::new(
-            Family::Usage,
+            Id::AddonInvalid,
             format!("the chart of the addon {} cannot be rendered: {said}", addon.name),
         ));
     }
@@ -267,26 +266,13 @@ pub(super) fn digest_of(addon: &Addon, namespace: &str, archive: Option<&Path>, 
 }
 
 fn unprepared(addon: &str, error: &std::io::Error) -> Error {
-    Error::new(Family::Internal, format!("the chart of the addon {addon} cannot be prepared: {error}"))
+    Error::new(Id::Internal, format!("the chart of the addon {addon} cannot be prepared: {error}"))
 }
 
-/// Returns a kubeconfig with this cluster alone, which is valid YAML too.
+/// Returns a kubeconfig with this cluster alone.
 fn kubeconfig(access: &Access) -> Value {
-    let credentials = &access.credentials;
-    let data = |pem: &str| STANDARD.encode(pem);
-    json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": NAME,
-        "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME}}],
-        "clusters": [{"name": NAME, "cluster": {
-            "server": access.server, "certificate-authority-data": data(&credentials.ca_pem),
-        }}],
-        "users": [{"name": NAME, "user": {
-            "client-certificate-data": data(&credentials.cert_pem),
-            "client-key-data": data(&credentials.key_pem),
-        }}],
-    })
+    let Credentials { ca_pem, cert_pem, key_pem } = &access.credentials;
+    kubeconfig::standalone(&Entry { profile: NAME, server: &access.server, ca_pem, cert_pem, key_pem }, NAME)
 }
 
 #[cfg(test)]
@@ -331,8 +317,7 @@ mod tests {
 
     #[test]
     fn helm_gets_a_cluster_by_itself() {
-        let credentials =
-            kubernetes::Credentials { ca_pem: "ca".into(), cert_pem: "cert".into(), key_pem: "key".into() };
+        let credentials = Credentials { ca_pem: "ca".into(), cert_pem: "cert".into(), key_pem: "key".into() };
         let config = kubeconfig(&Access { server: "https://10.0.0.2:6443".into(), credentials });
         assert_eq!(config["clusters"][0]["cluster"]["server"], "https://10.0.0.2:6443");
         assert_eq!(config["users"][0]["user"]["client-key-data"], "a2V5");

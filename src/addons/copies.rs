@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, Files, ORIGIN};
-use crate::config::unreadable_addon;
-use crate::error::{Error, Family, Result};
+use crate::addon_config::unreadable_addon;
+use crate::error::{Error, Id, Result};
 
 /// A copy: the addon's name, its origin and its files.
 pub(super) type Copy = (String, String, Files);
@@ -42,7 +42,7 @@ pub(super) fn keep(copies: &Path, name: &str, source: &Path, files: &Files) -> R
         fs::rename(&fresh, &place)
     };
     write().map_err(|error| {
-        Error::new(Family::State, format!("{} cannot be written: {error}", place.display())).source(error)
+        Error::new(Id::StateUnwritable, format!("{} cannot be written: {error}", place.display())).source(error)
     })
 }
 
@@ -51,7 +51,8 @@ pub fn forget(copies: &Path, name: &str) -> Result<()> {
     let place = copies.join(name);
     match fs::remove_dir_all(&place) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::new(Family::State, format!("{} cannot be removed: {error}", place.display())).source(error))
+            Err(Error::new(Id::StateUnwritable, format!("{} cannot be removed: {error}", place.display()))
+                .source(error))
         }
         _ => Ok(()),
     }

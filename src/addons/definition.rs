@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::files::{CHART, DESCRIPTION, Files, is_manifest};
 use super::values::ValueSchema;
+use crate::addon_config::oci_reference;
 use crate::artifacts::oci;
-use crate::config::oci_reference;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::EXTENSIONS;
 
 /// The label of everything that an addon made: its name.
@@ -136,7 +136,7 @@ impl Addon {
     /// `Usage` if the files are not a valid addon; the message names the file and the key.
     pub fn parse(name: &str, origin: &str, files: BTreeMap<String, impl Into<Vec<u8>>>) -> Result<Addon> {
         let place = format!("the addon {name} ({origin})");
-        let wrong = |what: String| Error::new(Family::Usage, format!("{place}: {what}"));
+        let wrong = |what: String| Error::new(Id::AddonInvalid, format!("{place}: {what}"));
         let files = files.into_iter().map(|(file, content)| (file, content.into()));
         let (chart, files): (Files, Files) = files.partition(|(file, _)| file.starts_with(CHART));
         let chart: BTreeMap<_, _> =

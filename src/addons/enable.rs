@@ -10,7 +10,7 @@ use super::remove::remove;
 use super::render::objects;
 use super::selection::Selected;
 use super::{ready, release, trouble};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 impl Enabling<'_> {
     /// Applies what has changed since the last time, and removes addons that are no longer wanted. Returns what failed.
@@ -110,6 +110,6 @@ impl Enabling<'_> {
         let reasons: Vec<String> = late.iter().map(|error| format!(": {}", error.message)).collect();
         let message = format!("not ready within {seconds} s (--wait-timeout){}", reasons.join("\n"));
         let hints = late.into_iter().flat_map(|error| error.hints);
-        hints.fold(Error::new(Family::Timeout, message), Error::hint)
+        hints.fold(Error::new(Id::AddonNotReady, message), Error::hint)
     }
 }

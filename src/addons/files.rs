@@ -8,7 +8,7 @@ use std::path::{Component, Path};
 use flate2::read::GzDecoder;
 use walkdir::WalkDir;
 
-use crate::config::unreadable_addon;
+use crate::addon_config::unreadable_addon;
 use crate::error::Result;
 use crate::kubernetes;
 

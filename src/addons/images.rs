@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::definition::Addon;
 use super::selection::Selected;
-use crate::artifacts::{ImageArchive, digest};
-use crate::error::{Error, Family, Result};
+use crate::artifacts::ImageArchive;
+use crate::digest;
+use crate::error::{Error, Id, Result};
 use crate::images::containerd::Containerd;
 use crate::images::meter::Meter;
 use crate::images::send::send;
@@ -61,7 +62,7 @@ pub async fn mark_nodes(client: &kube::Client, nodes: &[String], selected: &[Sel
     let parameters = PatchParams::default();
     let patched = nodes.iter().map(|node| api.patch_metadata(node, &parameters, &patch));
     try_join_all(patched).await.map_err(|error| {
-        Error::new(Family::Cluster, format!("nodes cannot be labeled as having images: {error}")).source(error)
+        Error::new(Id::ApiFailed, format!("nodes cannot be labeled as having images: {error}")).source(error)
     })?;
     Ok(())
 }

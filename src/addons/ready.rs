@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::definition::{Addon, Ready, ReadyKind};
 use super::trouble::{self, Trouble};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::{self, Resources};
 
 /// Returns the objects of an addon that have to be ready: its workloads, API services and definitions, and those that its
@@ -60,7 +60,7 @@ async fn one(client: &Client, resources: &Resources, ready: &Ready, say: &(impl 
                 say(&format!("{kind} {}: {state}", ready.name));
             }
             Ok(Some(None)) => say(&format!("{kind} {} is not there yet", ready.name)),
-            Ok(None) => return Err(Error::new(Family::Cluster, format!("the watch of {kind} {} ended", ready.name))),
+            Ok(None) => return Err(Error::new(Id::ApiFailed, format!("the watch of {kind} {} ended", ready.name))),
             Err(error) => tracing::debug!(%error, "watch"),
         }
     }
@@ -77,7 +77,7 @@ fn place(client: &Client, resources: &Resources, ready: &Ready) -> Result<(&'sta
     };
     let (resource, scope) = resources
         .of(api_version, kind)
-        .ok_or_else(|| Error::new(Family::Cluster, format!("the cluster serves no {api_version} {kind}")))?;
+        .ok_or_else(|| Error::new(Id::AddonFailed, format!("the cluster serves no {api_version} {kind}")))?;
     Ok((kind, kubernetes::api_of(client, &resource, &scope, ready.namespace.as_deref())))
 }
 

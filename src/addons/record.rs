@@ -9,7 +9,7 @@ use kube::{Api, Client, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::FIELD_MANAGER;
 
 /// An annotation, `"true"`, of users' data, which is kept when the addon is disabled unless the user says otherwise.
@@ -119,7 +119,7 @@ fn map_name(addon: &str) -> String {
 /// Returns the records of a cluster by the names of the addons.
 pub async fn records(client: &Client) -> Result<BTreeMap<String, Record>> {
     let failed = |error: kube::Error| {
-        Error::new(Family::Cluster, format!("the records of addons cannot be read: {error}")).source(error)
+        Error::new(Id::ApiFailed, format!("the records of addons cannot be read: {error}")).source(error)
     };
     let list = maps(client).list(&ListParams::default().labels("kcl.dev/record=addon")).await.map_err(failed)?;
     let mut records = BTreeMap::new();
@@ -127,7 +127,7 @@ pub async fn records(client: &Client) -> Result<BTreeMap<String, Record>> {
         let text = map.data.as_ref().and_then(|data| data.get("record")).map(String::as_str).unwrap_or_default();
         let record: Record = serde_json::from_str(text).map_err(|error| {
             let message = format!("the ConfigMap {NAMESPACE}/{} cannot be read: {error}", map.name_any());
-            Error::new(Family::Cluster, message)
+            Error::new(Id::AddonFailed, message)
                 .hint("it lists what an addon created; restore it from a copy")
                 .source(error)
         })?;
@@ -140,9 +140,8 @@ impl Record {
     /// Writes the record.
     pub(super) async fn write(&self, client: &Client) -> Result<()> {
         let name = map_name(&self.addon);
-        let text = serde_json::to_string_pretty(self).map_err(|error| {
-            Error::new(Family::Internal, format!("the record of an addon cannot be written: {error}"))
-        })?;
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| Error::new(Id::Internal, format!("the record of an addon cannot be written: {error}")))?;
         let map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -155,7 +154,7 @@ impl Record {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         maps(client).patch(&name, &parameters, &Patch::Apply(&map)).await.map_err(|error| {
             let message = format!("the record of the addon {} cannot be written: {error}", self.addon);
-            Error::new(Family::Cluster, message).source(error)
+            Error::new(Id::ApiFailed, message).source(error)
         })?;
         Ok(())
     }
@@ -166,7 +165,7 @@ impl Record {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => {
                 let message = format!("the record of the addon {} cannot be removed: {error}", self.addon);
-                Err(Error::new(Family::Cluster, message).source(error))
+                Err(Error::new(Id::ApiFailed, message).source(error))
             }
             Ok(_) => Ok(()),
         }

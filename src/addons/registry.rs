@@ -13,9 +13,9 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
 use super::files::{DESCRIPTION, Files, belongs, unpack};
-use crate::artifacts::digest;
-use crate::config::oci_reference;
-use crate::error::{Error, Family, Result};
+use crate::addon_config::oci_reference;
+use crate::digest;
+use crate::error::{Error, Id, Result};
 
 /// The media type of a chart's layer (<https://helm.sh/docs/topics/registries/>).
 const HELM_CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
@@ -81,13 +81,13 @@ pub async fn kept_chart(cluster: &Path, word: &str) -> Result<PathBuf> {
         kcl_files::write(&path, &content, 0o600)
     };
     keep().map_err(|error| {
-        Error::new(Family::State, format!("{} cannot be written: {error}", path.display())).source(error)
+        Error::new(Id::StateUnwritable, format!("{} cannot be written: {error}", path.display())).source(error)
     })?;
     Ok(path)
 }
 
 fn failed(word: &str, why: &dyn std::fmt::Display) -> Error {
-    Error::new(Family::Artifact, format!("{word} cannot be pulled: {why}"))
+    Error::new(Id::AddonUnavailable, format!("{word} cannot be pulled: {why}"))
 }
 
 /// An artifact in a registry.

@@ -7,7 +7,7 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, ResourceExt};
 
 use super::record::{ObjectName, Record, State};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::{self, Resources};
 
 /// The order of removal.
@@ -74,7 +74,7 @@ async fn empty(client: &Client, resources: &Resources, definition: &ObjectName) 
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
         Err(error) => {
             let message = format!("the objects of {} cannot be listed: {error}", definition.name);
-            return Err(Error::new(Family::Cluster, message).source(error));
+            return Err(Error::new(Id::ApiFailed, message).source(error));
         }
     };
     let names = list.items.iter().map(|object| ObjectName {
@@ -99,7 +99,7 @@ async fn remove_one(client: &Client, resources: &Resources, name: &ObjectName) -
     let parameters =
         DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
     let failed =
-        |error: &dyn std::fmt::Display| Error::new(Family::Cluster, format!("{name} cannot be removed: {error}"));
+        |error: &dyn std::fmt::Display| Error::new(Id::AddonFailed, format!("{name} cannot be removed: {error}"));
     let object = match api.get_metadata(&name.name).await {
         Ok(object) => object,
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),

@@ -19,7 +19,7 @@ use super::images;
 use super::material::Material;
 use super::selection::Selected;
 use super::template;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 
 /// The facts about a cluster that templates can use.
@@ -79,7 +79,7 @@ pub fn objects(selected: &Selected, facts: &Facts, material: &Material) -> Resul
     let mut objects = Vec::new();
     for path in material.manifests.get(&addon.name).into_iter().flatten() {
         let content = std::fs::read(path).map_err(|error| {
-            Error::new(Family::Artifact, format!("{} cannot be read: {error}", path.display())).source(error)
+            Error::new(Id::AddonUnavailable, format!("{} cannot be read: {error}", path.display())).source(error)
         })?;
         objects.extend(kubernetes::documents(&path.display().to_string(), content)?);
     }

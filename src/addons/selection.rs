@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::definition::Addon;
 use super::values::Value;
-use crate::config::AddonConfig;
-use crate::error::{Error, Family, Result};
+use crate::addon_config::AddonConfig;
+use crate::error::{Error, Id, Result};
 use crate::text::suggestion;
 
 /// An addon of a cluster, with its values.
@@ -46,7 +46,7 @@ pub(super) fn select(
                 "the addon {} {} requires Kubernetes {}, but the cluster has {kubernetes}",
                 addon.name, addon.description.version, addon.description.kubernetes
             );
-            return Err(Error::new(Family::Usage, message).hint("choose another version with --kubernetes-version"));
+            return Err(Error::new(Id::AddonConflict, message).hint("choose another version with --kubernetes-version"));
         }
     }
     Ok(selected)
@@ -65,14 +65,17 @@ fn add(
         return Ok(());
     }
     if path.contains(&addon.name) {
-        return Err(Error::new(Family::Usage, format!("addons depend on each other in a cycle: {}", path.join(", "))));
+        return Err(Error::new(
+            Id::AddonConflict,
+            format!("addons depend on each other in a cycle: {}", path.join(", ")),
+        ));
     }
     path.push(addon.name.clone());
     for name in &addon.description.needs {
         if said.get(name).is_some_and(|config| config.enabled == Some(false)) {
             let message = format!("the addon {} needs {name}, which is disabled", addon.name);
             return Err(
-                Error::new(Family::Usage, message).hint(format!("enable {name} too, or disable {}", addon.name))
+                Error::new(Id::AddonConflict, message).hint(format!("enable {name} too, or disable {}", addon.name))
             );
         }
         add(known, said, find(known, name)?, asked, path, selected)?;
@@ -89,13 +92,13 @@ fn add(
 pub(super) fn find<'a>(known: &'a BTreeMap<String, Addon>, name: &str) -> Result<&'a Addon> {
     known.get(name).ok_or_else(|| {
         let right = suggestion(name, known.keys().map(String::as_str), "known are");
-        Error::new(Family::Usage, format!("\"{name}\" is not an addon: {right}"))
+        Error::new(Id::AddonUnknown, format!("\"{name}\" is not an addon: {right}"))
             .hint("enable one of your own by its folder or archive: kcl addons enable ./my-addon")
     })
 }
 
 fn check(addon: &Addon, config: &AddonConfig) -> Result<()> {
-    let wrong = |message: String| Error::new(Family::Usage, format!("the addon {}: {message}", addon.name));
+    let wrong = |message: String| Error::new(Id::AddonInvalid, format!("the addon {}: {message}", addon.name));
     config.values.iter().try_for_each(|(name, value)| check_value(addon, name, value).map_err(wrong))
 }
 

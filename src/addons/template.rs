@@ -3,7 +3,7 @@
 use minijinja::{Environment, Value};
 
 use super::definition::Addon;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The start of the length of a shell's variable (`${#name}`), which would start a comment of a template.
 const LENGTH: &str = "${#";
@@ -20,7 +20,7 @@ pub(super) fn render(environment: &Environment<'_>, addon: &Addon, file: &str, v
     environment.render_str(&with_lengths(template), values).map_err(|error| {
         let line = error.line().map(|line| format!(", line {line}")).unwrap_or_default();
         let message = format!("the addon {}: {file}{line} cannot be rendered: {error}", addon.name);
-        Error::new(Family::Usage, message)
+        Error::new(Id::AddonInvalid, message)
             .hint("text of the manifest's own such as {{ $labels }} stands between {% raw %} and {% endraw %}")
             .hint(format!("or nothing in {file} is a template: plain = [\"{file}\"] in addon.toml"))
             .source(error)

@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams, LogParams};
 use kube::{Client, ResourceExt};
 
 use super::definition::{Addon, Ready, ReadyKind};
-use crate::error::{Error, Family};
+use crate::error::{Error, Id};
 
 /// The reasons of waiting containers that never become ready by themselves.
 const HOPELESS: [&str; 4] = ["ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "CreateContainerError"];
@@ -120,7 +120,7 @@ pub(super) async fn failed(client: &Client, addon: &Addon, troubles: &[(Pod, Tro
         };
         look.get_or_insert(closer);
     }
-    let error = Error::new(Family::Cluster, message);
+    let error = Error::new(Id::AddonFailed, message);
     let error = match look {
         Some(look) => error.hint(format!("look closer with: {look}")),
         None => error,

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::{Entry, Manifest, Slot, trouble};
 use super::catalog::Artifact;
-use super::{digest, space};
-use crate::error::{Error, Family, Result};
+use super::space;
+use crate::digest;
+use crate::error::{Error, Id, Result};
 
 const INDEX: &str = "bundle.json";
 const FORMAT: u32 = 1;
@@ -99,7 +100,7 @@ pub fn index(path: &Path) -> Result<Index> {
         serde_json::from_reader(first.take(LARGEST_INDEX)).map_err(|error| damaged(path, &error.to_string()))?;
     if index.format != FORMAT {
         return Err(Error::new(
-            Family::Usage,
+            Id::BundleUnusable,
             format!("{} has the format {}, but this kcl reads {FORMAT}", path.display(), index.format),
         )
         .hint(format!("use kcl {}, which made it", index.kcl)));
@@ -174,7 +175,7 @@ type Archive = tar::Archive<zstd::Decoder<'static, BufReader<File>>>;
 
 fn open(path: &Path) -> Result<Archive> {
     let file = File::open(path).map_err(|error| {
-        Error::new(Family::Usage, format!("the bundle {} cannot be opened: {error}", path.display()))
+        Error::new(Id::BundleUnusable, format!("the bundle {} cannot be opened: {error}", path.display()))
             .hint("`kcl bundle create FILE` makes one, on a machine with a network")
     })?;
     let reader = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 20, file))
@@ -183,7 +184,7 @@ fn open(path: &Path) -> Result<Archive> {
 }
 
 fn damaged(path: &Path, why: &str) -> Error {
-    Error::new(Family::Artifact, format!("{} is not a valid bundle: {why}", path.display()))
+    Error::new(Id::BundleDamaged, format!("{} is not a valid bundle: {why}", path.display()))
         .hint("nothing of it was used; copy it again, or recreate it with `kcl bundle create`")
 }
 

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use kcl_files::{MARKER, Marker, Owned, user_dir_with};
 use serde::{Deserialize, Serialize};
 
-use super::{digest, tree};
-use crate::error::{Error, Family, Result};
+use super::tree;
+use crate::digest;
+use crate::error::{Error, Id, Result};
 
 const MANIFEST: &str = "manifest.json";
 
@@ -137,7 +138,7 @@ impl Cache {
         {
             let message =
                 format!("{} is not a cache of kcl's: it has other files in it, such as {entry}", root.display());
-            return Err(Error::new(Family::Usage, message)
+            return Err(Error::new(Id::DirectoryForeign, message)
                 .hint("set KCL_CACHE to an empty directory or to a new one")
                 .hint(format!("if kcl is to use this one all the same: touch {}", root.join(MARKER).display())));
         }
@@ -445,7 +446,7 @@ pub fn remove(path: &Path) -> Result<()> {
 pub fn trouble(verb: &str, path: &Path, error: std::io::Error) -> Error {
     let full = error.kind() == ErrorKind::StorageFull;
     let message = format!("cannot {verb} {}: {error}", path.display());
-    let error = Error::new(if full { Family::Host } else { Family::Artifact }, message).source(error);
+    let error = Error::new(if full { Id::DiskFull } else { Id::CacheFailed }, message).source(error);
     if full { error.hint("free some space, or move the cache elsewhere: XDG_CACHE_HOME") } else { error }
 }
 

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use super::embedded;
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 
 /// The catalog of this kcl.
 pub static CATALOG: LazyLock<Catalog> =
@@ -255,7 +256,7 @@ impl Catalog {
     pub(super) fn definition(&self, name: &str) -> Result<&Definition> {
         self.artifacts.iter().find(|definition| definition.name == name).ok_or_else(|| {
             let names: Vec<_> = self.artifacts.iter().map(|definition| definition.name.as_str()).collect();
-            Error::new(Family::Usage, format!("there is no artifact {name:?} in the catalog"))
+            Error::new(Id::ArtifactUnknown, format!("there is no artifact {name:?} in the catalog"))
                 .hint(format!("the catalog has: {}", names.join(", ")))
         })
     }
@@ -335,7 +336,7 @@ impl Artifact {
             }
             Some(Recipe::Package { .. }) | None => {}
         }
-        let key = super::digest::of_parts(inputs.iter().map(Vec::as_slice));
+        let key = digest::of_parts(inputs.iter().map(Vec::as_slice));
         Ok(format!("{}-{}-{}", self.name(), self.version, &key[..12]))
     }
 }

@@ -12,7 +12,8 @@ use super::cache::{Cache, Entry, Found, Kind, Manifest, Slot, trouble};
 use super::catalog::{Artifact, CATALOG, Use};
 use super::oci::{self, Image};
 use super::want::{NodeArtifacts, Want};
-use super::{build, digest, embedded, store};
+use super::{build, embedded, store};
+use crate::digest;
 use crate::error::Result;
 
 /// The policy engine's program.

@@ -3,7 +3,7 @@
 
 use include_dir::{Dir, include_dir};
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The text of `images/catalog.toml`.
 pub const CATALOG: &str = include_str!("../../images/catalog.toml");
@@ -75,5 +75,5 @@ pub fn program(name: &str) -> Result<&'static Program> {
 }
 
 fn missing(what: &str) -> Error {
-    Error::new(Family::Internal, format!("{what} is named in a definition but is not in this kcl"))
+    Error::new(Id::Internal, format!("{what} is named in a definition but is not in this kcl"))
 }

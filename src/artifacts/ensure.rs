@@ -6,9 +6,11 @@ use kcl_files::Lock;
 
 use super::handle::Artifacts;
 use super::want::{ImageArchive, NodeArtifacts, Want, Way};
-use super::{bundle, cache, catalog, compose, digest, get, job, oci};
+use super::{bundle, cache, catalog, compose, get, job, oci};
+use crate::digest;
 use crate::error::Result;
 use crate::progress::Progress;
+use crate::task::blocking;
 
 impl Artifacts {
     /// Returns the requested artifacts if all of them are in the cache. Fetches and builds nothing.
@@ -95,7 +97,7 @@ impl Artifacts {
         let (entries, _) = run.artifacts(wanted).await?;
         let (to, kubernetes) = (path.to_owned(), plan.kubernetes);
         let job = job::Job::new(progress, &step, "writing", &path.display().to_string(), 1, 1);
-        let writing = job::blocking(move || {
+        let writing = blocking(move || {
             let size = bundle::write(&to, &kubernetes, &entries)?;
             Ok((size, digest::of_file(&to).map_err(|error| cache::trouble("read", &to, error))?))
         });

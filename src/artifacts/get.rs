@@ -11,13 +11,14 @@ use super::catalog::{Artifact, CATALOG};
 use super::compose::{self, Plan};
 use super::handle::Artifacts;
 use super::http::{Failure, Http};
-use super::job::{Job, blocking};
+use super::job::Job;
 use super::oci::{self, Image};
 use super::pins::PINS;
 use super::want::{NodeArtifacts, Way};
 use super::{build, bundle, release, store, tree};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::progress::{Progress, Step};
+use crate::task::blocking;
 
 /// The context of one operation that may add entries.
 pub struct Run<'a> {
@@ -201,7 +202,7 @@ impl Run<'_> {
         if auto {
             return Ok(Err(Some(why)));
         }
-        Err(Error::new(Family::Artifact, format!("{} could not be downloaded: {why}", artifact.title()))
+        Err(Error::new(Id::ArtifactDownload, format!("{} could not be downloaded: {why}", artifact.title()))
             .hint("behind a proxy, set HTTPS_PROXY (and --ca-file if it has its own authority)")
             .hint(
                 "or name a mirror with --binary-mirror, build instead with --from build, or use a bundle with --bundle",
@@ -222,7 +223,7 @@ impl Run<'_> {
             let digest_of = |file: &str| known.files.get(file).map(|record| record.sha256.clone());
             if let Some((file, pinned)) = release::contradiction(artifact, &PINS, digest_of) {
                 return Err(Error::new(
-                    Family::Artifact,
+                    Id::ArtifactDigest,
                     format!(
                         "{}: {file} of {} is not what was published: expected sha256:{pinned}",
                         path.display(),
@@ -242,7 +243,7 @@ impl Run<'_> {
             let slot = self.slot(artifact)?;
             if !index.entries.contains_key(&slot.name) {
                 let message = format!("{} has no {} for this kcl", path.display(), artifact.title());
-                return Err(Error::new(Family::Artifact, message).hint(format!(
+                return Err(Error::new(Id::BundleIncomplete, message).hint(format!(
                     "it was made by kcl {} with Kubernetes {} for {}; this is kcl {} and needs {}",
                     index.kcl,
                     index.kubernetes,
@@ -315,7 +316,7 @@ impl Run<'_> {
                 if !partial.join(name).exists() {
                     let message =
                         format!("{} was obtained ({}), but {name} is missing in it", manifest.title, manifest.way);
-                    return Err(Error::new(Family::Artifact, message));
+                    return Err(Error::new(Id::ArtifactIncomplete, message));
                 }
             }
             for (archive, directory) in &artifact.definition.unpack {
@@ -386,7 +387,7 @@ pub const IMAGE: &str = "image.tar";
 fn nowhere(artifact: &Artifact, why: Option<String>, build: Error) -> Error {
     let Some(why) = why else { return build };
     let mut error = Error::new(
-        Family::Artifact,
+        Id::ArtifactUnavailable,
         format!("{} can neither be downloaded ({why}) nor built ({})", artifact.title(), build.message),
     );
     error.hints = build.hints;

@@ -7,7 +7,7 @@ use kcl_files::Lock;
 
 use super::cache::{self, Cache};
 use super::want::Options;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::progress::Step;
 
 /// The artifacts of this machine.
@@ -30,7 +30,7 @@ impl Artifacts {
         if let Some(mirror) = &options.mirror
             && !reqwest::Url::parse(mirror).is_ok_and(|url| ["http", "https"].contains(&url.scheme()))
         {
-            return Err(Error::new(Family::Usage, format!("the mirror {mirror:?} is not an http or https address"))
+            return Err(Error::new(Id::FlagInvalid, format!("the mirror {mirror:?} is not an http or https address"))
                 .hint("such as https://mirror.example.com/kubernetes"));
         }
         Ok(Artifacts { cache: Cache::open(cache)?, options, unreachable: Mutex::default(), unpinned: Mutex::default() })

@@ -12,7 +12,7 @@ use reqwest::{Client, Response, StatusCode};
 use super::cache::trouble;
 use super::space;
 use super::want::Options;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The reason why a download failed.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Http {
             .read_timeout(Duration::from_secs(30));
         if let Some(path) = &options.ca_file {
             let bad = |why: String| {
-                Error::new(Family::Usage, format!("the CA file {} cannot be used: {why}", path.display()))
+                Error::new(Id::FlagInvalid, format!("the CA file {} cannot be used: {why}", path.display()))
                     .hint("it must contain certificates in PEM, each between BEGIN CERTIFICATE and END CERTIFICATE")
             };
             let text = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
@@ -72,7 +72,7 @@ impl Http {
             builder = builder.tls_certs_merge(certificates);
         }
         let client = builder.build().map_err(|error| {
-            Error::new(Family::Host, format!("the HTTP client cannot be set up: {}", causes(&error)))
+            Error::new(Id::HostFailed, format!("the HTTP client cannot be set up: {}", causes(&error)))
         })?;
         Ok(Http { client, answer: Duration::from_secs(answer) })
     }
@@ -102,7 +102,9 @@ impl Http {
         while let Some(part) = body.next().await {
             bytes.extend_from_slice(&part.map_err(|error| Failure::Unreachable(format!("{url}: {}", causes(&error))))?);
             if bytes.len() > TEXT_LIMIT {
-                return Err(Error::new(Family::Artifact, format!("{url} is larger than a checksum file can be")).into());
+                return Err(
+                    Error::new(Id::ArtifactDownload, format!("{url} is larger than a checksum file can be")).into()
+                );
             }
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -134,7 +136,7 @@ impl Http {
             let total = response.content_length().map(|length| there.saturating_add(length));
             let large = || {
                 let message = format!("{url} is larger than {} MiB, as no artifact is", LARGEST >> 20);
-                Failure::Error(Error::new(Family::Artifact, message))
+                Failure::Error(Error::new(Id::ArtifactDownload, message))
             };
             if total.is_some_and(|total| total > LARGEST) {
                 return Err(large());

@@ -3,7 +3,7 @@
 use oci_spec::image as spec;
 use serde::Deserialize;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The configuration of an image's containers.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -65,5 +65,5 @@ impl ImageConfig {
 
 /// Returns the error for an image that the specification does not allow.
 pub(super) fn invalid(error: oci_spec::OciSpecError) -> Error {
-    Error::new(Family::Internal, format!("an image violates the OCI image specification: {error}"))
+    Error::new(Id::Internal, format!("an image violates the OCI image specification: {error}"))
 }

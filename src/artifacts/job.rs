@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Family, Result};
 use crate::progress::{Progress, Step};
 
 /// The work on one of several artifacts.
@@ -96,13 +95,6 @@ pub fn duration(seconds: u64) -> String {
         0..60 => format!("{seconds}s"),
         _ => format!("{}m{:02}s", seconds / 60, seconds % 60),
     }
-}
-
-/// Runs blocking work on a thread where it does not block the runtime.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::new(Family::Internal, format!("a task ended early: {error}")).source(error))?
 }
 
 #[cfg(test)]

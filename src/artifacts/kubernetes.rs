@@ -1,7 +1,7 @@
 //! The choice of Kubernetes' version: one of the catalog, or another patch release of the minor versions that it names.
 
 use super::catalog::{Artifact, CATALOG, Catalog, Definition, Recipe};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The name of the artifact.
 const NAME: &str = "kubernetes";
@@ -65,7 +65,7 @@ fn is_other(definition: &Definition, version: &str) -> bool {
 
 fn unknown(definition: &Definition, wanted: &str) -> Error {
     let listed: Vec<_> = definition.versions.iter().map(|version| format!("v{version}")).collect();
-    Error::new(Family::Usage, format!("Kubernetes {wanted:?} is not a version that this kcl has"))
+    Error::new(Id::VersionUnknown, format!("Kubernetes {wanted:?} is not a version that this kcl has"))
         .hint(format!("it has: {} (also 1.37 for the newest 1.37, latest, stable)", listed.join(", ")))
         .hint(other_versions())
 }
@@ -118,7 +118,7 @@ mod tests {
         }
         for wanted in ["1.3", "1.30.1", "vv1.37", "newest", "1.36.01", "1.36.x", "1.36.1-rc.0", "1.38.0", "1.37.0.1"] {
             let error = CATALOG.kubernetes_version(wanted).expect_err(wanted);
-            assert_eq!(error.family, Family::Usage);
+            assert_eq!(error.id, Id::VersionUnknown);
             assert!(error.hints[0].contains("v1.36.3") && error.hints[1].contains("1.35"), "{:?}", error.hints);
         }
     }

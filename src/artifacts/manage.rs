@@ -10,7 +10,7 @@ use super::catalog::{Artifact, CATALOG};
 use super::handle::Artifacts;
 use super::want::{VM_IMAGES, Want};
 use super::{compose, oci, release};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// An artifact of the catalog, or an entry of the cache, for a table or as JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -117,7 +117,7 @@ impl Artifacts {
         let _lease = match Lock::try_exclusive(&path).map_err(|error| trouble("lock", &path, error))? {
             Ok(lease) => lease,
             Err(holder) => {
-                return Err(Error::new(Family::Artifact, format!("the cache is in use by {holder}"))
+                return Err(Error::new(Id::CacheBusy, format!("the cache is in use by {holder}"))
                     .hint("try again when it is done"));
             }
         };

@@ -6,7 +6,6 @@ mod bundle;
 pub mod cache;
 pub mod catalog;
 mod compose;
-pub mod digest;
 pub mod embedded;
 mod ensure;
 mod get;

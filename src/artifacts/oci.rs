@@ -10,9 +10,10 @@ use oci_spec::image as spec;
 use serde::Deserialize;
 
 use super::catalog::{Artifact, CATALOG};
+use super::embedded;
 use super::image_config::{ImageConfig, invalid};
-use super::{digest, embedded};
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 
 /// The definition of an image.
 #[derive(Clone, Debug, Deserialize)]
@@ -101,7 +102,7 @@ pub fn all() -> Result<Vec<Image>> {
 /// Returns the reference by which pods name an image of this kcl.
 pub fn reference(name: &str) -> Result<String> {
     let image = all()?.into_iter().find(|image| image.name == name);
-    let missing = || Error::new(Family::Internal, format!("there is no image {name:?} in the catalog"));
+    let missing = || Error::new(Id::Internal, format!("there is no image {name:?} in the catalog"));
     Ok(image.ok_or_else(missing)?.reference)
 }
 
@@ -111,7 +112,7 @@ pub fn select(names: &[String]) -> Result<Vec<Image>> {
     for name in names {
         if !images.iter().any(|image| image.name == *name) {
             let known: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
-            return Err(Error::new(Family::Usage, format!("there is no image {name:?} in the catalog"))
+            return Err(Error::new(Id::ArtifactUnknown, format!("there is no image {name:?} in the catalog"))
                 .hint(format!("the catalog has: {}", known.join(", "))));
         }
     }
@@ -119,7 +120,7 @@ pub fn select(names: &[String]) -> Result<Vec<Image>> {
 }
 
 fn parse(name: &str, text: &str) -> Result<Image> {
-    let bad = |why: String| Error::new(Family::Internal, format!("images/oci/{name}.toml: {why}"));
+    let bad = |why: String| Error::new(Id::Internal, format!("images/oci/{name}.toml: {why}"));
     let mut image: Image = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
     if let Some(artifact) = &image.version_of {
         image.reference = CATALOG.artifact(artifact)?.fill(&image.reference);
@@ -181,7 +182,7 @@ impl Image {
                 (Some(name), ..) => Node::Bytes(file.mode, embedded::program(name)?.bytes.to_vec()),
                 (None, Some(artifact), Some(from)) => {
                     let entry = entries.get(artifact).ok_or_else(|| {
-                        Error::new(Family::Internal, format!("{artifact} is missing for the image {}", self.name))
+                        Error::new(Id::Internal, format!("{artifact} is missing for the image {}", self.name))
                     })?;
                     Node::File(file.mode, entry.join(from))
                 }
@@ -266,7 +267,7 @@ fn append_layer<W: Write>(
     let (writer, again, _) = hash.finish();
     if again != layer {
         let message = format!("a file of the image {} changed while it was read", image.name);
-        return Err(Error::new(Family::Artifact, message));
+        return Err(Error::new(Id::ArtifactBuild, message));
     }
     let padding = (512 - size % 512) % 512;
     writer.write_all(&vec![0; usize::try_from(padding).expect("below 512")]).map_err(&failed)?;
@@ -337,13 +338,13 @@ fn descriptor(media_type: spec::MediaType, sha256: &str, size: u64) -> Result<sp
 /// Serializes a document with sorted keys, as the types keep annotations in hash maps.
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     let mut value = serde_json::to_value(value)
-        .map_err(|error| Error::new(Family::Internal, format!("an image cannot be described: {error}")))?;
+        .map_err(|error| Error::new(Id::Internal, format!("an image cannot be described: {error}")))?;
     value.sort_all_objects();
     Ok(value.to_string().into_bytes())
 }
 
 fn unreadable(image: &Image, error: &io::Error) -> Error {
-    Error::new(Family::Artifact, format!("cannot assemble the image {}: {error}", image.name))
+    Error::new(Id::ArtifactBuild, format!("cannot assemble the image {}: {error}", image.name))
 }
 
 #[cfg(test)]

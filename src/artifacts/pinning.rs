@@ -6,7 +6,7 @@ use super::http::{Failure, Http};
 use super::job::Job;
 use super::pins::{PINS, Pins};
 use super::release;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::progress::Progress;
 
 /// The architectures whose releases are pinned, as Go names them.
@@ -32,7 +32,7 @@ impl Artifacts {
         let chosen = |artifact: &Artifact| names.is_empty() || names.iter().any(|name| name == artifact.name());
         let (wanted, others): (Vec<_>, Vec<_>) = released(&CATALOG).into_iter().partition(chosen);
         if let Some(name) = names.iter().find(|name| !wanted.iter().any(|artifact| artifact.name() == *name)) {
-            return Err(Error::new(Family::Usage, format!("{name:?} is no artifact that its project releases")));
+            return Err(Error::new(Id::ArtifactUnknown, format!("{name:?} is no artifact that its project releases")));
         }
         let step = progress.step("pins", "Digests of releases");
         let _lease = self.lease(&step).await?;
@@ -56,7 +56,7 @@ fn refused(failure: Failure) -> Error {
     match failure {
         Failure::Error(error) => error,
         Failure::Unreachable(why) | Failure::Absent(why) => {
-            Error::new(Family::Artifact, format!("a release could not be downloaded: {why}"))
+            Error::new(Id::ArtifactDownload, format!("a release could not be downloaded: {why}"))
                 .hint("behind a proxy, set HTTPS_PROXY; name a mirror with --binary-mirror")
         }
     }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use super::cache::trouble;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// A child and its descendants: one process group, which is killed if this is dropped before the child has ended.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Running {
         }
         let child = command
             .spawn()
-            .map_err(|error| Error::new(Family::Host, format!("cannot start {program}: {error}")).source(error))?;
+            .map_err(|error| Error::new(Id::HostFailed, format!("cannot start {program}: {error}")).source(error))?;
         let group = child.id().map(|id| Pid::from_raw(i32::try_from(id).expect("a process id")));
         Ok(Running { child, program, group })
     }
@@ -54,7 +54,7 @@ impl Running {
     /// Waits until the child ends.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
         let status = self.child.wait().await.map_err(|error| {
-            Error::new(Family::Internal, format!("cannot wait for {}: {error}", self.program)).source(error)
+            Error::new(Id::Internal, format!("cannot wait for {}: {error}", self.program)).source(error)
         })?;
         self.group = None;
         Ok(status)
@@ -112,7 +112,7 @@ pub async fn run_logged(mut command: Command, log: &Path, mut line: impl FnMut(&
     }
     let tail: Vec<_> = tail.iter().map(|text| format!("  {text}")).collect();
     let message = format!("{} failed ({status}); its last output:\n{}", running.program, tail.join("\n"));
-    Err(Error::new(Family::Artifact, message).hint(format!("its output is in {}", log.display())))
+    Err(Error::new(Id::ArtifactBuild, message).hint(format!("its output is in {}", log.display())))
 }
 
 type Lines = tokio::io::Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>;
@@ -132,13 +132,13 @@ pub async fn output(mut command: Command) -> Result<String> {
     let output = command
         .output()
         .await
-        .map_err(|error| Error::new(Family::Host, format!("cannot start {program}: {error}")).source(error))?;
+        .map_err(|error| Error::new(Id::HostFailed, format!("cannot start {program}: {error}")).source(error))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let shown = format!("{:?}", command.as_std());
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::new(Family::Artifact, format!("{program} failed ({}): {words}", output.status))
+    Err(Error::new(Id::ArtifactBuild, format!("{program} failed ({}): {words}", output.status))
         .hint(format!("the command was {shown}")))
 }
 

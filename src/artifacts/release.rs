@@ -8,11 +8,12 @@ use std::path::Path;
 
 use super::cache::trouble;
 use super::catalog::{Artifact, Release, Takes};
-use super::digest;
 use super::http::{Failure, Http};
-use super::job::{Job, blocking};
+use super::job::Job;
 use super::pins::{PINS, Pins};
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
+use crate::task::blocking;
 
 /// Returns the release of an artifact and its base address: the mirror, or else the project.
 pub fn source<'a>(artifact: &'a Artifact, mirror: Option<&'a str>) -> Option<(&'a Release, &'a str)> {
@@ -138,7 +139,7 @@ async fn checksum(
     let name = file_name(&path);
     let checksum = join(base, &artifact.fill(&release.checksum.replace("{path}", template)));
     let text = http.text(&checksum).await?;
-    let missing = || Error::new(Family::Artifact, format!("{checksum} has no SHA-256 digest for {name}"));
+    let missing = || Error::new(Id::ArtifactDigest, format!("{checksum} has no SHA-256 digest for {name}"));
     Ok(published(&text, name).ok_or_else(missing)?)
 }
 
@@ -167,7 +168,7 @@ async fn verified(
         fs::remove_file(part).map_err(|error| trouble("remove", part, error))?;
         if !resumed {
             let message = format!("{url} is not what was published: expected sha256:{expected}, found sha256:{found}");
-            return Err(Error::new(Family::Artifact, message)
+            return Err(Error::new(Id::ArtifactDigest, message)
                 .hint("the download was discarded; a proxy changed it, or the mirror is corrupt")
                 .into());
         }
@@ -238,7 +239,7 @@ fn take(artifact: &Artifact, takes: &Takes, part: &Path, partial: &Path) -> Resu
                 }
             }
             if let Some((inner, _)) = wanted.first() {
-                return Err(Error::new(Family::Artifact, format!("{} has no {inner}", part.display())));
+                return Err(Error::new(Id::ArtifactIncomplete, format!("{} has no {inner}", part.display())));
             }
             fs::remove_file(part).map_err(|error| trouble("remove", part, error))
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::catalog::{Artifact, CATALOG, GoBuild, Recipe};
 use super::pins::PINS;
 use super::{build, embedded, release};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// A part of `Cargo.lock`.
 #[derive(Deserialize)]
@@ -58,8 +58,8 @@ pub fn document() -> Result<Value> {
 
 impl Bill {
     fn crates(&mut self) -> Result<()> {
-        let lock: Lock = toml::from_str(embedded::LOCK)
-            .map_err(|error| Error::new(Family::Internal, format!("Cargo.lock: {error}")))?;
+        let lock: Lock =
+            toml::from_str(embedded::LOCK).map_err(|error| Error::new(Id::Internal, format!("Cargo.lock: {error}")))?;
         // A dependency is `name`, or `name version` where the file has several.
         let url = |dependency: &String| {
             let (name, version) = dependency.split_once(' ').unwrap_or((dependency, ""));

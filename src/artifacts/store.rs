@@ -15,7 +15,7 @@ use super::job::Job;
 use super::oci::Image;
 use super::process::{self, Running};
 use super::tree;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The directory of a store's entry that is the containerd root.
 pub const ROOT: &str = "root";
@@ -70,7 +70,7 @@ pub async fn make(
     job: &Job<'_>,
 ) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(Error::new(Family::Host, "unpacking the system images needs root: containerd mounts overlays")
+        return Err(Error::new(Id::HostUnfit, "unpacking the system images needs root: containerd mounts overlays")
             .hint("run kcl with sudo"));
     }
     job.say("starting containerd", None);
@@ -88,7 +88,7 @@ pub async fn make(
     let mut references = images.iter().flat_map(Image::references);
     if let Some(reference) = references.find(|reference| !listed.lines().any(|line| line == *reference)) {
         let message = format!("containerd imported {reference} but does not list it");
-        return Err(Error::new(Family::Artifact, message).hint(format!("its log: {}", containerd.log.display())));
+        return Err(Error::new(Id::ArtifactBuild, message).hint(format!("its log: {}", containerd.log.display())));
     }
     let from = containerd.stop().await?;
     let to = partial.join(ROOT);
@@ -157,7 +157,7 @@ impl Containerd {
             let tail: Vec<_> = text.lines().rev().take(6).collect();
             let tail: Vec<_> = tail.into_iter().rev().map(|line| format!("  {line}")).collect();
             let message = format!("containerd ended before it was ready ({status}):\n{}", tail.join("\n"));
-            return Err(Error::new(Family::Artifact, message).hint(format!("its log: {}", log.display())));
+            return Err(Error::new(Id::ArtifactBuild, message).hint(format!("its log: {}", log.display())));
         }
         Ok(Containerd { running, bin: bin.to_owned(), root, log: log.to_owned(), sockets })
     }
@@ -175,7 +175,7 @@ impl Containerd {
         if status.success() {
             return Ok(self.root);
         }
-        Err(Error::new(Family::Artifact, format!("containerd failed ({status})"))
+        Err(Error::new(Id::ArtifactBuild, format!("containerd failed ({status})"))
             .hint(format!("its log: {}", self.log.display())))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kcl_node_spec::resolv_conf::FILES;
+use kcl_node_spec::resolv_conf::{self, FILES};
 
 use super::resolvers;
 use crate::config::ClusterSpec;
@@ -13,9 +13,9 @@ const MAX_PODS: u32 = 110;
 
 /// Returns what the user should know about a cluster before it starts.
 pub fn advice(spec: &ClusterSpec, plan: &Plan) -> Vec<String> {
-    let host = fs::read_to_string(FILES[0]).unwrap_or_default();
     let unreachable = spec.nameservers.is_none() && resolvers::for_cluster(spec).nameservers.is_empty();
-    max_pods(spec, plan).into_iter().chain(unresolved(&host).filter(|_| unreachable)).collect()
+    let unresolved = || unresolved(&fs::read_to_string(FILES[0]).unwrap_or_default());
+    max_pods(spec, plan).into_iter().chain(unreachable.then(unresolved).flatten()).collect()
 }
 
 /// Pods beyond the addresses of a node are scheduled there, and stay in ContainerCreating.
@@ -38,8 +38,7 @@ fn max_pods(spec: &ClusterSpec, plan: &Plan) -> Option<String> {
 
 /// The text of the host's resolver file names resolvers, of which nodes reach none.
 fn unresolved(text: &str) -> Option<String> {
-    let named = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver")?.split_whitespace().next());
-    let named: Vec<&str> = named.collect();
+    let named = resolv_conf::named(text);
     (!named.is_empty()).then(|| {
         format!(
             "nodes do not reach the resolvers of this host ({} in {}) by IPv4, so pods find only names of the cluster; \

@@ -5,7 +5,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams};
 
 use super::{Bootstrap, Reached};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 
 /// Returns the new nodes of an existing cluster that are not ready.
@@ -46,7 +46,7 @@ pub async fn forget(client: &Client, names: &[String]) -> Result<()> {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {
                 let message = format!("the node {name} cannot be removed from Kubernetes: {error}");
-                return Err(Error::new(Family::Cluster, message)
+                return Err(Error::new(Id::NodeNotJoined, message)
                     .hint(format!("remove it with: kcl kubectl -- delete node {name}"))
                     .source(error));
             }

@@ -9,7 +9,7 @@ use kcl_driver_api::{Exec, File, Machine, MachineSpec, Mounts, PublishedPort, Tr
 use kcl_node_spec::{Role, paths};
 
 use super::{Bootstrap, Machines, node};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::pki::{ClusterIdentity, NodeIdentity};
 use crate::plan::{Action, Made, NodePlan, POWER_OFF_GRACE, Plan};
 use crate::state::{ApiEndpoint, ClusterState, Configured, NodeRecord};
@@ -95,7 +95,7 @@ fn nodes(count: usize) -> String {
 pub async fn restart(bootstrap: &Bootstrap<'_>, name: &str) -> Result<Configured> {
     let plan: Vec<NodePlan> = bootstrap.plan.nodes().filter(|plan| plan.name == name).cloned().collect();
     let briefing = brief(bootstrap, &plan).await?.pop();
-    let briefing = briefing.ok_or_else(|| Error::new(Family::Internal, format!("node {name} is not planned")))?;
+    let briefing = briefing.ok_or_else(|| Error::new(Id::Internal, format!("node {name} is not planned")))?;
     bring_up(bootstrap, &briefing).await?;
     Ok(briefing.configured)
 }
@@ -145,7 +145,7 @@ async fn brief(bootstrap: &Bootstrap<'_>, wave: &[NodePlan]) -> Result<Vec<Brief
 }
 
 fn record<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
-    state.node(name).ok_or_else(|| Error::new(Family::Internal, format!("node {name} was planned but not recorded")))
+    state.node(name).ok_or_else(|| Error::new(Id::Internal, format!("node {name} was planned but not recorded")))
 }
 
 /// Brings one machine up, and configures it if its configuration has changed. Returns true if it was started.
@@ -194,7 +194,7 @@ async fn reload(machine: &dyn Machine) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(Family::Cluster, format!("{} does not take over its new spec: {}", machine.name(), said.trim_end())))
+    Err(Error::new(Id::NodeFailed, format!("{} does not take over its new spec: {}", machine.name(), said.trim_end())))
 }
 
 fn machine_spec(bootstrap: &Bootstrap<'_>, plan: &NodePlan) -> MachineSpec {

@@ -9,7 +9,7 @@ use kube::api::DynamicObject;
 use tokio::time::Instant;
 
 use super::Bootstrap;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::{self, EXTENSIONS, Patience};
 use crate::progress::Progress;
 
@@ -33,7 +33,7 @@ pub fn read(paths: &[PathBuf], exists: bool, progress: &Progress) -> Result<Vec<
             }
             Err(error) => {
                 let message = format!("manifest {} cannot be read: {error}", path.display());
-                return Err(Error::new(Family::Usage, message).source(error));
+                return Err(Error::new(Id::FileUnusable, message).source(error));
             }
         }
     }

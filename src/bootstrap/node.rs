@@ -9,7 +9,7 @@ use kcl_node_spec::{
 use sha2::{Digest, Sha256};
 
 use super::{Resolvers, system::HOST_NAME};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::plan::addresses::cluster_dns;
 use crate::state::{ClusterState, NodeRecord};
 
@@ -67,7 +67,7 @@ pub fn node_spec(
 /// Returns the spec as a file of the node.
 pub fn spec_file(spec: &NodeSpec) -> Result<File> {
     let content = serde_json::to_vec_pretty(spec)
-        .map_err(|error| Error::new(Family::Internal, format!("the node spec of {}: {error}", spec.name)))?;
+        .map_err(|error| Error::new(Id::Internal, format!("the node spec of {}: {error}", spec.name)))?;
     Ok(File { path: paths::SPEC.into(), mode: 0o644, content })
 }
 

@@ -10,7 +10,7 @@ use kcl_node_spec::{ComponentState, NodeStatus, paths};
 use kube::Client;
 
 use super::{Bootstrap, Wait};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::{self, Fresh};
 
 /// The time after which a wait is unusually long, so that the nodes are asked for the reason.
@@ -104,7 +104,7 @@ pub fn timed_out(missing: &[String], seconds: u64) -> Error {
     if !missing.is_empty() {
         message.push_str(&format!("; not ready: {}", missing.join(", ")));
     }
-    Error::new(Family::Timeout, message)
+    Error::new(Id::ClusterNotReady, message)
         .hint("with --keep the cluster is left for a look: kcl status, kcl logs, kcl ssh")
 }
 
@@ -116,7 +116,7 @@ fn not_ready(status: &NodeStatus) -> Vec<String> {
 /// Makes the error for components that fail again and again, from the output of the node's agent.
 pub fn does_not_come_up(subject: &str, output: &[u8]) -> Error {
     let output = String::from_utf8_lossy(output);
-    Error::new(Family::Cluster, format!("{subject} does not come up:\n{}", output.trim_end()))
+    Error::new(Id::NodeFailed, format!("{subject} does not come up:\n{}", output.trim_end()))
         .hint("flags from --extra-config and --feature-gates are the usual cause")
         .hint("with --keep the cluster is left as it is, to look into: kcl logs, kcl ssh")
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::node::{lasting, node_spec};
 use super::{Bootstrap, Machines, Resolvers, control_plane, machines, ready};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::{self, Fresh};
 use crate::state::{ClusterState, NodeRecord};
 
@@ -50,7 +50,7 @@ pub async fn one_by_one(bootstrap: &Bootstrap<'_>, client: &Client, machines: &m
         if back.is_err() && !left.is_empty() {
             let message = format!("pods on {name} are not ready again after its restart");
             return Ok(Some(
-                Error::new(Family::Cluster, message)
+                Error::new(Id::NodeNotRestarted, message)
                     .hint(format!(
                         "look at them with: kcl kubectl -- get pods -A --field-selector spec.nodeName={name}"
                     ))

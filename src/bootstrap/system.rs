@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Bootstrap, Resolvers};
 use crate::artifacts::oci;
 use crate::config::ClusterSpec;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 use crate::plan::addresses::cluster_dns;
 use crate::state::ClusterState;
@@ -46,9 +46,9 @@ pub fn objects(
     };
     let mut objects = nodes(state)?;
     for (name, template) in MANIFESTS {
-        let text = environment.render_str(template, &values).map_err(|error| {
-            Error::new(Family::Internal, format!("{name} cannot be filled in: {error}")).source(error)
-        })?;
+        let text = environment
+            .render_str(template, &values)
+            .map_err(|error| Error::new(Id::Internal, format!("{name} cannot be filled in: {error}")).source(error))?;
         objects.extend(kubernetes::documents(name, &text)?);
     }
     Ok(objects)
@@ -74,7 +74,7 @@ fn nodes(state: &ClusterState) -> Result<Vec<DynamicObject>> {
         .chain(state.nodes.iter().map(node))
         .map(|value| {
             serde_json::from_value(value)
-                .map_err(|error| Error::new(Family::Internal, format!("a system object is malformed: {error}")))
+                .map_err(|error| Error::new(Id::Internal, format!("a system object is malformed: {error}")))
         })
         .collect()
 }
@@ -90,7 +90,7 @@ fn labels(spec: &ClusterSpec, name: &str, role: kcl_node_spec::Role) -> serde_js
 /// back. Others, which a user may have made to try things out, are left alone.
 async fn forget_others(state: &ClusterState, client: &kube::Client) -> Result<()> {
     let failed =
-        |error: kube::Error| Error::new(Family::Cluster, format!("old nodes cannot be removed: {error}")).source(error);
+        |error: kube::Error| Error::new(Id::ApiFailed, format!("old nodes cannot be removed: {error}")).source(error);
     let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
     for node in nodes.list_metadata(&ListParams::default()).await.map_err(failed)? {
         let known = state.nodes.iter().any(|record| record.name == node.name_any());

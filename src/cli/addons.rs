@@ -15,7 +15,7 @@ use super::start::seconds;
 use crate::addons::{self, Value};
 use crate::app::App;
 use crate::cluster::{self, AddonInfo, AddonOptions};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The subcommands of `addons`.
 #[derive(clap::Subcommand)]
@@ -267,7 +267,7 @@ fn text(value: &Value) -> String {
 
 /// Reads `NAME=VALUE` by the addon's types.
 fn parse(info: &AddonInfo, texts: &[String]) -> Result<BTreeMap<String, Option<Value>>> {
-    let wrong = |message: String| Error::new(Family::Usage, message);
+    let wrong = |message: String| Error::new(Id::AddonInvalid, message);
     let mut values = BTreeMap::new();
     for text in texts {
         let (name, value) =

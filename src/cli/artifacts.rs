@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::artifacts::manage::Clean;
 use crate::artifacts::{Artifacts, Options, Want, Way};
 use crate::cluster;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The source of artifacts that are not in the cache.
 #[derive(clap::Args)]
@@ -152,7 +152,7 @@ pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
             let pins = cluster::interruptible(artifacts.pins(names, &app.progress)).await?;
             let written = kcl_files::write(to, pins.text().as_bytes(), 0o644);
             written.map_err(|error| {
-                Error::new(Family::Usage, format!("{} cannot be written: {error}", to.display())).source(error)
+                Error::new(Id::FileUnusable, format!("{} cannot be written: {error}", to.display())).source(error)
             })?;
         }
         Verb::Clean { all, force, output } => {

@@ -1,9 +1,11 @@
 //! Candidates for completion: the clusters, nodes, addons and other values that exist.
 
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use kcl_driver_api::DriverKind;
 
 use crate::addons::Available;
 use crate::artifacts::catalog::CATALOG;
+use crate::cluster;
 use crate::config::{DEFAULT_NAME, EXTRA_CONFIG_COMPONENTS};
 use crate::state::{ClusterState, Paths, Store};
 
@@ -41,22 +43,12 @@ pub fn versions() -> ArgValueCandidates {
 
 /// The names of the drivers.
 pub fn drivers() -> ArgValueCandidates {
-    fixed(&["native", "docker", "qemu", "libvirt", "ssh"])
+    fixed(cluster::DRIVER_KINDS.map(DriverKind::name))
 }
 
 /// The components of nodes that have logs.
 pub fn components() -> ArgValueCandidates {
-    fixed(&[
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-        "containerd",
-        "kubelet",
-        "kube-proxy",
-        "kcl-policy",
-        "agent",
-    ])
+    fixed(cluster::log_names().collect::<Vec<_>>())
 }
 
 /// The components whose flags can be set.
@@ -66,8 +58,8 @@ pub fn flags() -> ArgValueCandidates {
     })
 }
 
-fn fixed(words: &'static [&'static str]) -> ArgValueCandidates {
-    ArgValueCandidates::new(|| words.iter().map(CompletionCandidate::new).collect())
+fn fixed(words: impl AsRef<[&'static str]> + Send + Sync + 'static) -> ArgValueCandidates {
+    ArgValueCandidates::new(move || words.as_ref().iter().map(CompletionCandidate::new).collect())
 }
 
 fn store() -> Option<Store> {

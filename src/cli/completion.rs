@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use clap_complete::env::{CompleteEnv, Shells};
 
 use super::output::line;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The variable by which a shell asks kcl what may come next.
 const VARIABLE: &str = "KCL_COMPLETE";
@@ -27,7 +27,7 @@ pub struct Args {
 
 /// Prints the script that makes a shell ask kcl.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let failed = |why: String| Error::new(Family::Internal, format!("the script cannot be made: {why}"));
+    let failed = |why: String| Error::new(Id::Internal, format!("the script cannot be made: {why}"));
     let shells = Shells::builtins();
     let name = args.shell.to_string();
     let shell = shells.completer(&name).ok_or_else(|| failed(format!("{name} is not supported")))?;

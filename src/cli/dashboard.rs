@@ -10,7 +10,7 @@ use super::browser;
 use super::output::{self, Output};
 use crate::app::App;
 use crate::cluster::{self, DashboardOptions};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The options of `dashboard`.
 #[derive(clap::Args)]
@@ -83,13 +83,13 @@ fn identity(args: &Args) -> Result<Identity> {
     if token.as_deref() == Some("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|error| {
-            Error::new(Family::Usage, format!("--token -: the token cannot be read from standard input: {error}"))
+            Error::new(Id::FlagInvalid, format!("--token -: the token cannot be read from standard input: {error}"))
         })?;
         token = Some(text);
     }
     Ok(match (token, &args.as_user) {
         (Some(token), _) if token.trim().is_empty() => {
-            return Err(Error::new(Family::Usage, "--token: the token is empty")
+            return Err(Error::new(Id::FlagInvalid, "--token: the token is empty")
                 .hint("create one with: kcl kubectl -- create token SERVICE-ACCOUNT"));
         }
         (Some(token), _) => Identity::Token(token.trim().to_owned()),

@@ -43,7 +43,7 @@ use kcl_driver_local::process;
 use crate::app::App;
 use crate::cluster;
 use crate::config::{Overrides, Source};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::progress;
 use crate::state::{Paths, Store};
 use output::Output;
@@ -229,9 +229,9 @@ pub fn main() -> ExitCode {
     });
     let code = result.unwrap_or_else(|error| {
         progress.error(&error);
-        ExitCode::from(error.family.exit_code())
+        ExitCode::from(error.id.exit_code())
     });
-    match progress::lost() {
+    match progress.lost() {
         Some(error) if code == ExitCode::SUCCESS => ExitCode::from(output::lost(&error)),
         _ => code,
     }
@@ -247,28 +247,24 @@ fn misread(mut error: clap::Error) -> ExitCode {
     let json = asks_for_json(arguments.iter().cloned());
     let advice = habits::hint(&error, &arguments);
     suggest_visible(&mut error);
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
     match advice {
         Some(advice) => {
-            let found = error.render().to_string();
-            let found = found.lines().next().unwrap_or_default();
-            let found = found.strip_prefix("error: ").unwrap_or(found);
-            progress::choose(json, 0).error(&Error::new(Family::Usage, found).hint(advice));
+            let found = text.lines().next().unwrap_or_default();
+            progress::choose(json, 0).error(&Error::new(Id::FlagInvalid, found).hint(advice));
         }
-        None if json => {
-            let text = error.render().to_string();
-            let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-            progress::choose(true, 0).error(&Error::new(Family::Usage, text));
-        }
+        None if json => progress::choose(true, 0).error(&Error::new(Id::FlagInvalid, text)),
         None => drop(error.print()),
     }
-    ExitCode::from(Family::Usage.exit_code())
+    ExitCode::from(Id::FlagInvalid.exit_code())
 }
 
 /// Removes verbs from clap's suggestions that kcl runs only by itself.
 fn suggest_visible(error: &mut clap::Error) {
     let Some(suggested) = error.remove(ContextKind::SuggestedSubcommand) else { return };
-    let hidden: Vec<_> = Cli::command().get_subcommands().filter(|verb| verb.is_hide_set()).cloned().collect();
-    let is_visible = |name: &String| !hidden.iter().any(|verb| verb.get_name() == name);
+    let command = Cli::command();
+    let is_visible = |name: &String| command.find_subcommand(name).is_none_or(|verb| !verb.is_hide_set());
     let left = match suggested {
         ContextValue::Strings(names) => names.into_iter().filter(is_visible).collect(),
         ContextValue::String(name) => Some(name).filter(is_visible).into_iter().collect(),
@@ -291,7 +287,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Error::new(Family::Internal, format!("the runtime cannot be started: {error}")))
+        .map_err(|error| Error::new(Id::Internal, format!("the runtime cannot be started: {error}")))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::output::{self, Output};
 use crate::app::App;
 use crate::cluster;
 use crate::config;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The options of `mount`.
 #[derive(clap::Args)]
@@ -39,7 +39,8 @@ struct Row {
 /// Mounts a directory, removes a mount, or lists the mounts.
 pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     if let Some(text) = &args.mount {
-        let mount = config::parse_mount(text, Path::new("")).map_err(|problem| Error::new(Family::Usage, problem))?;
+        let mount =
+            config::parse_mount(text, Path::new("")).map_err(|problem| Error::new(Id::MountInvalid, problem))?;
         let copy = mount.clone();
         match cluster::mount(app, profile, mount).await? {
             true => app.progress.info(format!(

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The format of data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -20,7 +20,7 @@ pub enum Output {
 /// Prints a value as JSON.
 pub fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::new(Family::Internal, format!("the output cannot be written as JSON: {error}")))?;
+        .map_err(|error| Error::new(Id::Internal, format!("the output cannot be written as JSON: {error}")))?;
     line(&text);
     Ok(())
 }
@@ -39,10 +39,10 @@ pub fn lost(error: &std::io::Error) -> u8 {
     if error.kind() == ErrorKind::BrokenPipe {
         return 0;
     }
-    let error = Error::new(Family::Host, format!("standard output cannot be written: {error}"));
+    let error = Error::new(Id::FileUnwritable, format!("standard output cannot be written: {error}"));
     // If nobody hears of it, there is the exit code.
     let _ = writeln!(std::io::stderr(), "error: {error}");
-    error.family.exit_code()
+    error.id.exit_code()
 }
 
 /// Prints a table.

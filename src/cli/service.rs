@@ -6,7 +6,7 @@ use super::browser;
 use super::output::{self, Output};
 use crate::app::App;
 use crate::cluster::{self, ServiceRow};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The options of `service`.
 #[derive(clap::Args)]
@@ -47,7 +47,7 @@ pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     match (&args.verb, &args.name) {
         (Some(Verb::List), _) => list(app, profile, args.namespace.as_deref(), args.output).await?,
         (None, Some(name)) => one(app, profile, name, args).await?,
-        (None, None) => return Err(Error::new(Family::Usage, "a service must be named")),
+        (None, None) => return Err(Error::new(Id::FlagInvalid, "a service must be named")),
     }
     Ok(ExitCode::SUCCESS)
 }

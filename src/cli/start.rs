@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::bootstrap::Wait;
 use crate::cluster::{self, Context, Outcome, StartOptions};
 use crate::config::Overrides;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::plan::{Action, Plan};
 use crate::state::{Lifetime, ProcessId};
 
@@ -219,13 +219,13 @@ pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<Exit
     }
     outcome.troubles.iter().for_each(|trouble| app.progress.trouble(trouble));
     summary(app, &outcome, args);
-    Ok(outcome.troubles.first().map_or(ExitCode::SUCCESS, |trouble| ExitCode::from(trouble.family.exit_code())))
+    Ok(outcome.troubles.first().map_or(ExitCode::SUCCESS, |trouble| ExitCode::from(trouble.id.exit_code())))
 }
 
 /// Identifies a running process.
 fn process(pid: u32) -> Result<ProcessId> {
     ProcessId::of(pid).map_err(|error| {
-        Error::new(Family::Usage, format!("--until-exit-of {pid}: no such process: {error}"))
+        Error::new(Id::FlagInvalid, format!("--until-exit-of {pid}: no such process: {error}"))
             .hint("name a running process, such as $$ of a shell")
     })
 }

@@ -16,9 +16,9 @@ use kcl_node_spec::paths;
 use super::drivers;
 use super::kubectl::kubectl;
 use super::logs::COMPONENTS;
+use crate::addon_config::AddonConfig;
 use crate::app::App;
-use crate::config::AddonConfig;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::ClusterState;
 
 /// The queries to kubectl for a bug report, each with the file for the answer.
@@ -50,7 +50,7 @@ const REDACTED: &str = "(redacted)";
 pub async fn archive(app: &App, cluster: &str, path: &Path) -> Result<()> {
     let state = app.existing(cluster)?;
     let unwritable =
-        |error: io::Error| Error::new(Family::Usage, format!("{} cannot be written: {error}", path.display()));
+        |error: io::Error| Error::new(Id::FileUnusable, format!("{} cannot be written: {error}", path.display()));
     let file = NewFile::create(path).map_err(unwritable)?;
     let step = app.progress.step("archive", format!("Packing \"{cluster}\""));
     let mut pack = Pack::new(cluster, file);
@@ -121,7 +121,7 @@ async fn node_parts(app: &App, state: &ClusterState, node: &str, mut pack: Pack)
 
 /// Packs the logs of a node that runs, as they come. Returns their number.
 async fn running_logs(machine: &dyn Machine, node: &str, mut pack: Pack) -> Result<(Pack, usize)> {
-    let pipe = io::pipe().map_err(|error| Error::new(Family::Host, format!("a pipe cannot be made: {error}")));
+    let pipe = io::pipe().map_err(|error| Error::new(Id::FileUnwritable, format!("a pipe cannot be made: {error}")));
     let (read, write) = pipe?;
     let prefix = node.to_owned();
     let packing = tokio::task::spawn_blocking(move || {
@@ -133,7 +133,7 @@ async fn running_logs(machine: &dyn Machine, node: &str, mut pack: Pack) -> Resu
     if let Err(error) = machine.exec(exec).await {
         tracing::debug!("{node}: {error}");
     }
-    packing.await.map_err(|error| Error::new(Family::Internal, format!("a task died: {error}")))
+    Ok(packing.await?)
 }
 
 /// Packs the logs of the components of a node that does not run. Its pods' logs are where no driver looks then.

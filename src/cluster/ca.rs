@@ -10,8 +10,8 @@ use std::process::Command;
 use jiff::Timestamp;
 
 use crate::app::App;
-use crate::artifacts::digest;
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 
 /// The directory of the CAs that an administrator trusts, and the commands to run after one is added or removed.
 struct TrustStore {
@@ -111,7 +111,7 @@ fn store() -> Result<TrustStore> {
     STORES.into_iter().find(|store| Path::new(store.directory).is_dir()).ok_or_else(|| {
         let known: Vec<_> = STORES.iter().map(|store| store.directory).collect();
         Error::new(
-            Family::Host,
+            Id::TrustStoreFailed,
             format!("this system's trust store is not known: none of {} is there", known.join(", ")),
         )
         .hint("install ca-certificates")
@@ -138,7 +138,8 @@ impl TrustStore {
 /// Runs the command that updates the system's trust store.
 fn update(command: &str) -> Result<()> {
     let failed = |why: String| {
-        Error::new(Family::Host, format!("`{command}` failed: {why}")).hint(format!("run it by hand: sudo {command}"))
+        Error::new(Id::TrustStoreFailed, format!("`{command}` failed: {why}"))
+            .hint(format!("run it by hand: sudo {command}"))
     };
     let mut words = command.split(' ');
     let output = Command::new(words.next().unwrap_or_default()).args(words).output();
@@ -155,7 +156,7 @@ fn trouble(done: &str, file: &Path, error: std::io::Error, command: &str) -> Err
         ErrorKind::PermissionDenied => format!("as root: {command}"),
         _ => format!("fix that, or run: {command}"),
     };
-    Error::new(Family::Host, message).hint(hint).source(error)
+    Error::new(Id::TrustStoreFailed, message).hint(hint).source(error)
 }
 
 #[cfg(test)]
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn who_may_not_is_told_what_to_run() {
         let error = trouble("written", Path::new("/x.crt"), ErrorKind::PermissionDenied.into(), "sudo cp");
-        assert_eq!(error.family, Family::Host);
+        assert_eq!(error.id, Id::TrustStoreFailed);
         assert_eq!(error.hints, ["as root: sudo cp"]);
     }
 }

@@ -15,7 +15,7 @@ use super::background::dashboard::{Place, READY};
 use super::{background, drivers};
 use crate::app::App;
 use crate::artifacts::Way;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::Access;
 
 /// The time after which a console without a request or an open page ends.
@@ -53,7 +53,7 @@ pub async fn dashboard(app: &App, cluster: &str, options: DashboardOptions) -> R
     place.start(app, cluster, lock, options.port).await?;
     match place.ask(&request).await? {
         Some(Reply::Link(url)) => Ok(url),
-        other => Err(Error::new(Family::Internal, format!("the console gives no link: {other:?}"))),
+        other => Err(Error::new(Id::Internal, format!("the console gives no link: {other:?}"))),
     }
 }
 
@@ -73,7 +73,7 @@ pub fn dashboard_page(app: &App, cluster: &str, url: &str) -> Result<Option<Path
          <meta http-equiv=\"refresh\" content=\"0; url={url}\">\n<title>kcl</title>\n<a href=\"{url}\">The console</a>\n"
     );
     kcl_files::write(&page, text.as_bytes(), 0o600).map_err(|error| {
-        Error::new(Family::Host, format!("{}: cannot be written: {error}", page.display())).source(error)
+        Error::new(Id::FileUnwritable, format!("{}: cannot be written: {error}", page.display())).source(error)
     })?;
     Ok(Some(page))
 }
@@ -82,7 +82,7 @@ pub fn dashboard_page(app: &App, cluster: &str, url: &str) -> Result<Option<Path
 /// was started.
 pub async fn serve_dashboard(app: &App, cluster: &str, port: Option<u16>) -> Result<()> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
-        Error::new(Family::Host, format!("the console of \"{cluster}\" {what}: {error}"))
+        Error::new(Id::BackgroundFailed, format!("the console of \"{cluster}\" {what}: {error}"))
     };
     background::detach();
     let place = Place::of(app, cluster);
@@ -181,7 +181,7 @@ async fn running(app: &App, cluster: &str) -> Result<Access> {
     let state = app.existing(cluster)?;
     let machines = drivers::driver_of(app, &state)?.list(Some(cluster)).await?;
     if !machines.iter().any(|machine| machine.power == Power::Running) {
-        return Err(Error::new(Family::NotFound, format!("the cluster \"{cluster}\" does not run"))
+        return Err(Error::new(Id::ClusterStopped, format!("the cluster \"{cluster}\" does not run"))
             .hint(format!("start it with: kcl start -p {cluster}")));
     }
     app.access(&state)

@@ -9,7 +9,7 @@ use super::interrupt::interruptible_on;
 use super::{ca, drivers};
 use crate::app::App;
 use crate::config::ClusterSpec;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubeconfig::Kubeconfig;
 use crate::plan::Plan;
 use crate::state::{ClusterLock, ClusterState, Phase};
@@ -78,7 +78,7 @@ pub async fn delete_all(app: &App) -> Result<Vec<String>> {
     for (name, _) in app.store.list()? {
         match delete(app, &name).await {
             Ok(_) => deleted.push(name),
-            Err(error) if error.family == Family::Interrupted => return Err(error),
+            Err(error) if error.id == Id::Interrupted => return Err(error),
             Err(error) => first = first.or(Some(error)),
         }
     }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// Runs `work`; a signal drops it and returns an error, so that the caller cleans up as after a failure. A second
 /// signal ends kcl at once.
@@ -34,9 +34,9 @@ async fn interruptible_with<T>(work: impl Future<Output = Result<T>>, left: &str
         signals.next().await;
         // The user insists; the next start or delete cleans up what is left.
         let _ = writeln!(std::io::stderr(), "\nerror: {left}");
-        std::process::exit(Family::Interrupted.exit_code().into());
+        std::process::exit(Id::Interrupted.exit_code().into());
     });
-    Err(Error::new(Family::Interrupted, format!("interrupted by {}", signal.name())))
+    Err(Error::new(Id::Interrupted, format!("interrupted by {}", signal.name())))
 }
 
 /// A signal by which a user or a system asks a program to end.
@@ -72,7 +72,7 @@ impl Signals {
     /// Starts to listen for the signals.
     pub fn listen() -> Result<Self> {
         let listen = |kind| {
-            signal(kind).map_err(|error| Error::new(Family::Internal, format!("signals cannot be received: {error}")))
+            signal(kind).map_err(|error| Error::new(Id::Internal, format!("signals cannot be received: {error}")))
         };
         Ok(Signals {
             int: listen(SignalKind::interrupt())?,

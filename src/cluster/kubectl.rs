@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::nodes::machine;
 use super::{drivers, proxy};
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubeconfig::{Entry, Kubeconfig};
 use crate::kubernetes::Access;
 
@@ -29,7 +29,7 @@ pub struct Kubectl {
 pub fn kubectl(app: &App, cluster: &str) -> Result<Kubectl> {
     let state = app.existing(cluster)?;
     let artifacts = drivers::cached(app, &state.spec)?.ok_or_else(|| {
-        Error::new(Family::Artifact, format!("kubectl {} is not in the cache", state.spec.kubernetes_version))
+        Error::new(Id::ProgramUnusable, format!("kubectl {} is not in the cache", state.spec.kubernetes_version))
             .hint(format!("get it with: kcl artifacts fetch --kubernetes-version {}", state.spec.kubernetes_version))
     })?;
     let path = app.store.paths().cluster(cluster).join("kubeconfig");
@@ -63,7 +63,7 @@ pub async fn needs_cluster(app: &App, cluster: &str, arguments: &[OsString], loc
 pub fn become_client(program: &Path, arguments: &[OsString], client: &Kubectl) -> Error {
     let mut command = Command::new(program);
     let error = with_users_umask(command.args(arguments).envs(client.environment.iter().cloned())).exec();
-    Error::new(Family::Artifact, format!("{} does not run: {error}", program.display()))
+    Error::new(Id::ProgramUnusable, format!("{} does not run: {error}", program.display()))
         .hint("if it is damaged, recreate it with: kcl artifacts fetch --verify")
 }
 

@@ -4,7 +4,7 @@
 use super::background::{self, guard};
 use super::delete;
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::{ClusterState, End};
 
 /// Runs as the guard of a cluster: waits until its lifetime is over, then deletes it. Standard input is the lock under
@@ -16,7 +16,7 @@ pub async fn guard(app: &App, cluster: &str) -> Result<()> {
     background::detach();
     let Some(state) = app.store.load(cluster)? else { return Ok(()) };
     let is_over = guard::stand(&state.lifetime, app, cluster)
-        .map_err(|error| Error::new(Family::Internal, format!("the guard of \"{cluster}\" cannot wait: {error}")))?;
+        .map_err(|error| Error::new(Id::Internal, format!("the guard of \"{cluster}\" cannot wait: {error}")))?;
     if is_over { delete_over(app, cluster).await } else { Ok(()) }
 }
 

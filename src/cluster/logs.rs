@@ -5,7 +5,7 @@ use kcl_node_spec::paths;
 
 use super::nodes::machine;
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The components with a log of their own, other than the agent.
 pub(super) const COMPONENTS: [&str; 8] = [
@@ -21,6 +21,11 @@ pub(super) const COMPONENTS: [&str; 8] = [
 
 /// The name of the agent's log: the output of the machine's first process on its console.
 const AGENT: &str = "agent";
+
+/// Returns the names of the logs that a node may have.
+pub fn log_names() -> impl Iterator<Item = &'static str> {
+    COMPONENTS.into_iter().chain([AGENT])
+}
 
 /// The selection of logs to show.
 #[derive(Clone, Debug)]
@@ -53,8 +58,8 @@ pub async fn logs(app: &App, cluster: &str, request: &LogRequest, line: fn(&str)
             Ok(())
         }
         Some(component) if COMPONENTS.contains(&component) => show(machine.as_ref(), component, request, None).await,
-        Some(component) => Err(Error::new(Family::Usage, format!("there is no component \"{component}\""))
-            .hint(format!("components are: {}, {AGENT}", COMPONENTS.join(", ")))),
+        Some(component) => Err(Error::new(Id::ComponentUnknown, format!("there is no component \"{component}\""))
+            .hint(format!("components are: {}", log_names().collect::<Vec<_>>().join(", ")))),
     }
 }
 
@@ -64,7 +69,7 @@ async fn show(machine: &dyn Machine, component: &str, request: &LogRequest, titl
     let exists = machine.exec(Exec::new(["test", "-e", &file])).await?;
     if exists.code != 0 {
         if title.is_none() {
-            return Err(Error::new(Family::NotFound, format!("{component} has no log on {}", machine.name()))
+            return Err(Error::new(Id::LogNotFound, format!("{component} has no log on {}", machine.name()))
                 .hint("control-plane components run on the first node only"));
         }
         return Ok(());
@@ -83,5 +88,5 @@ async fn show(machine: &dyn Machine, component: &str, request: &LogRequest, titl
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(Family::Host, format!("the log of {component} cannot be shown: {}", said.trim())))
+    Err(Error::new(Id::HostFailed, format!("the log of {component} cannot be shown: {}", said.trim())))
 }

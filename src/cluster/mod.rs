@@ -34,7 +34,7 @@ pub use ca::{Trust, ca, trust, untrust};
 pub use copy::{CopyRequest, Place, copy};
 pub use dashboard::{DashboardOptions, dashboard, dashboard_page, serve_dashboard};
 pub use delete::{delete, delete_all};
-pub use drivers::{DriverRow, Mixed, keep_sudo_password, rows as drivers};
+pub use drivers::{DriverRow, KINDS as DRIVER_KINDS, Mixed, keep_sudo_password, rows as drivers};
 pub use images::{
     BuildRequest, LoadedImage, build_image, image_env, import_image, list_images, load_images, pull_images, push_image,
     remove_images, save_images, tag_image,
@@ -42,7 +42,7 @@ pub use images::{
 pub use interrupt::interruptible;
 pub use kubectl::{Kubectl, become_client, kubectl, needs_cluster, point_kubectl};
 pub use lifetime::guard;
-pub use logs::{LogRequest, logs};
+pub use logs::{LogRequest, log_names, logs};
 pub use mount::{mount, mounts, unmount};
 pub use nodes::{NodeRow, ProfileRow, machine, nodes, profiles};
 pub use policy::{ConnectionReport, ConnectionRequest, EndReport, test_connection};

@@ -9,7 +9,7 @@ use super::drivers;
 use super::interrupt::interruptible;
 use crate::app::App;
 use crate::config::{self, ClusterSpec};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::ClusterState;
 
 /// Returns the mounts of a cluster.
@@ -36,7 +36,7 @@ pub async fn unmount(app: &App, cluster: &str, target: &Path) -> Result<bool> {
             return Ok(());
         }
         let problem = format!("the nodes of cluster \"{cluster}\" have nothing of this host at {}", target.display());
-        Err(Error::new(Family::NotFound, problem).hint(format!("see what they have: kcl mount -p {cluster}")))
+        Err(Error::new(Id::MountNotFound, problem).hint(format!("see what they have: kcl mount -p {cluster}")))
     })
     .await
 }
@@ -102,7 +102,7 @@ pub(super) async fn able(driver: &dyn Driver, spec: &ClusterSpec, there: bool) -
             }
             _ => continue,
         };
-        let error = Error::new(Family::Usage, problem);
+        let error = Error::new(Id::MountInvalid, problem);
         return Err(match able {
             Mounts::AtCreation => error.hint(format!(
                 "make the cluster with it: kcl delete -p {name}, which loses all that is in it, and kcl start -p {name} --mount HOST:NODE",

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::drivers;
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::plan;
 use crate::state::{ClusterState, NodeRecord};
 
@@ -133,13 +133,13 @@ pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box
         None => state
             .control_planes()
             .next()
-            .ok_or_else(|| Error::new(Family::State, format!("cluster \"{cluster}\" has no control plane")))?,
+            .ok_or_else(|| Error::new(Id::ClusterIncomplete, format!("cluster \"{cluster}\" has no control plane")))?,
         Some(name) => known(&state, name)?,
     };
     let name = &record.name;
     let machine = drivers::driver_of(app, &state)?.machine(cluster, &record.machine).await?;
     if machine.info().await?.power != Power::Running {
-        return Err(Error::new(Family::NotFound, format!("node \"{name}\" does not run"))
+        return Err(Error::new(Id::NodeStopped, format!("node \"{name}\" does not run"))
             .hint(format!("start it with: kcl start -p {cluster}")));
     }
     Ok(machine)
@@ -149,7 +149,7 @@ pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box
 pub fn known<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
     state.node(name).ok_or_else(|| {
         let names: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
-        Error::new(Family::NotFound, format!("cluster \"{}\" has no node \"{name}\"", state.spec.name))
+        Error::new(Id::NodeUnknown, format!("cluster \"{}\" has no node \"{name}\"", state.spec.name))
             .hint(format!("its nodes are: {}", names.join(", ")))
     })
 }

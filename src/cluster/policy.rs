@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::machine;
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 use crate::text::nearest;
 
@@ -70,7 +70,7 @@ pub async fn test_connection(app: &App, cluster: &str, request: &ConnectionReque
     machine(app, cluster, None).await?;
     let client = kubernetes::connect(&app.access(&state)?)?;
     let world = world(&client).await.map_err(|error| {
-        Error::new(Family::Cluster, format!("the API of cluster \"{cluster}\" does not answer: {error}"))
+        Error::new(Id::ApiFailed, format!("the API of cluster \"{cluster}\" does not answer: {error}"))
             .hint(format!("see how it is with: kcl status -p {cluster}"))
             .source(error)
     })?;
@@ -143,7 +143,7 @@ fn end<'w>(world: &'w World, text: &str, request: &ConnectionRequest) -> Result<
 }
 
 fn missing(world: &World, namespace: &str, name: &str) -> Error {
-    let error = Error::new(Family::NotFound, format!("there is no pod \"{name}\" in the namespace {namespace}"));
+    let error = Error::new(Id::PodNotFound, format!("there is no pod \"{name}\" in the namespace {namespace}"));
     let elsewhere = world.pods.keys().find(|key| key.name == name);
     let here = world.pods.keys().filter(|key| key.namespace == namespace).map(|key| key.name.as_str());
     match (elsewhere, nearest(name, here)) {
@@ -166,7 +166,7 @@ fn number(to: End<'_>, port: &str, protocol: Protocol) -> Result<u16> {
     };
     named.ok_or_else(|| {
         let message = format!("the port {port:?} of {} is neither a number from 1 to 65535 nor a name there", name(to));
-        let error = Error::new(Family::Usage, message);
+        let error = Error::new(Id::FlagInvalid, message);
         let End::Pod(pod) = to else { return error };
         let known: Vec<String> =
             pod.ports.iter().map(|(name, protocol, number)| format!("{name} ({protocol}/{number})")).collect();
@@ -241,11 +241,11 @@ mod tests {
     #[test]
     fn what_is_not_there_is_an_error_with_a_way_on() {
         let error = ask("web", "dbb:http").unwrap_err();
-        assert_eq!((error.family, error.hints[0].as_str()), (Family::NotFound, "did you mean \"db\"?"));
+        assert_eq!((error.id, error.hints[0].as_str()), (Id::PodNotFound, "did you mean \"db\"?"));
         let error = ask("other/web", "db:http").unwrap_err();
         assert_eq!(error.hints, ["there is one in another namespace: shop/web"]);
         let error = ask("web", "db:htp").unwrap_err();
-        assert_eq!((error.family, error.hints[0].as_str()), (Family::Usage, "the names there are: http (tcp/8080)"));
-        assert_eq!(ask("web", "db:0").unwrap_err().family, Family::Usage);
+        assert_eq!((error.id, error.hints[0].as_str()), (Id::FlagInvalid, "the names there are: http (tcp/8080)"));
+        assert_eq!(ask("web", "db:0").unwrap_err().id, Id::FlagInvalid);
     }
 }

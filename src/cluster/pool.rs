@@ -13,7 +13,7 @@ use super::{delete, drivers};
 use crate::app::App;
 use crate::artifacts::catalog::CATALOG;
 use crate::config::{self, ClusterSpec, Overrides};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 use crate::state::{ClusterState, Lifetime, Phase};
 
@@ -85,7 +85,8 @@ async fn works(app: &App, state: &ClusterState) -> Result<bool> {
 
 /// Starts a process in the background that makes another spare cluster like `taken`.
 pub fn refill(app: &App, taken: &ClusterSpec) -> Result<()> {
-    let failed = |error: std::io::Error| Error::new(Family::Host, format!("no spare cluster can be made: {error}"));
+    let failed =
+        |error: std::io::Error| Error::new(Id::BackgroundFailed, format!("no spare cluster can be made: {error}"));
     let mut log = File::options();
     log.write(true).create(true).truncate(true).mode(0o600);
     let log = log.open(app.store.paths().home.join("pool.log")).map_err(failed)?;
@@ -99,7 +100,7 @@ pub fn refill(app: &App, taken: &ClusterSpec) -> Result<()> {
 pub async fn refilled(app: &App, options: &StartOptions) -> Result<()> {
     background::detach();
     let spec: ClusterSpec = serde_json::from_reader(std::io::stdin())
-        .map_err(|error| Error::new(Family::Usage, format!("standard input is no specification: {error}")))?;
+        .map_err(|error| Error::new(Id::ConfigInvalid, format!("standard input is no specification: {error}")))?;
     let name = fresh_name("spare");
     let overrides = Overrides { profile: Some(name.clone()), ..Overrides::default() };
     let base = Some(renamed(&spec, &name));

@@ -19,7 +19,7 @@ use super::pool;
 use super::start::{StartOptions, start};
 use crate::app::App;
 use crate::config::Overrides;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::{Lifetime, ProcessId};
 
 /// The options of `run`.
@@ -44,14 +44,17 @@ pub async fn run(app: &App, options: &RunOptions) -> Result<u8> {
     if let Some(cluster) = given.as_deref()
         && app.store.load(cluster)?.is_some()
     {
-        return Err(Error::new(Family::Usage, format!("there is a cluster \"{cluster}\" already; run makes its own"))
-            .hint("name another one with -p, or none")
-            .hint(format!("or use that one: KUBECONFIG=... from kcl kubectl -p {cluster} -- config view --raw")));
+        return Err(Error::new(
+            Id::ClusterExists,
+            format!("there is a cluster \"{cluster}\" already; run makes its own"),
+        )
+        .hint("name another one with -p, or none")
+        .hint(format!("or use that one: KUBECONFIG=... from kcl kubectl -p {cluster} -- config view --raw")));
     }
     // Before the cluster starts, so that no signal ends kcl without cleaning up.
     let mut signals = Signals::listen()?;
     let own = ProcessId::own().map_err(|error| {
-        Error::new(Family::Internal, format!("this process cannot be told from others by /proc: {error}"))
+        Error::new(Id::Internal, format!("this process cannot be told from others by /proc: {error}"))
     })?;
     let lifetime = Lifetime { process: Some(own), ..options.start.lifetime.clone().unwrap_or_default() };
     let spare = match given {
@@ -98,7 +101,8 @@ pub async fn run(app: &App, options: &RunOptions) -> Result<u8> {
 async fn command(app: &App, cluster: &str, command: &[OsString], signals: &mut Signals) -> Result<u8> {
     let tools = kubectl(app, cluster)?;
     let paths = app.store.paths();
-    let (program, arguments) = command.split_first().ok_or_else(|| Error::new(Family::Usage, "no command is given"))?;
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| Error::new(Id::FlagInvalid, "no command is given"))?;
     let mut child = Command::new(program);
     child.args(arguments).envs(tools.environment.iter().cloned()).env("KCL_PROFILE", cluster);
     with_users_umask(child.as_std_mut());
@@ -120,7 +124,7 @@ async fn command(app: &App, cluster: &str, command: &[OsString], signals: &mut S
     loop {
         tokio::select! {
             status = child.wait() => return status.map(code).map_err(|error| {
-                Error::new(Family::Internal, format!("{} cannot be waited for: {error}", program.display()))
+                Error::new(Id::Internal, format!("{} cannot be waited for: {error}", program.display()))
             }),
             signal = signals.next() => pass_on(&mut child, signal, std::mem::replace(&mut asked, true)),
         }

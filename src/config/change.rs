@@ -3,7 +3,7 @@
 use kcl_driver_api::DriverKind;
 
 use super::spec::{ClusterSpec, NodeConfig};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// Checks that an existing cluster can become `wanted`.
 pub(super) fn check(existing: &ClusterSpec, wanted: &ClusterSpec) -> Result<()> {
@@ -42,7 +42,7 @@ fn settings(existing: &ClusterSpec, wanted: &ClusterSpec) -> Result<()> {
         if is != wanted && !(key == "kubernetes-version" && is.split('.').count() < 3) {
             let name = &existing.name;
             let message = format!("the cluster {name} has the {key} {is}, which cannot be changed to {wanted}");
-            return Err(Error::new(Family::Usage, message)
+            return Err(Error::new(Id::ClusterUnchangeable, message)
                 .hint(format!("to start it unchanged, leave out --{key}, its variable, or its key in the cluster file"))
                 .hint(recreate(name))
                 .hint("or start another cluster beside it with -p NAME"));
@@ -63,13 +63,13 @@ fn same_machine(
     if is != other {
         let (is, other) = (driver(is), driver(other));
         let message = format!("the node {name} has the driver {is}, which cannot be changed to {other}");
-        return Err(Error::new(Family::Usage, message)
+        return Err(Error::new(Id::ClusterUnchangeable, message)
             .hint("leave `driver` out of its entry of [[nodes]], or say by `name` which node each entry is for"));
     }
     if node.role != wanted_node.role {
         let (is, other) = (node.role.name(), wanted_node.role.name());
         return Err(Error::new(
-            Family::Usage,
+            Id::ClusterUnchangeable,
             format!("the node {name} is a {is}, which cannot be changed to {other}"),
         ));
     }
@@ -86,7 +86,7 @@ fn cannot_remove(existing: &ClusterSpec, wanted: &ClusterSpec, removed: &[&str])
         existing.name,
         names.join(", ")
     );
-    Error::new(Family::Usage, message)
+    Error::new(Id::ClusterUnchangeable, message)
         .hint("nodes can be added to an existing cluster only")
         .hint(recreate(&existing.name))
 }

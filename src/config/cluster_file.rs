@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::fields::{self, AddonTable, Memory};
 use super::labels;
 use super::validate::{self, Checked};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::text::{suggestion, unknown_word};
 
 /// A cluster file. Keys that it leaves out change nothing.
@@ -129,7 +129,7 @@ impl ClusterFile {
     /// Parses the text of a file; `path` is for messages only.
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self> {
         let file: ClusterFile = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
-        file.check().map_err(|problem| Error::new(Family::Usage, format!("{}: {problem}", path.display())))?;
+        file.check().map_err(|problem| Error::new(Id::ConfigInvalid, format!("{}: {problem}", path.display())))?;
         Ok(file)
     }
 
@@ -191,14 +191,14 @@ fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
     let Some((found, known)) = unknown_word(error.message()) else {
         // In the words of TOML rather than of the library that reads it.
         let message = error.message().replace("expected a sequence", "expected a list such as [\"a\", \"b\"]");
-        return Error::new(Family::Usage, format!("{place}: {message}"));
+        return Error::new(Id::ConfigInvalid, format!("{place}: {message}"));
     };
     let key = error.message().starts_with("unknown field");
     // Machines in memory are for kcl's own tests.
     let known: Vec<_> = known.into_iter().filter(|word| *word != DriverKind::Fake.name()).collect();
     let kind = if key { "is not a key here" } else { "is not a value for this key" };
     let right = suggestion(found, known, "known are");
-    Error::new(Family::Usage, format!("{place}: \"{found}\" {kind}: {right}"))
+    Error::new(Id::ConfigInvalid, format!("{place}: \"{found}\" {kind}: {right}"))
 }
 
 impl<'de> Deserialize<'de> for Nodes {

@@ -8,9 +8,9 @@ use kcl_node_spec::Subnets;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::addon::AddonConfig;
 use super::units;
 use super::validate::{self, Checked};
+use crate::addon_config::AddonConfig;
 
 /// The value of `addons = ["a", "b"]`, or `[addons.a]` with values. An addon that is mentioned is enabled unless
 /// `enabled = false`; `source` is the path or reference of a user's own.

@@ -5,15 +5,16 @@ use std::path::Path;
 use super::cluster_file::{ApiServerTable, ClusterFile, NetworkTable, Nodes};
 use super::fields::AddonTable;
 use super::mount::parse_mount;
+use super::nodes;
 use super::spec::{ClusterSpec, set};
 use super::validate::{self, Checked};
-use super::{addon, nodes};
-use crate::error::{Error, Family, Result};
+use crate::addon_config;
+use crate::error::{Error, Id, Result};
 
 /// Reads and checks the file at `path`. Relative paths in it count from its directory.
 pub(super) fn read(path: &Path) -> Result<ClusterFile> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::new(Family::Usage, format!("the cluster file {} cannot be read: {error}", path.display()))
+        Error::new(Id::ConfigInvalid, format!("the cluster file {} cannot be read: {error}", path.display()))
             .hint("name an existing file with --config FILE")
             .source(error)
     })?;
@@ -24,15 +25,15 @@ pub(super) fn read(path: &Path) -> Result<ClusterFile> {
     }
     for mount in file.mounts.iter_mut().flatten() {
         let read = parse_mount(mount, base)
-            .map_err(|problem| Error::new(Family::Usage, format!("{}: mounts: {problem}", path.display())))?;
+            .map_err(|problem| Error::new(Id::ConfigInvalid, format!("{}: mounts: {problem}", path.display())))?;
         *mount = read.to_string();
     }
     for (name, config) in file.addons.iter_mut().flat_map(|AddonTable(table)| table) {
         if let Some(source) = &config.source {
-            let (found, location) = addon::locate(&format!("{}/", source.display()), base)?.unwrap_or_default();
+            let (found, location) = addon_config::locate(&format!("{}/", source.display()), base)?.unwrap_or_default();
             if found != *name {
                 let problem = format!("the source of the addon \"{name}\" is called \"{found}\"");
-                return Err(Error::new(Family::Usage, format!("{}: addons: {problem}", path.display())));
+                return Err(Error::new(Id::ConfigInvalid, format!("{}: addons: {problem}", path.display())));
             }
             config.source = Some(location);
         }
@@ -40,7 +41,7 @@ pub(super) fn read(path: &Path) -> Result<ClusterFile> {
     if let Some(Nodes::List(entries)) = &mut file.nodes {
         for key in entries.iter_mut().filter_map(|entry| entry.key.as_mut()) {
             *key = validate::key(base, key)
-                .map_err(|problem| Error::new(Family::Usage, format!("{}: key: {problem}", path.display())))?;
+                .map_err(|problem| Error::new(Id::ConfigInvalid, format!("{}: key: {problem}", path.display())))?;
         }
     }
     Ok(file)

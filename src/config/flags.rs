@@ -8,8 +8,9 @@ use kcl_driver_ssh::Place;
 use super::mount::parse_mount;
 use super::spec::{ClusterSpec, set};
 use super::validate::{self, Checked};
-use super::{addon, nodes, units};
-use crate::error::{Error, Family, Result};
+use super::{nodes, units};
+use crate::addon_config;
+use crate::error::{Error, Id, Result};
 
 /// The flags of a command line, as they were typed.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +69,7 @@ pub struct Overrides {
 
 /// Makes an error that names the flag or variable whose value breaks a rule.
 pub(super) fn said_by(who: &str) -> impl Fn(String) -> Error {
-    move |problem| Error::new(Family::Usage, format!("{who}: {problem}"))
+    move |problem| Error::new(Id::FlagInvalid, format!("{who}: {problem}"))
 }
 
 /// Applies the flags of a command line.
@@ -112,7 +113,7 @@ pub(super) fn apply(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
         spec.mounts = flags.mounts.iter().map(read).collect::<Result<_>>()?;
     }
     for word in flags.addons.iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty()) {
-        addon::enable_addon(&mut spec.addons, word)?;
+        addon_config::enable_addon(&mut spec.addons, word)?;
     }
     if !flags.manifests.is_empty() {
         spec.manifests = flags
@@ -131,7 +132,7 @@ fn hosts(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
         flags.hosts.iter().map(|text| place(text).map_err(said_by("--host"))).collect::<Result<_>>()?;
     if let Some(count) = flags.nodes.filter(|count| !hosts.is_empty() && *count != hosts.len()) {
         let message = format!("--nodes is {count}, but {} hosts are named: each host is a node", hosts.len());
-        return Err(Error::new(Family::Usage, message).hint("leave --nodes out, or name as many hosts with --host"));
+        return Err(Error::new(Id::FlagInvalid, message).hint("leave --nodes out, or name as many hosts with --host"));
     }
     let key = flags
         .ssh_key

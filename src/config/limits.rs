@@ -9,7 +9,7 @@ use kcl_node_spec::Subnets;
 use super::mount::check_mounts;
 use super::spec::{ClusterSpec, NodeConfig};
 use super::units::{format_lifetime, format_memory};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The life of the CAs: leaf certificates cannot live longer.
 const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -38,7 +38,7 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
 }
 
 fn wrong(message: String) -> Result<()> {
-    Err(Error::new(Family::Usage, message))
+    Err(Error::new(Id::ConfigConflict, message))
 }
 
 fn resources(spec: &ClusterSpec) -> Result<()> {
@@ -59,7 +59,7 @@ fn hosts(spec: &ClusterSpec) -> Result<()> {
         let (name, needs_host) = (&node.name, spec.chosen_driver(node).is_some_and(DriverKind::uses_hosts));
         match (needs_host, node.host.is_some()) {
             (true, false) => {
-                return Err(Error::new(Family::Usage, format!("no host is named for the node {name}")).hint(
+                return Err(Error::new(Id::NodeWithoutHost, format!("no host is named for the node {name}")).hint(
                     "name one for each node: --host USER@ADDRESS, or host = \"USER@ADDRESS\" in its entry of [[nodes]]",
                 ));
             }
@@ -103,7 +103,7 @@ fn networks(spec: &ClusterSpec) -> Result<()> {
             return wrong(format!("{name} {net} has addresses that cannot be used: give a private network"));
         }
         if let Some((other_name, other)) = networks[index + 1..].iter().find(|(_, other)| net.overlaps(*other)) {
-            return Err(Error::new(Family::Usage, format!("{name} {net} overlaps {other_name} {other}"))
+            return Err(Error::new(Id::NetworkConflict, format!("{name} {net} overlaps {other_name} {other}"))
                 .hint("give networks that do not overlap by --subnet, --pod-cidr and --service-cidr"));
         }
     }

@@ -1,6 +1,5 @@
 //! The wishes of the user: defaults, cluster file, environment and flags become one validated [`ClusterSpec`].
 
-mod addon;
 mod change;
 mod cluster_file;
 mod fields;
@@ -18,7 +17,6 @@ mod units;
 mod validate;
 mod view;
 
-pub use addon::{AddonConfig, enable_addon, is_reference, oci_reference, unreadable_addon};
 pub use flags::Overrides;
 pub use mount::{check_mounts, parse_mount};
 pub use source::Source;

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use kcl_driver_api::HostMount;
 use kcl_node_spec::paths;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// Parses a directory of this host and its path in a node, `HOST:NODE[:ro|:rw]`. Relative directories count from `base`.
 pub fn parse_mount(text: &str, base: &Path) -> std::result::Result<HostMount, String> {
@@ -72,7 +72,7 @@ pub fn check_mounts(mounts: &[HostMount]) -> Result<()> {
             |other: &&HostMount| other.target.starts_with(&mount.target) || mount.target.starts_with(&other.target);
         if let Some(other) = mounts[..index].iter().find(hides) {
             let problem = format!("mounts: one of {other} and {mount} hides the other in a node: use separate paths");
-            return Err(Error::new(Family::Usage, problem));
+            return Err(Error::new(Id::MountInvalid, problem));
         }
     }
     Ok(())

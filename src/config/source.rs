@@ -4,7 +4,7 @@ use super::cluster_file::ClusterFile;
 use super::flags::{self, Overrides, said_by};
 use super::spec::{ClusterSpec, DEFAULT_NAME};
 use super::{change, file, limits, validate};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// Reads a variable of the environment.
 type Var<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -51,7 +51,7 @@ impl Source {
     /// checked by `addons`, which knows them.
     ///
     /// # Errors
-    /// [`Family::Usage`]; the message names the flag, the variable, or the file and its key, and says what is right.
+    /// An id of the family `USAGE`; the message names the flag, the variable, or the file and its key, and says what is right.
     pub fn resolve(&self, existing: Option<&ClusterSpec>) -> Result<ClusterSpec> {
         let mut spec = match existing {
             Some(existing) => existing.clone(),
@@ -59,7 +59,7 @@ impl Source {
         };
         if let (Some(file), Some(path)) = (&self.file, &self.overrides.config) {
             file::apply(&mut spec, file)
-                .map_err(|problem| Error::new(Family::Usage, format!("{}: {problem}", path.display())))?;
+                .map_err(|problem| Error::new(Id::ConfigInvalid, format!("{}: {problem}", path.display())))?;
         }
         if let Some(value) = &self.driver {
             spec.driver = Some(validate::driver(value).map_err(said_by("the variable KCL_DRIVER"))?);

@@ -11,9 +11,9 @@ use kcl_driver_ssh::Target;
 use kcl_node_spec::{Role, Subnets};
 use serde::{Deserialize, Serialize};
 
-use super::addon::AddonConfig;
 use super::units;
-use crate::error::{Error, Family, Result};
+use crate::addon_config::AddonConfig;
+use crate::error::{Error, Id, Result};
 
 /// The name of a cluster unless the user gives one.
 pub const DEFAULT_NAME: &str = "kcl";
@@ -162,7 +162,7 @@ impl ClusterSpec {
     /// Returns the driver of a node's machine.
     pub fn driver_of(&self, node: &NodeConfig) -> Result<DriverKind> {
         self.chosen_driver(node).ok_or_else(|| {
-            Error::new(Family::Internal, format!("no driver was chosen for the node {} of {}", node.name, self.name))
+            Error::new(Id::Internal, format!("no driver was chosen for the node {} of {}", node.name, self.name))
         })
     }
 }

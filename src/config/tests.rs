@@ -48,7 +48,7 @@ fn with_file(
 
 /// The error and its hints as one text, without the directory of the file.
 fn text(error: &Error) -> String {
-    assert_eq!(error.family, Family::Usage, "{error}");
+    assert_eq!(error.id.family(), Family::Usage, "{error}");
     let text = [vec![error.message.clone()], error.hints.clone()].concat().join("\n");
     match text.find("kcl.toml") {
         Some(at) => text[at..].to_owned(),

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
 use super::spec::{EXTRA_CONFIG_COMPONENTS, MAX_NODES, node_name};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::text::{is_dns_label, suggestion, unknown_word};
 
 /// The length that the name of a cluster may have, so that names of nodes and links made of it fit.
@@ -21,7 +21,7 @@ pub(super) type Checked<T> = std::result::Result<T, String>;
 
 /// Checks the name of a cluster: a DNS label of at most 40 characters.
 pub fn check_name(name: &str) -> Result<()> {
-    cluster_name(name).map(|_| ()).map_err(|problem| Error::new(Family::Usage, problem))
+    cluster_name(name).map(|_| ()).map_err(|problem| Error::new(Id::ClusterNameInvalid, problem))
 }
 
 /// Checks the name of a cluster.
@@ -205,7 +205,7 @@ mod tests {
         }
         for name in ["", "-a", "a-", "A", "a.b", "a/b", "..", "ä", &"x".repeat(41)] {
             assert!(cluster_name(name).unwrap_err().contains(&format!("\"{name}\"")));
-            assert_eq!(check_name(name).unwrap_err().family, Family::Usage);
+            assert_eq!(check_name(name).unwrap_err().id, Id::ClusterNameInvalid);
         }
     }
 

@@ -3,13 +3,13 @@
 use super::cluster_file::{ApiServerTable, ClusterFile, NetworkTable, NodeEntry, Nodes};
 use super::fields::{AddonTable, Memory};
 use super::spec::{ClusterSpec, NodeConfig, node_name};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 impl ClusterSpec {
     /// Returns the cluster file that makes this cluster.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(&ClusterFile::from(self))
-            .map_err(|error| Error::new(Family::Internal, format!("the spec cannot be written as TOML: {error}")))
+            .map_err(|error| Error::new(Id::Internal, format!("the spec cannot be written as TOML: {error}")))
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::artifacts::space;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The number of bytes that every magic number fits in.
 pub const MAGIC: usize = 6;
@@ -92,13 +92,13 @@ pub fn plain<'s>(mut stream: impl Read + 's) -> io::Result<Box<dyn Read + 's>> {
 pub fn spool(stream: impl Read, name: &str, scratch: &Path) -> Result<File> {
     let full = |error: io::Error| {
         let message = format!("cannot store {name} in {} while it is read: {error}", scratch.display());
-        Error::new(Family::Host, message).source(error)
+        Error::new(Id::FileUnwritable, message).source(error)
     };
     std::fs::create_dir_all(scratch).map_err(full)?;
     let file = tempfile::tempfile_in(scratch).map_err(full)?;
     let damaged = |error: io::Error| match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => full(error),
-        _ => Error::new(Family::Artifact, format!("{name} is damaged or cut off: {error}"))
+        _ => Error::new(Id::ImageDamaged, format!("{name} is damaged or cut off: {error}"))
             .hint("create or copy it again"),
     };
     copy(stream, &file, &|file| space::left(file), LIMITS).map_err(damaged)?;

@@ -8,7 +8,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use super::containerd::dial;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The socket, in a directory that only this user can enter.
 pub struct Forward {
@@ -20,7 +20,8 @@ impl Forward {
     /// Forwards connections to `path` to `socket` in a node.
     pub fn open(path: &Path, machine: Arc<dyn Machine>, socket: &str) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::new(Family::Host, format!("cannot create the socket {}: {error}", path.display())).source(error)
+            Error::new(Id::FileUnwritable, format!("cannot create the socket {}: {error}", path.display()))
+                .source(error)
         };
         let listener = UnixListener::bind(path).map_err(failed)?;
         let socket = socket.to_owned();

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use super::config::{ImageConfig, Platform};
 use super::containerd::{Containerd, Descriptor, PIECE};
 use super::split::SplitLayer;
-use crate::artifacts::digest;
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 
 /// An image of one platform.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ impl Image {
     /// # Errors
     /// `Artifact` if these do not belong together.
     pub fn new(names: Vec<String>, manifest: Blob, config: Blob, layers: Vec<Blob>) -> Result<Self> {
-        let bad = |why: String| Error::new(Family::Artifact, format!("the image's configuration is wrong: {why}"));
+        let bad = |why: String| Error::new(Id::ImageDamaged, format!("the image's configuration is wrong: {why}"));
         let Data::Bytes(text) = &config.data else { return Err(bad("it has not been read".to_owned())) };
         let read = ImageConfig::parse(text).map_err(|error| bad(error.to_string()))?;
         let diff_ids = read.diff_ids().to_vec();
@@ -75,7 +75,7 @@ impl Image {
             let name = names.first().map(|name| format!(" {name}")).unwrap_or_default();
             let ours = Platform::of_nodes();
             let message = format!("the image{name} is for {}, but the nodes are {ours}", read.platform());
-            return Err(Error::new(Family::Artifact, message).hint(for_nodes()));
+            return Err(Error::new(Id::ImageForeign, message).hint(for_nodes()));
         }
         Ok(Image { names, manifest, config, layers, diff_ids })
     }

@@ -2,7 +2,7 @@
 
 use oci_spec::distribution::Reference;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// Returns the full name of an image, as the kubelet requests it: `app` is `docker.io/library/app:latest`.
 ///
@@ -10,7 +10,7 @@ use crate::error::{Error, Family, Result};
 /// `Usage` for an invalid name.
 pub fn normalize(name: &str) -> Result<String> {
     let wrong = |why: String| {
-        Error::new(Family::Usage, format!("{name:?} is not a valid name of an image: {why}"))
+        Error::new(Id::ImageNameInvalid, format!("{name:?} is not a valid name of an image: {why}"))
             .hint("a name looks like: app:1, team/app:1 or registry.example.com/team/app:1")
     };
     name.parse::<Reference>().map(|reference| reference.whole()).map_err(|error| wrong(error.to_string()))

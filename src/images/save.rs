@@ -11,8 +11,8 @@ use super::containerd::Descriptor;
 use super::image::{Blob, Image};
 use super::meter::Meter;
 use super::reference::{familiar, is_digest, split_tag};
-use crate::artifacts::digest;
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 
 /// The size of a tar block in bytes.
 const BLOCK: u64 = 512;
@@ -20,7 +20,7 @@ const BLOCK: u64 = 512;
 /// Writes images to `to`, which messages call `name`.
 pub async fn write(images: &[Image], to: &mut (impl AsyncWrite + Unpin), name: &str, meter: &Meter<'_>) -> Result<()> {
     let failed =
-        |error: io::Error| Error::new(Family::Host, format!("{name} cannot be written: {error}")).source(error);
+        |error: io::Error| Error::new(Id::FileUnwritable, format!("{name} cannot be written: {error}")).source(error);
     meter.expect(images.iter().map(Image::size).fold(0, u64::saturating_add));
     let mut written = BTreeSet::new();
     file(to, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).await.map_err(failed)?;
@@ -46,7 +46,7 @@ async fn content(
     meter: &Meter<'_>,
     failed: &impl Fn(io::Error) -> Error,
 ) -> Result<()> {
-    let wrong = |why: String| Error::new(Family::Cluster, format!("{} {why}", blob.descriptor.digest));
+    let wrong = |why: String| Error::new(Id::ContainerdFailed, format!("{} {why}", blob.descriptor.digest));
     let mut pieces = blob.pieces(0);
     let mut hash = digest::Writer::new(io::sink());
     let mut size = 0;

@@ -14,7 +14,7 @@ use super::containerd::snapshots::SNAPSHOTTER;
 use super::containerd::{Answer, Containerd};
 use super::image::{Blob, Image};
 use super::meter::Meter;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The limit of a wait for a change in containerd that it sends no event for, and the interval between two requests.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -51,10 +51,10 @@ impl Failure {
     fn explain(self, image: &Image) -> Error {
         match self {
             Failure::Other(error) => error,
-            Failure::Resumed => Error::new(Family::Internal, "a new transfer was resumed"),
+            Failure::Resumed => Error::new(Id::Internal, "a new transfer was resumed"),
             Failure::Damaged(digest) => {
                 let name = image.names.first().map_or("the image", String::as_str);
-                Error::new(Family::Artifact, format!("{name} is damaged: the bytes of {digest} have another digest"))
+                Error::new(Id::ImageDamaged, format!("{name} is damaged: the bytes of {digest} have another digest"))
                     .hint("create or copy it again; nothing of it was kept")
             }
         }
@@ -105,7 +105,7 @@ async fn attempt(
     }
     let finished = async {
         while let Some(done) = finishing.join_next().await {
-            done.map_err(|error| Error::new(Family::Internal, format!("a task died: {error}")))??;
+            done.map_err(Error::from)??;
         }
         Ok(())
     };
@@ -189,7 +189,7 @@ async fn transfer(
     while let Some(piece) = pieces.recv().await {
         let piece = piece.map_err(|error| {
             let message = format!("{} cannot be read: {error}", blob.descriptor.digest);
-            Error::new(Family::Artifact, message).source(error)
+            Error::new(Id::ImageDamaged, message).source(error)
         })?;
         let end = at + piece.len() as u64;
         let mut writing = Vec::new();
@@ -294,7 +294,7 @@ pub async fn wait_visible(node: &Containerd, name: &str, id: &str) -> Result<()>
         }
         if begun.elapsed() > TIMEOUT {
             let message = format!("node {} has {name}, but its kubelet does not see it", node.node);
-            return Err(Error::new(Family::Cluster, message).hint("find the cause with: kcl logs containerd"));
+            return Err(Error::new(Id::ContainerdFailed, message).hint("find the cause with: kcl logs containerd"));
         }
         tokio::time::sleep(INTERVAL).await;
     }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::error::Result;
+use crate::error::{Error, Id, Result};
 use crate::kubeconfig::failure::error;
 use crate::kubeconfig::sec1;
 
@@ -129,7 +129,8 @@ impl Document {
         let name = entry.profile;
         for (list, content) in LISTS {
             if self.find(list, name).is_some_and(|entry| !is_ours(&entry[content])) {
-                return Err(error(&self.path, format!("it has an entry \"{name}\" under {list} that is not kcl's"))
+                let found = error(&self.path, format!("it has an entry \"{name}\" under {list} that is not kcl's"));
+                return Err(Error { id: Id::KubeconfigConflict, ..found }
                     .hint("use another name for the cluster with -p NAME")
                     .hint(format!(
                         "or rename or remove that entry, such as by `kubectl config delete-{content} {name}`"

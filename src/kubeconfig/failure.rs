@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use crate::error::{Error, Family};
+use crate::error::{Error, Id};
 
 /// Returns the error for a problem with a kubeconfig file.
 pub(super) fn error(path: &Path, problem: impl Display) -> Error {
-    Error::new(Family::Kubeconfig, format!("the kubeconfig {}: {problem}", path.display()))
+    Error::new(Id::KubeconfigUnusable, format!("the kubeconfig {}: {problem}", path.display()))
 }

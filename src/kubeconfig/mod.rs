@@ -8,15 +8,17 @@ mod failure;
 mod file;
 mod lock;
 mod sec1;
+mod standalone;
 #[cfg(test)]
 mod tests;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use document::Document;
 pub use document::Entry;
+pub use standalone::standalone;
 
 /// The location of the user's kubeconfig: one file, or several by precedence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ impl Kubeconfig {
         }
         if files.is_empty() {
             let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty()).ok_or_else(|| {
-                Error::new(Family::Kubeconfig, "the home directory of this user is not known")
+                Error::new(Id::KubeconfigUnusable, "the home directory of this user is not known")
                     .hint("set HOME, or KUBECONFIG to a file")
             })?;
             files.push(home.join(".kube/config"));

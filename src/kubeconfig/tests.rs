@@ -160,7 +160,7 @@ fn an_entry_of_that_name_that_is_not_ours_stays() {
     let path = fixture.file("config", &text);
     let config = Kubeconfig::new(vec![path.clone()]);
     let error = config.merge(&ENTRY, false).unwrap_err();
-    assert_eq!(error.family, Family::Kubeconfig);
+    assert_eq!(error.id, Id::KubeconfigConflict);
     assert!(error.message.contains("an entry \"kcl\" under clusters that is not kcl's"), "{error}");
     assert!(config.remove("kcl").unwrap().is_empty());
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
@@ -229,7 +229,7 @@ fn a_bad_file_is_named_and_left_alone() {
             config.remove("kcl").unwrap_err(),
             config.check("kcl", "x").unwrap_err(),
         ] {
-            assert_eq!(error.family, Family::Kubeconfig);
+            assert_eq!(error.id, Id::KubeconfigUnusable);
             assert!(error.message.contains(problem) && error.message.contains(&*path.to_string_lossy()), "{error}");
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), text);

@@ -11,13 +11,11 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, ResourceExt};
 use tokio::time::Instant;
 
+use super::AT_ONCE;
 use super::patch::{Failure, patch};
 use super::resources::Resources;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::progress::Progress;
-
-/// The number of objects that are applied at once: enough to hide the round trips.
-const AT_ONCE: usize = 16;
 
 /// The kind that defines other kinds.
 const DEFINITION: &str = "CustomResourceDefinition";
@@ -85,7 +83,7 @@ pub async fn apply(client: &Client, objects: &[DynamicObject], patience: Patienc
         let reason = format!("{reason}{more}");
         if Instant::now() + pause >= patience.until {
             let message = format!("not applied within {} s (--wait-timeout): {reason}", begun.elapsed().as_secs());
-            return Err(Error::new(Family::Timeout, message));
+            return Err(Error::new(Id::ManifestNotApplied, message));
         }
         let step = step.get_or_insert_with(|| patience.progress.step("objects", "Waiting to apply objects"));
         step.message(reason);
@@ -152,7 +150,7 @@ async fn served(client: &Client, definition: &DynamicObject) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let name = definition.name_any();
     await_condition(api, &name, conditions::is_crd_established()).await.map_err(|error| {
-        Error::new(Family::Cluster, format!("waiting for {DEFINITION} {name}: {error}")).source(error)
+        Error::new(Id::ApiFailed, format!("waiting for {DEFINITION} {name}: {error}")).source(error)
     })?;
     Ok(())
 }
@@ -174,7 +172,7 @@ mod tests {
 
     #[test]
     fn several_errors_are_one() {
-        let error = |number: usize| Error::new(Family::Cluster, format!("applying ConfigMap {number}: no"));
+        let error = |number: usize| Error::new(Id::ManifestRefused, format!("applying ConfigMap {number}: no"));
         assert!(together(Vec::new()).is_none());
         assert_eq!(together(vec![error(1)]).unwrap().message, "applying ConfigMap 1: no");
         let message = together((0..12).map(error).collect()).unwrap().message;

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::{Client, Config};
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// An API server and the credentials for it.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Credentials {
 /// Returns a client. Nothing is sent yet.
 pub fn connect(access: &Access) -> Result<Client> {
     let unusable = |error: &dyn std::fmt::Display| {
-        Error::new(Family::Internal, format!("the cluster's credentials are not usable: {error}"))
+        Error::new(Id::Internal, format!("the cluster's credentials are not usable: {error}"))
     };
     let url = access.server.parse().map_err(|error| unusable(&error))?;
     let mut config = Config::new(url);

@@ -5,18 +5,18 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::response::StatusCause;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use super::FIELD_MANAGER;
+use super::field_path::{self, Items};
 use super::resources::{Resources, api_of, title};
-use crate::error::{Error, Family, Result};
+use super::{AT_ONCE, FIELD_MANAGER};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 
 /// The annotation of an object: the digest of what kcl applied last.
 const APPLIED: &str = "kcl.dev/applied";
 
-/// The number of objects that are applied at once.
-const AT_ONCE: usize = 16;
+/// The length of a digest in [`APPLIED`].
+const DIGITS: usize = 32;
 
 /// The most rounds in which conflicts of one object come up.
 const ROUNDS: usize = 5;
@@ -37,7 +37,7 @@ pub async fn apply_beside_others(client: &Client, objects: &[DynamicObject]) -> 
 }
 
 async fn one(client: &Client, resources: &Resources, object: &DynamicObject) -> Result<Vec<String>> {
-    let failed = |what: String| Error::new(Family::Cluster, format!("applying {}: {what}", title(object)));
+    let failed = |what: String| Error::new(Id::ManifestRefused, format!("applying {}: {what}", title(object)));
     let types = object.types.clone().unwrap_or_default();
     let name = object.metadata.name.clone().unwrap_or_default();
     let (resource, scope) = resources
@@ -65,7 +65,7 @@ async fn one(client: &Client, resources: &Resources, object: &DynamicObject) -> 
         };
         let before = kept.len();
         for conflict in conflicts.filter(|cause| cause.reason == "FieldManagerConflict") {
-            if forget(&mut wanted, &conflict.field) {
+            if field_path::remove(&mut wanted, &conflict.field, Items::First) {
                 kept.push(stays(&object, conflict));
             }
         }
@@ -79,7 +79,7 @@ async fn one(client: &Client, resources: &Resources, object: &DynamicObject) -> 
 /// Returns the digest of an object as it is applied.
 fn digest_of(object: &DynamicObject) -> String {
     let bytes = serde_json::to_vec(object).unwrap_or_default();
-    base16ct::lower::encode_string(&Sha256::digest(bytes)[..16])
+    digest::of_bytes(&bytes)[..DIGITS].to_owned()
 }
 
 /// Says that a field stays as somebody else set it.
@@ -88,102 +88,11 @@ fn stays(object: &DynamicObject, conflict: &StatusCause) -> String {
     format!("{}: {} was changed by {by} and stays so", title(object), conflict.field.trim_start_matches('.'))
 }
 
-/// Removes the field of a path such as `.spec.containers[name="a"].image`, as conflicts name it
-/// (structured-merge-diff, `fieldpath.Path`). Returns false if the value lacks it.
-fn forget(value: &mut Value, path: &str) -> bool {
-    if let Some(rest) = path.strip_prefix('.') {
-        let Some(map) = value.as_object_mut() else { return false };
-        // A key may itself have dots, which the path does not quote: the longest one that fits is meant.
-        let fits = |key: &&String| {
-            rest.strip_prefix(key.as_str()).is_some_and(|after| after.is_empty() || after.starts_with(['.', '[']))
-        };
-        let Some(key) = map.keys().filter(fits).max_by_key(|key| key.len()).cloned() else { return false };
-        return match &rest[key.len()..] {
-            "" => map.shift_remove(&key).is_some(),
-            after => map.get_mut(&key).is_some_and(|value| forget(value, after)),
-        };
-    }
-    let (Some(list), Some((selector, after))) = (value.as_array_mut(), path.strip_prefix('[').and_then(split_selector))
-    else {
-        return false;
-    };
-    let Some(index) = list.iter().position(|item| selects(selector, item)) else { return false };
-    match after {
-        "" => {
-            list.remove(index);
-            true
-        }
-        after => forget(&mut list[index], after),
-    }
-}
-
-/// Splits `name="a"].image` at the bracket that is not in quotes.
-fn split_selector(text: &str) -> Option<(&str, &str)> {
-    let mut quoted = false;
-    for (at, character) in text.char_indices() {
-        match character {
-            '"' => quoted = !quoted,
-            ']' if !quoted => return Some((&text[..at], &text[at + 1..])),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Returns true if a selector `key=VALUE,…` or `=VALUE` selects an item of a list; keys that an item leaves to their
-/// defaults are passed over.
-fn selects(selector: &str, item: &Value) -> bool {
-    selector.split(',').all(|pair| {
-        let Some((key, value)) = pair.split_once('=') else { return false };
-        let value: Value = serde_json::from_str(value).unwrap_or_default();
-        match key {
-            "" => *item == value,
-            key => item.is_object() && item.get(key).is_none_or(|own| *own == value),
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn the_fields_of_others_are_left_out() {
-        let mut object = json!({
-            "metadata": {"annotations": {"a.b/c": "1", "a": "2"}, "finalizers": ["x", "y"]},
-            "data": {"Corefile": "text"},
-            "spec": {
-                "replicas": 1,
-                "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "tcp", "port": 53}],
-                "containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}],
-            },
-        });
-        for path in [
-            ".data.Corefile",
-            ".spec.replicas",
-            ".metadata.annotations.a.b/c",
-            ".metadata.finalizers[=\"y\"]",
-            ".spec.ports[port=53,protocol=\"TCP\"].name",
-            ".spec.containers[name=\"b\"].image",
-        ] {
-            assert!(forget(&mut object, path), "{path}");
-            assert!(!forget(&mut object, path), "{path} is gone");
-        }
-        let left = json!({
-            "metadata": {"annotations": {"a": "2"}, "finalizers": ["x"]},
-            "data": {},
-            "spec": {
-                "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}, {"port": 53}],
-                "containers": [{"name": "a", "image": "i"}, {"name": "b"}],
-            },
-        });
-        assert_eq!(object, left);
-        for path in [".spec.none", ".spec.containers[name=\"c\"].image", ".spec.containers[0", "x"] {
-            assert!(!forget(&mut object, path), "{path}");
-        }
-    }
 
     #[test]
     fn who_changed_a_field_is_named() {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod client;
+mod field_path;
 mod keep;
 mod manifest;
 mod patch;
@@ -21,3 +22,6 @@ pub use wait::{
 /// The field manager by which kcl owns fields of objects
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
 pub const FIELD_MANAGER: &str = "kcl";
+
+/// The number of objects that are applied at once: enough to hide the round trips.
+const AT_ONCE: usize = 16;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::FIELD_MANAGER;
 use super::resources::{Resources, api_of, title};
 use super::unknown;
-use crate::error::{Error, Family};
+use crate::error::{Error, Id};
 
 /// The reason why an object is not applied.
 pub(super) enum Failure {
@@ -47,7 +47,7 @@ pub(super) async fn patch(
 }
 
 fn refused(reason: &str) -> Error {
-    Error::new(Family::Cluster, format!("applying {reason}"))
+    Error::new(Id::ManifestRefused, format!("applying {reason}"))
 }
 
 fn message(error: &kube::Error) -> String {

@@ -6,7 +6,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::discovery::{Discovery, Scope};
 use kube::{Api, Client, ResourceExt};
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The resources of a cluster by their kinds.
 pub struct Resources {
@@ -19,7 +19,7 @@ impl Resources {
     /// Discovers the resources of a cluster.
     pub async fn discover(client: &Client) -> Result<Self> {
         let served = Discovery::new(client.clone()).run_aggregated().await.map_err(|error| {
-            Error::new(Family::Cluster, format!("the cluster does not say which APIs it serves: {error}")).source(error)
+            Error::new(Id::ApiFailed, format!("the cluster does not say which APIs it serves: {error}")).source(error)
         })?;
         Ok(Resources { served, defined: BTreeMap::new() })
     }

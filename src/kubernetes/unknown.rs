@@ -2,19 +2,10 @@
 
 use serde_json::Value;
 
+use super::field_path::{self, Items};
+
 /// The complaint of server-side apply, after the path of a field (structured-merge-diff, `typed/validate.go`).
 const COMPLAINT: &str = ": field not declared in schema";
-
-/// A step of a path.
-#[derive(Debug, PartialEq)]
-enum Step {
-    /// A field of an object.
-    Field(String),
-    /// The items of a list that have these fields.
-    Items(Vec<(String, Value)>),
-    /// The item of a list at this place.
-    Place(usize),
-}
 
 /// Removes the fields of an object that the API server complains of. Returns a warning for each, in the API server's words.
 pub(super) fn remove(object: &mut Value, message: &str) -> Vec<String> {
@@ -22,75 +13,11 @@ pub(super) fn remove(object: &mut Value, message: &str) -> Vec<String> {
     for line in message.lines().filter_map(|line| line.strip_suffix(COMPLAINT)) {
         // A single complaint stands behind the name of the object, and several of them on lines of their own.
         let path = line.rfind(": .").map_or(line, |at| &line[at + 2..]).trim();
-        if steps(path).is_some_and(|steps| remove_at(object, &steps)) {
+        if field_path::remove(object, path, Items::All) {
             warnings.push(format!("unknown field \"{}\"", path.trim_start_matches('.')));
         }
     }
     warnings
-}
-
-/// Parses a path such as `.spec.containers[name="main"].ports[0].colour`.
-fn steps(path: &str) -> Option<Vec<Step>> {
-    let mut steps = Vec::new();
-    let mut rest = path;
-    while !rest.is_empty() {
-        if let Some(field) = rest.strip_prefix('.') {
-            let end = field.find(['.', '[']).unwrap_or(field.len());
-            steps.push(Step::Field(field[..end].to_owned()));
-            rest = &field[end..];
-            continue;
-        }
-        let inner = rest.strip_prefix('[')?;
-        let (mut quoted, mut escaped) = (false, false);
-        let end = inner.find(|character: char| {
-            let ends = character == ']' && !quoted;
-            quoted ^= character == '"' && !escaped;
-            escaped = character == '\\' && !escaped;
-            ends
-        })?;
-        steps.push(match inner[..end].parse() {
-            Ok(place) => Step::Place(place),
-            Err(_) => Step::Items(keys(&inner[..end])?),
-        });
-        rest = &inner[end + 1..];
-    }
-    Some(steps)
-}
-
-/// Parses the keys of an item: `name="main"`, or `containerPort=80,protocol="TCP"`.
-fn keys(text: &str) -> Option<Vec<(String, Value)>> {
-    let mut keys = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (key, value) = rest.split_once('=')?;
-        let mut values = serde_json::Deserializer::from_str(value).into_iter::<Value>();
-        keys.push((key.to_owned(), values.next()?.ok()?));
-        rest = value[values.byte_offset()..].trim_start_matches(',');
-    }
-    Some(keys)
-}
-
-/// Removes the field at a path. Returns true if it was there.
-fn remove_at(value: &mut Value, steps: &[Step]) -> bool {
-    match (steps, value) {
-        ([Step::Field(field)], Value::Object(fields)) => fields.shift_remove(field).is_some(),
-        ([Step::Field(field), rest @ ..], Value::Object(fields)) => {
-            fields.get_mut(field).is_some_and(|value| remove_at(value, rest))
-        }
-        ([Step::Place(place), rest @ ..], Value::Array(items)) => {
-            items.get_mut(*place).is_some_and(|item| remove_at(item, rest))
-        }
-        ([Step::Items(keys), rest @ ..], Value::Array(items)) => {
-            // A key that an item does not have has its default value.
-            let meant = |item: &Value| keys.iter().all(|(key, value)| item.get(key).is_none_or(|found| found == value));
-            let mut removed = false;
-            for item in items.iter_mut().filter(|item| meant(item)) {
-                removed |= remove_at(item, rest);
-            }
-            removed
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

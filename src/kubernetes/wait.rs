@@ -15,7 +15,7 @@ use kube::runtime::{WatchStreamExt, reflector::Lookup};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The reports that count.
 #[derive(Clone, Debug, Default)]
@@ -125,7 +125,7 @@ where
     loop {
         let event = match events.try_next().await {
             Ok(Some(event)) => event,
-            Ok(None) => return Err(Error::new(Family::Cluster, "the watch ended")),
+            Ok(None) => return Err(Error::new(Id::ApiFailed, "the watch ended")),
             // The API server may be starting or restarting; the stream resumes by itself.
             Err(error) => {
                 tracing::debug!(%error, "watch");

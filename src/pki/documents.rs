@@ -5,31 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use kcl_node_spec::ports;
 use serde_json::{Value, json};
 
+use crate::kubeconfig::{self, Entry};
 use crate::pki::authority::KeyedCertificate;
 
 /// Returns a kubeconfig with its keys, for the API servers by way of the node's loopback.
 pub(super) fn kubeconfig(cluster: &str, user: &str, ca_pem: &str, pair: &KeyedCertificate) -> String {
-    let context = format!("{user}@{cluster}");
-    text(&json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{
-            "name": cluster,
-            "cluster": {
-                "server": format!("https://127.0.0.1:{}", ports::API_SERVER),
-                "certificate-authority-data": STANDARD.encode(ca_pem),
-            },
-        }],
-        "users": [{
-            "name": user,
-            "user": {
-                "client-certificate-data": STANDARD.encode(&pair.cert_pem),
-                "client-key-data": STANDARD.encode(&pair.key_pem),
-            },
-        }],
-        "contexts": [{ "name": context, "context": { "cluster": cluster, "user": user } }],
-        "current-context": context,
-    }))
+    let server = format!("https://127.0.0.1:{}", ports::API_SERVER);
+    let (cert_pem, key_pem) = (pair.cert_pem.as_str(), pair.key_pem.as_str());
+    text(&kubeconfig::standalone(&Entry { profile: cluster, server: &server, ca_pem, cert_pem, key_pem }, user))
 }
 
 /// Returns a configuration that encrypts Secrets with `key`, and reads those that are not encrypted too.

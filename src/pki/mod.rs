@@ -18,7 +18,7 @@ use kcl_driver_api::File;
 use kcl_node_spec::{Role, paths};
 
 use crate::config::check_name;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes::Credentials;
 use authority::{Authority, KeyedCertificate};
 pub use identity::{ClusterIdentity, NodeIdentity};
@@ -50,12 +50,12 @@ impl Pki {
     pub fn open_or_create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> Result<Self> {
         if !dir.exists() {
             material::create(dir, cluster, now).map_err(|error| {
-                Error::new(Family::State, format!("certificates cannot be made in {}: {error}", dir.display()))
+                Error::new(Id::PkiUnusable, format!("certificates cannot be made in {}: {error}", dir.display()))
                     .source(error)
             })?;
         }
         let material = material::load(dir, now).map_err(|problem| {
-            Error::new(Family::State, format!("{}: {problem}", dir.display()))
+            Error::new(Id::PkiUnusable, format!("{}: {problem}", dir.display()))
                 .hint("restore the file from a copy")
                 .hint(format!("or `kcl delete -p {cluster}` and start the cluster again"))
         })?;
@@ -139,7 +139,7 @@ impl Pki {
     }
 
     fn unusable(&self, problem: &str) -> Error {
-        Error::new(Family::State, format!("{}: {problem}", self.dir.display()))
+        Error::new(Id::PkiUnusable, format!("{}: {problem}", self.dir.display()))
     }
 
     /// Removes the certificates of a deleted node.
@@ -147,7 +147,7 @@ impl Pki {
         let dir = self.dir.join("nodes").join(name);
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::new(Family::State, format!("{} cannot be removed: {error}", dir.display())).source(error))
+                Err(Error::new(Id::PkiUnusable, format!("{} cannot be removed: {error}", dir.display())).source(error))
             }
             _ => Ok(()),
         }
@@ -179,7 +179,7 @@ impl Pki {
         }
         let failed = |error: &dyn std::fmt::Display| {
             let path = dir.join(leaf.name);
-            Error::new(Family::State, format!("the certificate {} cannot be issued: {error}", path.display()))
+            Error::new(Id::PkiUnusable, format!("the certificate {} cannot be issued: {error}", path.display()))
         };
         let pair = signer.issue(leaf, life, now).map_err(|error| failed(&error))?;
         pair.write(dir, leaf.name).map_err(|error| failed(&error).source(error))?;

@@ -384,7 +384,7 @@ fn damaged_material_is_named_and_not_replaced() {
         let pki = dir.path().join("kcl/pki");
         let open = || {
             let error = Pki::open_or_create(&pki, "kcl", now()).err().unwrap();
-            assert_eq!(error.family, Family::State);
+            assert_eq!(error.id, Id::PkiUnusable);
             assert!(error.message.contains(name) && error.hints[1].contains("kcl delete -p kcl"), "{error:?}");
         };
         std::fs::write(pki.join(name), "x").unwrap();

@@ -14,14 +14,14 @@ pub fn gateway(subnet: Subnets) -> Addresses {
 
 /// Addresses of a node network for services of type LoadBalancer, the first and the last: of a /24 from .200 to .250, of
 /// others as large a part at their end. No node gets one of them. None where the network is smaller than a /27, which
-/// nodes need for themselves.
-pub fn load_balancer_pool(subnet: Subnets) -> Option<(Ipv4Addr, Ipv4Addr)> {
+/// nodes need for themselves, and without IPv4.
+pub fn load_balancer_pool(subnet: Subnets) -> Option<(Addresses, Addresses)> {
     const MOST: u32 = 51;
     let subnet = subnet.v4()?;
     let hosts = (u32::MAX >> subnet.prefix_len().min(31)).saturating_sub(1);
     let (size, above) = ((hosts / 4).min(MOST), (hosts / 32).min(4));
     let last = u32::from(subnet.broadcast()) - 1 - above;
-    (hosts > 16).then(|| (Ipv4Addr::from(last - (size - 1)), Ipv4Addr::from(last)))
+    (hosts > 16).then(|| (Ipv4Addr::from(last - (size - 1)).into(), Ipv4Addr::from(last).into()))
 }
 
 /// The address of the cluster's DNS service: the tenth, as kubeadm has it.

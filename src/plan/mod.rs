@@ -14,7 +14,7 @@ use kcl_node_spec::{Addresses, Role, Subnets};
 use serde::Serialize;
 
 use crate::config::ClusterSpec;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::{ClusterState, NodeRecord, Phase};
 
 /// The time that a node has to stop its pods and components before its power is cut.
@@ -126,8 +126,11 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
         return Err(lost(spec, "has machines but no state file"));
     }
     if spec.nodes.iter().filter(|node| node.role == Role::ControlPlane).count() > 1 {
-        return Err(Error::new(Family::Usage, "several control planes were asked for; this kcl makes clusters of one")
-            .hint("give every entry of [[nodes]] but the first role = \"worker\""));
+        return Err(Error::new(
+            Id::ConfigConflict,
+            "several control planes were asked for; this kcl makes clusters of one",
+        )
+        .hint("give every entry of [[nodes]] but the first role = \"worker\""));
     }
     let subnet = state.map_or_else(|| spec.subnet.unwrap_or(observed.free_subnet), |state| state.subnet);
     let mut nodes = Vec::new();
@@ -205,13 +208,15 @@ fn allocate(
     };
     let gateway = addresses::gateway(subnet);
     let pool = addresses::load_balancer_pool(subnet);
-    let for_services = |v4| pool.is_some_and(|(first, last)| (first..=last).contains(&v4));
-    let for_nodes = |address: &Addresses| *address != gateway && !address.v4().is_some_and(for_services);
+    let for_services =
+        |address: &Addresses| pool.is_some_and(|(first, last)| (first.v4()..=last.v4()).contains(&address.v4()));
+    let for_nodes = |address: &Addresses| *address != gateway && !for_services(address);
     let free = || subnet.hosts().filter(for_nodes).find(|address| !address_taken(*address));
     let address = own.or_else(free);
     let pods = (0..).map_while(|index| addresses::pod_cidr(spec.pod_cidr, index)).find(|cidr| !cidr_taken(*cidr));
     let full = |what: &str, cidr: Subnets| {
-        let error = Error::new(Family::Usage, format!("{what} {cidr} has no room for {} nodes", spec.nodes.len()));
+        let error =
+            Error::new(Id::NetworkConflict, format!("{what} {cidr} has no room for {} nodes", spec.nodes.len()));
         match state {
             None => error.hint(format!("choose a larger one with --{what}")),
             Some(_) => error.hint(format!(
@@ -224,6 +229,6 @@ fn allocate(
 }
 
 fn lost(spec: &ClusterSpec, what: &str) -> Error {
-    Error::new(Family::State, format!("cluster \"{}\" {what}", spec.name))
+    Error::new(Id::ClusterIncomplete, format!("cluster \"{}\" {what}", spec.name))
         .hint(format!("remove what is left with: kcl delete -p {}", spec.name))
 }

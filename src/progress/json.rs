@@ -1,13 +1,13 @@
 //! The renderer for programs: one CloudEvent (version 1.0) a line, in minikube's shape.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::sync::Mutex;
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::error::Family;
+use crate::error::Id;
 use crate::progress::{Event, Renderer, text};
 
 /// The shortest interval between two events of a running step.
@@ -24,6 +24,8 @@ struct State {
     run: String,
     count: usize,
     running: HashMap<usize, Running>,
+    /// The error by which the first event was lost.
+    lost: Option<io::Error>,
 }
 
 /// A running step.
@@ -36,14 +38,14 @@ impl Json {
     /// Writes events to `out`.
     pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
         let run = format!("{}-{}", jiff::Timestamp::now().as_nanosecond(), std::process::id());
-        Json { state: Mutex::new(State { out, run, count: 0, running: HashMap::new() }) }
+        Json { state: Mutex::new(State::new(out, run)) }
     }
 }
 
 impl Renderer for Json {
     fn event(&self, event: &Event) {
         // A panic elsewhere is no reason to lose the events that explain it.
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((kind, data)) = state.data(event, Instant::now()) {
             state.count += 1;
             let event = json!({
@@ -57,13 +59,21 @@ impl Renderer for Json {
             });
             // The reader may be gone; that does not stop the work.
             if let Err(error) = writeln!(state.out, "{event}").and_then(|()| state.out.flush()) {
-                super::lose(error);
+                state.lost.get_or_insert(error);
             }
         }
+    }
+
+    fn lost(&self) -> Option<io::Error> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).lost.take()
     }
 }
 
 impl State {
+    fn new(out: Box<dyn Write + Send>, run: String) -> Self {
+        State { out, run, count: 0, running: HashMap::new(), lost: None }
+    }
+
     /// Returns the end of the type and the data of an event, if it is worth one. All values are texts, as in minikube.
     fn data(&mut self, event: &Event, now: Instant) -> Option<(&'static str, Map<String, Value>)> {
         match event {
@@ -102,21 +112,18 @@ impl State {
             }
             Event::Warning(message) => Some(("warning", map(&[("message", message.clone())]))),
             Event::Info(message) => Some(("info", map(&[("message", message.clone())]))),
-            Event::Trouble { family, message, hints, causes } => {
-                Some(("warning", failure(*family, message, hints, causes)))
-            }
-            Event::Error { family, message, hints, causes } => {
-                Some(("error", failure(*family, message, hints, causes)))
-            }
+            Event::Trouble { id, message, hints, causes } => Some(("warning", failure(*id, message, hints, causes))),
+            Event::Error { id, message, hints, causes } => Some(("error", failure(*id, message, hints, causes))),
         }
     }
 }
 
 /// Returns the data of an error, or of a warning about something that failed.
-fn failure(family: Family, message: &str, hints: &[String], causes: &[String]) -> Map<String, Value> {
+fn failure(id: Id, message: &str, hints: &[String], causes: &[String]) -> Map<String, Value> {
     map(&[
-        ("name", family.id().to_owned()),
-        ("exitcode", family.exit_code().to_string()),
+        ("id", id.as_str().to_owned()),
+        ("name", id.family().name().to_owned()),
+        ("exitcode", id.exit_code().to_string()),
         ("message", message.to_owned()),
         ("advice", hints.join("\n")),
         ("cause", causes.join(": ")),
@@ -146,9 +153,9 @@ mod tests {
         step.finish("3 machines run");
         drop(progress.step("api", "Starting\nKubernetes"));
         progress.warn("little memory");
-        progress.trouble(&Error::new(Family::Timeout, "web waits").hint("wait with it"));
+        progress.trouble(&Error::new(Id::AddonNotReady, "web waits").hint("wait with it"));
         progress.info("bye");
-        progress.error(&Error::new(Family::Cluster, "no answer").hint("look").hint("think"));
+        progress.error(&Error::new(Id::ClusterFailed, "no answer").hint("look").hint("think"));
         let text = page.text();
         let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
@@ -163,25 +170,29 @@ mod tests {
         );
         assert_eq!(events[1]["data"]["currentstep"], "1");
         let trouble = &events[4]["data"];
+        assert_eq!(trouble["id"], "addon.not-ready");
         assert_eq!((&trouble["name"], &trouble["exitcode"]), (&json!("TIMEOUT"), &json!("75")));
         assert_eq!((&trouble["message"], &trouble["advice"]), (&json!("web waits"), &json!("wait with it")));
         assert_eq!(
             events[6]["data"],
-            json!({"name": "CLUSTER", "exitcode": "76", "message": "no answer", "advice": "look\nthink", "cause": ""})
+            json!({
+                "id": "cluster.failed", "name": "CLUSTER", "exitcode": "76",
+                "message": "no answer", "advice": "look\nthink", "cause": "",
+            })
         );
     }
 
     #[test]
     fn the_documentation_has_all_events() {
         let begin = Instant::now();
-        let mut state = State { out: Box::new(std::io::sink()), run: "r".into(), count: 0, running: HashMap::new() };
+        let mut state = State::new(Box::new(io::sink()), "r".into());
         let events = [
             Event::Started { step: 1, total: None, name: "a", title: "A".into() },
             Event::Progress { step: 1, message: "etcd".into(), position: Some((1, 4)) },
             Event::Finished { step: 1, message: "done".into(), elapsed: INTERVAL },
             Event::Warning("w".into()),
-            Event::Trouble { family: Family::Cluster, message: "t".into(), hints: Vec::new(), causes: Vec::new() },
-            Event::Error { family: Family::Cluster, message: "e".into(), hints: Vec::new(), causes: Vec::new() },
+            Event::Trouble { id: Id::ClusterFailed, message: "t".into(), hints: Vec::new(), causes: Vec::new() },
+            Event::Error { id: Id::ClusterFailed, message: "e".into(), hints: Vec::new(), causes: Vec::new() },
         ];
         let page = include_str!("../../docs/output.md");
         for (event, passed) in events.iter().zip(1..) {
@@ -196,7 +207,7 @@ mod tests {
     #[test]
     fn progress_is_a_part_of_one() {
         let begin = Instant::now();
-        let mut state = State { out: Box::new(std::io::sink()), run: "r".into(), count: 0, running: HashMap::new() };
+        let mut state = State::new(Box::new(io::sink()), "r".into());
         state.data(&Event::Started { step: 1, total: None, name: "a", title: "A".into() }, begin);
         let event = Event::Progress { step: 1, message: "etcd".into(), position: Some((1, 4)) };
         let (kind, data) = state.data(&event, begin + INTERVAL).unwrap();

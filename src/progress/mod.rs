@@ -11,11 +11,11 @@ mod text;
 pub use setup::choose;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Family};
+use crate::error::{Error, Id};
 
 /// An event of a run.
 #[derive(Clone, Debug)]
@@ -58,10 +58,10 @@ pub enum Event {
     },
     /// A warning for the user.
     Warning(String),
-    /// A part failed and the rest goes on. The command ends with this family's exit code.
+    /// A part failed and the rest goes on. The command ends with the exit code of its id.
     Trouble {
-        /// The kind of failure, which has an id and an exit code.
-        family: Family,
+        /// The id of the failure, which has an exit code.
+        id: Id,
         /// The failed action and the finding.
         message: String,
         /// The remedies, one line each.
@@ -73,8 +73,8 @@ pub enum Event {
     Info(String),
     /// The command failed; this is the last event.
     Error {
-        /// The kind of failure, which has an id and an exit code.
-        family: Family,
+        /// The id of the failure, which has an exit code.
+        id: Id,
         /// The failed action and the finding.
         message: String,
         /// The remedies, one line each.
@@ -84,23 +84,15 @@ pub enum Event {
     },
 }
 
-/// The first error of standard output, if events for programs were lost.
-static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
-
-/// Records that events were lost.
-fn lose(error: io::Error) {
-    LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-}
-
-/// Takes the error by which events for programs were lost, if some were.
-pub fn lost() -> Option<io::Error> {
-    LOST.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
 /// Shows events to the user.
 pub trait Renderer: Send + Sync {
     /// Shows an event.
     fn event(&self, event: &Event);
+
+    /// Returns the first error by which events for programs were lost.
+    fn lost(&self) -> Option<io::Error> {
+        None
+    }
 }
 
 /// A renderer that shows nothing.
@@ -130,6 +122,11 @@ impl Progress {
         Progress::new(Arc::new(Silent))
     }
 
+    /// Returns the first error by which events for programs were lost.
+    pub fn lost(&self) -> Option<io::Error> {
+        self.renderer.lost()
+    }
+
     /// Sets the number of steps in the run, including those that have begun.
     pub fn expect(&self, total: usize) {
         self.total.store(total, Ordering::Relaxed);
@@ -156,7 +153,7 @@ impl Progress {
     /// Reports the failure of a part while the rest goes on.
     pub fn trouble(&self, error: &Error) {
         self.renderer.event(&Event::Trouble {
-            family: error.family,
+            id: error.id,
             message: text::printable(error.message.clone()),
             hints: error.hints.iter().cloned().map(text::printable).collect(),
             causes: causes(error),
@@ -166,7 +163,7 @@ impl Progress {
     /// Reports an error that ends the command; this is the last event.
     pub fn error(&self, error: &Error) {
         self.renderer.event(&Event::Error {
-            family: error.family,
+            id: error.id,
             message: text::printable(error.message.clone()),
             hints: error.hints.iter().cloned().map(text::printable).collect(),
             causes: causes(error),

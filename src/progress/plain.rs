@@ -91,7 +91,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, Family};
+    use crate::error::{Error, Id};
     use crate::progress::Progress;
     use crate::progress::page::Page;
     use std::sync::Arc;
@@ -106,9 +106,9 @@ mod tests {
         step.finish("3 machines run");
         drop(progress.step("api", "Starting Kubernetes"));
         progress.warn("little memory");
-        progress.trouble(&Error::new(Family::Cluster, "web waits").hint("wait with it"));
+        progress.trouble(&Error::new(Id::ClusterFailed, "web waits").hint("wait with it"));
         progress.info("bye");
-        progress.error(&Error::new(Family::Cluster, "no answer").hint("look at the logs").source(std::fmt::Error));
+        progress.error(&Error::new(Id::ClusterFailed, "no answer").hint("look at the logs").source(std::fmt::Error));
         let text = page.text();
         // Times differ.
         let lines: Vec<_> = text.lines().map(|line| line.rsplit_once(" (").map_or(line, |(line, _)| line)).collect();

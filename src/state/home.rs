@@ -7,7 +7,7 @@ use std::path::Path;
 use kcl_files::{Marker, Owned, TEMPORARY, remove_tree};
 
 use crate::config;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The file with the state of a cluster.
 pub(super) const STATE: &str = "state.json";
@@ -40,7 +40,7 @@ const OURS: [&str; 16] = [
 pub(super) fn check(home: &Path) -> Result<()> {
     match Owned::of(home).map_err(|error| unreadable(home, &error))? {
         Owned::Unmarked(entry) if !is_older(home) => Err(Error::new(
-            Family::Usage,
+            Id::DirectoryForeign,
             format!("{} is not a directory of kcl's: it has other files in it, such as {entry}", home.display()),
         )
         .hint("set KCL_HOME to an empty directory or to a new one")
@@ -123,7 +123,7 @@ fn remove_entry(path: &Path) -> io::Result<()> {
 
 fn unreadable(home: &Path, error: &io::Error) -> Error {
     let message = format!("{}: cannot be used: {error}", home.display());
-    let found = Error::new(Family::State, message);
+    let found = Error::new(Id::StateUnreadable, message);
     match error.kind() {
         io::ErrorKind::PermissionDenied => super::denied(found, home),
         _ => found.hint("set KCL_HOME to another directory"),
@@ -162,7 +162,7 @@ mod tests {
         ] {
             let dir = tree(files);
             let error = check(dir.path()).unwrap_err();
-            assert_eq!(error.family, Family::Usage, "{files:?}");
+            assert_eq!(error.id, Id::DirectoryForeign, "{files:?}");
             assert!(error.message.contains("is not a directory of kcl's"), "{error}");
         }
     }

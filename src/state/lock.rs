@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use kcl_files::Lock;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The right to change a cluster. Dropping it releases it, and removes its file if the cluster does not exist.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl ClusterLock {
     /// waits for.
     pub(super) async fn take(path: PathBuf, cluster: &str, dir: PathBuf, on_wait: impl FnMut(&str)) -> Result<Self> {
         let held = Lock::exclusive(&path, on_wait).await.map_err(|error| {
-            Error::new(Family::State, format!("the lock {} cannot be taken: {error}", path.display())).source(error)
+            Error::new(Id::StateLocked, format!("the lock {} cannot be taken: {error}", path.display())).source(error)
         })?;
         Ok(ClusterLock { cluster: cluster.to_owned(), path, dir, _held: held })
     }

@@ -25,7 +25,7 @@ use kcl_node_spec::{Addresses, Role, Subnets, ports};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClusterSpec;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The state of a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,10 +66,9 @@ impl ClusterState {
     /// Fails if the cluster has no control plane.
     pub fn endpoint(&self) -> Result<SocketAddr> {
         let direct = self.control_planes().next().map(NodeRecord::api_server);
-        self.api
-            .map(|api| api.address)
-            .or(direct)
-            .ok_or_else(|| Error::new(Family::State, format!("cluster \"{}\" has no control plane", self.spec.name)))
+        self.api.map(|api| api.address).or(direct).ok_or_else(|| {
+            Error::new(Id::ClusterIncomplete, format!("cluster \"{}\" has no control plane", self.spec.name))
+        })
     }
 
     /// Returns the record of a node.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The two directories of kcl.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +28,14 @@ impl Paths {
             let path = match var(name).filter(|value| !value.is_empty()) {
                 Some(value) => PathBuf::from(value),
                 None => default(&etcetera::base_strategy::Xdg::new().map_err(|error| {
-                    Error::new(Family::Usage, "the home directory of this user is not known")
+                    Error::new(Id::FlagInvalid, "the home directory of this user is not known")
                         .hint(format!("set HOME, or {name} to a directory"))
                         .source(error)
                 })?)
                 .join("kcl"),
             };
             std::path::absolute(&path).map_err(|error| {
-                Error::new(Family::Usage, format!("{name}={}: not a usable path: {error}", path.display()))
+                Error::new(Id::FlagInvalid, format!("{name}={}: not a usable path: {error}", path.display()))
             })
         };
         Ok(Paths { home: path("KCL_HOME", |xdg| xdg.data_dir())?, cache: path("KCL_CACHE", |xdg| xdg.cache_dir())? })

@@ -5,16 +5,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
+use kcl_driver_local::names;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+
+use crate::digest;
 
 /// The kernel's random number for each boot (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// The number of a host that lasts over boots (machine-id(5)); empty in images of containers.
-const MACHINE_ID: &str = "/etc/machine-id";
 
 /// A process, which is distinct from a later one with the same number, and from those of other hosts and containers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +56,8 @@ impl Origin {
     /// Returns the scope of this process.
     fn own() -> Option<Origin> {
         let namespace = std::fs::metadata("/proc/self/ns/pid").ok()?.ino();
-        let host = std::fs::read_to_string(MACHINE_ID).ok().filter(|text| !text.trim().is_empty());
-        let host = host.map(|text| base16ct::lower::encode_string(&Sha256::digest(text.trim())[..8]));
+        let host = names::machine_id().ok().map(|id| id.trim_ascii().to_owned()).filter(|id| !id.is_empty());
+        let host = host.map(|id| digest::of_bytes(&id)[..16].to_owned());
         Some(Origin { boot: boot_id()?, namespace, host })
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kcl_files::{Marker, sync_dir, user_dir, write};
 
 use crate::config;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::migrate::migrate;
 use crate::state::{ClusterLock, ClusterState, Paths, denied, home};
 
@@ -33,9 +33,12 @@ impl Store {
         config::check_name(cluster)?;
         home::check(&self.paths.home)?;
         self.make().map_err(|error| {
-            Error::new(Family::State, format!("the directory {} cannot be made: {error}", self.paths.home.display()))
-                .hint("give another directory by KCL_HOME")
-                .source(error)
+            Error::new(
+                Id::StateUnwritable,
+                format!("the directory {} cannot be made: {error}", self.paths.home.display()),
+            )
+            .hint("give another directory by KCL_HOME")
+            .source(error)
         })?;
         let path = self.paths.locks().join(format!("{cluster}.lock"));
         ClusterLock::take(path, cluster, self.paths.cluster(cluster), on_wait).await
@@ -48,7 +51,7 @@ impl Store {
         let path = self.file(cluster);
         match std::fs::read(&path) {
             Ok(content) => parse(&content).map(Some).map_err(|problem| {
-                Error::new(Family::State, format!("{}: {problem}", path.display()))
+                Error::new(Id::StateUnreadable, format!("{}: {problem}", path.display()))
                     .hint("fix the file, or restore a copy of it")
                     .hint(format!("`kcl delete -p {cluster}` still removes the cluster, file and all"))
             }),
@@ -70,7 +73,7 @@ impl Store {
             write(&path, &content, 0o600)
         };
         save().map_err(|error| {
-            Error::new(Family::State, format!("{}: cannot be written: {error}", path.display())).source(error)
+            Error::new(Id::StateUnwritable, format!("{}: cannot be written: {error}", path.display())).source(error)
         })
     }
 
@@ -85,7 +88,7 @@ impl Store {
             Ok(others)
         };
         remove().map_err(|error: io::Error| {
-            Error::new(Family::State, format!("{}: cannot be removed: {error}", dir.display())).source(error)
+            Error::new(Id::StateUnwritable, format!("{}: cannot be removed: {error}", dir.display())).source(error)
         })
     }
 
@@ -116,7 +119,7 @@ impl Store {
     }
 
     fn unreadable(&self, path: &Path, error: io::Error) -> Error {
-        let found = Error::new(Family::State, format!("{}: cannot be read: {error}", path.display()));
+        let found = Error::new(Id::StateUnreadable, format!("{}: cannot be read: {error}", path.display()));
         match error.kind() {
             io::ErrorKind::PermissionDenied => denied(found, &self.paths.home),
             _ => found,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kcl::artifacts::{Artifacts, Options, Want, Way};
-use kcl::error::{Error, Family};
+use kcl::error::{Error, Id};
 use kcl::progress::Progress;
 
 async fn start_from(directory: &Path, bundle: &Path) -> Error {
@@ -29,7 +29,7 @@ async fn what_is_no_bundle_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("file");
     let error = start_from(directory.path(), &path).await;
-    assert_eq!(error.family, Family::Usage);
+    assert_eq!(error.id, Id::BundleUnusable);
     assert!(error.message.contains(&path.display().to_string()), "{error}");
 
     std::fs::write(&path, "some text").expect("write");

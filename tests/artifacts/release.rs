@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kcl::artifacts::catalog::CATALOG;
-use kcl::artifacts::{Artifacts, Options, Way, digest};
-use kcl::error::{Error, Family};
+use kcl::artifacts::{Artifacts, Options, Way};
+use kcl::digest;
+use kcl::error::{Error, Id};
 use kcl::progress::Progress;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, listen, socket,
@@ -106,7 +107,7 @@ async fn a_wrong_digest_is_an_error_in_every_way() {
     for way in [Way::Release, Way::Auto] {
         let cache = tempfile::tempdir().expect("a directory");
         let error = fetch(cache.path(), &["runc"], mirror(server.address), way).await.expect_err("a wrong digest");
-        assert_eq!(error.family, Family::Artifact);
+        assert_eq!(error.id, Id::ArtifactDigest);
         let (expected, found) = (digest::of_bytes(&fake("runc")), digest::of_bytes(b"something else"));
         for part in ["runc.amd64", expected.as_str(), found.as_str()] {
             assert!(error.message.contains(part), "{error}");
@@ -303,7 +304,7 @@ async fn a_private_authority_is_trusted_where_it_is_named() {
     std::fs::write(&file, "not a certificate").expect("the authority's file");
     let options = Options { mirror: Some(url), ca_file: Some(file.clone()) };
     let error = fetch(cache.path(), &["cni-plugins"], options, Way::Release).await.expect_err("no certificate in it");
-    assert_eq!(error.family, Family::Usage);
+    assert_eq!(error.id, Id::FlagInvalid);
     assert!(error.message.contains(&file.display().to_string()), "{error}");
 }
 
@@ -312,7 +313,7 @@ async fn a_mirror_that_is_no_address_is_told() {
     let cache = tempfile::tempdir().expect("a directory");
     let options = Options { mirror: Some("mirror.example.com".into()), ca_file: None };
     let error = Artifacts::open(cache.path(), options).expect_err("no address");
-    assert_eq!(error.family, Family::Usage);
+    assert_eq!(error.id, Id::FlagInvalid);
     assert!(error.message.contains("mirror.example.com"), "{error}");
 }
 
@@ -351,7 +352,7 @@ async fn where_no_way_is_open_both_reasons_are_told() {
     command.args(["artifacts", "fetch", "--binary-mirror", &format!("http://{free}")]);
     let output = tokio::task::spawn_blocking(move || command.output().expect("kcl runs")).await.expect("a task");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(i32::from(Family::Artifact.exit_code())), "{text}");
+    assert_eq!(output.status.code(), Some(i32::from(Id::ArtifactUnavailable.exit_code())), "{text}");
     for part in ["can neither be downloaded", "refused", "this host lacks: go", "mmdebstrap", "bundle"] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -1,6 +1,7 @@
 //! Tests messages about invalid input: each names the place, the value found and the values allowed.
 
 use insta::assert_snapshot;
+use kcl::error::Id;
 use serde_json::Value;
 
 use crate::home::Home;
@@ -122,21 +123,28 @@ fn variables() {
 #[test]
 fn errors_are_events_where_json_was_asked_for() {
     let home = Home::new();
-    let lines: [(&[&str], &str, i64); 5] = [
-        (&["start", "-o", "json", "--memory", "lots"], "USAGE", 64),
-        (&["start", "-o", "json", "--config", "missing.toml"], "USAGE", 64),
-        (&["start", "--bogus", "--output=json"], "USAGE", 64),
-        (&["stop", "-o", "json"], "NOT_FOUND", 85),
-        (&["delete", "-o", "json", "-p", "Not A Name"], "USAGE", 64),
+    let lines: [(&[&str], Id); 9] = [
+        (&["start", "-o", "json", "--memory", "lots"], Id::FlagInvalid),
+        (&["start", "-o", "json", "--config", "missing.toml"], Id::ConfigInvalid),
+        (&["start", "-o", "json", "--kubernetes-version", "1.2"], Id::VersionUnknown),
+        (&["start", "-o", "json", "--pod-cidr", "10.96.0.0/16"], Id::NetworkConflict),
+        (&["start", "-o", "json", "--driver", "native", "--addons", "no-such"], Id::AddonUnknown),
+        (&["start", "--bogus", "--output=json"], Id::FlagInvalid),
+        (&["stop", "-o", "json"], Id::ClusterNotFound),
+        (&["addons", "enable", "metrics-server", "-o", "json"], Id::ClusterNotFound),
+        (&["delete", "-o", "json", "-p", "Not A Name"], Id::FlagInvalid),
     ];
-    for (arguments, name, code) in lines {
+    for (arguments, id) in lines {
         let output = home.kcl(arguments).output().expect("kcl runs");
-        assert_eq!(output.status.code().map(i64::from), Some(code), "{output:?}");
+        let code = id.exit_code();
+        assert_eq!(output.status.code(), Some(code.into()), "{output:?}");
         let text = String::from_utf8(output.stdout).expect("text");
         let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
         let [event] = events.as_slice() else { panic!("{arguments:?}: one event, not {text}") };
         assert_eq!(event["specversion"], "1.0");
         assert_eq!(event["type"], "io.k8s.sigs.kcl.error");
+        assert_eq!(event["data"]["id"], id.as_str(), "{event}");
+        let name = id.family().name();
         assert_eq!((&event["data"]["name"], &event["data"]["exitcode"]), (&name.into(), &code.to_string().into()));
         assert!(event["data"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{event}");
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));

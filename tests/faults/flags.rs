@@ -119,7 +119,7 @@ fn an_addon_that_is_never_ready() {
         home.step(&format!("once more, as it is stopped: {stopped}"));
         let mut run = crate::run::start(&cluster, &[]);
         let trouble =
-            run.event(|event| event["type"] == "io.k8s.sigs.kcl.warning" && event["data"]["exitcode"] == "76");
+            run.event(|event| event["type"] == "io.k8s.sigs.kcl.warning" && event["data"]["id"] == "addon.failed");
         let message = trouble.expect("a warning")["data"]["message"].to_string();
         assert!(message.contains("ErrImageNeverPull"), "{message}");
         assert_eq!(run.end().code, Some(76));

@@ -95,7 +95,7 @@ impl World {
 /// An error as a user reads it.
 pub fn text(error: &Error) -> String {
     let hints = error.hints.iter().map(|hint| format!("  -> {hint}\n"));
-    format!("{} (exit {})\n{error}\n{}", error.family.id(), error.family.exit_code(), hints.collect::<String>())
+    format!("{} (exit {})\n{error}\n{}", error.id.as_str(), error.id.exit_code(), hints.collect::<String>())
 }
 
 /// Returns the state of a cluster whose plan was carried out.

@@ -5,10 +5,13 @@
 //! node.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use futures::TryStreamExt;
+use ipnet::IpNet;
+use kcl_node_spec::Addresses;
 use rtnetlink::Handle;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::LinkAttribute;
 
@@ -31,20 +34,20 @@ pub struct Interface {
 
 /// A handle to the node's links and addresses.
 #[derive(Clone, Debug)]
-pub struct Addresses {
+pub struct Held {
     handle: Handle,
 }
 
-impl Addresses {
+impl Held {
     /// Opens the links of this network namespace. Must run within a Tokio runtime.
     pub fn connect() -> Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection().doing(|| "open a netlink socket".to_owned())?;
         tokio::spawn(connection);
-        Ok(Addresses { handle })
+        Ok(Held { handle })
     }
 
     /// Returns the addresses that this process or an earlier one added.
-    pub async fn own(&self) -> Result<BTreeSet<Ipv4Addr>> {
+    pub async fn own(&self) -> Result<BTreeSet<IpAddr>> {
         let all = self.all().await?;
         let labelled =
             |message: &&AddressMessage| message.attributes.contains(&AddressAttribute::Label(LABEL.to_owned()));
@@ -52,22 +55,25 @@ impl Addresses {
     }
 
     /// Adds an address; succeeds if it already exists.
-    pub async fn add(&self, address: Ipv4Addr) -> Result<()> {
-        let mut request = self.handle.address().add(LOOPBACK, address.into(), 32).replace();
+    pub async fn add(&self, address: IpAddr) -> Result<()> {
+        let mut request = self.handle.address().add(LOOPBACK, address, IpNet::from(address).prefix_len()).replace();
         *request.message_mut() = message(address);
         request.execute().await.doing(|| format!("add the address {address}"))
     }
 
     /// Removes an address.
-    pub async fn remove(&self, address: Ipv4Addr) -> Result<()> {
+    pub async fn remove(&self, address: IpAddr) -> Result<()> {
         let removed = self.handle.address().del(message(address)).execute().await;
         removed.doing(|| format!("remove the address {address}"))
     }
 
     /// Returns the interfaces that have this address of the node.
-    pub async fn interfaces(&self, node: Ipv4Addr) -> Result<Vec<Interface>> {
+    pub async fn interfaces(&self, node: Addresses) -> Result<Vec<Interface>> {
         let all = self.all().await?;
-        let having = all.iter().filter(|message| address(message) == Some(node)).map(|message| message.header.index);
+        let having = all
+            .iter()
+            .filter(|message| address(message).is_some_and(|own| node.overlaps(own.into())))
+            .map(|message| message.header.index);
         let having: BTreeSet<u32> = having.filter(|index| *index != LOOPBACK).collect();
         let links: Vec<_> =
             self.handle.link().get().execute().try_collect().await.doing(|| "list the node's links".to_owned())?;
@@ -87,13 +93,12 @@ impl Addresses {
     }
 }
 
-fn message(address: Ipv4Addr) -> AddressMessage {
+fn message(address: IpAddr) -> AddressMessage {
     let mut message = AddressMessage::default();
-    message.header.family = rtnetlink::packet_route::AddressFamily::Inet;
+    message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     message.header.index = LOOPBACK;
-    message.header.prefix_len = 32;
+    message.header.prefix_len = IpNet::from(address).prefix_len();
     message.header.scope = AddressScope::Universe;
-    let address = IpAddr::V4(address);
     message.attributes = vec![
         AddressAttribute::Local(address),
         AddressAttribute::Address(address),
@@ -102,9 +107,9 @@ fn message(address: Ipv4Addr) -> AddressMessage {
     message
 }
 
-fn address(message: &AddressMessage) -> Option<Ipv4Addr> {
+fn address(message: &AddressMessage) -> Option<IpAddr> {
     message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+        AddressAttribute::Local(address) => Some(*address),
         _ => None,
     })
 }

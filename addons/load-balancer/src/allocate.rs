@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::Ipv4Addr;
+
+use kcl_node_spec::Addresses;
 
 use crate::objects::Key;
 use crate::pool::Pool;
@@ -15,7 +16,7 @@ pub struct Request {
     /// The address that the Service requests, as written.
     pub wanted: Option<String>,
     /// The address that the Service has.
-    pub held: Option<Ipv4Addr>,
+    pub held: Option<Addresses>,
 }
 
 /// The reason why a request is not granted.
@@ -29,14 +30,14 @@ pub enum Problem {
     /// The address belongs to another Service.
     Taken {
         /// The requested address.
-        address: Ipv4Addr,
+        address: Addresses,
         /// The Service that has the address.
         by: Key,
     },
     /// The address belongs to a node.
     OfANode {
         /// The requested address.
-        address: Ipv4Addr,
+        address: Addresses,
     },
     /// The pool does not have the address.
     Outside {
@@ -99,16 +100,16 @@ impl fmt::Display for Problem {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
     /// The address of the Service.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<Addresses>,
     /// The reason why it is not the requested one.
     pub problem: Option<Problem>,
 }
 
 /// Allocates addresses, except those of `nodes`. A Service keeps a valid address until it requests another one that is
 /// available.
-pub fn allocate(pool: &Pool, nodes: &BTreeSet<Ipv4Addr>, requests: &[Request]) -> BTreeMap<Key, Grant> {
-    let usable = |address: &Ipv4Addr| pool.contains(*address) && !nodes.contains(address);
-    let mut owners: BTreeMap<Ipv4Addr, &Key> = BTreeMap::new();
+pub fn allocate(pool: &Pool, nodes: &BTreeSet<Addresses>, requests: &[Request]) -> BTreeMap<Key, Grant> {
+    let usable = |address: &Addresses| pool.contains(*address) && !is_of_a_node(nodes, *address);
+    let mut owners: BTreeMap<Addresses, &Key> = BTreeMap::new();
     let mut grants: BTreeMap<Key, Grant> = BTreeMap::new();
     for request in requests {
         let held = request.held.filter(usable).filter(|address| !owners.contains_key(address));
@@ -140,19 +141,23 @@ pub fn allocate(pool: &Pool, nodes: &BTreeSet<Ipv4Addr>, requests: &[Request]) -
     grants
 }
 
+fn is_of_a_node(nodes: &BTreeSet<Addresses>, address: Addresses) -> bool {
+    nodes.iter().any(|node| node.overlaps(address))
+}
+
 fn claim(
     wanted: &str,
     pool: &Pool,
-    nodes: &BTreeSet<Ipv4Addr>,
-    owners: &BTreeMap<Ipv4Addr, &Key>,
+    nodes: &BTreeSet<Addresses>,
+    owners: &BTreeMap<Addresses, &Key>,
     own: &Key,
-) -> Result<Ipv4Addr, Problem> {
+) -> Result<Addresses, Problem> {
     let within = wanted.trim().parse().ok().filter(|address| pool.contains(*address));
     let outside = || Problem::Outside { wanted: wanted.to_owned(), pool: pool.to_string() };
     let address = within.ok_or_else(outside)?;
     match owners.get(&address) {
         Some(owner) if *owner != own => Err(Problem::Taken { address, by: (*owner).clone() }),
-        _ if nodes.contains(&address) => Err(Problem::OfANode { address }),
+        _ if is_of_a_node(nodes, address) => Err(Problem::OfANode { address }),
         _ => Ok(address),
     }
 }
@@ -171,7 +176,7 @@ mod tests {
         allocate(&pool, &[ip(2), ip(202)].into(), requests)
     }
 
-    fn address(grants: &BTreeMap<Key, Grant>, name: &str) -> Option<Ipv4Addr> {
+    fn address(grants: &BTreeMap<Key, Grant>, name: &str) -> Option<Addresses> {
         grants[&key(name)].address
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures::future::join_all;
 use futures::stream::{self, BoxStream, StreamExt};
 use futures::{FutureExt, pin_mut};
 use k8s_openapi::api::apps::v1::Deployment;
+use kcl_node_spec::Addresses;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource};
@@ -165,7 +165,7 @@ impl Balancer {
 
     /// Applies a decision. Returns the new Service, or `None` if it was deleted or replaced.
     async fn carry_out(&self, decision: &Decision, before: &Service) -> Result<Option<Service>> {
-        let ingress: Vec<_> = decision.addresses.iter().map(|ip| json!({"ip": ip, "ipMode": "VIP"})).collect();
+        let ingress: Vec<_> = decision.ips().map(|ip| json!({"ip": ip, "ipMode": "VIP"})).collect();
         let ingress = if ingress.is_empty() { json!(null) } else { json!(ingress) };
         // The annotation is written with the status: one request, and no right to write Services themselves.
         let patch = json!({
@@ -205,10 +205,10 @@ impl Balancer {
     /// Returns the ports of Services without an address on which a node already listens.
     async fn listening(&self) -> BTreeSet<u16> {
         let services = self.world.services.iter().map(|(_, service)| service);
-        let open = services.filter(|service| ours(&self.settings, service) && service.addresses().is_empty());
+        let open = services.filter(|service| ours(&self.settings, service) && service.addresses().next().is_none());
         let ports = open.flat_map(|service| service.spec.ports.iter()).filter(|port| port.protocol == "TCP");
         let ports = ports.map(|port| port.port).collect();
-        let nodes: Vec<Ipv4Addr> = self.world.nodes.iter().filter_map(|(_, node)| node.address()).collect();
+        let nodes: Vec<Addresses> = self.world.nodes.iter().filter_map(|(_, node)| node.address()).collect();
         probe::listening(&nodes, &ports).await
     }
 
@@ -216,7 +216,7 @@ impl Balancer {
     async fn withdraw(&self) -> Result<()> {
         println!("the addon is being removed: releasing all addresses");
         let services = self.world.services.iter().map(|(_, service)| service);
-        let held = services.filter(|service| ours(&self.settings, service) && !service.addresses().is_empty());
+        let held = services.filter(|service| ours(&self.settings, service) && service.addresses().next().is_some());
         let (held, decisions): (Vec<_>, Vec<_>) = held.map(|service| (service, nothing(service))).unzip();
         let results = join_all(decisions.iter().zip(held).map(|(decision, service)| self.carry_out(decision, service)));
         results.await.into_iter().find_map(Result::err).map_or(Ok(()), Err)

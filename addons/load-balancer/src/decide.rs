@@ -1,9 +1,10 @@
 //! Decides the addresses and the node of each Service: a pure function of the known objects.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use k8s_openapi::Metadata;
+use kcl_node_spec::Addresses;
 
 use crate::allocate::{self, Problem};
 use crate::announce::{self, Announced, Candidate};
@@ -36,7 +37,7 @@ pub struct Decision {
     /// The uid of the Service, as a name may be reused.
     pub uid: String,
     /// The addresses of the Service.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<Addresses>,
     /// The node that answers for the addresses.
     pub by: Option<String>,
     /// The reason why the request is not granted in full.
@@ -44,9 +45,14 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Returns the addresses of both families, as they are in the Service's status.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().flat_map(|addresses| addresses.iter())
+    }
+
     /// Returns true if the Service already has this state.
     pub fn is_so(&self, service: &Service) -> bool {
-        self.addresses == service.addresses() && self.by.as_deref() == service.announced_by()
+        self.ips().eq(service.addresses()) && self.by.as_deref() == service.announced_by()
     }
 }
 
@@ -79,13 +85,13 @@ pub fn nothing(service: &Service) -> Decision {
 }
 
 fn from_pool(settings: &Controller, pool: &Pool, world: &World, services: &[&Service]) -> Vec<Decision> {
-    let nodes: BTreeSet<Ipv4Addr> = world.nodes.iter().filter_map(|(_, node)| node.address()).collect();
+    let nodes: BTreeSet<Addresses> = world.nodes.iter().filter_map(|(_, node)| node.address()).collect();
     let requests: Vec<_> = services
         .iter()
         .map(|service| allocate::Request {
             key: Key::of(*service),
             wanted: service.wanted().map(str::to_owned),
-            held: service.addresses().first().copied(),
+            held: Addresses::first_of(service.addresses()),
         })
         .collect();
     let mut grants = allocate::allocate(pool, &nodes, &requests);
@@ -116,7 +122,7 @@ fn from_pool(settings: &Controller, pool: &Pool, world: &World, services: &[&Ser
 
 fn candidates(settings: &Controller, world: &World) -> Vec<Candidate> {
     let near =
-        |node: &Node| node.address().is_some_and(|address| settings.subnet.is_none_or(|net| net.contains(&address)));
+        |node: &Node| node.address().is_some_and(|address| settings.subnet.is_none_or(|net| net.contains(address)));
     let nodes = world.nodes.iter().filter(|(_, node)| near(node));
     nodes
         .map(|(key, node)| Candidate {
@@ -135,7 +141,7 @@ fn of_nodes(world: &World, services: &[&Service]) -> Vec<Decision> {
         .map(|service| on_nodes::Request {
             key: Key::of(*service),
             ports: service.spec.ports.clone(),
-            held: !service.addresses().is_empty(),
+            held: service.addresses().next().is_some(),
         })
         .collect();
     let mut problems = on_nodes::grant(&requests, &world.listening);
@@ -267,7 +273,7 @@ mod tests {
             service("web", 2, local, json!({})),
         ]);
         let decisions = decide(&settings(None), &world);
-        assert_eq!(decisions[0].addresses, [ip(2), ip(3), Ipv4Addr::new(192, 168, 7, 7)]);
+        assert_eq!(decisions[0].addresses, [ip(2), ip(3), [192, 168, 7, 7].into()]);
         assert_eq!(decisions[1].problem.as_ref().map(Problem::reason), Some("PortTaken"));
         assert!(decisions[1].addresses.is_empty());
         assert_eq!((&decisions[2].key, &decisions[2].addresses), (&key("web"), &vec![ip(3)]));

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{ClusterResourceScope, Metadata, NamespaceResourceScope, Resource};
+use kcl_node_spec::Addresses;
 use serde::Deserialize;
 
 /// The annotation that names the node which answers for a Service's address.
@@ -102,13 +103,13 @@ struct LoadBalancerStatus {
 
 #[derive(Clone, Debug, Deserialize)]
 struct Ingress {
-    ip: Option<Ipv4Addr>,
+    ip: Option<IpAddr>,
 }
 
 impl Service {
     /// Returns the addresses in the Service's status.
-    pub fn addresses(&self) -> Vec<Ipv4Addr> {
-        self.status.load_balancer.ingress.iter().filter_map(|ingress| ingress.ip).collect()
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.status.load_balancer.ingress.iter().filter_map(|ingress| ingress.ip)
     }
 
     /// Returns the node that answers for the Service's address.
@@ -178,10 +179,10 @@ pub enum Readiness {
 }
 
 impl Node {
-    /// Returns the node's address on the node network.
-    pub fn address(&self) -> Option<Ipv4Addr> {
+    /// Returns the node's addresses on the node network.
+    pub fn address(&self) -> Option<Addresses> {
         let internal = self.status.addresses.iter().filter(|address| address.kind == "InternalIP");
-        internal.filter_map(|address| address.address.parse().ok()).next()
+        Addresses::first_of(internal.filter_map(|address| address.address.parse().ok()))
     }
 
     /// Returns the state of the kubelet by the condition Ready.

@@ -6,8 +6,9 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
+use kcl_node_spec::{Addresses, PerFamily};
 
-/// Ranges of addresses, in the order of their use.
+/// Ranges of addresses, in the order of their use; of IPv4 today.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     ranges: Vec<RangeInclusive<u32>>,
@@ -15,13 +16,14 @@ pub struct Pool {
 
 impl Pool {
     /// Returns true if the pool contains an address.
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
+    pub fn contains(&self, address: Addresses) -> bool {
+        let PerFamily::V4(address) = address else { return false };
         self.ranges.iter().any(|range| range.contains(&address.to_bits()))
     }
 
     /// Returns all addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.ranges.iter().cloned().flatten().map(Ipv4Addr::from_bits)
+    pub fn addresses(&self) -> impl Iterator<Item = Addresses> {
+        self.ranges.iter().cloned().flatten().map(|bits| Ipv4Addr::from_bits(bits).into())
     }
 }
 
@@ -75,8 +77,8 @@ mod tests {
         let pool: Pool = "10.0.0.200-10.0.0.202, 10.0.1.0/30 10.0.2.7".parse().expect("a pool");
         let all: Vec<_> = pool.addresses().map(|address| address.to_string()).collect();
         assert_eq!(all, ["10.0.0.200", "10.0.0.201", "10.0.0.202", "10.0.1.1", "10.0.1.2", "10.0.2.7"]);
-        assert!(pool.contains(Ipv4Addr::new(10, 0, 0, 201)));
-        assert!(!pool.contains(Ipv4Addr::new(10, 0, 1, 0)));
+        assert!(pool.contains([10, 0, 0, 201].into()));
+        assert!(!pool.contains([10, 0, 1, 0].into()));
         assert_eq!(pool.to_string(), "10.0.0.200-10.0.0.202, 10.0.1.1-10.0.1.2, 10.0.2.7");
     }
 

@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures::future::join_all;
+use kcl_node_spec::Addresses;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -29,7 +29,7 @@ const MISSES: u32 = 2;
 const MISSES_AT_FIRST: u32 = 20;
 
 /// The name and address of a node.
-pub type Target = (String, Ipv4Addr);
+pub type Target = (String, Addresses);
 
 /// Probes nodes as long as there are any.
 #[derive(Debug)]
@@ -104,8 +104,8 @@ impl Record {
     }
 }
 
-async fn answers(address: Ipv4Addr) -> bool {
-    match timeout(PERIOD, TcpStream::connect((address, PORT))).await {
+async fn answers(address: Addresses) -> bool {
+    match timeout(PERIOD, TcpStream::connect((address.primary(), PORT))).await {
         Ok(Ok(_)) => true,
         Ok(Err(error)) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset),
         Err(_) => false,
@@ -113,9 +113,9 @@ async fn answers(address: Ipv4Addr) -> bool {
 }
 
 /// Returns those of `ports` on which a program of one of `nodes` listens.
-pub async fn listening(nodes: &[Ipv4Addr], ports: &BTreeSet<u16>) -> BTreeSet<u16> {
-    let open = |address: Ipv4Addr, port: u16| async move {
-        let connected = timeout(PERIOD, TcpStream::connect((address, port))).await;
+pub async fn listening(nodes: &[Addresses], ports: &BTreeSet<u16>) -> BTreeSet<u16> {
+    let open = |address: Addresses, port: u16| async move {
+        let connected = timeout(PERIOD, TcpStream::connect((address.primary(), port))).await;
         matches!(connected, Ok(Ok(_))).then_some(port)
     };
     let all = nodes.iter().flat_map(|address| ports.iter().map(move |port| open(*address, *port)));
@@ -124,6 +124,8 @@ pub async fn listening(nodes: &[Ipv4Addr], ports: &BTreeSet<u16>) -> BTreeSet<u1
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -135,8 +137,8 @@ mod tests {
         runtime().block_on(async {
             let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
             let port = listener.local_addr().expect("its address").port();
-            assert!(answers(Ipv4Addr::LOCALHOST).await);
-            assert_eq!(listening(&[Ipv4Addr::LOCALHOST], &[port, PORT].into()).await, [port].into());
+            assert!(answers(Ipv4Addr::LOCALHOST.into()).await);
+            assert_eq!(listening(&[Ipv4Addr::LOCALHOST.into()], &[port, PORT].into()).await, [port].into());
         });
     }
 

@@ -40,8 +40,9 @@ impl Reports {
     /// Reports that a decision is in effect. `before` is the former Service.
     pub async fn change(&self, decision: &Decision, before: &Service) {
         let Some(address) = decision.addresses.first() else { return };
+        let had_all = address.iter().all(|ip| before.addresses().any(|before| before == ip));
         match &decision.by {
-            Some(node) if before.announced_by() != Some(node) || !before.addresses().contains(address) => {
+            Some(node) if before.announced_by() != Some(node) || !had_all => {
                 let note = format!("{address} is answered for by node {node}");
                 self.publish(decision, EventType::Normal, "AddressAnnounced", &note).await;
             }

@@ -1,8 +1,6 @@
 //! The settings of the program, which the manifests pass in its environment.
 
-use std::net::Ipv4Addr;
-
-use ipnet::Ipv4Net;
+use kcl_node_spec::{Addresses, Subnets};
 
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -34,7 +32,7 @@ pub struct Controller {
     /// The addresses to allocate; `None` for those of the nodes.
     pub pool: Option<Pool>,
     /// The node network: a node on another network cannot answer here.
-    pub subnet: Option<Ipv4Net>,
+    pub subnet: Option<Subnets>,
     /// The `loadBalancerClass` of this load balancer.
     pub class: String,
     /// True if Services without a class belong to it too.
@@ -54,7 +52,7 @@ impl Controller {
         let subnet = if subnet.is_empty() {
             None
         } else {
-            let wrong = |_| Error::Setting(format!("the variable SUBNET is {subnet:?}, which is not an IPv4 network"));
+            let wrong = |_| Error::Setting(format!("the variable SUBNET is {subnet:?}, which is not a network"));
             Some(subnet.parse().map_err(wrong)?)
         };
         let classless = variable("CLASSLESS")?;
@@ -72,7 +70,7 @@ pub struct Speaker {
     /// The name of the node.
     pub node: String,
     /// The node's address, which tells the interface on the node network.
-    pub address: Ipv4Addr,
+    pub address: Addresses,
     /// The name of the speaker's DaemonSet.
     pub workload: String,
     /// The namespace of the workload.
@@ -84,7 +82,7 @@ impl Speaker {
     pub fn from_env() -> Result<Self> {
         let address = variable("NODE_ADDRESS")?;
         let address = address.parse().map_err(|_| {
-            Error::Setting(format!("the variable NODE_ADDRESS is {address:?}, which is not an IPv4 address"))
+            Error::Setting(format!("the variable NODE_ADDRESS is {address:?}, which is not an address"))
         })?;
         let (workload, namespace) = (variable("WORKLOAD")?, variable("NAMESPACE")?);
         Ok(Speaker { node: variable("NODE_NAME")?, address, workload, namespace })

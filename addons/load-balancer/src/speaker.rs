@@ -4,18 +4,19 @@
 //! stale addresses once it knows all Services, and all addresses when the addon is removed.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, pin_mut};
 use k8s_openapi::api::apps::v1::DaemonSet;
+use kcl_node_spec::Addresses;
 use kube::Client;
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
-use crate::addresses::Addresses;
+use crate::addresses::Held;
 use crate::arp;
 use crate::cache::Cache;
 use crate::error::{Doing, Result};
@@ -37,7 +38,7 @@ pub async fn run(client: Client, settings: Speaker) -> Result<()> {
     let events = watcher(Api::<Service>::all(client), config).default_backoff();
     pin_mut!(gone, events);
     let mut services = Cache::default();
-    let node = Node { addresses: Addresses::connect()?, address: settings.address };
+    let node = Node { held: Held::connect()?, address: settings.address };
     let mut again: Option<(Instant, u32)> = None;
     loop {
         let later = async {
@@ -66,7 +67,7 @@ pub async fn run(client: Client, settings: Speaker) -> Result<()> {
             next = events.next().now_or_never().flatten();
         }
         if timer {
-            node.announce(&node.addresses.own().await?).await?;
+            node.announce(&node.held.own().await?).await?;
             again = again.filter(|(_, left)| *left > 1).map(|(_, left)| (Instant::now() + INTERVAL, left - 1));
         } else if services.synced() && node.hold(&given(&services, &settings.node)).await? {
             again = Some((Instant::now() + INTERVAL, REPEATS));
@@ -75,40 +76,41 @@ pub async fn run(client: Client, settings: Speaker) -> Result<()> {
 }
 
 /// The addresses that this node answers for.
-fn given(services: &Cache<Service>, node: &str) -> BTreeSet<Ipv4Addr> {
+fn given(services: &Cache<Service>, node: &str) -> BTreeSet<IpAddr> {
     let ours = services.iter().filter(|(_, service)| service.announced_by() == Some(node));
     ours.flat_map(|(_, service)| service.addresses()).collect()
 }
 
 struct Node {
-    addresses: Addresses,
-    address: Ipv4Addr,
+    held: Held,
+    address: Addresses,
 }
 
 impl Node {
     /// Makes the node answer for these addresses and no others. Returns true if some are new.
-    async fn hold(&self, wanted: &BTreeSet<Ipv4Addr>) -> Result<bool> {
-        let own = self.addresses.own().await?;
+    async fn hold(&self, wanted: &BTreeSet<IpAddr>) -> Result<bool> {
+        let own = self.held.own().await?;
         for address in own.difference(wanted) {
-            self.addresses.remove(*address).await?;
+            self.held.remove(*address).await?;
             println!("no longer answering for {address}");
         }
-        let fresh: BTreeSet<Ipv4Addr> = wanted.difference(&own).copied().collect();
+        let fresh: BTreeSet<IpAddr> = wanted.difference(&own).copied().collect();
         for address in &fresh {
-            self.addresses.add(*address).await?;
+            self.held.add(*address).await?;
             println!("answering for {address}");
         }
         self.announce(&fresh).await?;
         Ok(!fresh.is_empty())
     }
 
-    async fn announce(&self, addresses: &BTreeSet<Ipv4Addr>) -> Result<()> {
+    async fn announce(&self, addresses: &BTreeSet<IpAddr>) -> Result<()> {
         if addresses.is_empty() {
             return Ok(());
         }
-        for interface in self.addresses.interfaces(self.address).await? {
-            for address in addresses {
-                arp::announce(interface, *address).doing(|| format!("announce {address}"))?;
+        for interface in self.held.interfaces(self.address).await? {
+            // IPv6 has no ARP, and no Service has an address of it yet.
+            for address in addresses.iter().filter_map(|address| Addresses::from(*address).v4()) {
+                arp::announce(interface, address).doing(|| format!("announce {address}"))?;
             }
         }
         Ok(())

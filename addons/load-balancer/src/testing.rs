@@ -1,6 +1,6 @@
 //! Helpers that the unit tests share.
 
-use std::net::Ipv4Addr;
+use kcl_node_spec::Addresses;
 
 use crate::objects::Key;
 
@@ -10,6 +10,6 @@ pub fn key(name: &str) -> Key {
 }
 
 /// Returns an address of the network 10.0.0.0/24.
-pub fn ip(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, last)
+pub fn ip(last: u8) -> Addresses {
+    [10, 0, 0, last].into()
 }

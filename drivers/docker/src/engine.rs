@@ -72,7 +72,7 @@ impl Engine {
         let greeted = tokio::time::timeout(GREETING, greeted).await;
         let (docker, version, info) = greeted.unwrap_or_else(|_| {
             let message = format!("{} does not answer within {} s", endpoint.address, GREETING.as_secs());
-            Err(Error::new(ErrorKind::Host, message).hint(chosen_by(&endpoint)))
+            Err(Error::new(ErrorKind::Unreachable, message).hint(chosen_by(&endpoint)))
         })?;
         let facts = facts(&endpoint.address, &version, &info);
         Ok(Engine { docker, endpoint, facts })
@@ -151,7 +151,7 @@ fn reachable(path: &Path, endpoint: &Endpoint) -> Result<()> {
         ),
         _ => (format!("could not connect to {path}: {error}"), chosen_by(endpoint)),
     };
-    Err(Error::new(ErrorKind::Host, message).hint(hint).source(error))
+    Err(Error::new(ErrorKind::Unreachable, message).hint(hint).source(error))
 }
 
 async fn greet(docker: Docker, endpoint: &Endpoint) -> Result<(Docker, SystemVersion, SystemInfo)> {
@@ -165,7 +165,7 @@ async fn greet(docker: Docker, endpoint: &Endpoint) -> Result<(Docker, SystemVer
 
 fn refused(endpoint: &Endpoint, error: &bollard::errors::Error) -> Error {
     let message = format!("could not talk to the engine at {}: {}", endpoint.address, chain(error));
-    Error::new(ErrorKind::Host, message).hint(chosen_by(endpoint))
+    Error::new(ErrorKind::Unreachable, message).hint(chosen_by(endpoint))
 }
 
 fn chosen_by(endpoint: &Endpoint) -> String {

@@ -23,9 +23,6 @@ pub(crate) const SPEC: &str = "kcl.docker.spec";
 /// The suffix of a container's name until it is whole.
 pub(crate) const HALF_MADE: &str = ".half-made";
 
-/// The file whose content is unique to a host and permanent; in images of containers it is empty (machine-id(5)).
-const MACHINE_ID: &str = "/etc/machine-id";
-
 /// The names of a home's clusters.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
@@ -59,10 +56,8 @@ impl Names {
     pub(crate) fn new(home: &Path, local: bool) -> Self {
         let mut path = names::canonical(home).into_os_string().into_encoded_bytes();
         if !local {
-            let host = std::fs::read(MACHINE_ID)
-                .unwrap_or_else(|_| nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes());
             path.extend([0]);
-            path.extend(host);
+            path.extend(names::host_identity());
         }
         Names { home: home.to_owned(), path }
     }

@@ -88,7 +88,7 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
     let gateway = subnet
         .hosts()
         .next()
-        .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines")))?;
+        .ok_or_else(|| Error::new(ErrorKind::SubnetTaken, format!("{subnet} has no room for machines")))?;
     let bridge = spec.bridge.clone().unwrap_or_else(|| names.bridge());
     let found = find(engine, &names).await?;
     // Podman keeps the name of the bridge elsewhere.
@@ -101,7 +101,7 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
             let taken = taken(engine, &names, spec.bridge.as_deref()).await?;
             if let Some(other) = subnet::collisions(subnet, &taken).next() {
                 let message = format!("the subnet {subnet} collides with {} ({})", other.by, other.net);
-                return Err(Error::new(ErrorKind::Conflict, message).hint("choose another with --subnet"));
+                return Err(Error::new(ErrorKind::SubnetTaken, message).hint("choose another with --subnet"));
             }
             remove(engine, &name).await?;
             let mtu = mtu(engine, spec.bridge.as_deref());
@@ -151,7 +151,7 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
 /// Explains an engine's refusal to make a network.
 fn explained(mut error: Error) -> Error {
     if ["overlaps", "conflicts", "already in use", "already exists"].iter().any(|word| error.message.contains(word)) {
-        error.kind = ErrorKind::Conflict;
+        error.kind = ErrorKind::SubnetTaken;
         return error.hint("choose another network with --subnet");
     }
     error

@@ -31,7 +31,9 @@ pub(crate) async fn on(engine: &Engine, names: &MachineNames) -> Result<()> {
 fn explained(mut error: Error) -> Error {
     let said = error.message.to_lowercase();
     let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if any(&["port is already allocated", "address already in use", "no configured subnet", "invalid endpoint"]) {
+    if any(&["port is already allocated", "address already in use"]) {
+        error.kind = ErrorKind::PortTaken;
+    } else if any(&["no configured subnet", "invalid endpoint"]) {
         error.kind = ErrorKind::Conflict;
     } else if said.contains("network") && said.contains("not found") {
         error.kind = ErrorKind::State;

@@ -32,7 +32,7 @@ pub(crate) async fn connect(host: &SshHost, answer: u64) -> Result<Docker> {
 }
 
 fn failed(host: &SshHost, why: &str) -> Error {
-    Error::new(ErrorKind::Host, format!("could not connect to {} at port {}: {why}", host.login(), host.port))
+    Error::new(ErrorKind::Unreachable, format!("could not connect to {} at port {}: {why}", host.login(), host.port))
         .hint(format!("see what fails with: ssh -v -p {} {}", host.port, host.login()))
 }
 
@@ -72,5 +72,5 @@ async fn log_in(host: &SshHost) -> Result<Handle> {
     }
     let message = format!("the host {} accepts no key of the SSH agent or of ~/.ssh for {user}", host.host);
     let hint = format!("add one with: ssh-copy-id -p {} {}", host.port, host.login());
-    Err(Error::new(ErrorKind::Host, message).hint(hint))
+    Err(Error::new(ErrorKind::Unreachable, message).hint(hint))
 }

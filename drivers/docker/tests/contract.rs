@@ -167,7 +167,7 @@ fn homes_and_networks_do_not_collide() {
         assert_ne!(address(ours.clone()), address(theirs.clone()));
         let subnet = other.propose_subnet("kcl").await.unwrap();
         let collision = mine.ensure_network(&NetworkSpec::new("kcl2", subnet)).await.unwrap_err();
-        assert_eq!(collision.kind, ErrorKind::Conflict, "{collision}");
+        assert_eq!(collision.kind, ErrorKind::SubnetTaken, "{collision}");
         let request = PreflightRequest { cluster: "kcl2".into(), subnet: Some(subnet), ..PreflightRequest::default() };
         let findings = mine.preflight(&request).await.unwrap();
         assert!(findings.iter().any(|finding| finding.id == "subnet-collision"), "{findings:#?}");
@@ -268,5 +268,5 @@ async fn a_missing_engine_is_reported() {
     let findings = driver().preflight(&PreflightRequest::default()).await.unwrap();
     assert!(findings[0].message.contains("nothing answers"), "{findings:?}");
     let error = driver().list(None).await.unwrap_err();
-    assert!(error.kind == ErrorKind::Host && error.hint.is_some(), "{error}");
+    assert!(error.kind == ErrorKind::Unreachable && error.hint.is_some(), "{error}");
 }

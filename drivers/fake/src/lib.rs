@@ -123,7 +123,7 @@ impl Driver for FakeDriver {
         }
         let mut nets = (0..=255).map(|third| Subnets::from(Ipv4Net::new_assert(Ipv4Addr::new(10, 89, third, 0), 24)));
         nets.find(|net| world.networks.values().all(|other| other != net))
-            .ok_or_else(|| Error::new(ErrorKind::Conflict, "no free network was found in 10.89.0.0/16"))
+            .ok_or_else(|| Error::new(ErrorKind::SubnetTaken, "no free network was found in 10.89.0.0/16"))
     }
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<Network> {
@@ -133,7 +133,7 @@ impl Driver for FakeDriver {
         let rival = world.networks.iter().find(|(cluster, net)| **cluster != spec.cluster && net.overlaps(spec.subnet));
         if let Some((cluster, net)) = rival {
             let message = format!("the subnet {} collides with cluster {cluster} ({net})", spec.subnet);
-            return Err(Error::new(ErrorKind::Conflict, message));
+            return Err(Error::new(ErrorKind::SubnetTaken, message));
         }
         world.networks.insert(spec.cluster.clone(), spec.subnet);
         let gateway = spec.subnet.hosts().next().unwrap_or_else(|| spec.subnet.network());

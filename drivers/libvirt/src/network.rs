@@ -40,7 +40,7 @@ struct Ip {
 /// Makes or repairs the network, and returns its bridge.
 pub(crate) fn ensure(connection: &Connection, names: &ClusterNames, spec: &NetworkSpec) -> Result<String> {
     let (name, bridge) = (names::network(names), names::bridge(names));
-    let no_room = || Error::new(ErrorKind::Conflict, format!("{} has no room for machines", spec.subnet));
+    let no_room = || Error::new(ErrorKind::SubnetTaken, format!("{} has no room for machines", spec.subnet));
     let subnet = spec.subnet.require_v4()?;
     let host = Ipv4Net::new_assert(subnet.hosts().next().ok_or_else(no_room)?, subnet.prefix_len());
     let network = match connection.network(&name)? {

@@ -15,12 +15,12 @@ impl<T, E: std::error::Error + Send + Sync + 'static> Context<T> for std::result
     fn with_context<D: Display>(self, what: impl FnOnce() -> D) -> Result<T> {
         self.map_err(|cause| {
             let io = (&cause as &dyn std::any::Any).downcast_ref::<io::Error>().map(io::Error::kind);
-            let error = Error::new(ErrorKind::Host, format!("could not {}: {cause}", what()));
+            let message = format!("could not {}: {cause}", what());
             let error = match io {
                 Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                    error.hint("free some disk space there")
+                    Error::new(ErrorKind::DiskFull, message).hint("free some disk space there")
                 }
-                _ => error,
+                _ => Error::new(ErrorKind::Host, message),
             };
             error.source(cause)
         })

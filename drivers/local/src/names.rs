@@ -20,6 +20,19 @@ pub fn canonical(path: &Path) -> PathBuf {
     absolute
 }
 
+/// The file whose content is unique to a host and permanent; in images of containers it is empty (machine-id(5)).
+const MACHINE_ID: &str = "/etc/machine-id";
+
+/// Returns the content of the host's `/etc/machine-id`.
+pub fn machine_id() -> std::io::Result<Vec<u8>> {
+    std::fs::read(MACHINE_ID)
+}
+
+/// Returns the identity of this host: its machine id, or else its name.
+pub fn host_identity() -> Vec<u8> {
+    machine_id().unwrap_or_else(|_| nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes())
+}
+
 /// Returns the number of a home by which others than this host know its clusters. None if the home has none, or if an
 /// older kcl named the cluster by the path of the home.
 pub fn identity(home: &Path, cluster: &str) -> Result<Option<String>> {

@@ -27,7 +27,7 @@ pub fn propose(taken: impl Iterator<Item = Ipv4Net> + Clone) -> Option<Ipv4Net> 
 /// Returns the error for when [`propose`] finds none.
 pub fn none_free() -> Error {
     let pools = POOLS.map(|(address, prefix)| format!("{address}/{prefix}")).join(" and ");
-    Error::new(ErrorKind::Conflict, format!("no free network was found in {pools}"))
+    Error::new(ErrorKind::SubnetTaken, format!("no free network was found in {pools}"))
         .hint("choose one with --subnet, such as --subnet 192.168.89.0/24")
 }
 

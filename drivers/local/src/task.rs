@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use kcl_driver_api::{Error, Result};
+use kcl_driver_api::{Error, ErrorKind, Result};
 
 /// Runs blocking work where it holds up no async task.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -13,7 +13,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send
 }
 
 fn died(error: &tokio::task::JoinError) -> Error {
-    Error::engine(format!("a task died: {error}"))
+    Error::new(ErrorKind::Internal, format!("a task died: {error}"))
 }
 
 /// Runs `work` in a thread that ends with it, and waits for it: changes of the thread's namespaces or umask affect no

@@ -91,12 +91,12 @@ pub(crate) async fn ensure(context: &Arc<Context>, spec: &NetworkSpec) -> Result
     let names = context.layout.cluster(&spec.cluster)?;
     let subnet = spec.subnet.require_v4()?.trunc();
     let address = subnet::gateway(subnet)
-        .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines")))?;
+        .ok_or_else(|| Error::new(ErrorKind::SubnetTaken, format!("{subnet} has no room for machines")))?;
     let lock = lock(context).await?;
     let networks = in_use(context, &spec.cluster).await?;
     if let Some(other) = subnet::collisions(subnet, &networks, &names.bridge).next() {
         return Err(Error::new(
-            ErrorKind::Conflict,
+            ErrorKind::SubnetTaken,
             format!("the subnet {subnet} collides with {} ({})", other.by, other.net),
         )
         .hint("name another with --subnet"));
@@ -139,7 +139,7 @@ pub(crate) fn free(ports: &[PublishedPort]) -> Result<()> {
             Protocol::Udp => UdpSocket::bind(address).map(drop),
         };
         bound.map_err(|error| {
-            Error::new(ErrorKind::Conflict, format!("the port {port} cannot be published on this host: {error}"))
+            Error::new(ErrorKind::PortTaken, format!("the port {port} cannot be published on this host: {error}"))
                 .hint("choose another with --ports, or end who uses it")
         })?;
     }

@@ -243,7 +243,7 @@ fn preflight_finds_a_colliding_subnet_and_changes_nothing() {
             assert!(findings.iter().all(|finding| finding.id != id), "{findings:#?}");
         }
         let spec = NetworkSpec::new("kn-pre", subnet);
-        assert_eq!(driver.ensure_network(&spec).await.unwrap_err().kind, kcl_driver_api::ErrorKind::Conflict);
+        assert_eq!(driver.ensure_network(&spec).await.unwrap_err().kind, kcl_driver_api::ErrorKind::SubnetTaken);
         driver.delete_network("kn-pre-other").await.unwrap();
     });
 }

@@ -54,7 +54,7 @@ fn failed(place: &Place, failure: Failure) -> Error {
 }
 
 fn unreachable(place: &Place, why: &str) -> Error {
-    Error::new(ErrorKind::Host, format!("host {place} cannot be reached at port {}: {why}", place.port()))
+    Error::new(ErrorKind::Unreachable, format!("host {place} cannot be reached at port {}: {why}", place.port()))
         .hint(format!("find the reason with: ssh -v -p {} {}", place.port(), user_and_address(place)))
 }
 
@@ -80,5 +80,5 @@ where
     let (port, address) = (place.port(), &place.address);
     let message = format!("host {place} lets {user} in by none of: {tried}");
     let hint = format!("name a key with --ssh-key, or let one in with: ssh-copy-id -p {port} {user}@{address}");
-    Err(Error::new(ErrorKind::Host, message).hint(hint))
+    Err(Error::new(ErrorKind::Unreachable, message).hint(hint))
 }

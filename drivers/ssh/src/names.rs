@@ -6,9 +6,6 @@ use kcl_driver_api::Result;
 use kcl_driver_local::names;
 use sha2::{Digest, Sha256};
 
-/// The file that differs between computers and lasts (machine-id(5)).
-const MACHINE_ID: &str = "/etc/machine-id";
-
 /// The names that a home's clusters have on hosts.
 pub(crate) struct Names {
     home: PathBuf,
@@ -18,11 +15,8 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn new(home: &Path) -> Self {
-        // Images of containers have an empty one, so this alone does not tell computers apart.
-        let computer = std::fs::read(MACHINE_ID)
-            .unwrap_or_else(|_| nix::unistd::gethostname().unwrap_or_default().into_encoded_bytes());
         let path = names::canonical(home).into_os_string().into_encoded_bytes();
-        Names { home: home.to_owned(), path: hash(&[&path, &[0], &computer]) }
+        Names { home: home.to_owned(), path: hash(&[&path, &[0], &names::host_identity()]) }
     }
 
     /// Returns the name that a cluster has on hosts.

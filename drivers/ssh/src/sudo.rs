@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, ErrorKind as ErrorKindIo, Write};
 
 use kcl_driver_api::{Error, ErrorKind, Result};
+use kcl_driver_local::task::blocking;
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use tokio::sync::OnceCell;
 
@@ -57,8 +58,7 @@ pub(crate) fn quoted(text: &str) -> String {
 pub(crate) async fn ask_for_password(asked: &OnceCell<String>, host: &str) -> Result<String> {
     let asked = asked.get_or_try_init(|| async {
         let question = format!("Password for sudo on {host}, and on all hosts that want one: ");
-        let asked = tokio::task::spawn_blocking(move || ask(&question)).await;
-        asked.map_err(|error| Error::engine(format!("a task died: {error}")))?.map_err(|error| {
+        blocking(move || Ok(ask(&question))).await?.map_err(|error| {
             let message = format!("sudo on {host} wants a password, and nobody can be asked for it ({error})");
             Error::new(ErrorKind::Host, message).hint(format!(
                 "put it into the variable {VARIABLE}, or log in as root, or let sudo ask for none (NOPASSWD)"

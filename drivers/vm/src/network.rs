@@ -42,10 +42,10 @@ impl Segment {
     /// sites).
     ///
     /// # Errors
-    /// `Conflict` for a subnet without room for machines.
+    /// `SubnetTaken` for a subnet without room for machines.
     pub fn new(names: &ClusterNames, spec: &NetworkSpec) -> Result<Segment> {
         let (subnet, bridge) = (spec.subnet.require_v4()?.trunc(), spec.bridge.clone());
-        let no_room = || Error::new(ErrorKind::Conflict, format!("{subnet} has no room for machines"));
+        let no_room = || Error::new(ErrorKind::SubnetTaken, format!("{subnet} has no room for machines"));
         let host = subnet.hosts().next().filter(|_| subnet.prefix_len() <= 30).ok_or_else(no_room)?;
         let last = Ipv4Addr::from(u32::from(subnet.broadcast()) - 1);
         let user = if bridge.is_some() { last } else { host };
@@ -150,7 +150,7 @@ pub fn tap(names: &MachineNames) -> String {
 /// Proposes a free network, or the one that the cluster has already.
 ///
 /// # Errors
-/// `Conflict` if no network is free.
+/// `SubnetTaken` if no network is free.
 pub fn propose(layout: &Layout, cluster: &str) -> Result<Subnets> {
     if let Some(spec) = storage::read::<NetworkSpec>(&layout.cluster(cluster)?.network_file())? {
         return Ok(spec.subnet);
@@ -209,7 +209,7 @@ pub fn segment(names: &ClusterNames) -> Result<Segment> {
 /// Records the network. Each machine brings its own part of it.
 ///
 /// # Errors
-/// `Conflict` for a subnet without room for machines, `State` for a bridge that does not exist.
+/// `SubnetTaken` for a subnet without room for machines, `State` for a bridge that does not exist.
 pub fn ensure(layout: &Layout, spec: &NetworkSpec) -> Result<Network> {
     let names = layout.cluster(&spec.cluster)?;
     let segment = Segment::new(&names, spec)?;
@@ -280,6 +280,6 @@ mod tests {
         assert!(a.group.is_multicast() && a.port >= 20_000);
         assert!(tap(&names).len() <= 15, "as the kernel wants it");
         let tiny = new("a", "10.0.0.0/31");
-        assert_eq!(tiny.unwrap_err().kind, ErrorKind::Conflict);
+        assert_eq!(tiny.unwrap_err().kind, ErrorKind::SubnetTaken);
     }
 }

@@ -9,9 +9,10 @@ use tokio::process::Command;
 
 use super::super::cache::{remove, trouble};
 use super::super::catalog::Artifact;
-use super::super::job::{Job, blocking};
+use super::super::job::Job;
 use super::super::{embedded, process};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
+use crate::task::blocking;
 
 const MIRROR: &str = "the build needs the Debian mirror of apt's configuration; it uses http_proxy";
 
@@ -28,7 +29,7 @@ struct Definition {
 
 fn definition(name: &str) -> Result<Definition> {
     toml::from_str(embedded::node(name)?)
-        .map_err(|error| Error::new(Family::Internal, format!("images/node/{name}: {error}")))
+        .map_err(|error| Error::new(Id::Internal, format!("images/node/{name}: {error}")))
 }
 
 /// Returns the release and the packages of a definition.

@@ -15,7 +15,7 @@ use super::super::catalog::Artifact;
 use super::super::job::Job;
 use super::super::{kubernetes, process};
 use super::modules::go;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The directory of an entry with the `go.mod` and `go.sum` that it was built with.
 pub const KEPT: &str = "module";
@@ -126,13 +126,13 @@ fn text(module: &Module, artifact: &Artifact, upstream: &str) -> String {
 }
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str, command: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| Error::new(Family::Artifact, format!("`{command}`: {error}")))
+    serde_json::from_str(text).map_err(|error| Error::new(Id::ArtifactBuild, format!("`{command}`: {error}")))
 }
 
 /// Returns the error for a version that the module proxy does not have.
 fn unpublished(artifact: &Artifact, error: Error) -> Error {
     let message = format!("{} is not published as a Go module: {}", artifact.title(), error.message);
-    let error = Error::new(Family::Artifact, message).source(error);
+    let error = Error::new(Id::ArtifactBuild, message).source(error);
     error.hint(format!("choose another version: `kcl version` lists them; {}", kubernetes::other_versions()))
 }
 

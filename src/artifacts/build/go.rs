@@ -9,7 +9,7 @@ use super::super::catalog::{Artifact, GoBuild};
 use super::super::job::Job;
 use super::super::{embedded, process};
 use super::{follow, modules};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// Builds the programs of `recipe` into `partial`.
 ///
@@ -136,7 +136,7 @@ async fn go_version(module: &Path) -> Result<String> {
     if numbers(&version) >= numbers(wanted) || fetches {
         return Ok(version);
     }
-    Err(Error::new(Family::Host, format!("this needs Go {wanted} or newer, and `go` is {version}"))
+    Err(Error::new(Id::HostUnfit, format!("this needs Go {wanted} or newer, and `go` is {version}"))
         .hint("install a newer Go (https://go.dev/dl), or set GOTOOLCHAIN=auto so that Go downloads one"))
 }
 

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use super::super::cache::trouble;
 use super::super::catalog::Artifact;
 use super::super::embedded;
-use super::super::job::{Job, blocking};
+use super::super::job::Job;
 use super::debian;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
+use crate::task::blocking;
 
 /// A hook of mmdebstrap that creates the indexes for loading modules by name (depmod(8)).
 const INDEX: &str = r#"--extract-hook=chroot "$1" depmod -a "$(ls "$1/lib/modules")""#;
@@ -27,7 +28,7 @@ struct Definition {
 
 fn definition(name: &str) -> Result<Definition> {
     toml::from_str(embedded::node(name)?)
-        .map_err(|error| Error::new(Family::Internal, format!("images/node/{name}: {error}")))
+        .map_err(|error| Error::new(Id::Internal, format!("images/node/{name}: {error}")))
 }
 
 /// Returns the release and the package of a definition.
@@ -41,7 +42,7 @@ pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, 
     let definition = definition(name)?;
     let package = definition.package.get(artifact.arch).ok_or_else(|| {
         Error::new(
-            Family::Artifact,
+            Id::ArtifactUnavailable,
             format!("{} is unavailable for the architecture {}", artifact.title(), artifact.arch),
         )
     })?;

@@ -15,7 +15,7 @@ pub use needs::check;
 
 use super::catalog::{Artifact, Recipe};
 use super::job::Job;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// Returns the release and the packages of Debian in a definition below `images/node`.
 pub fn packages(definition: &str, arch: &str) -> Result<(String, Vec<String>)> {
@@ -28,7 +28,10 @@ pub fn packages(definition: &str, arch: &str) -> Result<(String, Vec<String>)> {
 /// Builds an artifact into `partial`. Returns the tools and their versions.
 pub async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'_>) -> Result<Vec<String>> {
     let build = artifact.definition.build.as_ref().ok_or_else(|| {
-        Error::new(Family::Artifact, format!("{} cannot be built: it has no build instructions", artifact.title()))
+        Error::new(
+            Id::ArtifactUnavailable,
+            format!("{} cannot be built: it has no build instructions", artifact.title()),
+        )
     })?;
     let mut directories = vec![partial.to_owned()];
     if matches!(build.recipe, Recipe::Go(_)) {

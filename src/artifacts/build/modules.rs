@@ -10,9 +10,10 @@ use tokio::process::Command;
 
 use super::super::cache::trouble;
 use super::super::catalog::{Artifact, Copies, Patched};
-use super::super::job::{Job, blocking};
+use super::super::job::Job;
 use super::super::{embedded, process};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
+use crate::task::blocking;
 
 /// The output of `go mod download -json`.
 #[derive(Deserialize)]
@@ -42,10 +43,10 @@ pub(super) async fn patch(artifact: &Artifact, all: &[Patched], main: &Path, job
         command.args(["mod", "download", "-json", &name]).env("GONOSUMDB", &patched.module).env("GOFLAGS", "");
         let text = process::output(command).await?;
         let download: Download = serde_json::from_str(&text)
-            .map_err(|error| Error::new(Family::Artifact, format!("`go mod download -json {name}`: {error}")))?;
+            .map_err(|error| Error::new(Id::ArtifactBuild, format!("`go mod download -json {name}`: {error}")))?;
         if download.sum != patched.sum {
             let message = format!("{name} is not what was published: expected {}, found {}", patched.sum, download.sum);
-            return Err(Error::new(Family::Artifact, message).hint("check GOPROXY: a proxy may have changed it"));
+            return Err(Error::new(Id::ArtifactDigest, message).hint("check GOPROXY: a proxy may have changed it"));
         }
         let (patched, to) = (patched.clone(), main.join(&patched.module));
         blocking(move || lay(&patched, &download.dir, &to)).await?;

@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use super::super::catalog::{Artifact, Need, Recipe};
 use super::super::process;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// Checks that the host meets the requirements of the builds of `artifacts`.
 pub async fn check(artifacts: &[&Artifact]) -> Result<()> {
@@ -44,7 +44,7 @@ fn judge(directory: &Path, free: u64, mib: u64) -> Result<Option<String>> {
     if free >= mib / 10 {
         return Ok(Some(text));
     }
-    Err(Error::new(Family::Host, text)
+    Err(Error::new(Id::DiskFull, text)
         .hint("free some space, or use another disk: XDG_CACHE_HOME, GOCACHE, GOMODCACHE"))
 }
 
@@ -53,7 +53,7 @@ fn error(go: bool, missing: &[&Need], apt: bool) -> Error {
     if go {
         names.insert(0, "go");
     }
-    let mut error = Error::new(Family::Host, format!("to build, this host lacks: {}", names.join(", ")));
+    let mut error = Error::new(Id::HostUnfit, format!("to build, this host lacks: {}", names.join(", ")));
     if go {
         error = error.hint("install Go 1.26 or newer (https://go.dev/dl) so that `go` is in PATH");
     }
@@ -109,7 +109,7 @@ mod tests {
         let error = error(true, &[&gcc, &debian], true);
         assert_eq!(error.message, "to build, this host lacks: go, gcc, mmdebstrap");
         assert_eq!(error.hints[1], "apt-get install -y gcc mmdebstrap");
-        assert_eq!(error.family, Family::Host);
+        assert_eq!(error.id, Id::HostUnfit);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use super::super::cache::trouble;
 use super::super::catalog::Artifact;
-use super::super::job::{Job, blocking};
+use super::super::job::Job;
 use super::debian;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
+use crate::task::blocking;
 
 /// Puts the files of a package into `partial`. `files` has their paths in the package and in the entry.
 pub async fn build(
@@ -27,7 +28,7 @@ pub async fn build(
         fs::remove_file(&tar).map_err(|error| trouble("remove", &tar, error))?;
         match missing.first_key_value() {
             None => Ok(()),
-            Some((file, _)) => Err(Error::new(Family::Artifact, format!("the package {name} has no {file}"))),
+            Some((file, _)) => Err(Error::new(Id::ArtifactIncomplete, format!("the package {name} has no {file}"))),
         }
     })
     .await?;

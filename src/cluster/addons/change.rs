@@ -9,14 +9,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Choice;
 use super::material::{facts, helm, material};
+use crate::addon_config::enable_addon;
 use crate::addons::{self, Available, BUILT_IN, Enabling, Material, Record, Selected, Value};
 use crate::app::App;
 use crate::artifacts::{self, Way};
 use crate::cluster::background::loopback;
 use crate::cluster::drivers;
 use crate::cluster::interrupt::interruptible;
-use crate::config::enable_addon;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 use crate::state::ClusterState;
 
@@ -66,7 +66,7 @@ pub async fn configure(
     let enabled = choice.selected.iter().any(|one| one.addon.name == name);
     let names = if enabled { vec![name.to_owned()] } else { Vec::new() };
     match change(app, &state, &choice, &names, options).await {
-        Err(error) if enabled && error.family != Family::Interrupted => {
+        Err(error) if enabled && error.id != Id::Interrupted => {
             app.progress.info(format!("Restoring the earlier values of {name}"));
             let given = before.spec.clone();
             let earlier = Choice::make(app, &mut before.spec, Some(&given)).await?;
@@ -155,7 +155,7 @@ pub async fn disable(app: &App, cluster: &str, names: &[String], data: bool, opt
     if data && !runs {
         let message =
             format!("cluster \"{cluster}\" does not run, so the data of {} cannot be removed", names.join(", "));
-        return Err(Error::new(Family::Usage, message)
+        return Err(Error::new(Id::AddonDataUnreachable, message)
             .hint(format!("start it with: kcl start -p {cluster}"))
             .hint("or disable without --data: what users have stored stays"));
     }
@@ -204,7 +204,7 @@ async fn remove(enabling: &Enabling<'_>, record: &Record, data: bool, limit: Dur
     tokio::time::timeout(limit, enabling.remove(record, data)).await.unwrap_or_else(|_| {
         let seconds = limit.as_secs();
         let message = format!("the addon {name} was not gone within {seconds} s (--wait-timeout)");
-        Err(Error::new(Family::Timeout, message)
+        Err(Error::new(Id::AddonNotRemoved, message)
             .hint(format!("see what is left with: kcl kubectl -- get all -A -l {}={name}", addons::LABEL))
             .hint(format!("go on with: kcl addons disable {name}")))
     })

@@ -1,7 +1,6 @@
 //! The material of addons: artifacts, charts, Helm, and facts about the cluster.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -115,7 +114,6 @@ pub async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Resu
         true => addresses::load_balancer_pool(state.subnet),
         false => None,
     };
-    let text = |(first, last): (Ipv4Addr, Ipv4Addr)| format!("{first}-{last}");
     let (authority, expiration) = (app.pki(&spec.name)?, spec.cert_expiration);
     let certificate = move |name: &str, names: &[String]| {
         let (cert, key) = authority.server_certificate(name, names, expiration, Timestamp::now())?;
@@ -129,7 +127,7 @@ pub async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Resu
         pod_cidr: spec.pod_cidr,
         service_cidr: spec.service_cidr,
         cluster_dns: addresses::cluster_dns(spec).primary().to_string(),
-        load_balancer_pool: pool.map(text),
+        load_balancer_pool: pool.map(|(first, last)| format!("{first}-{last}")),
         nodes: state.nodes.iter().map(|node| node.name.clone()).collect(),
         certificates: Certificates(Arc::new(certificate)),
     })

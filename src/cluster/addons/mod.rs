@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::artifacts::catalog::CATALOG;
 use crate::artifacts::{Options, Way};
 use crate::config::ClusterSpec;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::ClusterState;
 
 /// The status of an addon that is enabled in a cluster.
@@ -129,7 +129,7 @@ pub async fn images_of_addon(app: &App, cluster: &str, name: &str) -> Result<Vec
     let state = app.store.load(cluster)?;
     let spec = assumed_spec(cluster, state.as_ref())?;
     let scratch = tempfile::tempdir()
-        .map_err(|error| Error::new(Family::Host, format!("no directory can be made: {error}")).source(error))?;
+        .map_err(|error| Error::new(Id::FileUnwritable, format!("no directory can be made: {error}")).source(error))?;
     let kept = if state.is_some() { app.store.paths().cluster(cluster) } else { scratch.path().to_owned() };
     let source = addon.description.chart.as_ref().and_then(|chart| chart.source.as_deref());
     let archive = match source {
@@ -158,11 +158,11 @@ pub async fn addon_page(app: &App, cluster: &str, name: &str) -> Result<ServiceR
     app.existing(cluster)?;
     let info = info(app, cluster, name)?;
     if !info.enabled {
-        return Err(Error::new(Family::NotFound, format!("the addon {name} is not enabled"))
+        return Err(Error::new(Id::AddonDisabled, format!("the addon {name} is not enabled"))
             .hint(format!("enable it with: kcl addons enable {name}")));
     }
     let Some(page) = info.addon.description.open else {
-        return Err(Error::new(Family::NotFound, format!("the addon {name} has no page"))
+        return Err(Error::new(Id::AddonWithoutPage, format!("the addon {name} has no page"))
             .hint("see what it made with: kcl dashboard"));
     };
     service(app, cluster, &page.namespace, &page.service, false).await

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::app::App;
 use crate::cluster::drivers;
 use crate::cluster::interrupt::interruptible;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The time that the console has to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ impl Place {
     }
 
     fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> Error {
-        Error::new(Family::Host, format!("the console's {what}: {error}"))
+        Error::new(Id::BackgroundFailed, format!("the console's {what}: {error}"))
     }
 
     /// Acquires the right to start the console. Waits while another kcl holds it.
@@ -132,7 +132,7 @@ impl Place {
                 let said = fs::read_to_string(self.log()).unwrap_or_default();
                 self.clear();
                 let said = said.trim().trim_start_matches("error: ");
-                Err(Error::new(Family::Host, format!("the console of \"{cluster}\" does not start: {said}")))
+                Err(Error::new(Id::BackgroundFailed, format!("the console of \"{cluster}\" does not start: {said}")))
             }
         }
     }

@@ -16,7 +16,7 @@ use rustix::fs::inotify;
 
 use super::Note;
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::{ClusterState, Found, Lifetime, ProcessId};
 
 /// The time that a guard has to write its note.
@@ -38,7 +38,10 @@ pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
         return Ok(());
     }
     super::start(app, &file(app, cluster), ["-p", cluster, "guard"]).map_err(|error| {
-        Error::new(Family::Host, format!("what is to delete \"{cluster}\" by itself cannot be started: {error}"))
+        Error::new(
+            Id::BackgroundFailed,
+            format!("what is to delete \"{cluster}\" by itself cannot be started: {error}"),
+        )
     })
 }
 

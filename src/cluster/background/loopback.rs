@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use crate::addons::{self, ObjectName, Selected};
 use crate::app::App;
 use crate::cluster::drivers;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 use crate::state::ClusterState;
 use crate::urls::{self, GIVEN, Host};
@@ -56,7 +56,7 @@ pub async fn follow(app: &App, state: &ClusterState, driver: &dyn Driver, addons
         return Ok(());
     }
     let failed = |why: String| {
-        Error::new(Family::Host, format!("the services of \"{cluster}\" are on no port of loopback: {why}"))
+        Error::new(Id::BackgroundFailed, format!("the services of \"{cluster}\" are on no port of loopback: {why}"))
     };
     let file = file(app, cluster);
     super::start(app, &file, ["-p", cluster, "loopback"]).map_err(|error| failed(error.to_string()))?;
@@ -110,7 +110,7 @@ pub async fn serve(app: &App, cluster: &str) -> Result<()> {
             Ok(Some(Event::InitDone)) => {
                 ports.open.retain(|(service, _), _| there.contains(service));
                 if !said {
-                    super::say(()).map_err(|error| Error::new(Family::Host, error.to_string()))?;
+                    super::say(()).map_err(|error| Error::new(Id::BackgroundFailed, error.to_string()))?;
                     said = true;
                 }
             }

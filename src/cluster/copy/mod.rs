@@ -12,13 +12,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use kcl_driver_api::{Exec, Machine, Stdout};
+use tokio::task::JoinHandle;
 
 pub use place::Place;
 
 use super::interrupt::interruptible;
 use super::nodes::machine;
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::compression;
 use node::{Kind, Source};
 use place::{Part, own_name};
@@ -83,7 +84,7 @@ impl Copy<'_> {
             }
             (Place::Node(node, from), Place::Stream) => self.write_out(machine(node).await?.as_ref(), from).await,
             (Place::Stream, Place::Node(node, to)) => self.read_in(machine(node).await?.as_ref(), to).await,
-            _ => Err(Error::new(Family::Usage, format!("neither {from} nor {to} is in a node"))
+            _ => Err(Error::new(Id::FlagInvalid, format!("neither {from} nor {to} is in a node"))
                 .hint("a place in a node is written NODE:PATH, or :PATH for the first node")),
         }
     }
@@ -91,7 +92,7 @@ impl Copy<'_> {
     /// Copies from this host into a node.
     async fn put(&self, machine: &dyn Machine, from: &Path, to: &str) -> Result<Vec<String>> {
         let unable =
-            |error: io::Error| Error::new(Family::Usage, format!("{} cannot be copied: {error}", from.display()));
+            |error: io::Error| Error::new(Id::FileUnusable, format!("{} cannot be copied: {error}", from.display()));
         let text = from.to_string_lossy();
         let part = Part::of(&text);
         let real = from.canonicalize();
@@ -119,7 +120,7 @@ impl Copy<'_> {
         let from = from.to_owned();
         let packing = tokio::task::spawn_blocking(move || pack::pack(write, &from, &name));
         let output = machine.exec(node::extract(&directory, OwnedFd::from(read))).await?;
-        let packed = packing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let packed = ended(packing).await;
         node::received(machine, &output, to)?;
         packed.map_err(|error| on_host("read what is to be copied", &error))
     }
@@ -144,7 +145,7 @@ impl Copy<'_> {
                 Ok((parent(to), own_name(to).unwrap_or_default()))
             }
             Kind::Absent | Kind::Nowhere => {
-                Err(Error::new(Family::Usage, format!("there is no directory for {to} in node {}", machine.name()))
+                Err(Error::new(Id::FileUnusable, format!("there is no directory for {to} in node {}", machine.name()))
                     .hint(format!("make it with: kcl ssh -n {} -- mkdir -p DIRECTORY", machine.name())))
             }
         }
@@ -167,9 +168,9 @@ impl Copy<'_> {
         let unpacking = tokio::task::spawn_blocking(move || unpack::unpack(archive, &name, &place));
         // Our end of the pipe is closed together with the request.
         let output = machine.exec(command).await;
-        let unpacked = match unpacking.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        let unpacked = match ended(unpacking).await {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(Error::new(Family::Cluster, format!("{from} cannot be copied: {error}")));
+                return Err(Error::new(Id::CopyFailed, format!("{from} cannot be copied: {error}")));
             }
             unpacked => unpacked,
         };
@@ -179,7 +180,7 @@ impl Copy<'_> {
         let root_is_directory = root.is_dir() && !root.is_symlink();
         if root_is_directory && to.exists() && !to.is_dir() {
             let message = format!("{from} is a directory, and {} is not", to.display());
-            return Err(Error::new(Family::Usage, message));
+            return Err(Error::new(Id::FileUnusable, message));
         }
         if !root_is_directory && to.as_os_str().as_encoded_bytes().ends_with(b"/") && !to.is_dir() {
             return Err(no_directory(&to));
@@ -209,7 +210,7 @@ impl Copy<'_> {
     /// Writes the archive of files of a node to standard output.
     async fn write_out(&self, machine: &dyn Machine, from: &str) -> Result<Vec<String>> {
         if io::stdout().is_terminal() {
-            return Err(Error::new(Family::Usage, "an archive is not written to a terminal")
+            return Err(Error::new(Id::FlagInvalid, "an archive is not written to a terminal")
                 .hint("send it on: kcl cp NODE:PATH - | tar -t"));
         }
         let source = Source::find(machine, from, self.follow).await?;
@@ -230,17 +231,22 @@ impl Copy<'_> {
         });
         let output = machine.exec(node::extract(&real, OwnedFd::from(read))).await?;
         node::received(machine, &output, to)?;
-        let passed = passing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let passed = ended(passing).await;
         passed.map_err(|error| on_host("read the archive", &error))?;
         Ok(Vec::new())
     }
 }
 
+/// Waits for blocking work that reads or writes what a node sends or receives meanwhile.
+async fn ended<T>(work: JoinHandle<io::Result<T>>) -> io::Result<T> {
+    work.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
 fn no_directory(to: &Path) -> Error {
-    Error::new(Family::Usage, format!("there is no directory {}", to.display()))
+    Error::new(Id::FileUnusable, format!("there is no directory {}", to.display()))
         .hint(format!("make it with: mkdir -p {}", to.display()))
 }
 
 fn on_host(what: &str, error: &io::Error) -> Error {
-    Error::new(Family::Host, format!("could not {what}: {error}"))
+    Error::new(Id::HostFailed, format!("could not {what}: {error}"))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kcl_driver_api::{Exec, ExecOutput, Machine, Stdin, Stdout};
 
 use super::place::{Part, own_name};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The exit code of GNU tar for files that changed while they were read, which is no failure.
 const CHANGED: i32 = 1;
@@ -141,7 +141,7 @@ fn lines(output: &ExecOutput) -> Vec<String> {
 
 /// Returns the error for a path of a node.
 pub fn not_copied(machine: &dyn Machine, path: &str, why: &str) -> Error {
-    Error::new(Family::Usage, format!("{path} in node {} cannot be copied: {why}", machine.name()))
+    Error::new(Id::FileUnusable, format!("{path} in node {} cannot be copied: {why}", machine.name()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{KINDS, any_cached, one};
 use crate::app::App;
 use crate::config::ClusterSpec;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The drivers that create machines on this computer, the best first. Hosts that exist already are for the user to
 /// name.
@@ -62,7 +62,7 @@ pub async fn choose(app: &App) -> Result<DriverKind> {
         passed.push((kind, problem.map(|problem| problem.message).unwrap_or_default()));
     }
     let problems: Vec<String> = passed.iter().map(|(kind, problem)| format!("\n  - {kind}: {problem}")).collect();
-    Err(Error::new(Family::Host, format!("no driver works here:{}", problems.concat()))
+    Err(Error::new(Id::DriverNone, format!("no driver works here:{}", problems.concat()))
         .hint("see all that is missing, with the commands that fix it: kcl drivers")
         .hint("or name hosts that kcl reaches over SSH: kcl start --host user@address"))
 }

@@ -25,7 +25,7 @@ use kcl_driver_ssh::{SshConfig, SshDriver};
 
 use crate::artifacts::{AGENT, NodeArtifacts, VM_IMAGES};
 use crate::config::ClusterSpec;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::state::Paths;
 
 /// All drivers that a user can name, the best first.
@@ -105,11 +105,13 @@ pub fn one(
             files: artifacts.and_then(guest_files),
         })?)),
         #[cfg(not(feature = "libvirt"))]
-        DriverKind::Libvirt => Err(Error::new(Family::Usage, "this kcl was built without the libvirt driver")
+        DriverKind::Libvirt => Err(Error::new(Id::DriverUnknown, "this kcl was built without the libvirt driver")
             .hint("build one with it, where libvirt-dev is installed: cargo install --path . --features libvirt")),
         DriverKind::Ssh => Ok(Box::new(SshDriver::new(ssh(spec, paths, artifacts)))),
-        DriverKind::Fake => Err(Error::new(Family::Usage, format!("the driver \"{kind}\" is not part of this kcl"))
-            .hint("see those that are: kcl drivers")),
+        DriverKind::Fake => {
+            Err(Error::new(Id::DriverUnknown, format!("the driver \"{kind}\" is not part of this kcl"))
+                .hint("see those that are: kcl drivers"))
+        }
     }
 }
 

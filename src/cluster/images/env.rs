@@ -10,7 +10,7 @@ use super::build::SOCKET as BUILDKIT;
 use super::machines;
 use crate::app::App;
 use crate::cluster::interrupt::interruptible;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::containerd::SOCKET as CONTAINERD;
 use crate::images::forward::Forward;
 
@@ -18,7 +18,7 @@ use crate::images::forward::Forward;
 pub async fn image_env(app: &App, cluster: &str, node: Option<&str>, command: &[String]) -> Result<ExitStatus> {
     let names: Vec<String> = node.map(str::to_owned).into_iter().collect();
     let machine: Arc<dyn Machine> = Arc::from(machines(app, cluster, &names).await?.remove(0));
-    let failed = |error: std::io::Error| Error::new(Family::Host, format!("sockets cannot be made: {error}"));
+    let failed = |error: std::io::Error| Error::new(Id::FileUnwritable, format!("sockets cannot be made: {error}"));
     let directory = tempfile::Builder::new().prefix("kcl-").tempdir().map_err(failed)?;
     let containerd = Forward::open(&directory.path().join("containerd.sock"), machine.clone(), CONTAINERD)?;
     let buildkit = Forward::open(&directory.path().join("buildkit.sock"), machine, BUILDKIT)?;
@@ -36,7 +36,7 @@ pub async fn image_env(app: &App, cluster: &str, node: Option<&str>, command: &[
     let mut run = tokio::process::Command::new(&program);
     run.args(arguments).envs(variables).stdin(Stdio::inherit()).kill_on_drop(true);
     let work = async {
-        run.status().await.map_err(|error| Error::new(Family::Usage, format!("{program} cannot be run: {error}")))
+        run.status().await.map_err(|error| Error::new(Id::FlagInvalid, format!("{program} cannot be run: {error}")))
     };
     interruptible(work).await
 }

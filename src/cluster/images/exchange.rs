@@ -10,7 +10,7 @@ use super::{LoadedImage, connect, distribute, scratch, unknown};
 use crate::app::App;
 use crate::artifacts::image_config::ImageConfig;
 use crate::cluster::interrupt::interruptible;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::auth;
 use crate::images::containerd::Containerd;
 use crate::images::image::Image;
@@ -56,7 +56,7 @@ pub async fn save_images(
     };
     let to = to.filter(|path| *path != Path::new("-"));
     if to.is_none() && std::io::stdout().is_terminal() {
-        return Err(Error::new(Family::Usage, "an archive is not written to a terminal")
+        return Err(Error::new(Id::FlagInvalid, "an archive is not written to a terminal")
             .hint("name a file with -o FILE, or send it on: kcl image save app:1 | docker load"));
     }
     let mut images: Vec<Image> = Vec::new();
@@ -76,7 +76,8 @@ pub async fn save_images(
             return save::write(&images, &mut tokio::io::stdout(), "standard output", &meter).await;
         };
         let shown = path.display().to_string();
-        let failed = |error: std::io::Error| Error::new(Family::Host, format!("{shown} cannot be written: {error}"));
+        let failed =
+            |error: std::io::Error| Error::new(Id::FileUnwritable, format!("{shown} cannot be written: {error}"));
         let file = NewFile::create(path).map_err(failed)?;
         let mut out = tokio::fs::File::from_std(file.file().try_clone().map_err(failed)?);
         save::write(&images, &mut out, &shown, &meter).await?;

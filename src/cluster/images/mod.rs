@@ -20,7 +20,7 @@ use super::drivers;
 use super::interrupt::interruptible;
 use super::nodes::known;
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::containerd::Containerd;
 use crate::images::image::Image;
 use crate::images::list::{ImageRow, union};
@@ -56,7 +56,7 @@ pub async fn machines(app: &App, cluster: &str, names: &[String]) -> Result<Vec<
     let runs = |node: &NodeRecord| list.iter().any(|info| info.name == node.machine && info.power == Power::Running);
     if let Some(node) = wanted.iter().find(|node| !runs(node)) {
         let hint = format!("start it with: kcl start -p {cluster}");
-        return Err(Error::new(Family::NotFound, format!("node \"{}\" does not run", node.name)).hint(hint));
+        return Err(Error::new(Id::NodeStopped, format!("node \"{}\" does not run", node.name)).hint(hint));
     }
     Ok(try_join_all(wanted.iter().map(|node| driver.machine(cluster, &node.machine))).await?)
 }
@@ -188,7 +188,7 @@ pub(super) fn count(nodes: usize) -> String {
 
 /// Returns the error that no node has such an image.
 pub(super) fn unknown(name: &str) -> Error {
-    Error::new(Family::NotFound, format!("no node has an image {name}"))
+    Error::new(Id::ImageNotFound, format!("no node has an image {name}"))
         .hint("see what is there with: kcl image ls")
         .hint(format!("bring it in with: kcl image load {name}, or kcl image pull {name}"))
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::background::loopback;
 use super::{drivers, machine};
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 use crate::text::nearest;
 use crate::urls::{self, Host, Url, ways};
@@ -119,7 +119,7 @@ fn is_served(slice: &EndpointSlice) -> bool {
 fn without_endpoints(service: &Service) -> Error {
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
     let error = Error::new(
-        Family::Cluster,
+        Id::ServiceUnreachable,
         format!("no pod answers for the service {namespace}/{name}: it has no ready endpoint"),
     );
     let selector =
@@ -138,7 +138,7 @@ async fn missing(client: &kube::Client, cluster: &str, namespace: &str, name: &s
     let all: Api<Service> = Api::all(client.clone());
     let all = all.list_metadata(&ListParams::default()).await.map_err(|error| unanswered(cluster, error))?;
     let place = |object: &kube::core::PartialObjectMeta<Service>| object.namespace().unwrap_or_default();
-    let error = Error::new(Family::NotFound, format!("there is no service \"{name}\" in the namespace {namespace}"));
+    let error = Error::new(Id::ServiceNotFound, format!("there is no service \"{name}\" in the namespace {namespace}"));
     let elsewhere: Vec<_> = all.items.iter().filter(|object| object.name_any() == name).map(place).collect();
     let here: Vec<_> =
         all.items.iter().filter(|object| place(object) == namespace).map(|object| object.name_any()).collect();
@@ -151,7 +151,7 @@ async fn missing(client: &kube::Client, cluster: &str, namespace: &str, name: &s
 
 fn unanswered(cluster: &str, error: kube::Error) -> Error {
     Error::new(
-        Family::Cluster,
+        Id::ApiFailed,
         format!("the API of cluster \"{cluster}\" does not say which services there are: {error}"),
     )
     .hint(format!("see how it is with: kcl status -p {cluster}"))

@@ -46,7 +46,7 @@ impl Outcome {
 /// created is removed again. What fails beside a cluster that runs is reported with the outcome, and the cluster stays.
 ///
 /// # Errors
-/// See [`crate::error::Family`]; the cluster is as it was before, or the hints say what is left.
+/// See [`crate::error::Id`]; the cluster is as it was before, or the hints say what is left.
 pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     let source = config::Source::read(&options.overrides)?;
     if options.dry_run {

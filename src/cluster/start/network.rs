@@ -8,7 +8,7 @@ use kcl_node_spec::Subnets;
 use super::planned::planned;
 use super::state::save;
 use crate::app::App;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::plan::{Journal, Made, Observed, Plan, plan};
 use crate::state::{ApiEndpoint, ClusterState};
 
@@ -31,7 +31,7 @@ pub(super) async fn ensure(
         let wanted = NetworkSpec::new(plan.cluster.clone(), plan.subnet);
         let conflict = match driver.ensure_network(&wanted).await {
             Ok(network) => return Ok((plan, state, network)),
-            Err(error) if error.kind == ErrorKind::Conflict && plan.new && state.spec.subnet.is_none() => error,
+            Err(error) if error.kind == ErrorKind::SubnetTaken && plan.new && state.spec.subnet.is_none() => error,
             Err(error) => return Err(error.into()),
         };
         let free_subnet = driver.propose_subnet(&plan.cluster).await?;
@@ -80,7 +80,7 @@ async fn api_endpoint(driver: &dyn Driver, state: &ClusterState) -> Result<Optio
     // On another machine the port may be in use; the engine says so.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let port = free.map_err(|error| {
-        Error::new(Family::Host, format!("no free port for the API was found on {}: {error}", Ipv4Addr::LOCALHOST))
+        Error::new(Id::PortTaken, format!("no free port for the API was found on {}: {error}", Ipv4Addr::LOCALHOST))
     })?;
     Ok(Some(ApiEndpoint { address: SocketAddr::new(at, port.port()), bind }))
 }
@@ -103,7 +103,7 @@ mod tests {
         let app = App { store: Store::open(paths), progress: Progress::silent() };
         let driver = FakeDriver::new();
         for call in refusals {
-            driver.fail_with(call, kcl_driver_api::Error::new(ErrorKind::Conflict, "eth9 has it"));
+            driver.fail_with(call, kcl_driver_api::Error::new(ErrorKind::SubnetTaken, "eth9 has it"));
         }
         let spec = ClusterSpec { driver: Some(DriverKind::Fake), ..ClusterSpec::with_defaults("kcl") };
         let observed = observe(&driver, &spec, None).await.unwrap();

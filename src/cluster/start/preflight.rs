@@ -6,7 +6,7 @@ use super::target::Target;
 use crate::app::App;
 use crate::bootstrap;
 use crate::cluster::mount;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// Checks that machines can have the mounts, and that this host can start the machines of the plan.
 pub(super) async fn check(app: &App, target: &Target) -> Result<()> {
@@ -55,7 +55,7 @@ pub(super) async fn check(app: &App, target: &Target) -> Result<()> {
         message.push_str("\n  - ");
         message.push_str(&describe(error));
     }
-    Err(Error::new(Family::Host, message))
+    Err(Error::new(Id::HostUnfit, message))
 }
 
 /// Returns a network of the cluster with the flag that sets it.

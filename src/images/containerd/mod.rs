@@ -23,7 +23,7 @@ use tonic::{Request, Status};
 pub use api::containerd::types::Descriptor;
 pub use api::runtime::v1::{AuthConfig as CriAuth, Image as CriImage};
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The path of containerd's socket in every node.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -96,7 +96,7 @@ impl Containerd {
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW);
         let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
-            Error::new(Family::Cluster, format!("containerd of node {node} is unreachable: {error}"))
+            Error::new(Id::ContainerdFailed, format!("containerd of node {node} is unreachable: {error}"))
                 .hint("check the node with: kcl status")
                 .source(error)
         })?;
@@ -110,7 +110,7 @@ impl Containerd {
     /// Returns kcl's error for one of containerd's.
     pub fn failed(&self, action: &str, status: &Status) -> Error {
         let message = format!("could not {action} on node {}: {}", self.node, status.message());
-        Error::new(Family::Cluster, message)
+        Error::new(Id::ContainerdFailed, message)
     }
 }
 
@@ -118,7 +118,7 @@ impl Containerd {
 /// that ends the command when it is dropped.
 pub fn dial(machine: Arc<dyn Machine>, socket: &str) -> Result<(UnixStream, oneshot::Sender<()>)> {
     let failed = |error: std::io::Error| {
-        Error::new(Family::Host, format!("cannot connect to node {}: {error}", machine.name())).source(error)
+        Error::new(Id::HostFailed, format!("cannot connect to node {}: {error}", machine.name())).source(error)
     };
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
     ours.set_nonblocking(true).map_err(failed)?;

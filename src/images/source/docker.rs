@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::files::Files;
-use crate::artifacts::digest;
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 use crate::images::config::{ImageConfig, or_default};
 use crate::images::containerd::Descriptor;
 use crate::images::image::{Blob, Data, Image};
@@ -44,7 +44,7 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
     let entries: Vec<Entry> = files.json("manifest.json")?;
     if let (2.., Some(name)) = (entries.len(), name) {
         let message = format!("{} has {} images, but --name {name} can name only one", files.name, entries.len());
-        return Err(Error::new(Family::Usage, message));
+        return Err(Error::new(Id::FlagInvalid, message));
     }
     let image = |entry: Entry| {
         let names = match name {
@@ -53,7 +53,7 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
         };
         let config = files.read(&entry.config)?;
         let damaged =
-            |why: String| Error::new(Family::Artifact, format!("{} in {} is damaged: {why}", entry.config, files.name));
+            |why: String| Error::new(Id::ImageDamaged, format!("{} in {} is damaged: {why}", entry.config, files.name));
         // The config's file name is its digest, or ends in it.
         let named = entry.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
         let found = digest::of_bytes(&config);
@@ -102,7 +102,7 @@ pub fn plain_layer(data: Data, size: u64, diff_id: &str) -> Blob {
 fn normalized(files: &Files, tags: &[String]) -> Result<Vec<String>> {
     let named = |tag: &String| {
         normalize(tag).map_err(|error| {
-            Error::new(Family::Artifact, format!("manifest.json in {}: {}", files.name, error.message))
+            Error::new(Id::ImageDamaged, format!("manifest.json in {}: {}", files.name, error.message))
                 .hint("give the image another name with: --name app:1")
         })
     };
@@ -122,6 +122,6 @@ fn layer(files: &Files, path: &str, diff_id: &str) -> Result<Blob> {
     let mut blob = files.blob(path, Descriptor::new(format!("{LAYER}.{ending}"), String::new(), size as i64))?;
     blob.descriptor.digest = blob
         .digest_here()
-        .map_err(|error| Error::new(Family::Artifact, format!("{path} in {} cannot be read: {error}", files.name)))?;
+        .map_err(|error| Error::new(Id::ImageDamaged, format!("{path} in {} cannot be read: {error}", files.name)))?;
     Ok(blob)
 }

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use super::docker;
 use super::files::Files;
-use crate::artifacts::digest;
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 use crate::images::config::ImageConfig;
 use crate::images::image::{Data, Image};
 use crate::images::reference::normalize;
@@ -33,7 +33,7 @@ pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Ve
     })?;
     let Some(found) = library.find(word).await? else {
         return Err(Error::new(
-            Family::NotFound,
+            Id::ImageNotFound,
             format!(
                 "there is no image {word} in {} at {}, and no file of that name",
                 library.name(),

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::beneath;
 use crate::images::compression::{Compression, MAGIC, spool};
 use crate::images::containerd::Descriptor;
 use crate::images::image::{Blob, Data, Part};
+use crate::task::blocking;
 
 /// The maximum size of a JSON document in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -78,7 +79,7 @@ impl Files {
         let length = file.seek(SeekFrom::End(0)).map_err(|error| unreadable(&name, &error))?;
         file.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&name, &error))?;
         let bad = |error: io::Error| {
-            Error::new(Family::Artifact, format!("{name} is not an archive of an image, or is damaged: {error}"))
+            Error::new(Id::ImageDamaged, format!("{name} is not an archive of an image, or is damaged: {error}"))
                 .hint("an archive is made with: docker save app:1 -o app.tar")
         };
         let mut entries = HashMap::new();
@@ -90,7 +91,7 @@ impl Files {
             let end = offset.saturating_add(size);
             if entry.header().entry_type().is_file() && end > length {
                 let message = format!("{name} is cut off: {path} goes up to byte {end}, and it has {length}");
-                return Err(Error::new(Family::Artifact, message).hint("create or copy it again"));
+                return Err(Error::new(Id::ImageDamaged, message).hint("create or copy it again"));
             }
             let link = entry.link_name().map_err(bad)?.map(|link| link.to_string_lossy().into_owned());
             match (entry.header().entry_type(), link) {
@@ -148,7 +149,7 @@ impl Files {
     /// Returns the file that contains `path`, the offset in it and the size.
     fn part(&self, path: &str) -> Result<(Arc<File>, u64, u64)> {
         let missing = || {
-            Error::new(Family::Artifact, format!("{} is incomplete: {path} is missing", self.name))
+            Error::new(Id::ImageDamaged, format!("{} is incomplete: {path} is missing", self.name))
                 .hint("create or copy it again")
         };
         match &self.place {
@@ -157,7 +158,7 @@ impl Files {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
                     Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                         let message = format!("{path} in {} leads out of this directory", self.name);
-                        return Err(Error::new(Family::Artifact, message)
+                        return Err(Error::new(Id::ImageDamaged, message)
                             .hint(format!("load a copy without such links: cp -rL {} COPY", self.name)));
                     }
                     file => file.map_err(|error| unreadable(&format!("{path} in {}", self.name), &error))?,
@@ -184,7 +185,7 @@ impl Files {
         if size > LARGEST {
             let message =
                 format!("{path} in {} has {size} bytes, which is too large for a document of an image", self.name);
-            return Err(Error::new(Family::Artifact, message));
+            return Err(Error::new(Id::ImageDamaged, message));
         }
         let mut bytes = vec![0; usize::try_from(size).expect("it is small")];
         std::os::unix::fs::FileExt::read_exact_at(file.as_ref(), &mut bytes, offset)
@@ -195,7 +196,7 @@ impl Files {
     /// Reads a JSON file.
     pub fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
         serde_json::from_slice(&self.read(path)?)
-            .map_err(|error| Error::new(Family::Artifact, format!("{path} in {} is damaged: {error}", self.name)))
+            .map_err(|error| Error::new(Id::ImageDamaged, format!("{path} in {} is damaged: {error}", self.name)))
     }
 
     /// Returns the size of a file and its compression.
@@ -222,7 +223,7 @@ impl Files {
         let (file, offset, size) = self.part(path)?;
         if i64::try_from(size) != Ok(descriptor.size) {
             let message = format!("{path} in {} has {size} bytes instead of {}", self.name, descriptor.size);
-            return Err(Error::new(Family::Artifact, message).hint("create or copy it again"));
+            return Err(Error::new(Id::ImageDamaged, message).hint("create or copy it again"));
         }
         Ok(Blob { descriptor, data: Data::Part(file, offset) })
     }
@@ -248,11 +249,5 @@ fn clean(path: &str) -> String {
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Error {
-    Error::new(Family::Artifact, format!("{name} cannot be read: {error}"))
-}
-
-/// Runs blocking work where it holds up no async task.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let died = |error| Err(Error::new(Family::Internal, format!("a task died: {error}")));
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(died)
+    Error::new(Id::ImageDamaged, format!("{name} cannot be read: {error}"))
 }

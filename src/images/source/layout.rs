@@ -2,7 +2,7 @@
 
 use super::files::Files;
 use super::{docker, oci};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::image::Image;
 
 /// Returns the images in `files`, in the OCI layout or in Docker's.
@@ -12,7 +12,7 @@ pub fn images(files: Files, name: Option<String>) -> Result<Vec<Image>> {
     } else if files.has("manifest.json") {
         docker::images(&files, name.as_deref())?
     } else {
-        return Err(Error::new(Family::Artifact, format!("{} contains no image: {}", files.name, files.what()))
+        return Err(Error::new(Id::ImageForeign, format!("{} contains no image: {}", files.name, files.what()))
             .hint("an archive is made with: docker save app:1 -o app.tar")
             .hint("a root file system becomes an image with: kcl image import"));
     };

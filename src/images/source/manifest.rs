@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::files::Files;
-use crate::artifacts::digest;
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 use crate::images::config::{Platform, or_default};
 use crate::images::containerd::Descriptor;
 use crate::images::image::{Blob, is_sha256};
@@ -102,7 +102,7 @@ pub fn read(bytes: &[u8], media_type: &str) -> std::result::Result<Read, String>
 pub fn blob(files: &Files, entry: &Described) -> Result<(Read, Blob)> {
     let bytes = checked(files, &entry.digest)?;
     let read = read(&bytes, &entry.media_type).map_err(|why| {
-        Error::new(Family::Artifact, format!("the blob {} in {} is damaged: {why}", entry.digest, files.name))
+        Error::new(Id::ImageDamaged, format!("the blob {} in {} is damaged: {why}", entry.digest, files.name))
     })?;
     let media_type = if entry.media_type.is_empty() { MANIFEST } else { &entry.media_type };
     Ok((read, Blob::of_bytes(media_type, bytes)))
@@ -115,7 +115,7 @@ pub fn checked(files: &Files, named: &str) -> Result<bytes::Bytes> {
     if found == named {
         return Ok(bytes);
     }
-    Err(Error::new(Family::Artifact, format!("{} is damaged: the blob {named} has the digest {found}", files.name))
+    Err(Error::new(Id::ImageDamaged, format!("{} is damaged: the blob {named} has the digest {found}", files.name))
         .hint("create or copy it again"))
 }
 
@@ -126,6 +126,6 @@ pub fn described(given: &Described) -> Descriptor {
 
 /// Returns the path of a blob in a layout.
 pub fn path(named: &str) -> Result<String> {
-    let bad = || Error::new(Family::Artifact, format!("{named:?} is not a digest that containerd supports (sha256)"));
+    let bad = || Error::new(Id::ImageDamaged, format!("{named:?} is not a digest that containerd supports (sha256)"));
     is_sha256(named).then(|| format!("blobs/{}", named.replacen(':', "/", 1))).ok_or_else(bad)
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use super::image::Image;
 use super::reference::normalize;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The argument that stands for standard input.
 const STDIN: &str = "-";
@@ -38,7 +38,7 @@ pub async fn find(word: &str, name: Option<&str>, scratch: &Path) -> Result<Vec<
         return layout::images(files::Files::of_archive(path, scratch).await?, name);
     }
     if looks_like_path(word) {
-        return Err(Error::new(Family::Usage, format!("there is no file {word}")).hint(
+        return Err(Error::new(Id::FileUnusable, format!("there is no file {word}")).hint(
             "an image is loaded from a docker or OCI archive, an OCI layout, - for standard input, or by its name in Docker",
         ));
     }

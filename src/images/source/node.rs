@@ -1,8 +1,8 @@
 //! Images of a node.
 
 use super::{manifest, platform};
-use crate::artifacts::digest;
-use crate::error::{Error, Family, Result};
+use crate::digest;
+use crate::error::{Error, Id, Result};
 use crate::images::config::Platform;
 use crate::images::containerd::{Containerd, Descriptor};
 use crate::images::image::{Blob, Data, Image};
@@ -11,7 +11,7 @@ use crate::images::image::{Blob, Data, Image};
 pub async fn find(node: &Containerd, name: &str) -> Result<Option<Image>> {
     let failed = |status| node.failed(&format!("read the image {name}"), &status);
     let damaged =
-        |why: String| Error::new(Family::Artifact, format!("the image {name} on node {} is damaged: {why}", node.node));
+        |why: String| Error::new(Id::ImageDamaged, format!("the image {name} on node {} is damaged: {why}", node.node));
     let Some(target) = node.image(name).await.map_err(failed)? else { return Ok(None) };
     let mut descriptor = target;
     for _ in 0..=platform::DEPTH {
@@ -30,7 +30,7 @@ pub async fn find(node: &Containerd, name: &str) -> Result<Option<Image>> {
                 Some(inner) => descriptor = manifest::described(inner),
                 None => {
                     let message = format!("{name} on node {} has no image for {}", node.node, Platform::of_nodes());
-                    return Err(Error::new(Family::Artifact, message));
+                    return Err(Error::new(Id::ImageDamaged, message));
                 }
             },
         }
@@ -47,5 +47,5 @@ async fn document(node: &Containerd, blob: &Descriptor) -> Result<Vec<u8>> {
         return Ok(bytes);
     }
     let message = format!("node {} sent a blob with the digest {found} for {}", node.node, blob.digest);
-    Err(Error::new(Family::Artifact, message).hint("load the image again; the node's disk may be damaged"))
+    Err(Error::new(Id::ImageDamaged, message).hint("load the image again; the node's disk may be damaged"))
 }

@@ -7,7 +7,7 @@ use super::docker;
 use super::files::Files;
 use super::manifest::{Described, Index, Manifest, checked, path};
 use super::platform::{Candidate, Group};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::image::{Blob, Data, Image};
 use crate::images::reference::normalize;
 
@@ -53,14 +53,14 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
     match (images.as_mut_slice(), name) {
         ([], _) => Err(groups.iter_mut().find_map(|group| group.missing(files)).unwrap_or_else(|| {
             let why = if index.manifests.is_empty() { "its index is empty" } else { "it has nothing but attestations" };
-            Error::new(Family::Artifact, format!("{} has no image: {why}", files.name))
+            Error::new(Id::ImageForeign, format!("{} has no image: {why}", files.name))
         })),
         ([image], Some(name)) => {
             image.names = vec![name.to_owned()];
             Ok(images)
         }
         (several, Some(name)) => Err(Error::new(
-            Family::Usage,
+            Id::FlagInvalid,
             format!("{} has {} images, but --name {name} can name only one", files.name, several.len()),
         )),
         (several, None) => {
@@ -78,7 +78,7 @@ fn name_of(files: &Files, entry: &Described) -> Result<Option<String>> {
     let full = entry.annotations.get(REF_NAME).filter(|name| name.contains(['/', ':']));
     let Some(name) = entry.annotations.get(NAME).or(full) else { return Ok(None) };
     let named = normalize(name).map_err(|error| {
-        Error::new(Family::Artifact, format!("index.json in {}: {}", files.name, error.message))
+        Error::new(Id::ImageDamaged, format!("index.json in {}: {}", files.name, error.message))
             .hint("give the image another name with: --name app:1")
     });
     named.map(Some)

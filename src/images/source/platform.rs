@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::files::Files;
 use super::manifest::{Described, Index, Manifest, Read, blob, checked, path};
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::config::{ImageConfig, Platform};
 use crate::images::image::{Blob, for_nodes};
 
@@ -66,7 +66,7 @@ impl Group {
         match blob(files, entry)? {
             (Read::Index(_), _) if depth == DEPTH => {
                 let message = format!("{} has more than {DEPTH} indexes in one another", files.name);
-                Err(Error::new(Family::Artifact, message).hint("an image has one; save it again"))
+                Err(Error::new(Id::ImageDamaged, message).hint("an image has one; save it again"))
             }
             (Read::Index(index), _) => {
                 index.manifests.iter().try_for_each(|entry| self.collect(files, entry, depth + 1, seen))
@@ -114,12 +114,12 @@ impl Group {
                 self.name.as_ref().map_or_else(|| files.name.clone(), |name| format!("{name} in {}", files.name));
             let has: Vec<&str> = self.foreign.iter().map(String::as_str).collect();
             let message = format!("{name} has no image for {}: it has {}", Platform::of_nodes(), has.join(", "));
-            return Some(Error::new(Family::Artifact, message).hint(for_nodes()));
+            return Some(Error::new(Id::ImageForeign, message).hint(for_nodes()));
         }
         if self.artifacts > 0 {
             let message =
                 format!("{} has artifacts of other kinds than images, such as charts or signatures", files.name);
-            return Some(Error::new(Family::Artifact, message));
+            return Some(Error::new(Id::ImageForeign, message));
         }
         self.absent.take()
     }
@@ -128,7 +128,7 @@ impl Group {
 fn config(files: &Files, manifest: &Manifest) -> Result<ImageConfig> {
     ImageConfig::parse(&checked(files, manifest.config())?).map_err(|error| {
         let message = format!("the config {} in {} is damaged: {error}", manifest.config(), files.name);
-        Error::new(Family::Artifact, message)
+        Error::new(Id::ImageDamaged, message)
     })
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::files::Files;
 use super::layout;
-use crate::artifacts::digest;
+use crate::digest;
 use crate::error::Result;
 use crate::images::image::Image;
 

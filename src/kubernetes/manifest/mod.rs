@@ -19,7 +19,7 @@ use serde_json::Value;
 pub use self::split::text;
 
 use self::split::Document;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The ends of the names of manifests, which are those that kubectl takes from a directory.
 pub const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
@@ -34,7 +34,7 @@ pub fn is_manifest(file: &Path) -> bool {
 /// # Errors
 /// `Usage` if it cannot be read, or has something that is not an object with a kind and a name.
 pub fn documents(origin: &str, content: impl AsRef<[u8]>) -> Result<Vec<DynamicObject>> {
-    let wrong = |problem: String| Error::new(Family::Usage, format!("{origin}, {problem}"));
+    let wrong = |problem: String| Error::new(Id::ManifestInvalid, format!("{origin}, {problem}"));
     let mut objects = Vec::new();
     for Document { line, value } in split::documents(content.as_ref()).map_err(wrong)? {
         let at_line = |problem: String| wrong(format!("line {line}: {problem}"));

@@ -21,7 +21,7 @@ fn read(text: impl AsRef<[u8]>) -> Vec<Value> {
 
 fn refused(text: impl AsRef<[u8]>) -> String {
     let error = documents("a.yaml", text).expect_err("it is refused");
-    assert_eq!(error.family, Family::Usage);
+    assert_eq!(error.id, Id::ManifestInvalid);
     error.message
 }
 

@@ -91,7 +91,7 @@ fn damaged_and_unknown_state_is_named_and_never_overwritten() {
         std::fs::write(&file, text).unwrap();
         let errors = [fixture.store.load("kcl").unwrap_err(), fixture.store.save(&state("kcl")).unwrap_err()];
         for error in errors {
-            assert_eq!(error.family, Family::State);
+            assert_eq!(error.id, Id::StateUnreadable);
             assert!(error.message.contains(problem) && error.message.contains("clusters/kcl/state.json"), "{error}");
             assert!(error.hints.iter().any(|hint| hint.contains("kcl delete -p kcl")));
         }
@@ -119,8 +119,8 @@ fn clusters_are_directories_with_a_state() {
 async fn names_never_lead_out_of_the_home() {
     let fixture = fixture();
     for name in ["", "..", "../x", "a/b", "/etc"] {
-        assert_eq!(fixture.store.load(name).unwrap_err().family, Family::Usage);
-        assert_eq!(fixture.store.lock(name, |_| {}).await.unwrap_err().family, Family::Usage);
+        assert_eq!(fixture.store.load(name).unwrap_err().id, Id::ClusterNameInvalid);
+        assert_eq!(fixture.store.lock(name, |_| {}).await.unwrap_err().id, Id::ClusterNameInvalid);
     }
 }
 

@@ -72,7 +72,7 @@ impl KnownHosts {
         if self.is_revoked(key) {
             let message = format!("the key of host {place} is revoked: {}", fingerprint(key));
             return Err(
-                Error::new(ErrorKind::Conflict, message).hint("somebody may be in between: ask who runs the host")
+                Error::new(ErrorKind::HostKey, message).hint("somebody may be in between: ask who runs the host")
             );
         }
         let known = self.known(&place, address, port);
@@ -89,7 +89,7 @@ impl KnownHosts {
             Unknown::Refuse => {
                 let message = format!("the host {place} is not known; its key is {}", fingerprint(key));
                 let hint = format!("compare and keep its key with: ssh -p {port} {address}");
-                return Err(Error::new(ErrorKind::Conflict, message).hint(hint));
+                return Err(Error::new(ErrorKind::HostKey, message).hint(hint));
             }
             Unknown::Ask => ask(&place, key).await?,
         }
@@ -167,14 +167,14 @@ fn changed(place: &str, file: &Path, line: usize, key: &PublicKey) -> Error {
     );
     let hint =
         format!("if the host was reinstalled, remove its old key with: ssh-keygen -f {} -R {place}", file.display());
-    Error::new(ErrorKind::Conflict, message).hint(hint)
+    Error::new(ErrorKind::HostKey, message).hint(hint)
 }
 
 async fn ask(place: &str, key: &PublicKey) -> Result<()> {
     let shown = fingerprint(key);
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let message = format!("the host {place} is not known; its key is {shown}");
-        return Err(Error::new(ErrorKind::Conflict, message)
+        return Err(Error::new(ErrorKind::HostKey, message)
             .hint(format!("compare it with the host's own; if it is right, take it with {FLAG}")));
     }
     let question = format!("The host {place} is not known. Its key is {shown}.\nIs it right (yes or no)? ");
@@ -186,11 +186,11 @@ async fn ask(place: &str, key: &PublicKey) -> Result<()> {
         terminal.read_line(&mut answer)?;
         Ok::<_, std::io::Error>(answer)
     });
-    let answer = answer.await.map_err(|error| Error::engine(format!("a task died: {error}")))??;
+    let answer = answer.await.map_err(|error| Error::new(ErrorKind::Internal, format!("a task died: {error}")))??;
     if answer.trim().eq_ignore_ascii_case("yes") {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Conflict, format!("the key of host {place} was not accepted")))
+    Err(Error::new(ErrorKind::HostKey, format!("the key of host {place} was not accepted")))
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn program() -> Result<PathBuf> {
 fn service(program: &Path, names: &MachineNames) -> String {
     format!(
         "[Unit]\n\
-         Description=Node {machine} of the Kubernetes cluster {cluster} (kcl)\n\
+         Description=Machine {machine} of the kcl cluster {cluster}\n\
          Wants=network-online.target\n\
          After=network-online.target\n\
          \n\

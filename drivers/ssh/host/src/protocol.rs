@@ -180,7 +180,7 @@ pub struct Facts {
     pub default: Option<String>,
     /// TCP ports that a node needs and another process listens on: port and process.
     pub ports: Vec<(u16, String)>,
-    /// Other programs that manage the same things as a node, such as kubelets.
+    /// Running programs that manage the same things as a machine.
     pub rivals: Vec<String>,
     /// The host's addresses and routes, with their owners. Empty if a machine is here, as its own would be among them.
     pub networks: Vec<(Ipv4Net, String)>,
@@ -212,31 +212,20 @@ pub enum Answer<T> {
 /// An [`Error`] on the wire.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {
-    kind: String,
+    kind: ErrorKind,
     message: String,
     hint: Option<String>,
 }
 
-const KINDS: [(ErrorKind, &str); 6] = [
-    (ErrorKind::NotFound, "not-found"),
-    (ErrorKind::Conflict, "conflict"),
-    (ErrorKind::Host, "host"),
-    (ErrorKind::Engine, "engine"),
-    (ErrorKind::State, "state"),
-    (ErrorKind::Unfinished, "unfinished"),
-];
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let kind = KINDS.iter().find(|(kind, _)| *kind == error.kind).map_or("engine", |(_, name)| name);
-        Failure { kind: kind.to_owned(), message: error.message, hint: error.hint }
+        Failure { kind: error.kind, message: error.message, hint: error.hint }
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let kind = KINDS.iter().find(|(_, name)| *name == failure.kind).map_or(ErrorKind::Engine, |(kind, _)| *kind);
-        Error { kind, message: failure.message, hint: failure.hint, source: None }
+        Error { kind: failure.kind, message: failure.message, hint: failure.hint, source: None }
     }
 }
 

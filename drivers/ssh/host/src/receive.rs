@@ -126,7 +126,7 @@ fn write(path: &Path, entry: &Entry, stream: &mut impl Read) -> Result<()> {
     })();
     let (file, found) = copied.map_err(|error: io::Error| match error.raw_os_error() {
         Some(no) if no == nix::errno::Errno::ENOSPC as i32 => {
-            Error::new(ErrorKind::Host, format!("the disk is full: could not write {}", path.display()))
+            Error::new(ErrorKind::DiskFull, format!("the disk is full: could not write {}", path.display()))
                 .hint("free some disk space there")
                 .source(error)
         }

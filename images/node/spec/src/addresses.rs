@@ -78,6 +78,14 @@ impl<V4: Copy + Display, V6: Copy + Display> PerFamily<V4, V6> {
 }
 
 impl Addresses {
+    /// Returns the first address of each family, if there is any.
+    pub fn first_of(addresses: impl IntoIterator<Item = IpAddr>) -> Option<Self> {
+        addresses.into_iter().map(Addresses::from).reduce(|all, next| match (all, next) {
+            (PerFamily::V4(v4), PerFamily::V6(v6)) | (PerFamily::V6(v6), PerFamily::V4(v4)) => PerFamily::Both(v4, v6),
+            (all, _) => all,
+        })
+    }
+
     /// Returns the address that stands for all: that of IPv4, else that of IPv6.
     pub fn primary(self) -> IpAddr {
         match self {
@@ -271,6 +279,17 @@ mod tests {
         for text in ["", ",", "x", "10.0.0.1,", "fd00::1,10.0.0.1", "10.0.0.1,10.0.0.2", "10.0.0.0/8"] {
             assert!(text.parse::<Addresses>().unwrap_err().to_string().contains(&format!("\"{text}\"")));
         }
+    }
+
+    #[test]
+    fn the_first_address_of_each_family_counts() {
+        let first = |text: &str| {
+            let all = text.split_whitespace().map(|address| address.parse().unwrap());
+            Addresses::first_of(all).map(|addresses| addresses.to_string())
+        };
+        assert_eq!(first("fd00::1 10.0.0.1 10.0.0.2 fd00::2").as_deref(), Some("10.0.0.1,fd00::1"));
+        assert_eq!(first("10.0.0.1 10.0.0.2").as_deref(), Some("10.0.0.1"));
+        assert_eq!(first(""), None);
     }
 
     #[test]

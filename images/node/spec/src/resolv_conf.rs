@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
+use std::str::SplitWhitespace;
 
 /// The files with resolvers, in order: the usual one, and those with the servers that systemd-resolved and NetworkManager
 /// forward to, for a host whose usual file names only their stub on loopback (systemd-resolved.service(8),
@@ -40,9 +41,7 @@ impl Resolvers {
     /// namespace, so they are left out.
     pub fn parse(text: &str) -> Self {
         let mut resolvers = Resolvers::default();
-        for line in text.lines() {
-            let line = line.split(['#', ';']).next().unwrap_or_default();
-            let mut words = line.split_whitespace();
+        for mut words in lines(text) {
             match words.next() {
                 Some("nameserver") => {
                     let address = words.next().and_then(|word| word.parse().ok());
@@ -85,6 +84,16 @@ impl Resolvers {
         }
         text
     }
+}
+
+/// Returns all servers that the text of a resolver file names, even those that only its host reaches.
+pub fn named(text: &str) -> Vec<&str> {
+    lines(text).filter_map(|mut words| words.next().filter(|word| *word == "nameserver").and(words.next())).collect()
+}
+
+/// Returns the words of each line without its comment.
+fn lines(text: &str) -> impl Iterator<Item = SplitWhitespace<'_>> {
+    text.lines().map(|line| line.split(['#', ';']).next().unwrap_or_default().split_whitespace())
 }
 
 /// Removes what occurs a second time.

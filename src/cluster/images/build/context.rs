@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::dockerfile::Dockerfile;
 use crate::artifacts::space;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::compression::spool;
 
 /// The argument that stands for standard input.
@@ -52,7 +52,7 @@ impl Context {
         if word == STDIN {
             if from_stdin {
                 let message = "standard input cannot be both the context and the Dockerfile";
-                return Err(Error::new(Family::Usage, message).hint("give one of them as a file"));
+                return Err(Error::new(Id::ImageBuildInvalid, message).hint("give one of them as a file"));
             }
             let (directory, text) = stored(stdin, "standard input", scratch)?;
             let dockerfile = match text {
@@ -79,7 +79,9 @@ impl Context {
         if text.is_some() {
             let message =
                 format!("{} is neither a directory nor an archive: an image is built from one", path.display());
-            return Err(Error::new(Family::Usage, message).hint(format!("a Dockerfile is named with: -f {word}")));
+            return Err(
+                Error::new(Id::ImageBuildInvalid, message).hint(format!("a Dockerfile is named with: -f {word}"))
+            );
         }
         let dockerfile = if from_stdin { of_stream(stdin)? } else { Dockerfile::find(directory.path(), file, true)? };
         let path = directory.path().to_owned();
@@ -103,7 +105,7 @@ fn stored(stream: impl Read, name: &str, scratch: &Path) -> Result<(TempDir, Opt
         Ok((directory, None))
     });
     unpacked.map_err(|error| {
-        Error::new(Family::Host, format!("cannot unpack {name} in {}: {error}", scratch.display())).source(error)
+        Error::new(Id::FileUnwritable, format!("cannot unpack {name} in {}: {error}", scratch.display())).source(error)
     })
 }
 
@@ -127,16 +129,16 @@ fn unpack(file: &File, into: &Path) -> io::Result<()> {
 }
 
 fn of_stream(stream: impl Read) -> Result<Dockerfile> {
-    let unreadable = |error| Error::new(Family::Usage, format!("the Dockerfile cannot be read: {error}"));
+    let unreadable = |error| Error::new(Id::FileUnusable, format!("the Dockerfile cannot be read: {error}"));
     let dockerfile = Dockerfile::of_stream(stream).map_err(unreadable)?;
     if dockerfile.text.is_empty() {
-        return Err(Error::new(Family::Usage, "the Dockerfile on standard input is empty"));
+        return Err(Error::new(Id::ImageBuildInvalid, "the Dockerfile on standard input is empty"));
     }
     Ok(dockerfile)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::new(Family::Usage, format!("the context {} cannot be read: {error}", path.display()))
+    Error::new(Id::FileUnusable, format!("the context {} cannot be read: {error}", path.display()))
         .hint("a context is a directory, a tar archive, - for standard input, or the address of one")
 }
 

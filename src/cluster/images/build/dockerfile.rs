@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::distribution::Reference;
 use serde_json::Value;
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::beneath;
 
 /// The names of a Dockerfile in its context, the usual one first: Docker's, and Podman's.
@@ -69,7 +69,7 @@ impl Dockerfile {
             };
             return Ok(Dockerfile { name, text, ignore });
         }
-        Err(Error::new(Family::Usage, format!("there is no {}", paths[0].display()))
+        Err(Error::new(Id::FileUnusable, format!("there is no {}", paths[0].display()))
             .hint("name the Dockerfile with: -f FILE, or -f - for standard input"))
     }
 
@@ -94,7 +94,7 @@ fn small(stream: impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::new(Family::Usage, format!("the Dockerfile {} cannot be read: {error}", path.display()))
+    Error::new(Id::FileUnusable, format!("the Dockerfile {} cannot be read: {error}", path.display()))
 }
 
 /// Returns the front end that a file names, as BuildKit reads it (`parser/directives.go`): in the comments before anything

@@ -17,11 +17,12 @@ use crate::app::App;
 use crate::artifacts::Artifacts;
 use crate::cluster::addons::{AddonOptions, enable, info};
 use crate::cluster::interrupt::interruptible;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::images::containerd::Containerd;
 use crate::images::forward::Forward;
 use crate::images::reference::normalize;
 use crate::images::send::wait_visible;
+use crate::task::blocking;
 use context::{Context, Local};
 use output::{ImageOutput, Outputs};
 
@@ -97,7 +98,7 @@ impl<'r> Build<'r> {
         names.dedup();
         let push = *push || request.push;
         if push && names.is_empty() {
-            return Err(Error::new(Family::Usage, "an image without a name cannot be pushed")
+            return Err(Error::new(Id::ImageBuildInvalid, "an image without a name cannot be pushed")
                 .hint("name it with: -t REGISTRY/NAME:TAG"));
         }
         let cache = |flag: &str, words: &[String]| -> Result<Vec<String>> {
@@ -107,8 +108,7 @@ impl<'r> Build<'r> {
         let cache_to = cache("--cache-to", &request.cache_to)?;
         // Standard input may take its time.
         let (word, file) = (request.context.clone(), request.file.clone());
-        let found = tokio::task::spawn_blocking(move || Context::find(&word, file.as_deref(), &scratch)).await;
-        let context = found.map_err(|error| Error::new(Family::Internal, format!("a task died: {error}")))??;
+        let context = blocking(move || Context::find(&word, file.as_deref(), &scratch)).await?;
         Ok(Build { request, context, outputs, names, cache_from, cache_to, push })
     }
 
@@ -129,8 +129,9 @@ impl<'r> Build<'r> {
                     let ignore = directory.join(format!("{}.dockerignore", dockerfile.name));
                     dockerfile.ignore.as_ref().map_or(Ok(()), |text| std::fs::write(ignore, text))
                 };
-                write()
-                    .map_err(|error| Error::new(Family::Host, format!("the Dockerfile cannot be copied: {error}")))?;
+                write().map_err(|error| {
+                    Error::new(Id::FileUnwritable, format!("the Dockerfile cannot be copied: {error}"))
+                })?;
                 add("--local", format!("context={}", context.display()));
                 add("--local", format!("dockerfile={}", directory.display()));
                 add("--opt", format!("filename={}", dockerfile.name));
@@ -241,7 +242,7 @@ async fn bring(app: &App, cluster: &str, names: &[String]) -> Result<LoadedImage
     let mut built = None;
     for name in names {
         let missing =
-            || Error::new(Family::Cluster, format!("BuildKit has built {name}, and node {builder} does not have it"));
+            || Error::new(Id::ImageBuild, format!("BuildKit has built {name}, and node {builder} does not have it"));
         let (node, image): (Containerd, _) = locate(&nodes, name).await?.ok_or_else(missing)?;
         wait_visible(&node, name, image.id()).await?;
         built = built.or(Some(image));
@@ -253,7 +254,7 @@ async fn bring(app: &App, cluster: &str, names: &[String]) -> Result<LoadedImage
 
 /// Runs BuildKit's client.
 async fn run(client: &Path, builder: Arc<dyn Machine>, build: &Build<'_>) -> Result<Metadata> {
-    let failed = |error: std::io::Error| Error::new(Family::Host, format!("a socket cannot be made: {error}"));
+    let failed = |error: std::io::Error| Error::new(Id::FileUnwritable, format!("a socket cannot be made: {error}"));
     let directory = tempfile::Builder::new().prefix("kcl-").tempdir().map_err(failed)?;
     let forward = Forward::open(&directory.path().join("b.sock"), builder, SOCKET)?;
     let files = directory.path().join("dockerfile");
@@ -268,13 +269,13 @@ async fn run(client: &Path, builder: Arc<dyn Machine>, build: &Build<'_>) -> Res
         true => command.stdout(Stdio::inherit()),
         false => command.stdout(std::io::stderr()),
     };
-    let unable = |error| Error::new(Family::Artifact, format!("{} cannot be run: {error}", client.display()));
+    let unable = |error| Error::new(Id::ProgramUnusable, format!("{} cannot be run: {error}", client.display()));
     let status = command.status().await.map_err(unable)?;
     if status.success() {
         let text = std::fs::read(&metadata).unwrap_or_default();
         return Ok(serde_json::from_slice(&text).unwrap_or_default());
     }
-    let error = Error::new(Family::Cluster, format!("{} could not be built: why is said above", build.title()));
+    let error = Error::new(Id::ImageBuild, format!("{} could not be built: why is said above", build.title()));
     let reference = std::fs::read_to_string(&reference).unwrap_or_default();
     Err(match recorded(client, &forward, &reference).await {
         Some(why) if MISSING.iter().any(|part| why.contains(part)) => {

@@ -1,6 +1,6 @@
 //! The results and the cache of a build, as `docker buildx build` names them, for BuildKit's own client.
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 
 /// The results of a build.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -51,10 +51,13 @@ impl Outputs {
                     outputs.others.push(joined(&fields));
                 }
                 (kind, _) => {
-                    return Err(Error::new(Family::Usage, format!("--output {word}: {kind:?} is no type of output"))
-                        .hint(
-                            "types are: image, registry, docker, oci, tar and local, such as type=local,dest=DIRECTORY",
-                        ));
+                    return Err(Error::new(
+                        Id::ImageBuildInvalid,
+                        format!("--output {word}: {kind:?} is no type of output"),
+                    )
+                    .hint(
+                        "types are: image, registry, docker, oci, tar and local, such as type=local,dest=DIRECTORY",
+                    ));
                 }
             }
         }
@@ -78,7 +81,7 @@ pub fn cache(flag: &str, word: &str) -> Result<String> {
     let fields = fields(flag, word)?;
     match fields.iter().any(|(key, _)| key == "type") {
         true => Ok(joined(&fields)),
-        false => Err(Error::new(Family::Usage, format!("{flag} {word}: the type is missing"))
+        false => Err(Error::new(Id::ImageBuildInvalid, format!("{flag} {word}: the type is missing"))
             .hint("such as: type=local,src=DIRECTORY or type=registry,ref=NAME")),
     }
 }
@@ -96,7 +99,9 @@ fn fields(flag: &str, word: &str) -> Result<Vec<(String, String)>> {
     }
     let field = |field: &String| {
         let split = field.split_once('=').map(|(key, value)| (key.trim().to_lowercase(), value.to_owned()));
-        split.ok_or_else(|| Error::new(Family::Usage, format!("{flag} {word}: {field:?} is not of the form KEY=VALUE")))
+        split.ok_or_else(|| {
+            Error::new(Id::ImageBuildInvalid, format!("{flag} {word}: {field:?} is not of the form KEY=VALUE"))
+        })
     };
     fields.iter().map(field).collect()
 }

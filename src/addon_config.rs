@@ -1,4 +1,4 @@
-//! The user's settings of addons; `addons` checks them against the addons that exist.
+//! The user's settings of addons, which `config` reads and `addons` checks against the addons that exist.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use oci_client::Reference;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, Id, Result};
 use crate::text::is_dns_label;
 
 /// The prefix of references to addons and charts in registries.
@@ -47,7 +47,7 @@ pub fn enable_addon(addons: &mut BTreeMap<String, AddonConfig>, word: &str) -> R
 ///
 /// # Errors
 /// `Usage` if the path does not exist, or its last part is not a name for an addon.
-pub(super) fn locate(word: &str, base: &Path) -> Result<Option<(String, PathBuf)>> {
+pub fn locate(word: &str, base: &Path) -> Result<Option<(String, PathBuf)>> {
     if word.starts_with(SCHEME) {
         let word = word.trim_end_matches('/');
         let reference = oci_reference(word)?;
@@ -72,7 +72,7 @@ fn checked(word: &str, name: &str) -> Result<String> {
         false => {
             let message =
                 format!("{word}: \"{name}\" is not a name for an addon: use lower-case letters, digits and '-'");
-            Err(Error::new(Family::Usage, message).hint("rename its folder or archive"))
+            Err(Error::new(Id::AddonInvalid, message).hint("rename its folder or archive"))
         }
     }
 }
@@ -86,14 +86,14 @@ pub fn is_reference(source: &Path) -> bool {
 pub fn oci_reference(word: &str) -> Result<Reference> {
     let bare = word.strip_prefix(SCHEME).unwrap_or("");
     bare.parse().map_err(|error| {
-        Error::new(Family::Usage, format!("{word} is not a reference to a registry: {error}"))
+        Error::new(Id::AddonInvalid, format!("{word} is not a reference to a registry: {error}"))
             .hint("write it as oci://HOST/NAME:TAG")
     })
 }
 
 /// Makes the error for an addon whose files cannot be read.
 pub fn unreadable_addon(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(Family::Usage, format!("{} cannot be read: {error}", path.display()))
+    Error::new(Id::AddonInvalid, format!("{} cannot be read: {error}", path.display()))
         .hint("an addon is a folder with addon.toml and manifests, a tar archive of one, or oci://HOST/NAME:TAG")
 }
 
