@@ -110,6 +110,21 @@ impl Cluster {
         Ok(Timing { total: begun.elapsed(), parts })
     }
 
+    /// From the command to a further node that is ready.
+    pub fn grow(&self) -> Result<Timing, Box<dyn Error>> {
+        let begun = Instant::now();
+        let parts = self.kcl_events(&["node", "add", "-o", "json"].map(str::to_owned))?;
+        Ok(Timing { total: begun.elapsed(), parts })
+    }
+
+    /// From the command to the end of the last node.
+    pub fn shrink(&self) -> Result<Timing, Box<dyn Error>> {
+        let node = kcl::config::node_name(&self.name, self.nodes);
+        let begun = Instant::now();
+        let parts = self.kcl_events(&["node", "delete", &node, "-o", "json"].map(str::to_owned))?;
+        Ok(Timing { total: begun.elapsed(), parts })
+    }
+
     /// From the command to its end.
     pub fn stop(&self) -> Result<Timing, Box<dyn Error>> {
         self.timed(&["stop"])

@@ -59,6 +59,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 add("stop", cluster.stop()?);
                 add("start after stop", cluster.start()?);
                 add("second start", cluster.start_again()?);
+                if subject.hosts.is_empty() {
+                    add("one more worker", cluster.grow()?);
+                    add("one worker less", cluster.shrink()?);
+                }
                 add("delete", cluster.delete()?);
                 table.idle(idle);
             }

@@ -6,7 +6,7 @@ use crate::cluster::Timing;
 use crate::processes::Idle;
 
 /// The goals: driver, nodes, measurement, floors.
-const AIMS: [(&str, usize, &str, f64); 12] = [
+const AIMS: [(&str, usize, &str, f64); 13] = [
     ("native", 1, "start", 2.5),
     ("native", 3, "start", 3.5),
     ("native", 1, "fresh, answers, deleted", 4.0),
@@ -14,6 +14,7 @@ const AIMS: [(&str, usize, &str, f64); 12] = [
     ("native", 1, "enable storage", 1.0),
     ("native", 1, "enable metrics-server", 1.0),
     ("native", 1, "enable ingress", 2.0),
+    ("native", 3, "one more worker", 0.6),
     ("native", 3, "stop", 1.0),
     ("native", 3, "delete", 1.0),
     ("docker", 1, "start", 3.0),

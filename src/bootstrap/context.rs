@@ -13,9 +13,9 @@ use crate::artifacts::NodeArtifacts;
 use crate::error::Error;
 use crate::kubernetes::Access;
 use crate::pki::Pki;
-use crate::plan::{Action, Journal, Plan};
+use crate::plan::{Journal, Plan};
 use crate::progress::Progress;
-use crate::state::{ClusterState, Configured, Phase};
+use crate::state::{ClusterState, Configured, NodePhase};
 
 /// The values that the phases work with.
 pub struct Bootstrap<'a> {
@@ -56,8 +56,8 @@ pub struct Bootstrap<'a> {
 impl Bootstrap<'_> {
     /// Returns true if a node is new in a cluster that exists already: without it the cluster is as it was.
     pub fn joins(&self, node: &str) -> bool {
-        let created = self.plan.nodes().any(|plan| plan.name == node && plan.action == Action::Create);
-        created && !self.plan.new && self.state.phase == Phase::Created
+        let joining = self.state.node(node).is_some_and(|record| record.phase == NodePhase::Joining);
+        joining && !self.plan.new
     }
 }
 

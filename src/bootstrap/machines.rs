@@ -51,7 +51,8 @@ pub async fn start(bootstrap: &Bootstrap<'_>, serves: impl AsyncFn() -> bool) ->
     let mut machines =
         Machines { since, started: Vec::new(), configured: BTreeMap::new(), restarts: Vec::new(), failed: Vec::new() };
     for wave in &bootstrap.plan.waves {
-        let briefings = brief(bootstrap, wave).await?;
+        let wave: Vec<NodePlan> = wave.iter().filter(|node| node.action != Action::Leave).cloned().collect();
+        let briefings = brief(bootstrap, &wave).await?;
         let later = briefings.iter().any(restarts) && serves().await;
         let (restarted, briefings): (Vec<_>, Vec<_>) =
             briefings.into_iter().partition(|briefing| later && restarts(briefing));
@@ -72,7 +73,7 @@ pub async fn start(bootstrap: &Bootstrap<'_>, serves: impl AsyncFn() -> bool) ->
     machines.restarts.sort_by_key(|name| record(bootstrap.state, name).is_ok_and(|record| record.role == Role::Worker));
     step.finish(match bootstrap.plan.starting().count() {
         0 if !machines.started.is_empty() => "Nodes restarted with their new configuration".to_owned(),
-        0 => format!("{} running", nodes(bootstrap.plan.nodes().count())),
+        0 => format!("{} running", nodes(bootstrap.plan.nodes().filter(|node| node.action == Action::Keep).count())),
         count => format!("{} started", nodes(count)),
     });
     Ok(machines)
@@ -105,7 +106,7 @@ fn restarts(briefing: &Briefing) -> bool {
     match briefing.plan.action {
         Action::Keep => briefing.news == News::Own,
         Action::Restart => true,
-        Action::PowerOn | Action::Create | Action::Replace => false,
+        Action::PowerOn | Action::Create | Action::Replace | Action::Leave => false,
     }
 }
 
@@ -134,8 +135,13 @@ async fn brief(bootstrap: &Bootstrap<'_>, wave: &[NodePlan]) -> Result<Vec<Brief
         let alone = node::spec_file(&node::lasting(spec.clone()))?;
         let own = node::digest(files.iter().chain([&alone]));
         files.push(node::spec_file(&spec)?);
-        let configured = Configured { whole: node::digest(&files), own };
-        let news = News::to(record, &configured);
+        let mut configured = Configured { whole: node::digest(&files), own };
+        let mut news = News::to(record, &configured);
+        if news == News::Own && plan.action == Action::Keep && !bootstrap.plan.is_for(&plan.name) {
+            // The next start of the whole cluster restarts it, as this digest stays what it was.
+            configured.own = record.configured.as_ref().map(|before| before.own.clone()).unwrap_or_default();
+            news = News::Surroundings;
+        }
         briefings.push(Briefing { plan: plan.clone(), files, configured, news });
     }
     if !renewed.is_empty() {
@@ -177,7 +183,7 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, briefing: &Briefing) -> Result<bool
             driver.machine(cluster, name).await?.power_off(POWER_OFF_GRACE).await?
         }
         Action::Replace => driver.delete(cluster, name).await?,
-        Action::Create => {}
+        Action::Create | Action::Leave => {}
     }
     // A machine that already exists adopts the changes in its spec.
     let machine: Box<dyn Machine> = driver.create(&machine_spec(bootstrap, &briefing.plan)).await?;

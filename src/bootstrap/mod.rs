@@ -12,6 +12,7 @@ mod ready;
 pub mod resolvers;
 mod restart;
 mod system;
+mod taints;
 
 pub use advice::advice;
 pub use context::{Bootstrap, Machines, Reached, Wait};
@@ -94,7 +95,8 @@ impl Bootstrap<'_> {
             join::give_up(self, client, &[name], reached).await;
         }
         let fresh = Fresh::new(machines.started.clone(), machines.since);
-        let names = self.state.nodes.iter().map(|node| node.name.clone()).filter(|name| !reached.lost.contains(name));
+        let names = self.state.nodes.iter().map(|node| node.name.clone());
+        let names = names.filter(|name| self.plan.is_for(name) && !reached.lost.contains(name));
         let names: Vec<String> = names.collect();
         let ready = async {
             match ready::wait(self, client, &names, &fresh).await {

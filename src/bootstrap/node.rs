@@ -60,6 +60,7 @@ pub fn node_spec(
             feature_gates: spec.feature_gates.clone(),
             extra: spec.extra_config.clone(),
             etcd_join: false,
+            taints: config.map(|node| node.taints.clone()).unwrap_or_default(),
         },
     }
 }
@@ -80,6 +81,8 @@ pub fn lasting(mut spec: NodeSpec) -> NodeSpec {
     network.nameservers.clear();
     network.search.clear();
     network.options.clear();
+    // A kubelet sets them only as it registers its node.
+    spec.kubernetes.taints.clear();
     spec
 }
 

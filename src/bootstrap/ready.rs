@@ -18,7 +18,7 @@ const USUAL: Duration = Duration::from_secs(5);
 
 /// Waits until the cluster is in the state that `--wait` names.
 pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, names: &[String], fresh: &Fresh) -> Result<()> {
-    if bootstrap.wait == Wait::Api {
+    if bootstrap.wait == Wait::Api || names.is_empty() {
         return Ok(());
     }
     let step = bootstrap.progress.step("ready", "Waiting for nodes and DNS");

@@ -4,11 +4,11 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kcl_driver_api::Network;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, ObjectList, PartialObjectMeta};
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::json;
 
-use super::{Bootstrap, Resolvers};
+use super::{Bootstrap, Resolvers, taints};
 use crate::artifacts::oci;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Id, Result};
@@ -88,15 +88,19 @@ fn labels(spec: &ClusterSpec, name: &str, role: kcl_node_spec::Role) -> serde_js
 
 /// Removes the Node objects that kcl made for nodes that no longer exist, such as those of a start that was rolled
 /// back. Others, which a user may have made to try things out, are left alone.
-async fn forget_others(state: &ClusterState, client: &kube::Client) -> Result<()> {
+async fn forget_others(
+    state: &ClusterState,
+    client: &kube::Client,
+    nodes: &ObjectList<PartialObjectMeta<Node>>,
+) -> Result<()> {
     let failed =
         |error: kube::Error| Error::new(Id::ApiFailed, format!("old nodes cannot be removed: {error}")).source(error);
-    let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
-    for node in nodes.list_metadata(&ListParams::default()).await.map_err(failed)? {
+    let api: Api<Node> = Api::all(client.clone());
+    for node in nodes {
         let known = state.nodes.iter().any(|record| record.name == node.name_any());
         let ours = |field: &ManagedFieldsEntry| field.manager.as_deref() == Some(kubernetes::FIELD_MANAGER);
         if !known && node.managed_fields().iter().any(ours) {
-            nodes.delete(&node.name_any(), &DeleteParams::default()).await.map_err(failed)?;
+            api.delete(&node.name_any(), &DeleteParams::default()).await.map_err(failed)?;
         }
     }
     Ok(())
@@ -124,7 +128,16 @@ pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<V
         Err(error) if bootstrap.plan.new => return Err(error),
         Err(error) => failed.push(error),
     }
-    failed.extend(forget_others(bootstrap.state, client).await.err());
+    match Api::<Node>::all(client.clone()).list_metadata(&ListParams::default()).await {
+        Ok(nodes) => {
+            failed.extend(forget_others(bootstrap.state, client, &nodes).await.err());
+            failed.extend(taints::apply(bootstrap.state, client, &nodes).await.err());
+        }
+        Err(error) => {
+            let message = format!("the nodes cannot be listed: {error}");
+            failed.push(Error::new(Id::ApiFailed, message).source(error));
+        }
+    }
     step.finish(if failed.is_empty() { "System manifests applied" } else { "Some objects could not be applied" });
     Ok(failed)
 }

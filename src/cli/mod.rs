@@ -91,7 +91,7 @@ enum Verb {
     Pool(pool::Verb),
     /// Show the status of a cluster, also as an exit code
     Status(status::Args),
-    /// List the nodes of a cluster, or stop one
+    /// List, add, delete, start, stop, cordon and drain nodes of a cluster
     #[command(subcommand)]
     Node(node::Verb),
     /// List all clusters
@@ -159,6 +159,7 @@ impl Verb {
             Verb::Stop(args) => args.output == Output::Json,
             Verb::Delete(args) => args.output == Output::Json,
             Verb::Addons(verb) => verb.json_events(),
+            Verb::Node(verb) => verb.json_events(),
             _ => false,
         }
     }

@@ -162,7 +162,7 @@ pub struct Args {
 }
 
 /// Parses a whole number.
-fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
+pub fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a whole number, such as 3"))
 }
 
@@ -217,9 +217,15 @@ pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<Exit
         }
         return Ok(ExitCode::SUCCESS);
     }
-    outcome.troubles.iter().for_each(|trouble| app.progress.trouble(trouble));
+    let code = report(app, &outcome);
     summary(app, &outcome, args);
-    Ok(outcome.troubles.first().map_or(ExitCode::SUCCESS, |trouble| ExitCode::from(trouble.id.exit_code())))
+    Ok(code)
+}
+
+/// Reports what failed beside a cluster that runs. Returns the exit code.
+pub fn report(app: &App, outcome: &Outcome) -> ExitCode {
+    outcome.troubles.iter().for_each(|trouble| app.progress.trouble(trouble));
+    outcome.troubles.first().map_or(ExitCode::SUCCESS, |trouble| ExitCode::from(trouble.id.exit_code()))
 }
 
 /// Identifies a running process.
@@ -239,12 +245,9 @@ impl ClusterArgs {
             way: self.source.way(self.bundle.as_deref()),
             wait: self.wait,
             wait_timeout: self.wait_timeout,
-            base: None,
-            spare: false,
             lifetime: self.ttl.clone(),
-            keep: false,
             context: Context::Current,
-            dry_run: false,
+            ..StartOptions::default()
         }
     }
 
@@ -275,11 +278,13 @@ impl ClusterArgs {
             ssh_key: self.ssh_key.clone(),
             ssh_jump: self.ssh_jump.clone(),
             accept_host_key: self.accept_host_key,
+            new_node: None,
         }
     }
 }
 
-fn print_plan(plan: &Plan) {
+/// Prints a plan as a table.
+pub fn print_plan(plan: &Plan) {
     let what = if plan.new { "would be created" } else { "exists" };
     output::line(&format!(
         "Cluster \"{}\" {what}: Kubernetes {} on {}",
@@ -295,6 +300,7 @@ fn print_plan(plan: &Plan) {
                 Action::PowerOn => "power on",
                 Action::Create => "create",
                 Action::Replace => "recreate",
+                Action::Leave => "leave",
             };
             [
                 node.name.clone(),

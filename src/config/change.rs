@@ -86,9 +86,11 @@ fn cannot_remove(existing: &ClusterSpec, wanted: &ClusterSpec, removed: &[&str])
         existing.name,
         names.join(", ")
     );
-    Error::new(Id::ClusterUnchangeable, message)
-        .hint("nodes can be added to an existing cluster only")
-        .hint(recreate(&existing.name))
+    let delete = removed.iter().map(|node| format!("kcl node delete -p {} {node}", existing.name));
+    Error::new(Id::ClusterUnchangeable, message).hint(format!(
+        "`start` deletes no node with what is on it; delete {nodes} with: {}",
+        delete.collect::<Vec<_>>().join("; ")
+    ))
 }
 
 fn recreate(name: &str) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kcl_driver_api::{DriverKind, PublishedPort};
 use kcl_driver_ssh::Place;
-use kcl_node_spec::{Role, Subnets};
+use kcl_node_spec::{Role, Subnets, Taint};
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,8 @@ pub(super) struct NodeEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub taints: Option<Vec<Taint>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
@@ -165,6 +167,8 @@ impl ClusterFile {
                 }
                 labels::check(entry.labels.as_ref().unwrap_or(&BTreeMap::new()))
                     .map_err(|problem| format!("{place}: labels: {problem}"))?;
+                labels::check_taints(entry.taints.as_deref().unwrap_or_default())
+                    .map_err(|problem| format!("{place}: taints: {problem}"))?;
             }
         }
         Ok(())

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use kcl_driver_ssh::Place;
 
+use super::flag::{read, read_list, said_by};
 use super::mount::parse_mount;
+use super::nodes::NewNode;
 use super::spec::{ClusterSpec, set};
 use super::validate::{self, Checked};
 use super::{nodes, units};
@@ -65,11 +67,8 @@ pub struct Overrides {
     pub ssh_jump: Option<String>,
     /// Accepts unknown keys of hosts: `--accept-host-key`.
     pub accept_host_key: bool,
-}
-
-/// Makes an error that names the flag or variable whose value breaks a rule.
-pub(super) fn said_by(who: &str) -> impl Fn(String) -> Error {
-    move |problem| Error::new(Id::FlagInvalid, format!("{who}: {problem}"))
+    /// A further node: `kcl node add`.
+    pub new_node: Option<NewNode>,
 }
 
 /// Applies the flags of a command line.
@@ -81,6 +80,9 @@ pub(super) fn apply(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
     hosts(spec, flags)?;
     if let Some(count) = flags.nodes {
         nodes::resize(spec, count).map_err(said_by("--nodes"))?;
+    }
+    if let Some(new) = &flags.new_node {
+        nodes::add(spec, new)?;
     }
     spec.set_limits(flags.cpus, read(flags.memory.as_deref(), "--memory", units::parse_memory)?);
     spec.subnet = read(flags.subnet.as_deref(), "--subnet", validate::cidr)?.or(spec.subnet);
@@ -142,16 +144,6 @@ fn hosts(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
     let jump = read(flags.ssh_jump.as_deref(), "--ssh-jump", place)?;
     spec.accept_host_key = flags.accept_host_key;
     nodes::hosts(spec, &hosts, key.as_ref(), jump.as_ref()).map_err(said_by("--host"))
-}
-
-/// Reads the value of a flag, if it is given.
-fn read<T>(text: Option<&str>, flag: &str, rule: impl Fn(&str) -> Checked<T>) -> Result<Option<T>> {
-    text.map(rule).transpose().map_err(said_by(flag))
-}
-
-/// Reads the values of a flag that may be given several times, with commas or without.
-fn read_list<T>(texts: &[String], flag: &str, rule: impl Fn(&str) -> Checked<T>) -> Result<Vec<T>> {
-    texts.iter().flat_map(|text| text.split(',')).map(|text| rule(text.trim()).map_err(said_by(flag))).collect()
 }
 
 /// Parses a value of `--extra-config`: `component.key=value`.

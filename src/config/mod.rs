@@ -4,6 +4,7 @@ mod change;
 mod cluster_file;
 mod fields;
 mod file;
+mod flag;
 mod flags;
 mod labels;
 mod limits;
@@ -19,6 +20,7 @@ mod view;
 
 pub use flags::Overrides;
 pub use mount::{check_mounts, parse_mount};
+pub use nodes::NewNode;
 pub use source::Source;
 pub use spec::{ClusterSpec, DEFAULT_NAME, EXTRA_CONFIG_COMPONENTS, MAX_NODES, NodeConfig, node_name};
 pub use units::{format_lifetime, format_memory, parse_lifetime, parse_memory};

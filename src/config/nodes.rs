@@ -1,13 +1,18 @@
 //! The list of nodes: a number of them, the entries of `[[nodes]]`, or hosts. Nodes are known by their names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use kcl_driver_api::DriverKind;
 use kcl_driver_ssh::{Place, Target};
+use kcl_node_spec::Role;
 
 use super::cluster_file::{NodeEntry, entry_name};
 use super::fields::Memory;
+use super::flag::{read, read_list, said_by};
 use super::spec::{ClusterSpec, NodeConfig, node_name};
 use super::validate::{self, Checked};
+use super::{labels, units};
+use crate::error::Result;
 
 /// Makes the list as long as `count`: new nodes are workers with the limits of the last node.
 pub(super) fn resize(spec: &mut ClusterSpec, count: usize) -> Checked<()> {
@@ -102,6 +107,9 @@ fn merge(
     if let Some(labels) = &entry.labels {
         node.labels.clone_from(labels);
     }
+    if let Some(taints) = &entry.taints {
+        node.taints.clone_from(taints);
+    }
     Ok(())
 }
 
@@ -122,6 +130,67 @@ pub(super) fn hosts(
         target.key = key.cloned().or(target.key.take());
         target.jump = jump.cloned().or(target.jump.take());
     }
+    Ok(())
+}
+
+/// A node to add to a cluster, as flags describe it.
+#[derive(Clone, Debug, Default)]
+pub struct NewNode {
+    /// The name of the node, if it is not the next free one.
+    pub name: Option<String>,
+    /// The role of the node; a worker by default.
+    pub role: Option<Role>,
+    /// The driver of its machine: `--driver`.
+    pub driver: Option<String>,
+    /// The CPUs of the node: `--cpus`.
+    pub cpus: Option<u32>,
+    /// The memory of the node: `--memory`.
+    pub memory: Option<String>,
+    /// Labels of the node, each `key=value`: `--label`.
+    pub labels: Vec<String>,
+    /// Taints of the node, each `key=value:Effect`: `--taint`.
+    pub taints: Vec<String>,
+    /// The existing host that becomes the node: `--host`.
+    pub host: Option<String>,
+    /// The private key for the host: `--ssh-key`.
+    pub ssh_key: Option<PathBuf>,
+    /// The jump host: `--ssh-jump`.
+    pub ssh_jump: Option<String>,
+}
+
+/// Adds a node. What its flags leave open is as of the last node, if both have the same driver.
+pub(super) fn add(spec: &mut ClusterSpec, new: &NewNode) -> Result<()> {
+    let place = |text: &str| text.parse::<Place>().map_err(|error| error.message);
+    let name = said_by("NAME");
+    validate::node_count(spec.nodes.len() + 1).map_err(&name)?;
+    let mut node = match &new.name {
+        None => next(spec, &[]),
+        Some(given) => {
+            validate::node(&spec.name, given).map_err(&name)?;
+            if spec.node(given).is_some() {
+                return Err(name(format!("the cluster {} has a node {given} already", spec.name))
+                    .hint(format!("leave the name out for the next free one, {}", next(spec, &[]).name)));
+            }
+            NodeConfig { name: given.clone(), ..NodeConfig::new(&spec.name, 1) }
+        }
+    };
+    node.role = new.role.unwrap_or(Role::Worker);
+    node.driver = read(new.driver.as_deref(), "--driver", validate::driver)?;
+    if let Some(text) = &new.host {
+        let key = new.ssh_key.as_deref().map(|path| validate::key(Path::new(""), path).map_err(said_by("--ssh-key")));
+        let jump = read(new.ssh_jump.as_deref(), "--ssh-jump", place)?;
+        node.host = Some(Target { host: place(text).map_err(said_by("--host"))?, key: key.transpose()?, jump });
+        node.driver = node.driver.or(Some(DriverKind::FOR_HOSTS));
+    }
+    node.driver = node.driver.filter(|kind| spec.driver != Some(*kind));
+    let like = spec.nodes.last().filter(|last| spec.chosen_driver(last) == spec.chosen_driver(&node));
+    let (cpus, memory) = like.map_or((None, None), |like| (like.cpus, like.memory));
+    node.cpus = new.cpus.or(cpus);
+    node.memory = read(new.memory.as_deref(), "--memory", units::parse_memory)?.or(memory);
+    node.labels = read_list(&new.labels, "--label", labels::parse)?.into_iter().collect();
+    node.taints = read_list(&new.taints, "--taint", str::parse)?;
+    labels::check_taints(&node.taints).map_err(said_by("--taint"))?;
+    spec.nodes.push(node);
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Defaults < cluster file < environment < flags; settings of an existing cluster stay unless the user changes them.
 
 use super::cluster_file::ClusterFile;
-use super::flags::{self, Overrides, said_by};
+use super::flag::said_by;
+use super::flags::{self, Overrides};
 use super::spec::{ClusterSpec, DEFAULT_NAME};
 use super::{change, file, limits, validate};
 use crate::error::{Error, Id, Result};
@@ -61,7 +62,8 @@ impl Source {
             file::apply(&mut spec, file)
                 .map_err(|problem| Error::new(Id::ConfigInvalid, format!("{}: {problem}", path.display())))?;
         }
-        if let Some(value) = &self.driver {
+        // The variable is for clusters, and a further node's driver is that of its cluster.
+        if let Some(value) = self.driver.as_ref().filter(|_| self.overrides.new_node.is_none()) {
             spec.driver = Some(validate::driver(value).map_err(said_by("the variable KCL_DRIVER"))?);
         }
         flags::apply(&mut spec, &self.overrides)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use kcl_driver_api::{DriverKind, HostMount, PublishedPort};
 use kcl_driver_ssh::Target;
-use kcl_node_spec::{Role, Subnets};
+use kcl_node_spec::{Role, Subnets, Taint};
 use serde::{Deserialize, Serialize};
 
 use super::units;
@@ -89,6 +89,9 @@ pub struct NodeConfig {
     pub memory: Option<u64>,
     /// Labels of the Node object.
     pub labels: BTreeMap<String, String>,
+    /// Taints of the Node object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Taint>,
     /// The existing host that becomes the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Target>,
@@ -177,6 +180,7 @@ impl NodeConfig {
             cpus: None,
             memory: None,
             labels: BTreeMap::new(),
+            taints: Vec::new(),
             host: None,
         }
     }

@@ -59,6 +59,7 @@ fn nodes(spec: &ClusterSpec) -> (Nodes, Option<u32>, Option<Memory>) {
         cpus: node.cpus,
         memory: node.memory.map(Memory),
         labels: Some(node.labels.clone()).filter(|labels| !labels.is_empty()),
+        taints: Some(node.taints.clone()).filter(|taints| !taints.is_empty()),
         host: node.host.as_ref().map(|target| target.host.clone()),
         key: node.host.as_ref().and_then(|target| target.key.clone()),
         jump: node.host.as_ref().and_then(|target| target.jump.clone()),
@@ -69,6 +70,7 @@ fn nodes(spec: &ClusterSpec) -> (Nodes, Option<u32>, Option<Memory>) {
             && (node.cpus, node.memory) == (first.cpus, first.memory)
             && node.driver.is_none()
             && node.labels.is_empty()
+            && node.taints.is_empty()
             && node.host.is_none()
     };
     if !named && nodes.iter().enumerate().all(plain) {

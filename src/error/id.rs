@@ -43,6 +43,7 @@ ids! {
         MountInvalid "mount.invalid" "a directory of this host cannot be mounted so in the nodes",
         ClusterNameInvalid "cluster.name-invalid" "a text is not a valid name for a cluster",
         ClusterExists "cluster.exists" "there is a cluster of that name already",
+        NodeIndispensable "node.indispensable" "the cluster cannot be without the node",
         ClusterUnchangeable "cluster.unchangeable" "a setting cannot be changed once the cluster exists",
         NodeWithoutHost "node.without-host" "no host is named for a node whose driver needs one",
         DriverUnknown "driver.unknown" "this kcl does not have the driver",
@@ -99,18 +100,21 @@ ids! {
     State {
         StateUnreadable "state.unreadable" "a file of kcl's state is damaged, too new, or cannot be read",
         StateUnwritable "state.unwritable" "a file of kcl's state cannot be written or removed",
+        NodeLeaving "node.leaving" "the node is being deleted",
         StateLocked "state.locked" "the lock of a cluster cannot be taken",
         ClusterIncomplete "cluster.incomplete" "a part of the cluster is lost: its state, or the machine of its control plane",
         PkiUnusable "pki.unusable" "keys or certificates of a cluster cannot be read or written",
     }
     Timeout {
         ClusterNotReady "cluster.not-ready" "the nodes were not ready in time",
+        NodeNotEmptied "node.not-emptied" "the pods or volumes of a node were not gone in time",
         AddonNotReady "addon.not-ready" "addons were not ready in time",
         AddonNotRemoved "addon.not-removed" "an addon was not removed in time",
         ManifestNotApplied "manifest.not-applied" "objects could not be applied in time",
     }
     Cluster {
         NodeFailed "node.failed" "a node does not come up",
+        NodeOccupied "node.occupied" "the node has pods or data that would be lost",
         NodeNotJoined "node.not-joined" "a new node does not join the cluster",
         NodeNotRestarted "node.not-restarted" "a node does not come up with a changed configuration",
         ApiFailed "api.failed" "the Kubernetes API did not do what was requested",

@@ -2,21 +2,28 @@
 
 mod apply;
 mod client;
+mod drain;
 mod field_path;
 mod keep;
 mod manifest;
+mod node;
 mod patch;
 mod resources;
 mod unknown;
+mod volumes;
 mod wait;
 
 pub use apply::{Patience, apply};
 pub use client::{Access, Credentials, connect, ready, serves};
+pub use drain::{Drain, discard_pods, drain};
 pub use keep::apply_beside_others;
 pub use manifest::{EXTENSIONS, documents, is_manifest, text};
+pub use node::{cordon, is_cordoned, node, reinstate, retire};
 pub use resources::{Resources, api_of};
+pub use volumes::{Volume, delete_volumes, volumes_only_on};
 pub use wait::{
-    Fresh, default_service_account, dns_available, node_is_ready, nodes_ready, pods_ready_again, ready_pods,
+    Fresh, addresses_moved, default_service_account, dns_available, node_is_ready, nodes_ready, pods_ready_again,
+    ready_pods,
 };
 
 /// The field manager by which kcl owns fields of objects

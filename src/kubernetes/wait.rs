@@ -8,14 +8,17 @@ use std::fmt::Debug;
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Node, Pod, Service, ServiceAccount};
 use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::Lookup};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Id, Result};
+
+/// The annotation of a Service that names the node which answers for its address (`addons/load-balancer`).
+const ANNOUNCED_BY: &str = "kcl.dev/announced-by";
 
 /// The reports that count.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +94,25 @@ pub async fn pods_ready_again(client: &Client, node: &str, uids: &[String], sinc
     .await
 }
 
+/// Waits until none of the pods with these UIDs is on a node any more.
+pub async fn pods_gone(client: &Client, node: &str, uids: &[String]) -> Result<()> {
+    let of_node = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
+    watch_until(Api::<Pod>::all(client.clone()), of_node, |pods| {
+        !pods.values().any(|pod| pod.metadata.uid.as_ref().is_some_and(|uid| uids.contains(uid)))
+    })
+    .await
+}
+
+/// Waits until a node answers for no Service's address any more.
+pub async fn addresses_moved(client: &Client, node: &str) -> Result<()> {
+    let balanced = watcher::Config::default().fields("spec.type=LoadBalancer");
+    watch_until(Api::<Service>::all(client.clone()), balanced, |services| {
+        let announced = |service: &Service| service.annotations().get(ANNOUNCED_BY).map(String::as_str) == Some(node);
+        !services.values().any(announced)
+    })
+    .await
+}
+
 /// Returns true if the kubelet reports Ready, and has done so at or after `since`.
 pub fn node_is_ready(node: &Node, since: Option<Timestamp>) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
@@ -111,7 +133,7 @@ fn pod_is_ready(pod: &Pod, since: Option<Timestamp>) -> bool {
         })
 }
 
-/// Watches until `done` returns true for all objects by name.
+/// Watches until `done` returns true for all objects by name, or by namespace and name.
 async fn watch_until<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -147,7 +169,7 @@ where
                 true
             }
             Event::Delete(object) => {
-                objects.remove(kube::ResourceExt::name_any(&object).as_str());
+                objects.remove(&key(&object));
                 true
             }
         };
@@ -158,7 +180,15 @@ where
 }
 
 fn insert<K: kube::Resource>(objects: &mut BTreeMap<String, K>, object: K) {
-    objects.insert(kube::ResourceExt::name_any(&object), object);
+    objects.insert(key(&object), object);
+}
+
+/// Returns the name of an object, after its namespace if it has one.
+fn key<K: kube::Resource>(object: &K) -> String {
+    match kube::ResourceExt::namespace(object) {
+        Some(namespace) => format!("{namespace}/{}", object.name_any()),
+        None => object.name_any(),
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +208,15 @@ mod tests {
         assert!(!node_is_ready(&node("True", "2026-01-01T00:00:05Z"), Some(since)));
         assert!(node_is_ready(&node("True", "2026-01-01T00:00:10Z"), Some(since)));
         assert!(!node_is_ready(&node("False", "2026-01-01T00:00:10Z"), None));
+    }
+
+    #[test]
+    fn objects_of_one_name_in_two_namespaces_are_two() {
+        let pod = |namespace: &str| -> Pod {
+            serde_json::from_value(json!({"metadata": {"name": "web-0", "namespace": namespace}})).unwrap()
+        };
+        assert_ne!(key(&pod("a")), key(&pod("b")));
+        assert_eq!(key(&node("True", "2026-01-01T00:00:05Z")), "n");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod journal;
 
 pub use journal::{Journal, Made};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kcl_driver_api::{MachineInfo, Power};
@@ -46,6 +46,8 @@ pub enum Action {
     Create,
     /// The machine's creation was interrupted: it is deleted and created again.
     Replace,
+    /// The machine does not run, and stays as it is: the run is for other nodes.
+    Leave,
 }
 
 /// The plan for one node.
@@ -93,6 +95,9 @@ pub struct Plan {
     pub waves: Vec<Vec<NodePlan>>,
     /// The machines that are deleted.
     pub leaving: Vec<Leaving>,
+    /// The nodes that the run is for; none: all of them.
+    #[serde(skip)]
+    pub only: Option<BTreeSet<String>>,
 }
 
 impl Plan {
@@ -103,13 +108,28 @@ impl Plan {
 
     /// Returns the nodes whose machines are created or powered on.
     pub fn starting(&self) -> impl Iterator<Item = &NodePlan> {
-        self.nodes().filter(|node| !matches!(node.action, Action::Keep | Action::Restart))
+        self.nodes().filter(|node| !matches!(node.action, Action::Keep | Action::Restart | Action::Leave))
+    }
+
+    /// Returns true if the run is for this node. Others are neither started nor restarted nor waited for.
+    pub fn is_for(&self, node: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(node))
+    }
+
+    /// Limits the run to some nodes.
+    pub fn limit_to(&mut self, only: BTreeSet<String>) {
+        let others = self.waves.iter_mut().flatten().filter(|node| !only.contains(&node.name));
+        for node in others.filter(|node| node.action != Action::Keep) {
+            node.action = Action::Leave;
+        }
+        self.only = Some(only);
     }
 
     /// Plans to restart those of the running nodes whose configuration changes.
     pub fn restart(&mut self, changes: impl Fn(&str) -> bool) {
         for node in self.waves.iter_mut().flatten() {
-            if node.action == Action::Keep && changes(&node.name) {
+            let meant = self.only.as_ref().is_none_or(|only| only.contains(&node.name));
+            if meant && node.action == Action::Keep && changes(&node.name) {
                 node.action = Action::Restart;
             }
         }
@@ -130,7 +150,7 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
             Id::ConfigConflict,
             "several control planes were asked for; this kcl makes clusters of one",
         )
-        .hint("give every entry of [[nodes]] but the first role = \"worker\""));
+        .hint("give every node but the first the role \"worker\""));
     }
     let subnet = state.map_or_else(|| spec.subnet.unwrap_or(observed.free_subnet), |state| state.subnet);
     let mut nodes = Vec::new();
@@ -174,6 +194,7 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
         subnet,
         leaving: gone.map(|info| Leaving { machine: info.name.clone(), node: node_of(&info.name) }).collect(),
         waves: vec![nodes],
+        only: None,
     })
 }
 

@@ -5,6 +5,7 @@ mod home;
 mod lifetime;
 mod lock;
 mod migrate;
+mod node;
 mod paths;
 mod process;
 mod store;
@@ -12,6 +13,7 @@ mod store;
 pub use lifetime::{End, Lifetime};
 pub use lock::ClusterLock;
 pub use migrate::SCHEMA;
+pub use node::{Configured, Departure, NodePhase, NodeRecord};
 pub use paths::Paths;
 pub use process::{Found, ProcessId};
 pub use store::Store;
@@ -21,7 +23,7 @@ use std::path::Path;
 
 use kcl_driver_api::{Protocol, PublishedPort};
 use kcl_driver_local::process::by_sudo;
-use kcl_node_spec::{Addresses, Role, Subnets, ports};
+use kcl_node_spec::{Role, Subnets, ports};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClusterSpec;
@@ -75,6 +77,18 @@ impl ClusterState {
     pub fn node(&self, name: &str) -> Option<&NodeRecord> {
         self.nodes.iter().find(|node| node.name == name)
     }
+
+    /// Sets the phase of a node.
+    pub fn set_node_phase(&mut self, name: &str, phase: NodePhase) {
+        if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
+            node.phase = phase;
+        }
+    }
+
+    /// Returns the nodes that are emptied already and have to go, whatever else is wanted.
+    pub fn drained(&self) -> impl Iterator<Item = &NodeRecord> {
+        self.nodes.iter().filter(|node| node.phase.departure().is_some_and(|departure| departure.drained))
+    }
 }
 
 /// The API of a cluster whose machines this host does not reach by their addresses: a published port of the control
@@ -98,45 +112,6 @@ impl ApiEndpoint {
             protocol: Protocol::Tcp,
         }
     }
-}
-
-/// The record of a node for its life.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct NodeRecord {
-    /// The name of its Node object.
-    pub name: String,
-    /// The name of its machine, by which the driver knows it.
-    pub machine: String,
-    /// The role it was created with.
-    pub role: Role,
-    /// Its address on the node network.
-    pub address: Addresses,
-    /// The range of its pods.
-    pub pod_cidr: Subnets,
-    /// The version of Kubernetes that it runs.
-    pub kubernetes_version: String,
-    /// The key of the cache entry that its machine mounts; none before its first start.
-    pub artifacts: Option<String>,
-    /// Digests of its configuration; none before its first start.
-    pub configured: Option<Configured>,
-}
-
-impl NodeRecord {
-    /// Returns the address at which the API server of this node listens.
-    pub fn api_server(&self) -> SocketAddr {
-        SocketAddr::new(self.address.primary(), ports::API_SERVER)
-    }
-}
-
-/// Digests of a node's last configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Configured {
-    /// The digest of all of it.
-    pub whole: String,
-    /// The digest of the part that it reads only at its start: all but the other nodes.
-    pub own: String,
 }
 
 /// The phase of a cluster's life.

@@ -52,7 +52,13 @@ fn help_of_each_verb() {
     }
     for (verb, under) in [
         ("node", "list"),
+        ("node", "add"),
+        ("node", "delete"),
+        ("node", "start"),
         ("node", "stop"),
+        ("node", "cordon"),
+        ("node", "uncordon"),
+        ("node", "drain"),
         ("profile", "list"),
         ("pool", "fill"),
         ("pool", "list"),

@@ -9,6 +9,7 @@ mod bounds;
 mod bundle;
 mod certificates;
 mod kept;
+mod live;
 mod mounts;
 mod options;
 mod other_version;

@@ -12,6 +12,7 @@ mod killed;
 mod kubeconfig;
 mod machine;
 mod mount;
+mod nodes;
 mod others;
 mod run;
 mod signals;

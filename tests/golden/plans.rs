@@ -69,6 +69,21 @@ async fn started_with_another_size() {
     assert_eq!(actions, [Action::Keep, Action::Restart]);
 }
 
+/// A run for some nodes leaves the others as they are, on or off.
+#[tokio::test]
+async fn a_run_for_one_node() {
+    let mut world = World::started(3).await;
+    world.machine("kcl-m02").await.power_off(Duration::ZERO).await.unwrap();
+    world.want(4);
+    let mut plan = world.plan().await.unwrap();
+    plan.limit_to(["kcl-m04".to_owned()].into());
+    plan.restart(|_| true);
+    let actions: Vec<Action> = plan.nodes().map(|node| node.action).collect();
+    assert_eq!(actions, [Action::Keep, Action::Leave, Action::Keep, Action::Create]);
+    assert_eq!(plan.starting().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["kcl-m04"]);
+    assert!(plan.is_for("kcl-m04") && !plan.is_for("kcl"));
+}
+
 #[tokio::test]
 async fn after_a_stop() {
     let world = World::started(3).await;

@@ -3,7 +3,7 @@
 use kcl::config::{ClusterSpec, NodeConfig};
 use kcl::error::{Error, Result};
 use kcl::plan::{Action, Observed, Plan, plan};
-use kcl::state::{ClusterState, Configured, NodeRecord, Phase, SCHEMA};
+use kcl::state::{ClusterState, Configured, NodePhase, NodeRecord, Phase, SCHEMA};
 use kcl_driver_api::{Addresses, Driver, DriverKind, MachineSpec, NetworkSpec, Subnets};
 use kcl_driver_fake::FakeDriver;
 
@@ -108,6 +108,7 @@ pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
         pod_cidr: node.pod_cidr,
         kubernetes_version: node.kubernetes_version.clone(),
         artifacts: None,
+        phase: NodePhase::Member,
         configured: Some(Configured { whole: "0123456789abcdef".to_owned(), own: "fedcba9876543210".to_owned() }),
     });
     ClusterState {

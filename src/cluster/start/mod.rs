@@ -1,4 +1,4 @@
-//! `start`: creates a cluster, or whatever is missing of it.
+//! The steps of a start: they create a cluster, or whatever is missing of it.
 
 mod network;
 mod options;
@@ -7,12 +7,14 @@ mod preflight;
 mod state;
 mod target;
 mod undo;
+mod verb;
 
-pub use self::options::{Context, StartOptions};
+pub use self::options::{Context, Scope, StartOptions};
 use self::target::Target;
+pub use self::verb::start;
 use super::background::loopback;
 use super::interrupt::interruptible_on;
-use super::{addons, delete, drivers, kubectl, lifetime};
+use super::{addons, delete, drivers, kubectl};
 use crate::app::App;
 use crate::artifacts::{Artifacts, NodeArtifacts, Want};
 use crate::bootstrap::{Bootstrap, Reached, Wait, read_manifests, resolvers};
@@ -42,21 +44,22 @@ impl Outcome {
     }
 }
 
-/// Creates a cluster, or whatever is missing of it. If that fails or the user interrupts it, everything that this run
-/// created is removed again. What fails beside a cluster that runs is reported with the outcome, and the cluster stays.
-///
-/// # Errors
-/// See [`crate::error::Id`]; the cluster is as it was before, or the hints say what is left.
-pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
+/// Returns the plan of a start. A look waits for no other kcl and leaves nothing behind.
+pub(super) async fn dry_run(app: &App, options: &StartOptions) -> Result<Outcome> {
     let source = config::Source::read(&options.overrides)?;
-    if options.dry_run {
-        // A look waits for no other kcl and leaves nothing behind.
-        let plan = Target::find(app, options, &source).await?.plan;
-        return Ok(Outcome { plan, state: None, troubles: Vec::new() });
-    }
-    lifetime::sweep(app).await;
-    let lock = app.lock(source.profile_name()).await?;
-    let target = Target::find(app, options, &source).await?;
+    let plan = Target::find(app, options, &source).await?.plan;
+    Ok(Outcome { plan, state: None, troubles: Vec::new() })
+}
+
+/// Starts a cluster whose lock the caller holds. If that fails or the user interrupts it, everything that this run created is
+/// removed again. What fails beside a cluster that runs is reported with the outcome, and the cluster stays.
+pub(super) async fn locked(
+    app: &App,
+    options: &StartOptions,
+    source: &config::Source,
+    lock: ClusterLock,
+) -> Result<(Outcome, ClusterLock)> {
+    let target = Target::find(app, options, source).await?;
     let journal = Journal::default();
     let reached = interruptible_on(source.profile_name(), reconcile(app, options, &target, &lock, &journal)).await;
     let (state, Reached { access, troubles, .. }) = match reached {
@@ -75,7 +78,7 @@ pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
         app.progress.warn(error.to_string());
     }
     point_kubectl(app, &state.spec.name, &access, options.context)?;
-    Ok(Outcome { plan: target.plan, state: Some(state), troubles })
+    Ok((Outcome { plan: target.plan, state: Some(state), troubles }, lock))
 }
 
 /// Gives nodes that ran their earlier configuration again. Returns the error for the user.
@@ -134,6 +137,7 @@ async fn reconcile(
     for leaving in &plan.leaving {
         driver.delete(&plan.cluster, &leaving.machine).await?;
     }
+    target.clear_leaving(app).await?;
     let bootstrap = Bootstrap {
         driver,
         artifacts: &artifacts,
@@ -158,7 +162,7 @@ async fn reconcile(
     let mut reached = bootstrap.kubernetes(&mut machines).await?;
     reached.troubles.extend(missing);
     // From now on the cluster counts as whole.
-    Ok((state::finish(app, &state, &machines, &artifacts, &reached.lost)?, reached))
+    Ok((state::finish(app, &state, &plan, &machines, &artifacts, &reached.lost)?, reached))
 }
 
 async fn ensure_artifacts(app: &App, options: &StartOptions, spec: &ClusterSpec) -> Result<NodeArtifacts> {

@@ -58,7 +58,7 @@ async fn elsewhere(
         node.artifacts = state.node(&node.name).and_then(|record| record.artifacts.clone());
     }
     let state = ClusterState { subnet: plan.subnet, nodes, ..state };
-    save(app, &state)?;
+    save(app, &state, None)?;
     Ok((plan, state))
 }
 
@@ -66,7 +66,7 @@ async fn elsewhere(
 pub(super) async fn publish_api(app: &App, driver: &dyn Driver, state: ClusterState) -> Result<ClusterState> {
     let Some(api) = api_endpoint(driver, &state).await?.filter(|_| state.api.is_none()) else { return Ok(state) };
     let state = ClusterState { api: Some(api), ..state };
-    save(app, &state)?;
+    save(app, &state, None)?;
     Ok(state)
 }
 

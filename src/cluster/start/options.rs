@@ -32,6 +32,42 @@ pub struct StartOptions {
     pub context: Context,
     /// Only the plan is made.
     pub dry_run: bool,
+    /// The nodes that the start is for.
+    pub scope: Scope,
+}
+
+/// The nodes that a start is for. Others are neither started nor restarted: those that run only hear of the change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// The start is for all nodes.
+    #[default]
+    All,
+    /// The start is for the nodes that are not a part of the cluster yet.
+    Joining,
+    /// The start is for this node.
+    Node(String),
+    /// The start is for no node: those that leave are removed, and that is all.
+    None,
+}
+
+/// The options of a start that leaves a cluster as its user wants it, and whose kubeconfig stays as it is.
+impl Default for StartOptions {
+    fn default() -> Self {
+        StartOptions {
+            overrides: Overrides::default(),
+            artifacts: artifacts::Options::default(),
+            way: artifacts::Way::default(),
+            wait: Wait::Nodes,
+            wait_timeout: Duration::from_secs(360),
+            base: None,
+            spare: false,
+            lifetime: None,
+            keep: false,
+            context: Context::Absent,
+            dry_run: false,
+            scope: Scope::default(),
+        }
+    }
 }
 
 /// The change to the user's kubeconfig.

@@ -8,8 +8,8 @@ use crate::artifacts::NodeArtifacts;
 use crate::bootstrap::Machines;
 use crate::cluster::background::guard;
 use crate::error::Result;
-use crate::plan::{Journal, Made};
-use crate::state::{ClusterState, Phase};
+use crate::plan::{Action, Journal, Made, Plan};
+use crate::state::{ClusterState, Configured, NodePhase, Phase};
 
 /// Saves the state that the plan leads to, and starts the guard of a cluster with a lifetime.
 pub(super) async fn begin(
@@ -27,16 +27,22 @@ pub(super) async fn begin(
     }
     state.lifetime = options.lifetime.clone().unwrap_or(state.lifetime);
     state.spare = options.spare;
-    save(app, &state)?;
+    save(app, &target.with_leaving(state.clone()), Some(&target.plan))?;
     guard::follow(app, &state).await?;
     Ok(state)
 }
 
 /// Saves the state of a run that may be interrupted. The configuration of nodes may change from here on, so their digests
-/// are left out until the run is through: the start after an interruption configures them again.
-pub(super) fn save(app: &App, state: &ClusterState) -> Result<()> {
+/// are left out until the run is through: the start after an interruption configures them again. Nodes that only keep
+/// running keep that of their own part, so that they need not be restarted for it.
+pub(super) fn save(app: &App, state: &ClusterState, plan: Option<&Plan>) -> Result<()> {
     let mut kept = state.clone();
-    kept.nodes.iter_mut().for_each(|node| node.configured = None);
+    let keeps =
+        |name: &str| plan.is_some_and(|plan| plan.nodes().any(|node| node.name == name && node.action == Action::Keep));
+    for node in &mut kept.nodes {
+        let own = node.configured.take().filter(|_| keeps(&node.name)).map(|configured| configured.own);
+        node.configured = own.map(|own| Configured { whole: String::new(), own });
+    }
     app.store.save(&kept)
 }
 
@@ -44,6 +50,7 @@ pub(super) fn save(app: &App, state: &ClusterState) -> Result<()> {
 pub(super) fn finish(
     app: &App,
     state: &ClusterState,
+    plan: &Plan,
     machines: &Machines,
     artifacts: &NodeArtifacts,
     lost: &[String],
@@ -55,6 +62,9 @@ pub(super) fn finish(
     state.nodes.retain(|node| !lost.contains(&node.name));
     state.spec.nodes.retain(|node| !lost.contains(&node.name));
     for node in &mut state.nodes {
+        if node.phase == NodePhase::Joining && plan.is_for(&node.name) {
+            node.phase = NodePhase::Member;
+        }
         node.configured = machines.configured.get(&node.name).cloned();
         if machines.started.contains(&node.name) {
             node.artifacts = Some(artifacts.key.clone());

@@ -71,6 +71,8 @@ async fn forget_nodes(app: &App, before: &ClusterState, target: &Target) {
     let new = target.plan.nodes().map(|node| node.name.clone()).filter(|name| before.node(name).is_none());
     let new: Vec<String> = new.collect();
     let work = async {
+        let pki = app.pki(&before.spec.name)?;
+        new.iter().try_for_each(|name| pki.forget_node(name))?;
         let client = kubernetes::connect(&app.access(before)?)?;
         if kubernetes::serves(&client).await { bootstrap::forget_nodes(&client, &new).await } else { Ok(()) }
     };
@@ -87,6 +89,10 @@ fn unconfigured(mut state: ClusterState, journal: &Journal) -> ClusterState {
         let made = [Made::Powered, Made::Restarted, Made::Machine];
         if made.iter().any(|made| journal.has(&made(node.machine.clone()))) {
             node.configured = None;
+        }
+        // It may have heard of nodes that are gone again.
+        if let Some(configured) = &mut node.configured {
+            configured.whole.clear();
         }
     }
     state

@@ -36,6 +36,7 @@ fn nodes_are_known_by_name() {
         error.contains("the node kcl-m02 of the cluster kcl cannot be removed: the wanted nodes are kcl, kcl-m03"),
         "{error}"
     );
+    assert!(error.contains("kcl node delete -p kcl kcl-m02"), "{error}");
     // A name in the middle that is free again stays free.
     let holed = file(without, None).unwrap();
     assert_eq!(names(&holed), ["kcl", "kcl-m03"]);
@@ -55,5 +56,78 @@ fn nodes_are_known_by_name() {
     ] {
         let error = wrong_file(content);
         assert!(error.contains(right), "{content}\n  {error}");
+    }
+}
+
+fn adding(new: NewNode) -> Overrides {
+    Overrides { new_node: Some(new), ..Overrides::default() }
+}
+
+#[test]
+fn a_node_that_is_added_has_its_own_settings_and_they_stay() {
+    let driver = Some(DriverKind::Native);
+    let small = Overrides { cpus: Some(2), memory: some("2g"), ..nodes(3) };
+    let mut existing = ClusterSpec { kubernetes_version: "v1.37.0".into(), driver, ..flags(small, None).unwrap() };
+    existing.nodes.remove(1);
+    // The first free name, and the size of the last node.
+    let spec = flags(adding(NewNode::default()), Some(&existing)).unwrap();
+    let added = spec.nodes.last().unwrap();
+    assert_eq!(
+        (added.name.as_str(), added.role, added.cpus, added.memory),
+        ("kcl-m02", Role::Worker, Some(2), Some(2 << 30))
+    );
+    let new = NewNode {
+        name: some("kcl-m07"),
+        cpus: Some(4),
+        memory: some("3g"),
+        labels: vec!["disk=fast".to_owned(), "example.org/zone=a".to_owned()],
+        taints: vec!["gpu=a100:NoSchedule".to_owned()],
+        ..NewNode::default()
+    };
+    let spec = flags(adding(new), Some(&existing)).unwrap();
+    let names: Vec<_> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["kcl", "kcl-m03", "kcl-m07"]);
+    let added = spec.nodes.last().unwrap();
+    assert_eq!((added.cpus, added.memory, added.labels["disk"].as_str()), (Some(4), Some(3 << 30), "fast"));
+    assert_eq!(added.taints[0].to_string(), "gpu=a100:NoSchedule");
+    // A start without flags keeps it, as one with the file of the cluster; one with fewer nodes is refused.
+    assert_eq!(flags(Overrides::default(), Some(&spec)).unwrap(), spec);
+    assert_eq!(file(&spec.to_toml().unwrap(), Some(&spec)).unwrap(), spec);
+    assert!(text(&flags(nodes(2), Some(&spec)).unwrap_err()).contains("kcl node delete -p kcl kcl-m07"));
+}
+
+/// `KCL_DRIVER` is for clusters: that of one that exists has been chosen.
+#[test]
+fn a_node_that_is_added_has_the_driver_of_its_cluster() {
+    let driver = Some(DriverKind::Native);
+    let existing = ClusterSpec { kubernetes_version: "v1.37.0".into(), driver, ..flags(nodes(1), None).unwrap() };
+    let docker = |name: &str| (name == "KCL_DRIVER").then(|| "docker".to_owned());
+    let spec = resolve_with(&adding(NewNode::default()), Some(&existing), &docker).unwrap();
+    assert_eq!((spec.driver, spec.nodes[1].driver), (driver, None));
+    let new = NewNode { driver: some("docker"), ..NewNode::default() };
+    assert_eq!(flags(adding(new), Some(&existing)).unwrap().nodes[1].driver, Some(DriverKind::Docker));
+    let new = NewNode { host: some("root@192.0.2.1"), ..NewNode::default() };
+    assert_eq!(flags(adding(new), Some(&existing)).unwrap().nodes[1].driver, Some(DriverKind::Ssh));
+}
+
+#[test]
+fn wrong_flags_of_a_node_are_named() {
+    let driver = Some(DriverKind::Native);
+    let existing = ClusterSpec { kubernetes_version: "v1.37.0".into(), driver, ..flags(nodes(2), None).unwrap() };
+    let wrong = |new: NewNode| text(&flags(adding(new), Some(&existing)).unwrap_err());
+    let new = NewNode::default;
+    for (new, right) in [
+        (NewNode { name: some("gpu"), ..new() }, "NAME: \"gpu\" is not a name for a node of the cluster kcl"),
+        (NewNode { name: some("kcl-m02"), ..new() }, "NAME: the cluster kcl has a node kcl-m02 already"),
+        (NewNode { memory: some("much"), ..new() }, "--memory: "),
+        (NewNode { memory: some("1m"), ..new() }, "memory of the node kcl-m03 is 1Mi"),
+        (NewNode { labels: vec!["disk".into()], ..new() }, "--label: \"disk\" is not a label"),
+        (NewNode { taints: vec!["gpu".into()], ..new() }, "--taint: \"gpu\" is not a taint"),
+        (NewNode { taints: vec!["a:NoExecute".into(), "a=b:NoExecute".into()], ..new() }, "--taint: there are two"),
+        (NewNode { driver: some("natvie"), ..new() }, "--driver: \"natvie\" is not a driver"),
+        (NewNode { driver: some("ssh"), ..new() }, "no host is named for the node kcl-m03"),
+    ] {
+        let error = wrong(new);
+        assert!(error.contains(right), "{right}\n  {error}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::config::ClusterSpec;
-use crate::state::{NodeRecord, Phase, SCHEMA};
+use crate::state::{NodePhase, NodeRecord, Phase, SCHEMA};
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -30,6 +30,7 @@ fn state(name: &str) -> ClusterState {
             pod_cidr: "10.244.0.0/24".parse().unwrap(),
             kubernetes_version: "v1.37.0".to_owned(),
             artifacts: Some("v1.37.0-abc".to_owned()),
+            phase: NodePhase::Member,
             configured: None,
         }],
         spec,

@@ -44,6 +44,7 @@ pub fn spec() -> NodeSpec {
             api_servers: vec!["10.111.0.2:6443".parse().unwrap()],
             etcd_members: vec![EtcdMember { name: "kcl".to_owned(), address: [10, 111, 0, 2].into() }],
             etcd_join: false,
+            taints: Vec::new(),
             feature_gates: Default::default(),
             extra: Default::default(),
         },

@@ -10,10 +10,12 @@ pub mod paths;
 pub mod ports;
 pub mod resolv_conf;
 mod status;
+mod taint;
 
 pub use addresses::{Addresses, NoIpv4, ParseError, PerFamily, Subnets};
 pub use footprint::{FOOTPRINT, Footprint, Networks};
 pub use status::{ComponentState, ComponentStatus, NodeStatus, Phase};
+pub use taint::{Effect, Taint};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -165,6 +167,9 @@ pub struct KubernetesSpec {
     /// not bootstrap one together with the others. The value matters only while the member has no data.
     #[serde(default)]
     pub etcd_join: bool,
+    /// The taints with which the kubelet registers the node; those of a node that is registered stay as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Taint>,
     /// The feature gates of all components.
     pub feature_gates: BTreeMap<String, bool>,
     /// The values of `--extra-config`, which override kcl's own flags: component, flag without dashes, value.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kcl_node_spec::{NodeSpec, ports};
+use kcl_node_spec::{NodeSpec, Taint, ports};
 use serde_json::{Value, json};
 
 use super::flags::Flags;
@@ -84,6 +84,7 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
         // Fewer than a machine has, so that a pod that only forks harms itself and no other.
         "podPidsLimit": if facts.pids { 4096 } else { -1 },
         "readOnlyPort": 0,
+        "registerWithTaints": taints(spec),
         "resolvConf": facts.resolv_conf,
         "rotateCertificates": false,
         "seccompDefault": facts.seccomp,
@@ -96,10 +97,24 @@ fn config(spec: &NodeSpec, facts: &Facts) -> Value {
     })
 }
 
+fn taints(spec: &NodeSpec) -> Vec<Value> {
+    let taint = |taint: &Taint| json!({"key": taint.key, "value": taint.value, "effect": taint.effect.name()});
+    spec.kubernetes.taints.iter().map(taint).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{facts, spec};
+
+    #[test]
+    fn a_node_registers_with_its_taints() {
+        let mut spec = spec();
+        assert_eq!(config(&spec, &facts())["registerWithTaints"], json!([]));
+        spec.kubernetes.taints = vec!["gpu=a100:NoSchedule".parse().unwrap()];
+        let taint = json!({"key": "gpu", "value": "a100", "effect": "NoSchedule"});
+        assert_eq!(config(&spec, &facts())["registerWithTaints"], json!([taint]));
+    }
 
     #[test]
     fn a_machine_with_all_capabilities_needs_no_gate() {

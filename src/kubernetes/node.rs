@@ -1,0 +1,61 @@
+//! Changes of single Node objects.
+
+use k8s_openapi::api::core::v1::Node;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::FIELD_MANAGER;
+use crate::error::{Error, Id, Result};
+
+/// The label of nodes that answer for no address of a load balancer (`k8s.io/api/core/v1`, `LabelNodeExcludeBalancers`).
+const NOT_BALANCED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// Returns a Node; none if it does not exist.
+pub async fn node(client: &Client, name: &str) -> Result<Option<Node>> {
+    Api::all(client.clone()).get_opt(name).await.map_err(|error| failed(name, "read", error))
+}
+
+/// Returns true if no new pods are scheduled on a node.
+pub fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
+}
+
+/// Sets if new pods are scheduled on a node. Returns false if that is so already.
+pub async fn cordon(client: &Client, name: &str, cordoned: bool) -> Result<bool> {
+    let found = node(client, name).await?.ok_or_else(|| missing(name))?;
+    if is_cordoned(&found) == cordoned {
+        return Ok(false);
+    }
+    patch(client, name, &json!({"spec": {"unschedulable": if cordoned { json!(true) } else { Value::Null }}})).await?;
+    Ok(true)
+}
+
+/// Takes a node that is to be deleted out of use: no new pods are scheduled on it, and addresses of load balancers move to
+/// other nodes.
+pub async fn retire(client: &Client, name: &str) -> Result<()> {
+    let labels = json!({NOT_BALANCED: ""});
+    patch(client, name, &json!({"metadata": {"labels": labels}, "spec": {"unschedulable": true}})).await
+}
+
+/// Takes a node that is not deleted after all into use again, unless it is to stay cordoned.
+pub async fn reinstate(client: &Client, name: &str, cordoned: bool) -> Result<()> {
+    let unschedulable = if cordoned { json!(true) } else { Value::Null };
+    let labels = json!({NOT_BALANCED: null});
+    patch(client, name, &json!({"metadata": {"labels": labels}, "spec": {"unschedulable": unschedulable}})).await
+}
+
+async fn patch(client: &Client, name: &str, patch: &Value) -> Result<()> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    nodes.patch(name, &params, &Patch::Merge(patch)).await.map(drop).map_err(|error| failed(name, "changed", error))
+}
+
+fn missing(name: &str) -> Error {
+    Error::new(Id::NodeUnknown, format!("Kubernetes has no node {name}"))
+        .hint("see those that it has with: kcl kubectl -- get nodes")
+}
+
+fn failed(name: &str, what: &str, error: kube::Error) -> Error {
+    Error::new(Id::ApiFailed, format!("the node {name} cannot be {what}: {error}")).source(error)
+}
