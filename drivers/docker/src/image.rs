@@ -265,6 +265,14 @@ async fn remove(engine: &Engine, reference: &str) -> Result<()> {
     removed.if_found(|| format!("remove the image {reference}")).map(|_| ())
 }
 
+/// Returns the id of an image of a home, if there is one.
+pub(crate) async fn any(engine: &Engine, home: &str) -> Result<Option<String>> {
+    let ours = labelled(&[(HOME.to_owned(), home.to_owned())].into());
+    let options = ListImagesOptionsBuilder::default().filters(&ours).build();
+    let images = engine.docker.list_images(Some(options)).await.with_context(|| "list images")?;
+    Ok(images.into_iter().next().map(|image| image.id))
+}
+
 /// Removes the images of a home whose trees are no longer in its cache, unless machines use them.
 pub(crate) async fn remove_outdated(engine: &Engine, home: &str) -> Result<()> {
     let ours = labelled(&[(HOME.to_owned(), home.to_owned())].into());

@@ -21,6 +21,7 @@ mod list;
 mod machine;
 mod names;
 mod network;
+mod parameters;
 mod power;
 mod preflight;
 mod ssh;

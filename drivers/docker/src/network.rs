@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::engine::{Engine, EngineContext as _, status};
 use crate::image;
 use crate::names::ClusterNames;
+use crate::parameters;
 use crate::subnet::{self, Taken};
 
 /// The MTU if that of the default route is unknown: Ethernet's.
@@ -103,6 +104,8 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
                 let message = format!("the subnet {subnet} collides with {} ({})", other.by, other.net);
                 return Err(Error::new(ErrorKind::SubnetTaken, message).hint("choose another with --subnet"));
             }
+            // Also of the network that is replaced.
+            let parameters = parameters::label(engine).await?.map(|values| (parameters::LABEL.to_owned(), values));
             remove(engine, &name).await?;
             let mtu = mtu(engine, spec.bridge.as_deref());
             let request = NetworkCreateRequest {
@@ -118,7 +121,7 @@ pub(crate) async fn ensure(context: &Context, spec: &NetworkSpec) -> Result<Netw
                     ..Ipam::default()
                 }),
                 options: Some(HashMap::from([(BRIDGE.to_owned(), bridge.clone()), (MTU.to_owned(), mtu.to_string())])),
-                labels: Some(names.labels()),
+                labels: Some(names.labels().into_iter().chain(parameters).collect()),
                 ..NetworkCreateRequest::default()
             };
             let made = engine.docker.create_network(request).await;
@@ -173,7 +176,10 @@ fn mtu(engine: &Engine, bridge: Option<&str>) -> u32 {
 pub(crate) async fn delete(context: &Context, cluster: &str) -> Result<()> {
     let engine = context.engine().await?;
     let names = context.names().await?.cluster(cluster)?;
+    let found = find(engine, &names).await?;
     remove(engine, &names.network()).await?;
+    let label = found.and_then(|network| network.labels?.remove(parameters::LABEL));
+    parameters::restore(engine, label, &names.home).await?;
     image::remove_outdated(engine, &names.home).await
 }
 

@@ -162,6 +162,10 @@ fn homes_and_networks_do_not_collide() {
         let ours = one(&mine, "kcl", of).await;
         assert_eq!(other.list(None).await.unwrap(), []);
         let theirs = one(&other, "kcl", of).await;
+        // As a kubelet does; it is the host's.
+        let panic = || std::fs::read_to_string("/proc/sys/kernel/panic").expect("a parameter");
+        let before = panic();
+        output(&*theirs, "echo 10 >/proc/sys/kernel/panic").await;
         let address = |info: kcl_driver_api::MachineInfo| info.address.unwrap();
         let (ours, theirs) = (ours.info().await.unwrap(), theirs.info().await.unwrap());
         assert_ne!(address(ours.clone()), address(theirs.clone()));
@@ -173,7 +177,9 @@ fn homes_and_networks_do_not_collide() {
         assert!(findings.iter().any(|finding| finding.id == "subnet-collision"), "{findings:#?}");
         end(&other, "kcl").await;
         assert_eq!(mine.list(None).await.unwrap(), [ours]);
+        assert_eq!(panic(), "10\n", "the last cluster is still there");
         end(&mine, "kcl").await;
+        assert_eq!(panic(), before);
     });
 }
 

@@ -10,6 +10,7 @@ use kcl_driver_api::{
     Error, ErrorKind, Link, MachineSpec, Network, NetworkSpec, Protocol, PublishedPort, Result, Subnets,
 };
 use kcl_driver_local::context::Context as _;
+use kcl_driver_local::parameters::PARAMETERS;
 use kcl_driver_local::storage;
 use kcl_driver_local::storage::directories;
 use kcl_driver_local::task::blocking;
@@ -19,7 +20,7 @@ use kcl_driver_oci::netlink::{Netlink, Taken};
 
 use crate::context::Context;
 use crate::firewall::{self, Published, Rules};
-use crate::parameters::{self, PARAMETERS};
+use crate::parameters;
 use crate::subnet;
 
 /// The MTU if the host has no default route: Ethernet's.
