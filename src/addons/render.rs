@@ -41,6 +41,8 @@ pub struct Facts {
     pub load_balancer_pool: Option<String>,
     /// The names of the nodes, the first control plane first.
     pub nodes: Vec<String>,
+    /// The variables of the proxy by which images are pulled, by their names; empty without a proxy.
+    pub proxy: BTreeMap<String, String>,
     /// The issuer of certificates.
     #[serde(skip)]
     pub certificates: Certificates,

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use kcl_driver_api::{Exec, File, Machine, MachineSpec, Mounts, PublishedPort, Tree, TreeUse};
+use kcl_driver_api::{File, Machine, MachineSpec, Mounts, PublishedPort, Tree, TreeUse};
 use kcl_node_spec::{Role, paths};
 
-use super::{Bootstrap, Machines, node};
+use super::{Bootstrap, Machines, certificates, node};
 use crate::error::{Error, Id, Result};
-use crate::pki::{ClusterIdentity, NodeIdentity};
 use crate::plan::{Action, Made, NodePlan, POWER_OFF_GRACE, Plan};
 use crate::state::{ApiEndpoint, ClusterState, Configured, NodeRecord};
 
@@ -18,6 +17,8 @@ use crate::state::{ApiEndpoint, ClusterState, Configured, NodeRecord};
 struct Briefing {
     plan: NodePlan,
     files: Vec<File>,
+    /// A certificate that the node had was not valid.
+    was_invalid: bool,
     configured: Configured,
     news: News,
 }
@@ -27,7 +28,8 @@ struct Briefing {
 enum News {
     /// Nothing has changed.
     None,
-    /// Only its surroundings have changed, the other nodes or resolvers: the agent applies that while it runs.
+    /// Only its certificates or its surroundings have changed, the other nodes or resolvers: the agent applies that while it
+    /// runs.
     Surroundings,
     /// The node's own configuration has changed: it has to be restarted.
     Own,
@@ -113,36 +115,31 @@ fn restarts(briefing: &Briefing) -> bool {
 /// Makes the files of each node: its spec, its certificates, its kubeconfigs.
 async fn brief(bootstrap: &Bootstrap<'_>, wave: &[NodePlan]) -> Result<Vec<Briefing>> {
     let state = bootstrap.state;
-    let spec = &state.spec;
-    let cluster = ClusterIdentity {
-        cluster: spec.name.clone(),
-        dns_domain: spec.dns_domain.clone(),
-        service_cidr: spec.service_cidr,
-        apiserver_names: spec.apiserver_names.clone(),
-        apiserver_ips: spec.apiserver_ips.iter().copied().chain([state.endpoint()?.ip()]).collect(),
-        expiration: spec.cert_expiration,
-    };
+    let cluster = certificates::identity(state)?;
     let mut renewed = Vec::new();
     let mut briefings = Vec::new();
     for plan in wave {
         let record = record(state, &plan.name)?;
-        let identity = NodeIdentity { name: record.name.clone(), role: record.role, address: record.address };
-        let issued = bootstrap.pki.node_files(&identity, &cluster, Timestamp::now())?;
+        let issued = bootstrap.pki.node_files(&certificates::node_identity(record), &cluster, Timestamp::now())?;
         renewed.extend(issued.renewed);
         let mut files = issued.files;
-        let bounded = bootstrap.driver.capabilities(&spec.name, &record.machine).await?.limits_from_outside;
+        let bounded = bootstrap.driver.capabilities(&state.spec.name, &record.machine).await?.limits_from_outside;
         let spec = node::node_spec(state, record, bootstrap.network, bootstrap.resolvers, bounded);
-        let alone = node::spec_file(&node::lasting(spec.clone()))?;
-        let own = node::digest(files.iter().chain([&alone]));
-        files.push(node::spec_file(&spec)?);
-        let mut configured = Configured { whole: node::digest(&files), own };
+        let whole = node::spec_file(&spec)?;
+        let mut configured = Configured {
+            whole: node::digest([&whole]),
+            own: node::digest([&node::spec_file(&node::lasting(spec))?]),
+            certificates: node::digest(&files),
+        };
+        files.push(whole);
         let mut news = News::to(record, &configured);
         if news == News::Own && plan.action == Action::Keep && !bootstrap.plan.is_for(&plan.name) {
             // The next start of the whole cluster restarts it, as this digest stays what it was.
             configured.own = record.configured.as_ref().map(|before| before.own.clone()).unwrap_or_default();
             news = News::Surroundings;
         }
-        briefings.push(Briefing { plan: plan.clone(), files, configured, news });
+        let was_invalid = issued.was_invalid;
+        briefings.push(Briefing { plan: plan.clone(), files, was_invalid, configured, news });
     }
     if !renewed.is_empty() {
         bootstrap.progress.info(format!("Renewed certificates: {}", renewed.join(", ")));
@@ -164,8 +161,8 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, briefing: &Briefing) -> Result<bool
             machine.set_mounts(&bootstrap.state.spec.mounts).await?;
         }
         if briefing.news == News::Surroundings {
-            machine.put(&briefing.files).await?;
-            reload(machine.as_ref()).await?;
+            let (files, all) = (&briefing.files, briefing.was_invalid);
+            certificates::take_over(machine.as_ref(), files, all, briefing.plan.role).await?;
         }
         return Ok(false);
     }
@@ -191,16 +188,6 @@ async fn bring_up(bootstrap: &Bootstrap<'_>, briefing: &Briefing) -> Result<bool
     machine.put(&briefing.files).await?;
     machine.power_on().await?;
     Ok(true)
-}
-
-/// Makes the agent apply the changes that are possible while the node runs.
-async fn reload(machine: &dyn Machine) -> Result<()> {
-    let output = machine.exec(Exec::new([paths::AGENT, "reload"])).await?;
-    if output.code == 0 {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(Id::NodeFailed, format!("{} does not take over its new spec: {}", machine.name(), said.trim_end())))
 }
 
 fn machine_spec(bootstrap: &Bootstrap<'_>, plan: &NodePlan) -> MachineSpec {

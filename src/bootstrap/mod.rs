@@ -2,8 +2,10 @@
 
 mod addons;
 mod advice;
+pub mod certificates;
 mod context;
 mod control_plane;
+mod images;
 mod join;
 mod machines;
 mod manifests;
@@ -24,7 +26,7 @@ pub use node::node_spec;
 pub use restart::changed as nodes_to_restart;
 pub use system::HOST_NAME;
 
-use futures::future::try_join3;
+use futures::future::try_join5;
 use jiff::Timestamp;
 use kcl_node_spec::Role;
 use kube::Client;
@@ -43,6 +45,9 @@ impl Bootstrap<'_> {
     /// A machine cannot be created, configured or powered on.
     pub async fn machines(&self) -> Result<Machines> {
         let client = kubernetes::connect(&access(self.state, self.pki)?)?;
+        if let Some(error) = images::hold(self, &client).await {
+            self.progress.trouble(&error);
+        }
         machines::start(self, async || kubernetes::serves(&client).await).await
     }
 
@@ -89,7 +94,8 @@ impl Bootstrap<'_> {
         reached: &mut Reached,
         until: Instant,
     ) -> Result<()> {
-        reached.troubles.extend(system::apply(self, client).await?);
+        let system::Applied { failed, late } = system::apply(self, client).await?;
+        reached.troubles.extend(failed);
         for (name, error) in machines.failed.drain(..) {
             reached.troubles.push(error);
             join::give_up(self, client, &[name], reached).await;
@@ -108,8 +114,10 @@ impl Bootstrap<'_> {
         let addons = async { Ok(addons::apply(self, client, &access, &names, until).await) };
         // The user's manifests may need what addons define.
         let manifests = async { Ok(manifests::apply(self, client, until).await.err()) };
-        let (unready, failed, refused) = try_join3(ready, addons, manifests).await?;
-        reached.troubles.extend(failed.into_iter().chain(refused));
+        let brought = async { Ok(images::bring(self, client).await) };
+        let system = async { Ok(system::apply_late(self, client, late, until).await) };
+        let (unready, failed, refused, images, late) = try_join5(ready, addons, manifests, brought, system).await?;
+        reached.troubles.extend(failed.into_iter().chain(refused).chain(images).chain(late));
         if let Some(error) = unready {
             reached.troubles.push(error);
             let lost = join::not_ready(self, client).await;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use kcl_driver_api::{File, Network};
 use kcl_node_spec::{
-    Addresses, Capacity, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Route, SCHEMA, paths,
+    Addresses, Capacity, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork, NodeSpec, Peer, Role, Route, SCHEMA, paths,
 };
 use sha2::{Digest, Sha256};
 
@@ -50,6 +50,7 @@ pub fn node_spec(
             vni: vni(state),
         },
         capacity: Capacity { cpus: capacity.and_then(|node| node.cpus), memory: capacity.and_then(|node| node.memory) },
+        proxy: state.proxy.clone(),
         kubernetes: KubernetesSpec {
             version: record.kubernetes_version.clone(),
             api_servers: state.control_planes().map(NodeRecord::api_server).collect(),
@@ -61,6 +62,8 @@ pub fn node_spec(
             extra: spec.extra_config.clone(),
             etcd_join: false,
             taints: config.map(|node| node.taints.clone()).unwrap_or_default(),
+            // Only the API server reads it.
+            harden: spec.harden && record.role == Role::ControlPlane,
         },
     }
 }
@@ -69,11 +72,12 @@ pub fn node_spec(
 pub fn spec_file(spec: &NodeSpec) -> Result<File> {
     let content = serde_json::to_vec_pretty(spec)
         .map_err(|error| Error::new(Id::Internal, format!("the node spec of {}: {error}", spec.name)))?;
-    Ok(File { path: paths::SPEC.into(), mode: 0o644, content })
+    // The proxy's URL may hold a password.
+    Ok(File { path: paths::SPEC.into(), mode: 0o600, content })
 }
 
 /// Returns the part of a spec whose changes need a restart of the node. An agent applies others while it runs
-/// (`kcl-node reload`): other nodes, and the resolvers of a host that has moved to another network.
+/// (`kcl-node reload`): other nodes, and the resolvers and the proxy of a host that has moved to another network.
 pub fn lasting(mut spec: NodeSpec) -> NodeSpec {
     let network = &mut spec.network;
     network.peers.clear();
@@ -83,6 +87,7 @@ pub fn lasting(mut spec: NodeSpec) -> NodeSpec {
     network.options.clear();
     // A kubelet sets them only as it registers its node.
     spec.kubernetes.taints.clear();
+    spec.proxy = None;
     spec
 }
 

@@ -62,7 +62,6 @@ pub async fn one_by_one(bootstrap: &Bootstrap<'_>, client: &Client, machines: &m
 }
 
 /// Returns the nodes whose configuration differs between two states of a cluster, so that a start restarts those that run.
-/// A node is restarted for other reasons too, such as a certificate that ends; these show up during the start only.
 pub fn changed(before: &ClusterState, after: &ClusterState) -> Vec<String> {
     let differs = |new: &NodeRecord| before.node(&new.name).is_some_and(|old| look(before, old) != look(after, new));
     after.nodes.iter().filter(|node| differs(node)).map(|node| node.name.clone()).collect()
@@ -78,7 +77,5 @@ fn look(state: &ClusterState, record: &NodeRecord) -> Option<serde_json::Value> 
     let mut spec = lasting(node_spec(state, record, &network, &resolvers, true));
     // Made from the time of the cluster's creation.
     spec.network.vni = 0;
-    let names = Some((&state.spec.apiserver_names, &state.spec.apiserver_ips));
-    let names = names.filter(|_| record.role == Role::ControlPlane);
-    serde_json::to_value((spec, names)).ok()
+    serde_json::to_value(spec).ok()
 }

@@ -1,5 +1,7 @@
 //! The system manifests: the objects that kcl adds to every cluster, in addition to those of Kubernetes itself.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kcl_driver_api::Network;
@@ -7,12 +9,13 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, ObjectList, PartialObjectMeta};
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Bootstrap, Resolvers, taints};
 use crate::artifacts::oci;
 use crate::config::ClusterSpec;
 use crate::error::{Error, Id, Result};
-use crate::kubernetes;
+use crate::kubernetes::{self, Attempt};
 use crate::plan::addresses::cluster_dns;
 use crate::state::ClusterState;
 
@@ -22,6 +25,9 @@ const RIGHTS: (&str, &str) = ("addons/system/rbac.yaml", include_str!("../../add
 /// The templates and manifests, by the names that errors use.
 const MANIFESTS: [(&str, &str); 2] =
     [RIGHTS, ("addons/system/coredns.yaml", include_str!("../../addons/system/coredns.yaml"))];
+
+/// The pause between two tries: nothing tells that a webhook answers from now on.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The name by which nodes and pods reach the host.
 pub const HOST_NAME: &str = "host.kcl.internal";
@@ -69,7 +75,11 @@ fn nodes(state: &ClusterState) -> Result<Vec<DynamicObject>> {
             "spec": {"podCIDR": pods.primary(), "podCIDRs": pods.iter().collect::<Vec<_>>()},
         })
     };
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}});
+    let namespace = json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "kube-system", "labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
+    });
     std::iter::once(namespace)
         .chain(state.nodes.iter().map(node))
         .map(|value| {
@@ -112,21 +122,43 @@ async fn forget_others(
 /// They cannot be applied.
 pub async fn apply_rights(client: &kube::Client) -> Result<()> {
     let (name, text) = RIGHTS;
-    kubernetes::apply_beside_others(client, &kubernetes::documents(name, text)?).await.map(drop)
+    let Attempt { late, mut refused, .. } =
+        kubernetes::apply_beside_others(client, &kubernetes::documents(name, text)?).await?;
+    refused.extend(late.into_iter().map(|(_, reason)| Error::new(Id::ManifestRefused, format!("applying {reason}"))));
+    refused.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Applies the system manifests that have changed. Returns what failed beside a cluster that serves.
+/// The result of applying the system manifests.
+pub struct Applied {
+    /// The failures beside a cluster that serves.
+    pub failed: Vec<Error>,
+    /// The objects that are still to be applied, as a webhook of the user's does not answer yet, each with the reason.
+    pub late: Vec<(DynamicObject, String)>,
+}
+
+/// Applies the system manifests that have changed.
 ///
 /// # Errors
 /// The system manifests of a new cluster cannot be applied.
-pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<Vec<Error>> {
+pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<Applied> {
     let step = bootstrap.progress.step("system", "Applying system manifests");
     let objects = objects(bootstrap.state, bootstrap.network, bootstrap.resolvers, &oci::reference("coredns")?)?;
     let mut failed = Vec::new();
-    match kubernetes::apply_beside_others(client, &objects).await {
-        Ok(kept) => kept.into_iter().for_each(|field| bootstrap.progress.warn(field)),
+    let attempt = match kubernetes::apply_beside_others(client, &objects).await {
+        Ok(attempt) => attempt,
         Err(error) if bootstrap.plan.new => return Err(error),
-        Err(error) => failed.push(error),
+        Err(error) => Attempt { refused: vec![error], ..Attempt::default() },
+    };
+    attempt.kept.into_iter().for_each(|field| bootstrap.progress.warn(field));
+    let mut late = attempt.late;
+    failed.extend(attempt.refused);
+    if bootstrap.plan.new {
+        // Nothing of a new cluster can be late but for a fault.
+        failed.extend(late.drain(..).map(|(_, reason)| Error::new(Id::ManifestRefused, format!("applying {reason}"))));
+        if let Some(error) = failed.into_iter().next() {
+            return Err(error);
+        }
+        failed = Vec::new();
     }
     match Api::<Node>::all(client.clone()).list_metadata(&ListParams::default()).await {
         Ok(nodes) => {
@@ -138,6 +170,38 @@ pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<V
             failed.push(Error::new(Id::ApiFailed, message).source(error));
         }
     }
-    step.finish(if failed.is_empty() { "System manifests applied" } else { "Some objects could not be applied" });
-    Ok(failed)
+    let done = failed.is_empty() && late.is_empty();
+    step.finish(if done { "System manifests applied" } else { "Some objects could not be applied" });
+    Ok(Applied { failed, late })
+}
+
+/// Tries objects again that are late, until the user's time is up. Returns what failed.
+pub async fn apply_late(
+    bootstrap: &Bootstrap<'_>,
+    client: &kube::Client,
+    mut late: Vec<(DynamicObject, String)>,
+    until: Instant,
+) -> Vec<Error> {
+    let mut failed = Vec::new();
+    while let Some((_, reason)) = late.first() {
+        if Instant::now() + PAUSE >= until {
+            let message = format!("not applied within the time (--wait-timeout): {reason}");
+            failed.push(
+                Error::new(Id::ManifestNotApplied, message)
+                    .hint("the cluster keeps what it had; kcl start tries again"),
+            );
+            return failed;
+        }
+        tokio::time::sleep(PAUSE).await;
+        let objects: Vec<DynamicObject> = late.drain(..).map(|(object, _)| object).collect();
+        match kubernetes::apply_beside_others(client, &objects).await {
+            Ok(attempt) => {
+                attempt.kept.into_iter().for_each(|field| bootstrap.progress.warn(field));
+                failed.extend(attempt.refused);
+                late = attempt.late;
+            }
+            Err(error) => late = objects.into_iter().map(|object| (object, error.to_string())).collect(),
+        }
+    }
+    failed
 }

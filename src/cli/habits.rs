@@ -61,7 +61,9 @@ const WORDS: &[(&str, &str)] = &[
     ("inspect", "kcl logs --archive FILE"),
     ("join", "kcl node add --host USER@ADDRESS"),
     ("leave", "kcl node delete NAME"),
-    ("refresh-certs", "kcl start, which renews certificates"),
+    ("certificate", "kcl certs list, and kcl certs rotate"),
+    ("cert", "kcl certs list, and kcl certs rotate"),
+    ("refresh-certs", "kcl certs rotate"),
     ("remove-node", "kcl node delete NAME"),
     ("reset", "kcl delete"),
     // kubectl

@@ -6,6 +6,7 @@ mod browser;
 mod bundle;
 mod ca;
 mod candidates;
+mod certs;
 mod completion;
 mod config;
 mod cp;
@@ -128,6 +129,9 @@ enum Verb {
     UpdateContext(update_context::Args),
     /// Print the certificate of a cluster's CA, or make this system trust it
     Ca(ca::Args),
+    /// List the certificates of a cluster, and issue new ones
+    #[command(subcommand)]
+    Certs(certs::Verb),
     /// List the drivers, and what is missing for them on this host
     Drivers(drivers::Args),
     /// Fetch, list and clean the binaries and images that clusters are made from
@@ -149,6 +153,9 @@ enum Verb {
     /// Serve services of a cluster on this host's loopback
     #[command(hide = true)]
     Loopback,
+    /// Renew the certificates of a cluster
+    #[command(hide = true)]
+    Renewal,
 }
 
 impl Verb {
@@ -193,6 +200,7 @@ impl Verb {
             Verb::Logs(args) => logs::run(app, profile, args).await,
             Verb::UpdateContext(args) => update_context::run(app, profile, args).await,
             Verb::Ca(args) => ca::run(app, profile, args),
+            Verb::Certs(verb) => certs::run(app, profile, verb).await,
             Verb::Drivers(args) => drivers::run(app, args).await,
             Verb::Artifacts(verb) => artifacts::run(app, verb).await,
             Verb::Bundle(verb) => bundle::run(app, verb).await,
@@ -200,6 +208,7 @@ impl Verb {
             Verb::Version(args) => version::run(args),
             Verb::Guard => cluster::guard(app, profile).await.map(|()| ExitCode::SUCCESS),
             Verb::Loopback => cluster::serve_loopback(app, profile).await.map(|()| ExitCode::SUCCESS),
+            Verb::Renewal => cluster::keep_certificates(app, profile).await.map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -62,6 +62,10 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "TIME", help_heading = "Kubernetes")]
     cert_expiration: Option<String>,
 
+    /// Admit only pods that Pod Security's level baseline allows, where a namespace names no level
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Kubernetes")]
+    harden: Option<bool>,
+
     /// Additional names for the API server's certificate
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Kubernetes")]
     apiserver_names: Vec<String>,
@@ -267,6 +271,7 @@ impl ClusterArgs {
             extra_config: self.extra_config.clone(),
             feature_gates: self.feature_gates.clone(),
             cert_expiration: self.cert_expiration.clone(),
+            harden: self.harden,
             apiserver_names: self.apiserver_names.clone(),
             apiserver_ips: self.apiserver_ips.clone(),
             ports: self.ports.clone(),

@@ -72,6 +72,8 @@ pub async fn archive(app: &App, cluster: &str, path: &Path) -> Result<()> {
 fn redacted(state: &ClusterState) -> String {
     let mut state = state.clone();
     redact(&mut state.spec.addons);
+    // Its URL may hold a password.
+    state.proxy = None;
     serde_json::to_string_pretty(&state).unwrap_or_default()
 }
 

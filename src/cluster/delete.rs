@@ -4,7 +4,7 @@
 use futures::future::join_all;
 use kcl_driver_api::Driver;
 
-use super::background::{dashboard, guard, loopback};
+use super::background::{dashboard, guard, loopback, renewal};
 use super::interrupt::interruptible_on;
 use super::{ca, drivers};
 use crate::app::App;
@@ -34,6 +34,7 @@ pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterStat
     }
     dashboard::end(app, cluster).await;
     loopback::end(app, cluster).await;
+    renewal::end(app, cluster).await;
     let driver = match &state {
         // A damaged cache is no reason to keep a cluster.
         Some(state) => {

@@ -8,6 +8,7 @@ use std::process::Command;
 use kcl_driver_local::process::with_users_umask;
 use tokio::net::TcpStream;
 
+use super::background::renewal;
 use super::nodes::machine;
 use super::{drivers, proxy};
 use crate::app::App;
@@ -36,6 +37,9 @@ pub fn kubectl(app: &App, cluster: &str) -> Result<Kubectl> {
     Kubeconfig::new(vec![path.clone()]).merge(&kubeconfig_entry(cluster, &app.access(&state)?), false)?;
     let mut environment = proxy::around(&state)?;
     environment.push(("KUBECONFIG", path.clone().into()));
+    if let Err(error) = renewal::follow(app, &state) {
+        app.progress.warn(error.to_string());
+    }
     Ok(Kubectl { program: artifacts.kubectl, kubeconfig: path, environment })
 }
 

@@ -4,6 +4,7 @@ mod addons;
 mod archive;
 mod background;
 mod ca;
+mod certs;
 mod copy;
 mod dashboard;
 mod delete;
@@ -32,6 +33,7 @@ pub use addons::{
 pub use archive::archive;
 pub use background::loopback::serve as serve_loopback;
 pub use ca::{Trust, ca, trust, untrust};
+pub use certs::{CertificateRow, certificates, keep_certificates, rotate};
 pub use copy::{CopyRequest, Place, copy};
 pub use dashboard::{DashboardOptions, dashboard, dashboard_page, serve_dashboard};
 pub use delete::{delete, delete_all};

@@ -1,11 +1,12 @@
 //! `status`: the status of a cluster, in minikube's words and exit code bits.
 
 use futures::future::join_all;
-use kcl_driver_api::{Driver, Exec, Power};
+use kcl_driver_api::{Driver, Exec, MachineInfo, Power};
 use kcl_node_spec::{ComponentState, NodeStatus, Role, paths};
 use serde::Serialize;
 
-use super::{drivers, nodes};
+use super::background::renewal;
+use super::{certs, drivers, nodes};
 use crate::app::App;
 use crate::error::Result;
 use crate::kubeconfig::{Check, Kubeconfig};
@@ -63,11 +64,34 @@ pub async fn status(app: &App, cluster: &str) -> Result<Vec<NodeState>> {
     let driver = drivers::driver_of(app, &state)?;
     let machines = driver.list(Some(cluster)).await?;
     let kubeconfig = kubeconfig_of(&state);
+    // Those that nobody believes are the reason of all else, and the agent of a node cannot see it.
+    let unbelieved = look_after(app, &state, &machines);
     let looks = state.nodes.iter().map(|node| {
         let power = machines.iter().find(|machine| machine.name == node.machine).map(|machine| machine.power);
         look(driver.as_ref(), cluster, node, power, kubeconfig)
     });
-    Ok(join_all(looks).await)
+    let mut found = join_all(looks).await;
+    if unbelieved {
+        for node in &mut found {
+            node.api_server = if node.worker { node.api_server.clone() } else { "Stopped".to_owned() };
+        }
+    }
+    Ok(found)
+}
+
+/// Warns of certificates that are not valid, and returns true if there are some. A cluster that runs is given a process that
+/// renews those that are to be renewed soon.
+fn look_after(app: &App, state: &ClusterState, machines: &[MachineInfo]) -> bool {
+    let unbelieved = certs::look_after(app, state).unwrap_or_else(|error| {
+        app.progress.trouble(&error);
+        false
+    });
+    if machines.iter().any(|machine| machine.power == Power::Running)
+        && let Err(error) = renewal::follow(app, state)
+    {
+        app.progress.warn(error.to_string());
+    }
+    unbelieved
 }
 
 fn kubeconfig_of(state: &ClusterState) -> &'static str {

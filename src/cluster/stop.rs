@@ -6,7 +6,7 @@ use futures::future::join_all;
 use kcl_driver_api::{Driver, Power};
 use kcl_node_spec::Role;
 
-use super::background::{dashboard, loopback};
+use super::background::{dashboard, loopback, renewal};
 use super::interrupt::interruptible;
 use super::{drivers, nodes};
 use crate::app::App;
@@ -22,6 +22,7 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
     let state = app.existing(cluster)?;
     dashboard::end(app, cluster).await;
     loopback::end(app, cluster).await;
+    renewal::end(app, cluster).await;
     let driver = drivers::driver_of(app, &state)?;
     let running = running(driver.as_ref(), &state).await?;
     if !running.is_empty() {

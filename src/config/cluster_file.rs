@@ -38,6 +38,8 @@ pub(super) struct ClusterFile {
     )]
     pub cert_expiration: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub harden: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub manifests: Option<Vec<PathBuf>>,
     #[serde(
         deserialize_with = "fields::ports",

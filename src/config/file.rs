@@ -72,6 +72,7 @@ pub(super) fn apply(spec: &mut ClusterSpec, file: &ClusterFile) -> Checked<()> {
     set(&mut spec.extra_config, file.extra_config);
     set(&mut spec.feature_gates, file.feature_gates);
     set(&mut spec.cert_expiration, file.cert_expiration);
+    set(&mut spec.harden, file.harden);
     set(&mut spec.apiserver_names, names);
     set(&mut spec.apiserver_ips, ips);
     set(&mut spec.ports, file.ports);

@@ -47,6 +47,8 @@ pub struct Overrides {
     pub feature_gates: Option<String>,
     /// The lifetime of certificates, as [`units::parse_lifetime`] reads it: `--cert-expiration`.
     pub cert_expiration: Option<String>,
+    /// Pod Security for namespaces that name no level: `--harden`.
+    pub harden: Option<bool>,
     /// Names for the API server's certificate, several with commas: `--apiserver-names`.
     pub apiserver_names: Vec<String>,
     /// Addresses for the API server's certificate, several with commas: `--apiserver-ips`.
@@ -102,6 +104,7 @@ pub(super) fn apply(spec: &mut ClusterSpec, flags: &Overrides) -> Result<()> {
     spec.feature_gates
         .extend(read(flags.feature_gates.as_deref(), "--feature-gates", feature_gates)?.unwrap_or_default());
     set(&mut spec.cert_expiration, read(flags.cert_expiration.as_deref(), "--cert-expiration", units::parse_lifetime)?);
+    set(&mut spec.harden, flags.harden);
     let names = read_list(&flags.apiserver_names, "--apiserver-names", validate::certificate_name)?;
     set(&mut spec.apiserver_names, Some(names).filter(|names| !names.is_empty()));
     let ips = read_list(&flags.apiserver_ips, "--apiserver-ips", |text| {

@@ -52,6 +52,9 @@ pub struct ClusterSpec {
     /// The lifetime of leaf certificates.
     #[serde(with = "units::lifetime")]
     pub cert_expiration: Duration,
+    /// Lets namespaces that name no level of Pod Security admit only what `baseline` allows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub harden: bool,
     /// Additional DNS names of the API server.
     pub apiserver_names: Vec<String>,
     /// Additional addresses of the API server.
@@ -113,6 +116,7 @@ impl ClusterSpec {
             extra_config: BTreeMap::new(),
             feature_gates: BTreeMap::new(),
             cert_expiration: Duration::from_secs(26_280 * 3600),
+            harden: false,
             apiserver_names: Vec::new(),
             apiserver_ips: Vec::new(),
             ports: Vec::new(),

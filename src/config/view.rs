@@ -24,6 +24,7 @@ impl From<&ClusterSpec> for ClusterFile {
             cpus,
             memory,
             cert_expiration: Some(spec.cert_expiration),
+            harden: Some(spec.harden).filter(|harden| *harden),
             ports: Some(spec.ports).filter(|list| !list.is_empty()),
             mounts: Some(spec.mounts.iter().map(ToString::to_string).collect())
                 .filter(|list: &Vec<_>| !list.is_empty()),

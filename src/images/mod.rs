@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod beneath;
+pub mod carry;
 pub mod compression;
 mod config;
 pub mod containerd;

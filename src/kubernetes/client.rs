@@ -20,7 +20,7 @@ pub struct Access {
 /// The client certificate of a user, and the CA of the API server, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The cluster's CA.
+    /// The cluster's CA; during a rotation also the one before.
     pub ca_pem: String,
     /// The client certificate.
     pub cert_pem: String,
@@ -42,8 +42,8 @@ pub fn connect(access: &Access) -> Result<Client> {
     };
     let url = access.server.parse().map_err(|error| unusable(&error))?;
     let mut config = Config::new(url);
-    let ca = pem::parse(&access.credentials.ca_pem).map_err(|error| unusable(&error))?;
-    config.root_cert = Some(vec![ca.into_contents()]);
+    let cas = pem::parse_many(&access.credentials.ca_pem).map_err(|error| unusable(&error))?;
+    config.root_cert = Some(cas.into_iter().map(pem::Pem::into_contents).collect());
     // This includes the TLS handshake, which takes an emulated control plane seconds at its start.
     config.connect_timeout = Some(Duration::from_secs(20));
     config.auth_info.client_certificate_data = Some(STANDARD.encode(&access.credentials.cert_pem));

@@ -1,16 +1,17 @@
 //! Applies kcl's own objects beside what others change of them: an object that would be applied as the last time is left
 //! alone, and of one that differs the fields of other managers stay.
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::response::StatusCause;
 
 use super::field_path::{self, Items};
+use super::patch::{Failure, is_late, message, refused};
 use super::resources::{Resources, api_of, title};
 use super::{AT_ONCE, FIELD_MANAGER};
 use crate::digest;
-use crate::error::{Error, Id, Result};
+use crate::error::{Error, Result};
 
 /// The annotation of an object: the digest of what kcl applied last.
 const APPLIED: &str = "kcl.dev/applied";
@@ -21,38 +22,66 @@ const DIGITS: usize = 32;
 /// The most rounds in which conflicts of one object come up.
 const ROUNDS: usize = 5;
 
-/// Applies the objects that differ from what was applied last. Returns a sentence for each field that stays because
-/// somebody else has changed it.
-pub async fn apply_beside_others(client: &Client, objects: &[DynamicObject]) -> Result<Vec<String>> {
+/// The result of one attempt to apply objects.
+#[derive(Default)]
+pub struct Attempt {
+    /// A sentence for each field that stays because somebody else has changed it.
+    pub kept: Vec<String>,
+    /// The objects that may be applied later, as a webhook does not answer yet, each with the reason.
+    pub late: Vec<(DynamicObject, String)>,
+    /// The errors of objects that will never be applied as they are.
+    pub refused: Vec<Error>,
+}
+
+/// Applies the objects that differ from what was applied last. One that cannot be applied keeps no other from it.
+///
+/// # Errors
+/// The API server cannot be asked.
+pub async fn apply_beside_others(client: &Client, objects: &[DynamicObject]) -> Result<Attempt> {
     let resources = Resources::discover(client).await?;
     let is_base = |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| types.kind == "Namespace");
     let (first, rest): (Vec<_>, Vec<_>) = objects.iter().partition(is_base);
-    let mut kept = Vec::new();
+    let mut attempt = Attempt::default();
     for objects in [first, rest] {
-        let applied = stream::iter(objects.into_iter().map(|object| one(client, &resources, object)));
-        let applied: Vec<Vec<String>> = applied.buffer_unordered(AT_ONCE).try_collect().await?;
-        kept.extend(applied.concat());
+        let known = &resources;
+        let tries = objects.into_iter().map(|object| async move { (object, one(client, known, object).await) });
+        let tried: Vec<_> = stream::iter(tries.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
+        for (object, result) in tried {
+            match result {
+                Ok(kept) => attempt.kept.extend(kept),
+                Err(Failure::Late(reason)) => attempt.late.push((object.clone(), reason)),
+                Err(Failure::Refused(error)) => attempt.refused.push(error),
+            }
+        }
     }
-    Ok(kept)
+    Ok(attempt)
 }
 
-async fn one(client: &Client, resources: &Resources, object: &DynamicObject) -> Result<Vec<String>> {
-    let failed = |what: String| Error::new(Id::ManifestRefused, format!("applying {}: {what}", title(object)));
+async fn one(
+    client: &Client,
+    resources: &Resources,
+    object: &DynamicObject,
+) -> std::result::Result<Vec<String>, Failure> {
+    let failed = |what: &str| Failure::Refused(refused(&format!("{}: {what}", title(object))));
+    let unable = |error: kube::Error| match is_late(&error) {
+        true => Failure::Late(format!("{}: {}", title(object), message(&error))),
+        false => Failure::Refused(refused(&format!("{}: {}", title(object), message(&error))).source(error)),
+    };
     let types = object.types.clone().unwrap_or_default();
     let name = object.metadata.name.clone().unwrap_or_default();
     let (resource, scope) = resources
         .of(&types.api_version, &types.kind)
-        .ok_or_else(|| failed(format!("this cluster serves no {} {}", types.api_version, types.kind)))?;
+        .ok_or_else(|| failed(&format!("this cluster serves no {} {}", types.api_version, types.kind)))?;
     let api: Api<DynamicObject> = api_of(client, &resource, &scope, object.metadata.namespace.as_deref());
     let digest = digest_of(object);
-    let live = api.get_metadata_opt(&name).await.map_err(|error| failed(error.to_string()).source(error))?;
+    let live = api.get_metadata_opt(&name).await.map_err(unable)?;
     let applied = live.as_ref().and_then(|live| live.metadata.annotations.as_ref()?.get(APPLIED));
     if applied == Some(&digest) {
         return Ok(Vec::new());
     }
     let mut object = object.clone();
     object.metadata.annotations.get_or_insert_default().insert(APPLIED.to_owned(), digest);
-    let mut wanted = serde_json::to_value(&object).map_err(|error| failed(error.to_string()))?;
+    let mut wanted = serde_json::to_value(&object).map_err(|error| failed(&error.to_string()))?;
     let mut kept = Vec::new();
     for _ in 0..ROUNDS {
         let error = match api.patch(&name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&wanted)).await {
@@ -61,7 +90,7 @@ async fn one(client: &Client, resources: &Resources, object: &DynamicObject) -> 
         };
         let conflicts = match &error {
             kube::Error::Api(status) if status.code == 409 => status.details.iter().flat_map(|it| &it.causes),
-            _ => return Err(failed(error.to_string()).source(error)),
+            _ => return Err(unable(error)),
         };
         let before = kept.len();
         for conflict in conflicts.filter(|cause| cause.reason == "FieldManagerConflict") {
@@ -70,10 +99,10 @@ async fn one(client: &Client, resources: &Resources, object: &DynamicObject) -> 
             }
         }
         if kept.len() == before {
-            return Err(failed(error.to_string()).source(error));
+            return Err(failed(&message(&error)));
         }
     }
-    Err(failed("others keep changing it".to_owned()))
+    Err(failed("others keep changing it"))
 }
 
 /// Returns the digest of an object as it is applied.

@@ -16,7 +16,7 @@ mod wait;
 pub use apply::{Patience, apply};
 pub use client::{Access, Credentials, connect, ready, serves};
 pub use drain::{Drain, discard_pods, drain};
-pub use keep::apply_beside_others;
+pub use keep::{Attempt, apply_beside_others};
 pub use manifest::{EXTENSIONS, documents, is_manifest, text};
 pub use node::{cordon, is_cordoned, node, reinstate, retire};
 pub use resources::{Resources, api_of};

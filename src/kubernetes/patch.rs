@@ -46,11 +46,11 @@ pub(super) async fn patch(
     }
 }
 
-fn refused(reason: &str) -> Error {
+pub(super) fn refused(reason: &str) -> Error {
     Error::new(Id::ManifestRefused, format!("applying {reason}"))
 }
 
-fn message(error: &kube::Error) -> String {
+pub(super) fn message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         error => error.to_string(),
@@ -182,7 +182,7 @@ fn warnings(headers: &HeaderMap) -> Vec<String> {
 
 /// Returns true if an object may be accepted later as it is: the API server, a webhook, a namespace or an account that it
 /// needs is not there yet, or the old one is still being deleted.
-fn is_late(error: &kube::Error) -> bool {
+pub(super) fn is_late(error: &kube::Error) -> bool {
     let status = match error {
         kube::Error::Api(status) => status,
         kube::Error::Service(_) | kube::Error::HyperError(_) => return true,

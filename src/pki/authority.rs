@@ -17,7 +17,7 @@ use crate::pki::leaf::Leaf;
 /// The life of a CA: ten years, as in kubeadm.
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// The time by which certificates are valid earlier, for clocks that are late.
-const BACKDATE: Duration = Duration::from_secs(3600);
+pub(super) const BACKDATE: Duration = Duration::from_secs(3600);
 
 /// A certificate and its key, as PEM.
 #[derive(Clone)]
@@ -31,6 +31,11 @@ pub(super) struct Authority {
     pub cert_pem: String,
     pub key_pem: String,
     pub common_name: String,
+    /// The certificate of this CA that the one before it has signed, and those before, or nothing: who trusts only an earlier
+    /// one believes this CA's certificates by them.
+    pub cross_pem: String,
+    /// The certificate of the CA before, while it is still trusted, or nothing.
+    pub previous_pem: String,
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
     issuer: Issuer<'static, KeyPair>,
@@ -51,19 +56,54 @@ impl Authority {
         let common_name = cert.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
         let common_name = common_name.unwrap_or_default().to_owned();
         let issuer = Issuer::from_ca_cert_pem(&cert_pem, key).map_err(|error| error.to_string())?;
-        Ok(Authority { cert_pem, key_pem, common_name, not_before, not_after, issuer })
+        let (cross_pem, previous_pem) = Default::default();
+        Ok(Authority { cert_pem, key_pem, common_name, cross_pem, previous_pem, not_before, not_after, issuer })
     }
 
-    /// Returns true if it is not valid yet: the clock was ahead when it was created.
-    pub(super) fn is_ahead(&self, now: jiff::Timestamp) -> bool {
-        self.not_before.unix_timestamp() > now.as_second()
+    /// Returns the certificates to trust.
+    pub(super) fn trusted(&self) -> String {
+        format!("{}{}", self.cert_pem, self.previous_pem)
     }
 
-    /// Returns the same CA, by name and key, valid from now on.
+    /// Returns a certificate that this CA has issued, with what others need to believe it.
+    pub(super) fn chain(&self, cert_pem: &str) -> String {
+        format!("{cert_pem}{}", self.cross_pem)
+    }
+
+    /// Returns true if it has to be issued again: the clock was ahead when it was created, or less than a third of its life
+    /// is left.
+    pub(super) fn is_due(&self, now: jiff::Timestamp) -> bool {
+        let [begin, end] = [self.not_before, self.not_after].map(OffsetDateTime::unix_timestamp);
+        begin > now.as_second() || is_due(begin, end, now)
+    }
+
+    /// Returns the same CA, by name and key, valid from now on. What it has signed stays valid.
     pub(super) fn issued_again(&self, now: jiff::Timestamp) -> Result<Authority, String> {
         let issue = || self_signed_by(KeyPair::from_pem(&self.key_pem)?, params(&self.common_name, CA_LIFE, now)?);
         let KeyedCertificate { cert_pem, .. } = issue().map_err(|error: rcgen::Error| error.to_string())?;
-        Authority::new(cert_pem, self.key_pem.clone())
+        let (cross_pem, previous_pem) = (self.cross_pem.clone(), self.previous_pem.clone());
+        Ok(Authority { cross_pem, previous_pem, ..Authority::new(cert_pem, self.key_pem.clone())? })
+    }
+
+    /// Creates the CA that follows this one, with another key and name. This one signs for it, so that it is believed by
+    /// whoever trusts this one only.
+    pub(super) fn successor(&self, now: jiff::Timestamp) -> Result<Authority, String> {
+        let (name, number) = match self.common_name.rsplit_once('#') {
+            Some((name, number)) => (name, number.parse().unwrap_or(1)),
+            None => (self.common_name.as_str(), 1_u64),
+        };
+        let common_name = format!("{name}#{}", number + 1);
+        let issue = || {
+            let root = self_signed(&common_name, now)?;
+            let key = KeyPair::from_pem(&root.key_pem)?;
+            let mut params = ca_params(params(&common_name, CA_LIFE, now)?);
+            params.not_after = params.not_after.min(self.not_after);
+            params.use_authority_key_identifier_extension = true;
+            Ok((root, params.signed_by(&key, &self.issuer)?.pem()))
+        };
+        let (root, cross_pem) = issue().map_err(|error: rcgen::Error| error.to_string())?;
+        let cross_pem = format!("{cross_pem}{}", self.cross_pem);
+        Ok(Authority { cross_pem, ..Authority::new(root.cert_pem, root.key_pem)? })
     }
 
     /// Issues a certificate for `leaf` that is valid for `life`, or as long as the CA.
@@ -119,11 +159,27 @@ pub(super) fn constrained(
     self_signed_by(key, params)
 }
 
-fn self_signed_by(key: KeyPair, mut params: CertificateParams) -> Result<KeyedCertificate, rcgen::Error> {
+fn self_signed_by(key: KeyPair, params: CertificateParams) -> Result<KeyedCertificate, rcgen::Error> {
+    let cert = ca_params(params).self_signed(&key)?;
+    Ok(KeyedCertificate { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+}
+
+fn ca_params(mut params: CertificateParams) -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-    let cert = params.self_signed(&key)?;
-    Ok(KeyedCertificate { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    params
+}
+
+/// Returns true if less than a third of the life between these times is left. They are seconds; certificates begin earlier
+/// than they were issued.
+pub(super) fn is_due(begin: i64, end: i64, now: jiff::Timestamp) -> bool {
+    due(begin, end) < now.as_second()
+}
+
+/// Returns the time from which on a certificate has to be issued again.
+pub(super) fn due(begin: i64, end: i64) -> i64 {
+    let issued = begin.saturating_add(BACKDATE.as_secs() as i64);
+    end - end.saturating_sub(issued).max(0) / 3
 }
 
 /// Returns the parameters that all certificates share.

@@ -1,23 +1,18 @@
 //! The material that a cluster keeps for its life: the CAs, the service account key, the encryption configuration.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use kcl_files::{TEMPORARY, hand_over, sync_dir, user_dir, write};
+use kcl_files::write;
 use rcgen::KeyPair;
 
 use crate::pki::authority::{Authority, random, self_signed};
-use crate::pki::documents;
+use crate::pki::staging::{CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA, Staging};
+use crate::pki::{documents, rotation};
 
 const SA_KEY: &str = "sa.key";
 const SA_PUB: &str = "sa.pub";
 const ENCRYPTION: &str = "encryption.json";
-/// The CAs: the file's name without its extension, and the suffix of the cluster's name in the subject.
-const CLUSTER_CA: (&str, &str) = ("ca", "ca");
-const ETCD_CA: (&str, &str) = ("etcd-ca", "etcd-ca");
-const FRONT_PROXY_CA: (&str, &str) = ("front-proxy-ca", "front-proxy-ca");
 
 /// The material, read and checked.
 pub(super) struct Material {
@@ -29,14 +24,17 @@ pub(super) struct Material {
     pub encryption: String,
 }
 
+impl Material {
+    /// Returns the CAs, each with its file's name without the extension.
+    pub fn authorities(&self) -> [(&'static str, &Authority); 3] {
+        [(CLUSTER_CA.0, &self.cluster), (ETCD_CA.0, &self.etcd), (FRONT_PROXY_CA.0, &self.front_proxy)]
+    }
+}
+
 /// Creates the material in `dir`, which does not exist: beside it first, then renamed.
 pub(super) fn create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> io::Result<()> {
-    let parent = dir.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    user_dir(parent)?;
-    let private = Permissions::from_mode(0o700);
-    let staging = tempfile::Builder::new().prefix(TEMPORARY).permissions(private).tempdir_in(parent)?;
-    hand_over(staging.path())?;
-    let put = |name: &str, content: &str| write(&staging.path().join(name), content.as_bytes(), 0o600);
+    let staging = Staging::beside(dir)?;
+    let put = |name: &str, content: &str| staging.put(name, content);
     for (name, subject) in [CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA] {
         let ca = self_signed(&format!("{cluster}-{subject}"), now).map_err(io::Error::other)?;
         put(&format!("{name}.key"), &ca.key_pem)?;
@@ -46,23 +44,21 @@ pub(super) fn create(dir: &Path, cluster: &str, now: jiff::Timestamp) -> io::Res
     put(SA_KEY, &service_accounts.serialize_pem())?;
     put(SA_PUB, &service_accounts.public_key_pem())?;
     put(ENCRYPTION, &documents::encryption(&random::<32>().map_err(io::Error::other)?))?;
-    sync_dir(staging.path())?;
-    std::fs::rename(staging.path(), dir)?;
-    // Its old place is empty, so the guard has nothing to remove.
-    let _ = staging.keep();
-    sync_dir(parent)
+    staging.place(dir)
 }
 
 /// Reads the material, or describes the fault of a file.
 pub(super) fn load(dir: &Path, now: jiff::Timestamp) -> Result<Material, String> {
+    rotation::resume(dir).map_err(|error| format!("the rotation of the CAs cannot be resumed: {error}"))?;
     let read = |name: &str| std::fs::read_to_string(dir.join(name)).map_err(|error| format!("{name}: {error}"));
     let authority = |(name, _): (&str, &str)| {
         let open = || {
-            let found = Authority::new(read(&format!("{name}.crt"))?, read(&format!("{name}.key"))?)?;
-            if !found.is_ahead(now) {
+            let mut found = Authority::new(read(&format!("{name}.crt"))?, read(&format!("{name}.key"))?)?;
+            found.cross_pem = read(&rotation::cross(name)).unwrap_or_default();
+            found.previous_pem = read(&rotation::previous(name)).unwrap_or_default();
+            if !found.is_due(now) {
                 return Ok(found);
             }
-            // What it has signed stays valid: name and key are the same.
             let again = found.issued_again(now)?;
             let written = write(&dir.join(format!("{name}.crt")), again.cert_pem.as_bytes(), 0o600);
             written.map(|()| again).map_err(|error| error.to_string())

@@ -1,14 +1,17 @@
 //! The cluster's certificates and keys: three CAs, the key of service account tokens, the key of Secrets, and a leaf
 //! certificate for each use on each node. Leaf certificates are issued again before they expire, or when their subject
-//! changes.
+//! changes. CAs are too, with the same key; another key they get by a rotation only.
 
 mod authority;
 mod documents;
 mod identity;
+mod inventory;
 mod leaf;
 mod material;
 mod renewal;
+mod rotation;
 mod services;
+mod staging;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +25,7 @@ use crate::error::{Error, Id, Result};
 use crate::kubernetes::Credentials;
 use authority::{Authority, KeyedCertificate};
 pub use identity::{ClusterIdentity, NodeIdentity};
+pub use inventory::{Certificate, Health};
 use leaf::{Leaf, Signer};
 use material::Material;
 use services::Services;
@@ -33,6 +37,14 @@ pub struct IssuedFiles {
     pub files: Vec<File>,
     /// The certificates that were replaced, each with the reason: `apiserver.crt: it ends soon`.
     pub renewed: Vec<String>,
+    /// One of them was not valid, so that components which had read it cannot work until they are restarted.
+    pub was_invalid: bool,
+}
+
+impl IssuedFiles {
+    fn none() -> Self {
+        IssuedFiles { files: Vec::new(), renewed: Vec::new(), was_invalid: false }
+    }
 }
 
 /// The certificates and keys of a cluster.
@@ -62,9 +74,9 @@ impl Pki {
         Ok(Pki { dir: dir.to_owned(), cluster: cluster.to_owned(), material, services: Mutex::default() })
     }
 
-    /// Returns the cluster's CA certificate, for clients of its API.
-    pub fn ca_pem(&self) -> &str {
-        &self.material.cluster.cert_pem
+    /// Returns the certificate of the cluster's CA, for clients of its API; during a rotation also that of the one before.
+    pub fn ca_pem(&self) -> String {
+        self.material.cluster.trusted()
     }
 
     /// Returns all files below `/etc/kubernetes` for a node. Certificates that are still valid are reused.
@@ -74,17 +86,18 @@ impl Pki {
         cluster: &ClusterIdentity,
         now: jiff::Timestamp,
     ) -> Result<IssuedFiles> {
-        let mut issued = IssuedFiles { files: self.shared_files(node.role), renewed: Vec::new() };
+        let mut issued = IssuedFiles { files: self.shared_files(node.role), ..IssuedFiles::none() };
         let kept = self.dir.join("nodes").join(&node.name);
         for leaf in leaf::of_node(node, cluster) {
-            let pair = self.obtain(self.signer(leaf.signer), &kept, &leaf, cluster.expiration, now, &mut issued)?;
+            let signer = self.signer(leaf.signer);
+            let pair = self.obtain(signer, &kept, &leaf, cluster.expiration, now, &mut issued)?;
             match leaf.kubeconfig {
                 Some(path) => {
-                    let document = documents::kubeconfig(&cluster.cluster, leaf.name, self.ca_pem(), &pair);
+                    let document = documents::kubeconfig(&cluster.cluster, leaf.name, &self.ca_pem(), &pair);
                     issued.files.push(file(path.into(), 0o600, document));
                 }
                 None => {
-                    issued.files.push(pki_file(&format!("{}.crt", leaf.name), 0o644, pair.cert_pem));
+                    issued.files.push(pki_file(&format!("{}.crt", leaf.name), 0o644, signer.chain(&pair.cert_pem)));
                     issued.files.push(pki_file(&format!("{}.key", leaf.name), 0o600, pair.key_pem));
                 }
             }
@@ -94,10 +107,10 @@ impl Pki {
 
     /// Returns the credentials of the user, which are kept in `dir` like those of nodes.
     pub fn admin_credentials(&self, expiration: Duration, now: jiff::Timestamp) -> Result<Credentials> {
-        let mut issued = IssuedFiles { files: Vec::new(), renewed: Vec::new() };
+        let mut issued = IssuedFiles::none();
         let admin = leaf::admin();
         let pair = self.obtain(self.signer(admin.signer), &self.dir, &admin, expiration, now, &mut issued)?;
-        Ok(Credentials { ca_pem: self.ca_pem().to_owned(), cert_pem: pair.cert_pem, key_pem: pair.key_pem })
+        Ok(Credentials { ca_pem: self.ca_pem(), cert_pem: pair.cert_pem, key_pem: pair.key_pem })
     }
 
     /// Returns the certificate and key of a server in the cluster, which are kept by a name. They stay the same while
@@ -113,7 +126,7 @@ impl Pki {
         now: jiff::Timestamp,
     ) -> Result<(String, String)> {
         check_name(name)?;
-        let mut issued = IssuedFiles { files: Vec::new(), renewed: Vec::new() };
+        let mut issued = IssuedFiles::none();
         let kept = self.dir.join("servers").join(name);
         self.with_services(now, |services| {
             services.cover(&self.dir, dns_names, now).map_err(|problem| self.unusable(&problem))?;
@@ -140,6 +153,42 @@ impl Pki {
 
     fn unusable(&self, problem: &str) -> Error {
         Error::new(Id::PkiUnusable, format!("{}: {problem}", self.dir.display()))
+    }
+
+    /// Begins a rotation of the CAs: others sign from now on, and these are still trusted. One that is unfinished goes on.
+    pub fn begin_rotation(&mut self, now: jiff::Timestamp) -> Result<()> {
+        if !rotation::is_unfinished(&self.dir) {
+            rotation::begin(&self.dir, self.material.authorities(), now).map_err(|problem| self.unusable(&problem))?;
+        }
+        self.material = material::load(&self.dir, now).map_err(|problem| self.unusable(&problem))?;
+        Ok(())
+    }
+
+    /// Returns true if CAs are trusted that sign no more.
+    pub fn is_rotating(&self) -> bool {
+        rotation::is_unfinished(&self.dir)
+    }
+
+    /// Ends a rotation: the CAs before are not trusted any more.
+    pub fn end_rotation(&mut self, now: jiff::Timestamp) -> Result<()> {
+        rotation::end(&self.dir).map_err(|error| self.unusable(&error.to_string()))?;
+        self.material = material::load(&self.dir, now).map_err(|problem| self.unusable(&problem))?;
+        Ok(())
+    }
+
+    /// Forgets all leaf certificates, so that they are issued again when they are next needed.
+    pub fn forget_leaves(&self) -> Result<()> {
+        let admin = leaf::admin().name;
+        let failed = |path: &Path, error: std::io::Error| self.unusable(&format!("{}: {error}", path.display()));
+        for name in ["nodes", "servers"] {
+            let dir = self.dir.join(name);
+            kcl_files::remove_tree(&dir).map_err(|error| failed(&dir, error))?;
+        }
+        for name in ["crt", "key"] {
+            let file = self.dir.join(format!("{admin}.{name}"));
+            kcl_files::remove(&file).map_err(|error| failed(&file, error))?;
+        }
+        Ok(())
     }
 
     /// Removes the certificates of a deleted node.
@@ -174,7 +223,10 @@ impl Pki {
         if let Some(kept) = KeyedCertificate::read(dir, leaf.name) {
             match renewal::needs_renewal(&kept, leaf, &signer.cert_pem, now) {
                 None => return Ok(kept),
-                Some(reason) => issued.renewed.push(format!("{}.crt: {reason}", leaf.name)),
+                Some(reason) => {
+                    issued.renewed.push(format!("{}.crt: {reason}", leaf.name));
+                    issued.was_invalid |= [renewal::AHEAD, renewal::ENDED].contains(&reason);
+                }
             }
         }
         let failed = |error: &dyn std::fmt::Display| {
@@ -189,12 +241,13 @@ impl Pki {
     /// Returns the files that are the same on all nodes of a role.
     fn shared_files(&self, role: Role) -> Vec<File> {
         let material = &self.material;
-        let mut files = vec![pki_file(paths::pki::CA_CERT, 0o644, &material.cluster.cert_pem)];
+        let mut files = vec![pki_file(paths::pki::CA_CERT, 0o644, material.cluster.trusted())];
         if role == Role::ControlPlane {
             files.extend([
                 pki_file(paths::pki::CA_KEY, 0o600, &material.cluster.key_pem),
-                pki_file(paths::pki::FRONT_PROXY_CA_CERT, 0o644, &material.front_proxy.cert_pem),
-                pki_file(paths::pki::ETCD_CA_CERT, 0o644, &material.etcd.cert_pem),
+                pki_file(paths::pki::SIGNING_CA_CERT, 0o644, &material.cluster.cert_pem),
+                pki_file(paths::pki::FRONT_PROXY_CA_CERT, 0o644, material.front_proxy.trusted()),
+                pki_file(paths::pki::ETCD_CA_CERT, 0o644, material.etcd.trusted()),
                 pki_file(paths::pki::SA_KEY, 0o600, &material.sa_key),
                 pki_file(paths::pki::SA_PUB, 0o644, &material.sa_pub),
                 file(paths::ENCRYPTION_CONF.into(), 0o600, &material.encryption),

@@ -7,8 +7,12 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::x509::X509Name;
 
-use crate::pki::authority::KeyedCertificate;
+use crate::pki::authority::{KeyedCertificate, is_due};
 use crate::pki::leaf::Leaf;
+
+/// The reasons of certificates that nobody believes.
+pub(super) const AHEAD: &str = "it is not valid yet: the clock was ahead when it was issued";
+pub(super) const ENDED: &str = "it has ended";
 
 /// Returns the reason why `kept` has to be issued again, or nothing if it is valid. Pure.
 pub(super) fn needs_renewal(
@@ -44,12 +48,12 @@ pub(super) fn needs_renewal(
     }
     let (begin, end) = (cert.validity().not_before.timestamp(), cert.validity().not_after.timestamp());
     if begin > now.as_second() {
-        return Some("it is not valid yet: the clock was ahead when it was issued");
+        return Some(AHEAD);
     }
-    match (end - now.as_second()).saturating_mul(3) < end - begin {
-        true => Some("less than a third of its life is left"),
-        false => None,
+    if end <= now.as_second() {
+        return Some(ENDED);
     }
+    is_due(begin, end, now).then_some("less than a third of its life is left")
 }
 
 fn same_subject(subject: &X509Name<'_>, leaf: &Leaf) -> bool {

@@ -12,7 +12,7 @@ use x509_parser::extensions::GeneralName;
 use crate::pki::authority::{Authority, KeyedCertificate, constrained};
 
 /// The file's name without its extension.
-const NAME: &str = "services-ca";
+pub(super) const NAME: &str = "services-ca";
 
 /// The domains that belong to nobody (RFC 6761, RFC 8375, ICANN's private use), and those of a cluster's Services.
 const DOMAINS: [&str; 6] = ["localhost", "internal", "test", "home.arpa", "svc", "cluster.local"];
@@ -38,7 +38,7 @@ impl Services {
         let authority = Authority::new(pair.cert_pem, pair.key_pem).map_err(|problem| format!("{NAME}: {problem}"))?;
         let domains = domains(&authority.cert_pem).ok_or_else(|| format!("{NAME}.crt: it names no domains"))?;
         let mut found = Services { authority, domains };
-        if found.authority.is_ahead(now) {
+        if found.authority.is_due(now) {
             found.issue(dir, now)?;
         }
         Ok(found)

@@ -127,6 +127,7 @@ fn a_control_plane_gets_all_files_and_a_worker_only_its_own() {
             "pki/kubelet.key",
             "pki/sa.key",
             "pki/sa.pub",
+            "pki/signing-ca.crt",
         ])
     );
     for file in &files.files {
@@ -280,10 +281,18 @@ fn only_what_is_no_longer_right_is_issued_again() {
     // A missing certificate is issued, not renewed.
     assert!(issue(&more, now()).is_empty() && kept.join("apiserver.key").exists());
 
-    let life = YEAR.as_secs() as i64 + HOUR;
-    assert!(issue(&more, later(life * 2 / 3 - HOUR - 1)).is_empty());
-    assert_eq!(issue(&more, later(life * 2 / 3 - HOUR + 2)).len(), 12);
+    let life = YEAR.as_secs() as i64;
+    assert!(issue(&more, later(life * 2 / 3 - 1)).is_empty());
+    assert_eq!(issue(&more, later(life * 2 / 3 + 2)).len(), 12);
     assert!(issue(&more, later(life)).is_empty());
+    // Those that live shorter than they are backdated are not renewed all the time.
+    let short = ClusterIdentity { expiration: Duration::from_secs(600), ..more };
+    pki.forget_leaves().unwrap();
+    assert!(issue(&short, now()).is_empty() && issue(&short, later(390)).is_empty());
+    let issued = pki.node_files(&control_plane, &short, later(500)).unwrap();
+    assert!(issued.renewed.len() == 12 && !issued.was_invalid);
+    let issued = pki.node_files(&control_plane, &short, later(5000)).unwrap();
+    assert!(issued.was_invalid && issued.renewed.iter().all(|one| one.ends_with("it has ended")));
 }
 
 #[test]
@@ -322,14 +331,19 @@ fn the_ca_that_users_trust_vouches_for_names_of_this_computer_and_those_that_add
 fn is_believed(cert_pem: &str, ca_pem: &str, name: &str) -> bool {
     use rustls::client::WebPkiServerVerifier;
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
-    let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let all = |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).map(|one| one.unwrap()).collect::<Vec<_>>();
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(der(ca_pem)).unwrap();
+    for ca in all(ca_pem) {
+        roots.add(ca).unwrap();
+    }
+    let chain = all(cert_pem);
     let provider = rustls::crypto::ring::default_provider();
     let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.into()).build().unwrap();
     let at = UnixTime::since_unix_epoch(Duration::from_secs(now().as_second() as u64));
     use rustls::client::danger::ServerCertVerifier as _;
-    verifier.verify_server_cert(&der(cert_pem), &[], &ServerName::try_from(name.to_owned()).unwrap(), &[], at).is_ok()
+    verifier
+        .verify_server_cert(&chain[0], &chain[1..], &ServerName::try_from(name.to_owned()).unwrap(), &[], at)
+        .is_ok()
 }
 
 #[test]
@@ -398,4 +412,99 @@ fn damaged_material_is_named_and_not_replaced() {
     std::fs::copy(pki.join("etcd-ca.key"), pki.join("ca.key")).unwrap();
     let error = Pki::open_or_create(&pki, "kcl", now()).err().unwrap();
     assert!(error.message.ends_with("the key is not the certificate's"), "{error}");
+}
+
+#[test]
+fn while_cas_are_rotated_old_and_new_believe_each_other() {
+    let Fixture { dir, mut pki } = fixture();
+    let issue = |pki: &Pki| by_name(&pki.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap().files);
+    let old = issue(&pki);
+    pki.begin_rotation(now()).unwrap();
+    assert!(pki.is_rotating());
+    let both = issue(&pki);
+    for (name, ca) in
+        [("apiserver", "ca.crt"), ("kubelet", "ca.crt"), ("etcd/server", "etcd/ca.crt"), ("etcd/peer", "etcd/ca.crt")]
+    {
+        let (leaf, ca) = (format!("pki/{name}.crt"), format!("pki/{ca}"));
+        let host = if name.starts_with("etcd") { "localhost" } else { "kcl-m02" };
+        for files in [&old, &both] {
+            assert!(is_believed(&files[&leaf], &both[&ca], host), "{name}: both CAs are trusted");
+        }
+        assert!(is_believed(&both[&leaf], &old[&ca], host), "{name}: pods that have read the CA before go on");
+        assert_ne!(both[&leaf], old[&leaf]);
+    }
+    // The controller manager takes one certificate only, that of its key.
+    assert_eq!(pem::parse_many(&both["pki/signing-ca.crt"]).unwrap().len(), 1);
+    assert_eq!(pem::parse_many(&both["pki/ca.crt"]).unwrap().len(), 2);
+    // An interrupted one goes on.
+    let mut again = Pki::open_or_create(&dir.path().join("kcl/pki"), "kcl", later(60)).unwrap();
+    again.begin_rotation(later(60)).unwrap();
+    assert_eq!(issue(&again), both);
+    again.end_rotation(later(60)).unwrap();
+    let new = issue(&again);
+    assert!(!again.is_rotating());
+    assert_eq!(new["pki/ca.crt"], new["pki/signing-ca.crt"]);
+    assert_eq!(new["pki/apiserver.crt"], both["pki/apiserver.crt"]);
+    assert!(is_believed(&new["pki/apiserver.crt"], &new["pki/ca.crt"], "kcl-m02"));
+    assert!(!is_believed(&old["pki/apiserver.crt"], &new["pki/ca.crt"], "kcl-m02"));
+    again.begin_rotation(later(120)).unwrap();
+    again.end_rotation(later(120)).unwrap();
+    let third = issue(&again);
+    assert!(is_believed(&third["pki/apiserver.crt"], &new["pki/ca.crt"], "kcl-m02"));
+    // etcd and the API server may still trust the first one only.
+    assert!(is_believed(&third["pki/apiserver.crt"], &old["pki/ca.crt"], "kcl-m02"));
+}
+
+#[test]
+fn a_rotation_that_was_killed_is_resumed() {
+    let Fixture { dir, mut pki } = fixture();
+    let place = dir.path().join("kcl/pki");
+    let before = pki.ca_pem();
+    pki.begin_rotation(now()).unwrap();
+    let after = pki.material.cluster.cert_pem.clone();
+    // As after a kill between the renames of a key and of its certificate.
+    std::fs::create_dir(place.join("next")).unwrap();
+    std::fs::rename(place.join("ca.crt"), place.join("next/ca.crt")).unwrap();
+    std::fs::write(place.join("ca.crt"), &before).unwrap();
+    let again = Pki::open_or_create(&place, "kcl", now()).unwrap();
+    assert_eq!(again.ca_pem(), format!("{after}{before}"));
+    assert!(!place.join("next").exists());
+}
+
+#[test]
+fn all_certificates_are_listed_with_their_health() {
+    let Fixture { pki, .. } = fixture();
+    pki.admin_credentials(YEAR, now()).unwrap();
+    pki.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap();
+    pki.server_certificate("web", &["localhost".to_owned()], YEAR, now()).unwrap();
+    let list = pki.certificates(&[node(Role::ControlPlane)], &cluster());
+    let names: Vec<String> = list.iter().map(Certificate::full_name).collect();
+    let wanted = [
+        "ca",
+        "etcd-ca",
+        "front-proxy-ca",
+        "services-ca",
+        "admin",
+        "kcl-m02/kubelet",
+        "kcl-m02/etcd/peer",
+        "servers/web",
+    ];
+    assert!(wanted.iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
+    let one = list.iter().find(|one| one.name == "apiserver").unwrap();
+    assert_eq!((one.subject.as_str(), one.issuer.as_str()), ("CN=kube-apiserver", "CN=kcl-ca"));
+    assert_eq!(one.health(now()), Health::Valid);
+    assert_eq!(one.health(one.due()), Health::Due);
+    assert_eq!(one.health(one.ends), Health::Ended);
+    assert_eq!(one.health(later(-2 * HOUR)), Health::NotYetValid);
+}
+
+#[test]
+fn a_ca_is_issued_again_with_its_key_before_it_ends() {
+    let Fixture { dir, pki } = fixture();
+    let year = YEAR.as_secs() as i64;
+    let again = Pki::open_or_create(&dir.path().join("kcl/pki"), "kcl", later(8 * year)).unwrap();
+    assert_ne!(again.ca_pem(), pki.ca_pem());
+    assert_eq!(again.material.cluster.key_pem, pki.material.cluster.key_pem);
+    let admin = again.admin_credentials(3 * YEAR, later(8 * year)).unwrap();
+    assert_eq!(said(&admin.cert_pem, &pki.ca_pem()).end, later(11 * year).as_second());
 }

@@ -17,7 +17,7 @@ const SIGNS: [&str; 8] =
     [STATE, "pki/ca.key", "network.json", "vm-network.json", "domain-network.json", "ssh.json", "guard", "loopback"];
 
 /// Everything that kcl makes in the directory of a cluster.
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     STATE,
     "pki",
     "nodes",
@@ -34,6 +34,7 @@ const OURS: [&str; 16] = [
     "guard",
     "loopback",
     "manifests",
+    "renewal",
 ];
 
 /// Fails if the home is a directory of somebody else.

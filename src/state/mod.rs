@@ -23,7 +23,7 @@ use std::path::Path;
 
 use kcl_driver_api::{Protocol, PublishedPort};
 use kcl_driver_local::process::by_sudo;
-use kcl_node_spec::{Role, Subnets, ports};
+use kcl_node_spec::{Proxy, Role, Subnets, ports};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClusterSpec;
@@ -54,6 +54,9 @@ pub struct ClusterState {
     /// Marks a spare cluster, which waits for its user.
     #[serde(default)]
     pub spare: bool,
+    /// The proxy by which nodes pull images: that of the environment of the last start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
 }
 
 impl ClusterState {

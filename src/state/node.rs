@@ -86,8 +86,11 @@ impl NodeRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Configured {
-    /// The digest of all of it.
+    /// The digest of its spec.
     pub whole: String,
     /// The digest of the part that it reads only at its start: all but the other nodes.
     pub own: String,
+    /// The digest of its certificates, keys and kubeconfigs; empty if an older kcl configured it.
+    #[serde(default)]
+    pub certificates: String,
 }

@@ -18,4 +18,5 @@ mod reboot;
 mod side_by_side;
 mod smoke;
 mod stop_start;
+mod surroundings;
 mod three_nodes;

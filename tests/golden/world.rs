@@ -109,7 +109,11 @@ pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
         kubernetes_version: node.kubernetes_version.clone(),
         artifacts: None,
         phase: NodePhase::Member,
-        configured: Some(Configured { whole: "0123456789abcdef".to_owned(), own: "fedcba9876543210".to_owned() }),
+        configured: Some(Configured {
+            whole: "0123456789abcdef".to_owned(),
+            own: "fedcba9876543210".to_owned(),
+            certificates: String::new(),
+        }),
     });
     ClusterState {
         schema: SCHEMA,
@@ -121,6 +125,7 @@ pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
         created: "2026-11-01T12:00:00Z".parse().expect("a time"),
         lifetime: Default::default(),
         spare: false,
+        proxy: None,
     }
 }
 

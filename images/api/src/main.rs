@@ -37,6 +37,7 @@ const METHODS: &[&str] = &[
     "containerd.services.images.v1.Images/Create",
     "containerd.services.images.v1.Images/Delete",
     "containerd.services.images.v1.Images/Get",
+    "containerd.services.images.v1.Images/List",
     "containerd.services.images.v1.Images/Update",
     "containerd.services.leases.v1.Leases/AddResource",
     "containerd.services.leases.v1.Leases/Create",

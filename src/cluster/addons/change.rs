@@ -79,6 +79,17 @@ pub async fn configure(
     }
 }
 
+/// Applies the enabled addons again that have certificates of servers, so that these are issued again if they have to be.
+pub async fn renew_servers(app: &App, cluster: &str, options: &AddonOptions) -> Result<()> {
+    let _lock = app.lock(cluster).await?;
+    let mut state = app.existing(cluster)?;
+    let before = state.spec.clone();
+    let choice = Choice::make(app, &mut state.spec, Some(&before)).await?;
+    let with_servers = |one: &&Selected| one.addon.templates.values().any(|text| text.contains("certificate("));
+    let names: Vec<String> = choice.selected.iter().filter(with_servers).map(|one| one.addon.name.clone()).collect();
+    change(app, &state, &choice, &names, options).await.map(drop)
+}
+
 /// Saves the choice and, if the cluster runs, applies the addons called `names` and those that they need.
 async fn change(
     app: &App,

@@ -102,6 +102,7 @@ pub(super) fn assumed_facts(spec: &ClusterSpec, state: Option<&ClusterState>) ->
             || vec![spec.name.clone()],
             |state| state.nodes.iter().map(|node| node.name.clone()).collect(),
         ),
+        proxy: BTreeMap::new(),
         certificates: Certificates(Arc::new(none)),
     }
 }
@@ -129,6 +130,12 @@ pub async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Resu
         cluster_dns: addresses::cluster_dns(spec).primary().to_string(),
         load_balancer_pool: pool.map(|(first, last)| format!("{first}-{last}")),
         nodes: state.nodes.iter().map(|node| node.name.clone()).collect(),
+        proxy: state
+            .proxy
+            .iter()
+            .flat_map(|proxy| proxy.variables())
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
         certificates: Certificates(Arc::new(certificate)),
     })
 }

@@ -3,6 +3,7 @@
 mod change;
 mod material;
 
+pub(super) use change::renew_servers;
 pub use change::{AddonOptions, configure, disable, enable};
 pub use material::addon_images;
 pub(super) use material::{facts, helm, material};

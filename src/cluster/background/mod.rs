@@ -7,6 +7,7 @@
 pub mod dashboard;
 pub mod guard;
 pub mod loopback;
+pub mod renewal;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};

@@ -12,6 +12,7 @@ use crate::artifacts::image_config::ImageConfig;
 use crate::cluster::interrupt::interruptible;
 use crate::error::{Error, Id, Result};
 use crate::images::auth;
+use crate::images::carry;
 use crate::images::containerd::Containerd;
 use crate::images::image::Image;
 use crate::images::meter::{Meter, size};
@@ -126,6 +127,7 @@ pub async fn pull_images(app: &App, cluster: &str, names: &[String], nodes: &[St
                 node.pull(&whole, auth.clone()).await.map_err(failed)
             };
             try_join_all(nodes.iter().map(pull)).await?;
+            carry::mark(&nodes, std::slice::from_ref(&whole)).await?;
             step.finish(format!("{} is on {}", familiar(&whole), super::count(nodes.len())));
         }
         Ok(())

@@ -21,6 +21,7 @@ use super::interrupt::interruptible;
 use super::nodes::known;
 use crate::app::App;
 use crate::error::{Error, Id, Result};
+use crate::images::carry;
 use crate::images::containerd::Containerd;
 use crate::images::image::Image;
 use crate::images::list::{ImageRow, union};
@@ -113,6 +114,8 @@ async fn distribute_from(
     let step = app.progress.step("image", format!("Loading {shown}"));
     let meter = Meter::new(&step, "sent");
     let mut sent = if nodes.is_empty() { BTreeMap::new() } else { send(nodes, image, &meter).await? };
+    let all: Vec<Containerd> = nodes.iter().chain(origin).cloned().collect();
+    carry::mark(&all, &image.names).await?;
     if let Some(origin) = origin {
         sent.insert(origin.node.clone(), Sent { sent: 0, present: image.size() });
     }
@@ -171,6 +174,7 @@ pub async fn tag_image(app: &App, cluster: &str, source: &str, target: &str, nod
         let Some(descriptor) = node.image(&from).await.map_err(failed)? else { return Ok::<_, Error>(false) };
         let id = node.cri_image(&from).await.map_err(failed)?.unwrap_or_default().id;
         node.name_image(&to, &descriptor).await.map_err(failed)?;
+        node.mark_image(&to).await.map_err(failed)?;
         wait_visible(node, &to, &id).await?;
         Ok(true)
     };

@@ -12,7 +12,7 @@ mod verb;
 pub use self::options::{Context, Scope, StartOptions};
 use self::target::Target;
 pub use self::verb::start;
-use super::background::loopback;
+use super::background::{loopback, renewal};
 use super::interrupt::interruptible_on;
 use super::{addons, delete, drivers, kubectl};
 use crate::app::App;
@@ -75,6 +75,9 @@ pub(super) async fn locked(
     };
     // The cluster is whole: whatever fails from here on is no reason to remove it.
     if let Err(error) = loopback::follow(app, &state, target.driver.as_ref(), &target.addons.selected).await {
+        app.progress.warn(error.to_string());
+    }
+    if let Err(error) = renewal::follow(app, &state) {
         app.progress.warn(error.to_string());
     }
     point_kubectl(app, &state.spec.name, &access, options.context)?;

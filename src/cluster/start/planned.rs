@@ -36,6 +36,7 @@ pub(super) fn planned(plan: &Plan, spec: ClusterSpec, before: Option<&ClusterSta
         created: before.map_or_else(Timestamp::now, |state| state.created),
         lifetime: before.map(|state| state.lifetime.clone()).unwrap_or_default(),
         spare: false,
+        proxy: before.and_then(|state| state.proxy.clone()),
         spec,
     }
 }

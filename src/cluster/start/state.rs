@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::artifacts::NodeArtifacts;
 use crate::bootstrap::Machines;
 use crate::cluster::background::guard;
+use crate::cluster::proxy;
 use crate::error::Result;
 use crate::plan::{Action, Journal, Made, Plan};
 use crate::state::{ClusterState, Configured, NodePhase, Phase};
@@ -27,6 +28,7 @@ pub(super) async fn begin(
     }
     state.lifetime = options.lifetime.clone().unwrap_or(state.lifetime);
     state.spare = options.spare;
+    state.proxy = proxy::for_nodes(app, &state)?;
     save(app, &target.with_leaving(state.clone()), Some(&target.plan))?;
     guard::follow(app, &state).await?;
     Ok(state)
@@ -40,8 +42,8 @@ pub(super) fn save(app: &App, state: &ClusterState, plan: Option<&Plan>) -> Resu
     let keeps =
         |name: &str| plan.is_some_and(|plan| plan.nodes().any(|node| node.name == name && node.action == Action::Keep));
     for node in &mut kept.nodes {
-        let own = node.configured.take().filter(|_| keeps(&node.name)).map(|configured| configured.own);
-        node.configured = own.map(|own| Configured { whole: String::new(), own });
+        let kept = node.configured.take().filter(|_| keeps(&node.name));
+        node.configured = kept.map(|configured| Configured { whole: String::new(), ..configured });
     }
     app.store.save(&kept)
 }

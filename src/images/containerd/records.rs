@@ -7,16 +7,20 @@ use tonic::Code;
 
 use super::api::containerd::services::images::v1::images_client::ImagesClient;
 use super::api::containerd::services::images::v1::{
-    CreateImageRequest, DeleteImageRequest, GetImageRequest, Image, UpdateImageRequest,
+    CreateImageRequest, DeleteImageRequest, GetImageRequest, Image, ListImagesRequest as ListRecordsRequest,
+    UpdateImageRequest,
 };
 use super::api::containerd::services::leases::v1::leases_client::LeasesClient;
 use super::api::containerd::services::leases::v1::{AddResourceRequest, CreateRequest, DeleteRequest, Resource};
+use super::api::google::protobuf::FieldMask;
 use super::api::runtime::v1::image_service_client::ImageServiceClient;
 use super::api::runtime::v1::{ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest, RemoveImageRequest};
 use super::{Answer, Containerd, CriAuth, CriImage, Descriptor, LARGEST, Scope, Scoped};
 
 /// The hours after which the blobs of an interrupted transfer may be removed.
 const KEPT: i64 = 24;
+/// The label of images that a user has brought.
+const MARK: &str = "kcl.dev/brought";
 
 impl Containerd {
     fn leases(&self) -> LeasesClient<Scoped> {
@@ -73,6 +77,23 @@ impl Containerd {
             }
             answer => answer.map(drop),
         }
+    }
+
+    /// Marks an image as brought by a user.
+    pub async fn mark_image(&self, name: &str) -> Answer<()> {
+        let labels = HashMap::from([(MARK.to_owned(), "true".to_owned())]);
+        // Without a target containerd would end, though the mask leaves it out.
+        let Some(target) = self.image(name).await? else { return Ok(()) };
+        let image = Some(Image { name: name.to_owned(), labels, target: Some(target), ..Image::default() });
+        let update_mask = Some(FieldMask { paths: vec![format!("labels.{MARK}")] });
+        let request = UpdateImageRequest { image, update_mask, ..UpdateImageRequest::default() };
+        self.records().update(request).await.map(drop)
+    }
+
+    /// Returns the names of the images that a user has brought.
+    pub async fn marked_images(&self) -> Answer<Vec<String>> {
+        let request = ListRecordsRequest { filters: vec![format!("labels.\"{MARK}\"==true")] };
+        Ok(self.records().list(request).await?.into_inner().images.into_iter().map(|image| image.name).collect())
     }
 
     /// Removes a name, and everything that nothing else uses; succeeds if there is no such name.

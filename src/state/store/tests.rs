@@ -40,6 +40,7 @@ fn state(name: &str) -> ClusterState {
         created: "2026-11-21T12:00:00Z".parse().unwrap(),
         lifetime: Default::default(),
         spare: false,
+        proxy: None,
     }
 }
 

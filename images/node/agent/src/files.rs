@@ -1,6 +1,7 @@
 //! Writing files so that a reader never sees half of one.
 
 use std::fs::{self, Permissions};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -43,6 +44,14 @@ pub fn create_private_dir(path: &Path) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700)).doing(|| format!("set the mode of {}", path.display()))
 }
 
+/// Returns a number that differs if the content of one of these files does, or if one is missing.
+pub fn digest(paths: &[String]) -> u64 {
+    let contents: Vec<_> = paths.iter().map(|path| fs::read(path).ok()).collect();
+    let mut hasher = DefaultHasher::new();
+    contents.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Reads a whole text file.
 pub fn read(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
@@ -52,6 +61,19 @@ pub fn read(path: impl AsRef<Path>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_is_of_all_contents() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| dir.path().join(name).to_string_lossy().into_owned());
+        let mut seen = vec![digest(&paths)];
+        for (path, content) in [(0, "x"), (1, ""), (1, "x"), (0, "y")] {
+            fs::write(&paths[path], content).unwrap();
+            assert!(!seen.contains(&digest(&paths)), "{path} {content}");
+            seen.push(digest(&paths));
+        }
+        assert_eq!(digest(&paths), *seen.last().unwrap());
+    }
 
     #[test]
     fn replaces_a_file_and_leaves_nothing_beside_it() {

@@ -19,6 +19,7 @@ mod guest;
 mod listen;
 mod paths;
 mod prepare;
+mod proxy;
 mod run;
 mod socket;
 mod state;

@@ -128,13 +128,15 @@ async fn obey(request: Request, node: Option<&mut Node>) -> Result<()> {
                 let names: Vec<_> = node.handles.keys().copied().collect();
                 Error::Invalid(format!("there is no component {component:?} here, but {}", names.join(", ")))
             })?;
-            let _ = handle.send(supervise::Command::Restart).await;
+            supervise::order(handle, supervise::Command::Restart).await;
         }
         Request::Reload => {
             let spec = read_spec()?;
             prepare::update(&node.spec, &spec, &node.facts, &node.reaper).await?;
             node.gate.set_servers(&spec);
             node.spec = spec;
+            node.gate.client().read_again(Path::new(paths::KUBELET_CONF))?;
+            supervise::refresh(&node.handles).await;
         }
         Request::Status | Request::Watch | Request::Stop => {}
     }

@@ -68,8 +68,39 @@ pub struct NodeSpec {
     pub network: NodeNetwork,
     /// The capacity that the kubelet reports if the machine sees the whole host; `None` for the machine's own.
     pub capacity: Capacity,
+    /// The proxy by which images are pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
     /// The version and settings of Kubernetes.
     pub kubernetes: KubernetesSpec,
+}
+
+/// A proxy for what is outside of the cluster. It may hold a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Proxy {
+    /// The URL for requests over HTTP.
+    pub http: Option<String>,
+    /// The URL for requests over TLS.
+    pub https: Option<String>,
+    /// Hosts, domains and networks that are reached without it.
+    pub without: Vec<String>,
+}
+
+impl Proxy {
+    /// Returns the variables by which programs know it.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let named = [("HTTP_PROXY", &self.http), ("HTTPS_PROXY", &self.https)];
+        let named = named.into_iter().filter_map(|(name, url)| Some((name, url.clone()?)));
+        named.chain([("NO_PROXY", self.without.join(","))]).collect()
+    }
+}
+
+/// Leaves out the contents, as a password must not get into logs.
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").finish_non_exhaustive()
+    }
 }
 
 /// The limits of a node.
@@ -170,6 +201,9 @@ pub struct KubernetesSpec {
     /// The taints with which the kubelet registers the node; those of a node that is registered stay as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taints: Vec<Taint>,
+    /// True if namespaces that name no level of Pod Security have `baseline` rather than `privileged`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub harden: bool,
     /// The feature gates of all components.
     pub feature_gates: BTreeMap<String, bool>,
     /// The values of `--extra-config`, which override kcl's own flags: component, flag without dashes, value.

@@ -43,10 +43,12 @@ pub const ENCRYPTION_CONF: &str = "/etc/kubernetes/encryption.yaml";
 
 /// File names below [`PKI`]. A control plane has all, a worker only `CA_CERT` and the two of its kubelet.
 pub mod pki {
-    /// The cluster's CA.
+    /// The CAs that the cluster trusts: its own, and during a rotation the one before.
     pub const CA_CERT: &str = "ca.crt";
     /// The key of the cluster's CA, with which the controller manager signs.
     pub const CA_KEY: &str = "ca.key";
+    /// The certificate that belongs to that key, alone: the controller manager accepts no other one beside it.
+    pub const SIGNING_CA_CERT: &str = "signing-ca.crt";
     /// The API server's serving certificate.
     pub const API_SERVER_CERT: &str = "apiserver.crt";
     /// The key of the API server's serving certificate.

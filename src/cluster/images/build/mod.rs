@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use kcl_driver_api::Machine;
+use kcl_node_spec::Proxy;
 use serde::Deserialize;
 
 use super::exchange::locate;
@@ -78,6 +79,8 @@ struct Build<'r> {
     cache_from: Vec<String>,
     cache_to: Vec<String>,
     push: bool,
+    /// The variables of the nodes' proxy, for the commands of the Dockerfile.
+    proxy: Vec<(&'static str, String)>,
 }
 
 /// The result of BuildKit's client (`--metadata-file`).
@@ -109,7 +112,7 @@ impl<'r> Build<'r> {
         // Standard input may take its time.
         let (word, file) = (request.context.clone(), request.file.clone());
         let context = blocking(move || Context::find(&word, file.as_deref(), &scratch)).await?;
-        Ok(Build { request, context, outputs, names, cache_from, cache_to, push })
+        Ok(Build { request, context, outputs, names, cache_from, cache_to, push, proxy: Vec::new() })
     }
 
     /// Returns the arguments for BuildKit's client; the Dockerfile is copied to `directory`.
@@ -147,6 +150,13 @@ impl<'r> Build<'r> {
             // A variable that is not set leaves the default of ARG.
             if let Some(argument) = with_value(argument) {
                 add("--opt", format!("build-arg:{argument}"));
+            }
+        }
+        for (name, value) in &self.proxy {
+            // BuildKit knows these without an ARG, and keeps them out of the image. The user's own count.
+            let is_own = |own: &String| own.split('=').next().is_some_and(|own| own.eq_ignore_ascii_case(name));
+            if !self.request.args.iter().any(is_own) {
+                add("--opt", format!("build-arg:{name}={value}"));
             }
         }
         for label in &self.request.labels {
@@ -204,7 +214,10 @@ pub async fn build_image(
     options: &AddonOptions,
 ) -> Result<Vec<LoadedImage>> {
     let all = machines(app, cluster, &[]).await?;
-    let build = interruptible(Build::prepare(request, scratch(app))).await?;
+    let mut build = interruptible(Build::prepare(request, scratch(app))).await?;
+    build.proxy = app.existing(cluster)?.proxy.iter().flat_map(Proxy::variables).collect();
+    // Others can read arguments, and with them a password.
+    build.proxy.retain(|(_, value)| !value.contains('@'));
     if !info(app, cluster, ADDON)?.enabled {
         app.progress
             .info("The cluster gets BuildKit, as this is its first build (kcl addons disable buildkit removes it)");

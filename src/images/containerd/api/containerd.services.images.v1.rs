@@ -61,6 +61,16 @@ pub struct UpdateImageResponse {
     #[prost(message, optional, tag = "1")]
     pub image: ::core::option::Option<Image>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListImagesRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub filters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListImagesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub images: ::prost::alloc::vec::Vec<Image>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeleteImageRequest {
     #[prost(string, tag = "1")]
@@ -172,6 +182,30 @@ pub mod images_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("containerd.services.images.v1.Images", "Get"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListImagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListImagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/containerd.services.images.v1.Images/List",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("containerd.services.images.v1.Images", "List"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn create(

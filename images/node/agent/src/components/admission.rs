@@ -7,8 +7,13 @@ pub const FILE: &str = "apiserver-admission.json";
 
 /// Returns the configuration (`apiserver.config.k8s.io/v1`): a bound for events, which are the cheapest way to fill etcd,
 /// and the level of Pod Security of namespaces that name none. These admit everything, as Kubernetes does, and the audit
-/// log says which pods more than the level `baseline` would need.
-pub fn config() -> String {
+/// log says which pods more than the level `baseline` would need; or with `harden` only what `baseline` allows, and the user
+/// is warned of what `restricted` would not. Namespaces of kcl name their own.
+pub fn config(harden: bool) -> String {
+    let (enforce, audit, warn) = match harden {
+        false => ("privileged", "baseline", "privileged"),
+        true => ("baseline", "restricted", "restricted"),
+    };
     let config = json!({
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "AdmissionConfiguration",
@@ -27,11 +32,11 @@ pub fn config() -> String {
                     "apiVersion": "pod-security.admission.config.k8s.io/v1",
                     "kind": "PodSecurityConfiguration",
                     "defaults": {
-                        "enforce": "privileged",
+                        "enforce": enforce,
                         "enforce-version": "latest",
-                        "audit": "baseline",
+                        "audit": audit,
                         "audit-version": "latest",
-                        "warn": "privileged",
+                        "warn": warn,
                         "warn-version": "latest",
                     },
                     "exemptions": { "usernames": [], "runtimeClasses": [], "namespaces": [] },
@@ -40,4 +45,22 @@ pub fn config() -> String {
         ],
     });
     config.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::config;
+
+    #[test]
+    fn hardened_namespaces_admit_what_baseline_allows() {
+        let levels = |harden| {
+            let config: Value = serde_json::from_str(&config(harden)).unwrap();
+            let defaults = &config["plugins"][1]["configuration"]["defaults"];
+            ["enforce", "audit", "warn"].map(|mode| defaults[mode].as_str().unwrap().to_owned())
+        };
+        assert_eq!(levels(false), ["privileged", "baseline", "privileged"]);
+        assert_eq!(levels(true), ["baseline", "restricted", "restricted"]);
+    }
 }

@@ -7,6 +7,7 @@ use kcl_node_spec::SANDBOX_IMAGE;
 use super::{Liveness, Process, Readiness};
 use crate::facts::{Facts, PROTECTED};
 use crate::paths::{self, CONTAINERD_ROOT};
+use crate::proxy;
 
 /// The socket of containerd.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -38,6 +39,8 @@ pub fn process(facts: &Facts) -> Process {
         name: "containerd",
         args: vec!["--config".to_owned(), paths::rendered(CONFIG).to_string_lossy().into_owned()],
         files: vec![(CONFIG, config(facts))],
+        reads: vec![paths::rendered(proxy::FILE).to_string_lossy().into_owned()],
+        proxied: true,
         readiness: Readiness::Notify,
         liveness: Liveness::Grpc(SOCKET),
         after: &[],

@@ -14,6 +14,8 @@ pub fn process(spec: &NodeSpec) -> Process {
         name: "kube-controller-manager",
         args: flags(spec).args(),
         files: Vec::new(),
+        reads: vec![CONTROLLER_MANAGER_CONF.to_owned(), pki_file(pki::CA_CERT), pki_file(pki::SA_KEY)],
+        proxied: false,
         readiness: Readiness::Https(ports::CONTROLLER_MANAGER),
         liveness: Liveness::on_loopback(ports::CONTROLLER_MANAGER),
         after: &[After::ApiServing],
@@ -30,7 +32,7 @@ fn flags(spec: &NodeSpec) -> Flags {
         // kcl assigns each node its range itself.
         .set("allocate-node-cidrs", "false")
         .set("cluster-name", spec.cluster.as_str())
-        .set("cluster-signing-cert-file", pki_file(pki::CA_CERT))
+        .set("cluster-signing-cert-file", pki_file(pki::SIGNING_CA_CERT))
         .set("cluster-signing-key-file", pki_file(pki::CA_KEY))
         .set("root-ca-file", pki_file(pki::CA_CERT))
         .set("service-account-private-key-file", pki_file(pki::SA_KEY))

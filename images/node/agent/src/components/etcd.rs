@@ -16,6 +16,8 @@ pub fn process(spec: &NodeSpec) -> Process {
         name: "etcd",
         args: flags(spec).args(),
         files: Vec::new(),
+        reads: Vec::new(),
+        proxied: false,
         readiness: Readiness::Notify,
         liveness: Liveness::Http(ETCD_METRICS, "/livez"),
         after: &[],

@@ -20,9 +20,11 @@ pub fn process(spec: &NodeSpec) -> Process {
         args: flags(spec).args(),
         files: vec![
             (AUTHENTICATION, authentication()),
-            (admission::FILE, admission::config()),
+            (admission::FILE, admission::config(spec.kubernetes.harden)),
             (audit::FILE, audit::policy()),
         ],
+        reads: vec![pki_file(pki::SA_KEY), pki_file(pki::SA_PUB), ENCRYPTION_CONF.to_owned()],
+        proxied: false,
         readiness: Readiness::Gate,
         // Not of etcd, which has a sign of its own: a restart of the API server would not help it.
         liveness: Liveness::Https(SocketAddr::new(spec.address.primary(), ports::API_SERVER), "/livez?exclude=etcd"),

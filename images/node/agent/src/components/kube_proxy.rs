@@ -18,6 +18,8 @@ pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
         name: "kube-proxy",
         args: vec![format!("--config={}", paths::rendered(CONFIG).display())],
         files: vec![(CONFIG, format!("{:#}\n", config(spec, facts)))],
+        reads: vec![KUBE_PROXY_CONF.to_owned()],
+        proxied: false,
         readiness: Readiness::Http(ports::KUBE_PROXY_HEALTH),
         liveness: Liveness::Http(ports::KUBE_PROXY_HEALTH, "/livez"),
         after: &[After::Ready("containerd")],

@@ -19,6 +19,8 @@ pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
         name: "kubelet",
         args: flags(spec).args(),
         files: vec![(CONFIG, format!("{:#}\n", config(spec, facts)))],
+        reads: vec![KUBELET_CONF.to_owned()],
+        proxied: false,
         readiness: Readiness::Notify,
         liveness: Liveness::Http(ports::KUBELET_HEALTH, "/healthz"),
         after: &[After::Ready("containerd")],

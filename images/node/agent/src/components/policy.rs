@@ -16,6 +16,8 @@ pub fn process(spec: &NodeSpec) -> Process {
         name: NAME,
         args: vec![spec.name.clone(), POLICY_CONF.to_owned()],
         files: Vec::new(),
+        reads: vec![POLICY_CONF.to_owned()],
+        proxied: false,
         readiness: Readiness::Notify,
         liveness: Liveness::Line(POLICY_SOCKET, r#"{"do":"ping"}"#),
         after: &[],

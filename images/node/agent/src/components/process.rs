@@ -15,6 +15,11 @@ pub struct Process {
     pub args: Vec<String>,
     /// Files below [`paths::RENDERED`]: name and content.
     pub files: Vec<(&'static str, String)>,
+    /// The files of kcl's that it reads only when it starts, so that a change of them needs a restart. Other certificates
+    /// are read again by themselves: those of servers, and those of etcd and the API server as clients.
+    pub reads: Vec<String>,
+    /// True if it goes by the proxy of the node spec.
+    pub proxied: bool,
     /// The sign that the component is ready.
     pub readiness: Readiness,
     /// The sign that the component still works once it is ready.

@@ -14,6 +14,8 @@ pub fn process(spec: &NodeSpec) -> Process {
         name: "kube-scheduler",
         args: flags(spec).args(),
         files: Vec::new(),
+        reads: vec![SCHEDULER_CONF.to_owned()],
+        proxied: false,
         readiness: Readiness::Https(ports::SCHEDULER),
         liveness: Liveness::on_loopback(ports::SCHEDULER),
         after: &[After::ApiServing],

@@ -1,7 +1,7 @@
 //! TLS with the kubelet's identity, taken from its kubeconfig.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,7 @@ use crate::files;
 /// The TLS client for the API servers and for the components of this node.
 pub struct Client {
     /// The certificate, the key and the CA.
-    pub config: Arc<ClientConfig>,
+    config: RwLock<Arc<ClientConfig>>,
     /// The server name to verify: every serving certificate of a control plane names the loopback address, where
     /// clients connect.
     pub name: ServerName<'static>,
@@ -25,34 +25,49 @@ pub struct Client {
 impl Client {
     /// Reads a kubeconfig that kcl wrote: JSON, with the certificates in it.
     pub fn from_kubeconfig(path: &Path) -> Result<Client> {
-        let wrong = |what: String| Error::Invalid(format!("{}: {what}", path.display()));
-        let document: Value = serde_json::from_str(&files::read(path)?).map_err(|error| wrong(error.to_string()))?;
-        let pem = |pointer: &str| -> Result<Vec<u8>> {
-            let text = document.pointer(pointer).and_then(Value::as_str);
-            let text =
-                text.ok_or_else(|| wrong(format!("{pointer} is missing: a base64 text of a PEM file is due")))?;
-            STANDARD.decode(text).map_err(|error| wrong(format!("{pointer} is not base64: {error}")))
-        };
-        let certificates = |pointer: &str| -> Result<Vec<CertificateDer<'static>>> {
-            CertificateDer::pem_slice_iter(&pem(pointer)?)
-                .collect::<std::result::Result<_, _>>()
-                .map_err(|error| wrong(format!("{pointer} is not a certificate: {error}")))
-        };
-        let mut roots = RootCertStore::empty();
-        for authority in certificates("/clusters/0/cluster/certificate-authority-data")? {
-            roots.add(authority).map_err(|error| wrong(format!("the CA cannot be used: {error}")))?;
-        }
-        let key = "/users/0/user/client-key-data";
-        let private = PrivateKeyDer::from_pem_slice(&pem(key)?);
-        let private = private.map_err(|error| wrong(format!("{key} is not a private key: {error}")))?;
-        let own = certificates("/users/0/user/client-certificate-data")?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(own, private))
-            .map_err(|error| wrong(error.to_string()))?;
-        Ok(Client { config: Arc::new(config), name: ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()) })
+        let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
+        Ok(Client { config: RwLock::new(config(path)?), name })
     }
+
+    /// Returns the certificate, the key and the CA as they are now.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads a kubeconfig again. On an error the client stays as it was.
+    pub fn read_again(&self, path: &Path) -> Result<()> {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config(path)?;
+        Ok(())
+    }
+}
+
+fn config(path: &Path) -> Result<Arc<ClientConfig>> {
+    let wrong = |what: String| Error::Invalid(format!("{}: {what}", path.display()));
+    let document: Value = serde_json::from_str(&files::read(path)?).map_err(|error| wrong(error.to_string()))?;
+    let pem = |pointer: &str| -> Result<Vec<u8>> {
+        let text = document.pointer(pointer).and_then(Value::as_str);
+        let text = text.ok_or_else(|| wrong(format!("{pointer} is missing: a base64 text of a PEM file is due")))?;
+        STANDARD.decode(text).map_err(|error| wrong(format!("{pointer} is not base64: {error}")))
+    };
+    let certificates = |pointer: &str| -> Result<Vec<CertificateDer<'static>>> {
+        CertificateDer::pem_slice_iter(&pem(pointer)?)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| wrong(format!("{pointer} is not a certificate: {error}")))
+    };
+    let mut roots = RootCertStore::empty();
+    for authority in certificates("/clusters/0/cluster/certificate-authority-data")? {
+        roots.add(authority).map_err(|error| wrong(format!("the CA cannot be used: {error}")))?;
+    }
+    let key = "/users/0/user/client-key-data";
+    let private = PrivateKeyDer::from_pem_slice(&pem(key)?);
+    let private = private.map_err(|error| wrong(format!("{key} is not a private key: {error}")))?;
+    let own = certificates("/users/0/user/client-certificate-data")?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(own, private))
+        .map_err(|error| wrong(error.to_string()))?;
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

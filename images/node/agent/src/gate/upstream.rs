@@ -94,7 +94,7 @@ impl Upstream {
             None => {
                 let stream = TcpStream::connect(self.address).await?;
                 stream.set_nodelay(true)?;
-                TlsConnector::from(client.config.clone()).connect(client.name.clone(), stream).await?
+                TlsConnector::from(client.config()).connect(client.name.clone(), stream).await?
             }
         };
         let answer = http::get(&mut connection, "/readyz").await?;

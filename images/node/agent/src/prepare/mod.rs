@@ -18,7 +18,7 @@ use std::path::Path;
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::supervise::Reaper;
-use crate::{files, paths};
+use crate::{files, paths, proxy};
 
 /// Mounts the kernel's file systems, without which no fact can be detected.
 pub fn base() -> Result<()> {
@@ -42,6 +42,7 @@ pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> 
     if spec.role == Role::ControlPlane {
         files::create_private_dir(Path::new("/var/lib/etcd"))?;
     }
+    proxy::write(spec)?;
     modules::load(reaper).await;
     identity::names(spec, facts)?;
     sysctl::apply()?;
@@ -50,9 +51,10 @@ pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> 
     packets::apply(spec, reaper).await
 }
 
-/// Updates what can change while the node runs: names, resolvers, routes, masquerading.
+/// Updates what can change while the node runs: names, resolvers, the proxy, routes, masquerading.
 pub async fn update(before: &NodeSpec, spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     identity::names(spec, facts)?;
+    proxy::write(spec)?;
     network::apply(spec, Some(before), facts).await?;
     packets::apply(spec, reaper).await
 }

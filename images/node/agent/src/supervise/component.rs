@@ -13,6 +13,7 @@ use super::{notify, probe, spawn};
 use crate::capacity::View;
 use crate::components::{After, Process, Readiness};
 use crate::console::say;
+use crate::files;
 use crate::gate::Gate;
 use crate::state::State;
 
@@ -27,8 +28,10 @@ const RECOVERED: Duration = Duration::from_secs(30);
 pub enum Command {
     /// Ends the component for good. The reply comes once it has ended.
     Stop(oneshot::Sender<()>),
-    /// Ends the component and restarts it at once.
-    Restart,
+    /// Ends the component and restarts it at once. The reply comes once it has ended.
+    Restart(oneshot::Sender<()>),
+    /// Does the same if a file has changed that it reads only when it starts; else the reply comes at once.
+    Refresh(oneshot::Sender<()>),
 }
 
 /// A supervised component.
@@ -64,14 +67,23 @@ impl Component {
             tokio::select! {
                 () = self.may_start() => {}
                 command = commands.recv() => match command {
-                    Some(Command::Restart) => continue,
+                    // It reads its files when it starts.
+                    Some(Command::Restart(done) | Command::Refresh(done)) => {
+                        let _ = done.send(());
+                        continue;
+                    }
                     other => return self.stopped(other),
                 },
             }
             let started = Instant::now();
             let ended = self.run(&mut commands).await;
             let told = match ended {
-                Ended::Told(Command::Restart) => None,
+                Ended::Told(Command::Restart(done) | Command::Refresh(done)) => {
+                    // The reply comes when the status no longer says that it is ready.
+                    self.set(ComponentState::Waiting);
+                    let _ = done.send(());
+                    None
+                }
                 Ended::Told(stop) => return self.stopped(Some(stop)),
                 Ended::Itself(exit) => Some(exit.to_string()),
                 Ended::Hung => Some("it had hung: its health check failed again and again".to_owned()),
@@ -91,7 +103,9 @@ impl Component {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 command = commands.recv() => match command {
-                    Some(Command::Restart) => {}
+                    Some(Command::Restart(done) | Command::Refresh(done)) => {
+                        let _ = done.send(());
+                    }
                     other => return self.stopped(other),
                 },
             }
@@ -105,6 +119,7 @@ impl Component {
             Ok(socket) => socket,
             Err(error) => return Ended::Unstartable(error.to_string()),
         };
+        let read = files::digest(&self.process.reads);
         let mut running = match spawn::spawn(&self.process, &self.view, &self.reaper) {
             Ok(running) => running,
             Err(error) => return Ended::Unstartable(error.to_string()),
@@ -119,10 +134,15 @@ impl Component {
         let ended = loop {
             tokio::select! {
                 exit = &mut running.exit => break Ended::Itself(exit.unwrap_or(Exit::Code(-1))),
-                command = commands.recv() => {
-                    self.end(&mut running).await;
-                    break Ended::Told(command.unwrap_or(Command::Restart));
-                }
+                command = commands.recv() => match command {
+                    Some(Command::Refresh(done)) if files::digest(&self.process.reads) == read => {
+                        let _ = done.send(());
+                    }
+                    command => {
+                        self.end(&mut running).await;
+                        break Ended::Told(command.unwrap_or_else(|| Command::Restart(oneshot::channel().0)));
+                    }
+                },
                 () = self.ready(&notify), if !ready => {
                     ready = true;
                     self.state.ready(self.process.name);

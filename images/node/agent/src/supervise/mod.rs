@@ -12,4 +12,4 @@ mod stop;
 pub use component::{Command, Component};
 pub use logs::{errors, rotate_forever};
 pub use reaper::Reaper;
-pub use stop::stop;
+pub use stop::{order, refresh, stop};

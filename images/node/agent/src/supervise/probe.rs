@@ -92,7 +92,7 @@ async fn get(address: SocketAddr, client: Option<&Client>, path: &str) -> io::Re
     let answer = match client {
         None => http::get(&mut stream, path).await?,
         Some(client) => {
-            let connector = TlsConnector::from(client.config.clone());
+            let connector = TlsConnector::from(client.config());
             http::get(&mut connector.connect(client.name.clone(), stream).await?, path).await?
         }
     };

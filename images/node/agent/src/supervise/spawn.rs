@@ -14,7 +14,7 @@ use super::reaper::{Reaper, Running};
 use crate::capacity::View;
 use crate::components::{Process, Readiness};
 use crate::error::{Doing, Result};
-use crate::{files, paths};
+use crate::{files, paths, proxy};
 
 /// The nice value of urgent components (`man 2 setpriority`): about nine times the weight of the others.
 const URGENT_NICE: libc::c_int = -10;
@@ -34,6 +34,9 @@ pub fn spawn(process: &Process, view: &View, reaper: &Reaper) -> Result<Running>
     command.stdin(Stdio::null()).stdout(log).stderr(again);
     if process.readiness == Readiness::Notify || process.readiness == Readiness::Gate {
         command.env("NOTIFY_SOCKET", Path::new(paths::NOTIFY).join(process.name));
+    }
+    if process.proxied {
+        command.envs(proxy::variables());
     }
     let view = (process.bounded_view && !view.is_empty()).then(|| view.clone());
     // Process 1 takes everything with it when it ends; otherwise the components must not outlive the agent.

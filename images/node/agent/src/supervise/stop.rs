@@ -1,4 +1,4 @@
-//! The orderly stop of a node.
+//! The orderly stop of a node, and orders to all components.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,10 +25,22 @@ pub async fn stop(handles: &Handles, grace: Duration) {
     tokio::join!(control_plane, end("containerd"), end(POLICY));
 }
 
-async fn end(handles: &Handles, name: &str) {
-    let Some(handle) = handles.get(name) else { return };
+/// Restarts the components whose files have changed. Returns once these have ended, so that a wait for the node that
+/// follows waits for them.
+pub async fn refresh(handles: &Handles) {
+    futures::future::join_all(handles.values().map(|handle| order(handle, Command::Refresh))).await;
+}
+
+/// Gives an order and waits until it is obeyed.
+pub async fn order(handle: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
     let (done, ended) = oneshot::channel();
-    if handle.send(Command::Stop(done)).await.is_ok() {
+    if handle.send(command(done)).await.is_ok() {
         let _ = ended.await;
+    }
+}
+
+async fn end(handles: &Handles, name: &str) {
+    if let Some(handle) = handles.get(name) {
+        order(handle, Command::Stop).await;
     }
 }
