@@ -127,6 +127,10 @@ impl Bootstrap<'_> {
                 return Ok(());
             }
         }
+        if let Some(name) = names.first().filter(|_| !self.plan.new) {
+            // Nodes that ran may have taken over other certificates.
+            kubernetes::reach_kubelet(client, name).await;
+        }
         reached.troubles.extend(addons::asked_are_ready(self, client, &access, until).await);
         Ok(())
     }

@@ -156,8 +156,12 @@ async fn follow_up(app: &App, driver: &dyn Driver, state: &ClusterState, lock: C
         dashboard::end(app, cluster).await;
     }
     drop(lock);
-    if !kubernetes::serves(&kubernetes::connect(&access)?).await {
+    let client = kubernetes::connect(&access)?;
+    if !kubernetes::serves(&client).await {
         return Ok(());
+    }
+    for node in state.control_planes() {
+        kubernetes::reach_kubelet(&client, &node.name).await;
     }
     let wait_timeout = std::time::Duration::from_secs(300);
     let options = AddonOptions { artifacts: Default::default(), way: Default::default(), wait_timeout };

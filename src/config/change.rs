@@ -88,7 +88,7 @@ fn cannot_remove(existing: &ClusterSpec, wanted: &ClusterSpec, removed: &[&str])
     );
     let delete = removed.iter().map(|node| format!("kcl node delete -p {} {node}", existing.name));
     Error::new(Id::ClusterUnchangeable, message).hint(format!(
-        "`start` deletes no node with what is on it; delete {nodes} with: {}",
+        "`start` deletes no node with what is on it; delete the {nodes} with: {}",
         delete.collect::<Vec<_>>().join("; ")
     ))
 }

@@ -45,6 +45,17 @@ pub async fn reinstate(client: &Client, name: &str, cordoned: bool) -> Result<()
     patch(client, name, &json!({"metadata": {"labels": labels}, "spec": {"unschedulable": unschedulable}})).await
 }
 
+/// Has the API server connect to the kubelet of a node. Its first connection after a change of its own certificate ends all
+/// that it has, itself included (`k8s.io/client-go/transport`, `cert_rotation.go`), which else a user's `kubectl logs` would
+/// meet.
+pub async fn reach_kubelet(client: &Client, name: &str) {
+    let Ok(request) = http::Request::get(format!("/api/v1/nodes/{name}/proxy/healthz")).body(Vec::new()) else {
+        return;
+    };
+    // That it fails is what it is for.
+    let _ = client.request_text(request).await;
+}
+
 async fn patch(client: &Client, name: &str, patch: &Value) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

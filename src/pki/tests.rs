@@ -473,7 +473,7 @@ fn a_rotation_that_was_killed_is_resumed() {
 
 #[test]
 fn all_certificates_are_listed_with_their_health() {
-    let Fixture { pki, .. } = fixture();
+    let Fixture { pki, dir: _dir } = fixture();
     pki.admin_credentials(YEAR, now()).unwrap();
     pki.node_files(&node(Role::ControlPlane), &cluster(), now()).unwrap();
     pki.server_certificate("web", &["localhost".to_owned()], YEAR, now()).unwrap();

@@ -91,6 +91,6 @@ pub struct Configured {
     /// The digest of the part that it reads only at its start: all but the other nodes.
     pub own: String,
     /// The digest of its certificates, keys and kubeconfigs; empty if an older kcl configured it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub certificates: String,
 }
