@@ -69,7 +69,7 @@ fn a_proxy_a_webhook_and_pod_security() {
     let plain = cluster.kubectl_try(["run", "plain", &image, "--restart=Never", "--", "true"]);
     plain.ok();
     assert!(plain.stderr.contains("would violate PodSecurity \"restricted"), "{plain}");
-    cluster.kubectl_try(privileged.iter().chain(&["-n", "kube-system"])).ok();
+    cluster.kubectl_try(["-n", "kube-system"].iter().chain(&privileged)).ok();
     cluster.settled();
 
     home.step("a webhook that does not answer is no reason to stop a cluster");
