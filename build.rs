@@ -1,5 +1,5 @@
-//! Builds the node agent, the policy engine, the pause program and the programs of addons as static executables and hands their paths to
-//! the compiler, which embeds them, as it does the addons themselves: what a user installs is one file.
+//! Builds the node agent, the policy engine, the pause program and the programs of addons as static executables and hands
+//! their paths to the compiler, which embeds them, as it does the addons themselves: what a user installs is one file.
 //!
 //! A nested cargo, because cargo builds only the root package's binaries for `cargo install`, and because these are
 //! linked statically while kcl itself need not be. Its target directory lies beside the profile directories of the outer

@@ -31,6 +31,15 @@ impl App {
             .await
     }
 
+    /// Takes the lock of a cluster that has to exist, and loads its state. The kcl that held the lock before may have deleted
+    /// it.
+    pub async fn lock_existing(&self, cluster: &str) -> Result<(ClusterLock, ClusterState)> {
+        // Nobody waits for a cluster that does not exist.
+        self.existing(cluster)?;
+        let lock = self.lock(cluster).await?;
+        Ok((lock, self.existing(cluster)?))
+    }
+
     /// Loads the state of a cluster that has to exist.
     pub fn existing(&self, cluster: &str) -> Result<ClusterState> {
         self.store.load(cluster)?.ok_or_else(|| {

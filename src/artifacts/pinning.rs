@@ -23,8 +23,8 @@ fn released(catalog: &Catalog) -> Vec<Artifact> {
 }
 
 impl Artifacts {
-    /// Returns the pins of the catalog. Of the artifacts called `names`, or of all if there are none, files without a pin are downloaded from the
-    /// projects or their mirror, and compared with the published checksums.
+    /// Returns the pins of the catalog. Of the artifacts called `names`, or of all if there are none, files without a pin are
+    /// downloaded from the projects or their mirror, and compared with the published checksums.
     ///
     /// # Errors
     /// `Artifact` if a file is missing, is not what was published, or was published with another digest than the pinned.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Node, NodeSpec, Taint};
 use kcl_driver_api::{Machine, Power};
-use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
@@ -15,8 +15,6 @@ use crate::state::Phase;
 
 /// The taint of nodes without these images.
 const TAINT: &str = "kcl.dev/images";
-/// The attempts to change a node that others change at the same time.
-const ATTEMPTS: usize = 10;
 
 /// Keeps pods from the new nodes of a cluster until they have the images that users brought, if there are some. Nodes are
 /// held before their machines are made: a kubelet finds itself registered. Returns what failed.
@@ -43,6 +41,9 @@ pub async fn hold(bootstrap: &Bootstrap<'_>, client: &Client) -> Option<Error> {
 /// Gives nodes that are held the images that users brought to others, and lets pods come to them, also if that fails. Returns
 /// what failed.
 pub async fn bring(bootstrap: &Bootstrap<'_>, client: &Client) -> Option<Error> {
+    if bootstrap.plan.new {
+        return None;
+    }
     let work = async {
         let nodes: Api<Node> = Api::all(client.clone());
         let nodes = nodes.list(&ListParams::default()).await.map_err(failed)?;
@@ -90,36 +91,33 @@ async fn running(bootstrap: &Bootstrap<'_>, wanted: impl Fn(&str) -> bool) -> Re
     Ok(machines)
 }
 
-/// Sets or removes the taint of a node; the node is made if it does not exist.
+/// Sets or removes the taint of a node; a node that is to be held is made if it does not exist.
 async fn taint(client: &Client, name: &str, is_held: bool) -> Result<()> {
-    let nodes: Api<Node> = Api::all(client.clone());
     let own = Taint { key: TAINT.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
-    for _ in 0..ATTEMPTS {
-        let Some(node) = nodes.get_opt(name).await.map_err(failed)? else {
-            if !is_held {
-                return Ok(());
-            }
-            let node = Node {
-                metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-                spec: Some(NodeSpec { taints: Some(vec![own.clone()]), ..NodeSpec::default() }),
-                ..Node::default()
-            };
-            let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-            match nodes.create(&parameters, &node).await {
-                Err(kube::Error::Api(status)) if status.code == 409 => continue,
-                created => return created.map(drop).map_err(failed),
-            }
-        };
-        let mut wanted = taints(&node);
+    if is_held && make(client, name, own.clone()).await? {
+        return Ok(());
+    }
+    let patch = |node: &Node| {
+        let mut wanted = taints(node);
         wanted.retain(|taint| taint.key != TAINT);
         wanted.extend(is_held.then(|| own.clone()));
-        let patch = json!({"metadata": {"resourceVersion": node.resource_version()}, "spec": {"taints": wanted}});
-        match nodes.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            patched => return patched.map(drop).map_err(failed),
-        }
+        json!({"spec": {"taints": wanted}})
+    };
+    kubernetes::change_node(client, name, patch).await.map(drop)
+}
+
+/// Makes a node with a taint. Returns false if it exists.
+async fn make(client: &Client, name: &str, own: Taint) -> Result<bool> {
+    let node = Node {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        spec: Some(NodeSpec { taints: Some(vec![own]), ..NodeSpec::default() }),
+        ..Node::default()
+    };
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match Api::<Node>::all(client.clone()).create(&parameters, &node).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        made => made.map(|_| true).map_err(failed),
     }
-    Err(Error::new(Id::ApiFailed, format!("node {name} is changed by others all the time, so its taints stay")))
 }
 
 fn taints(node: &Node) -> Vec<Taint> {

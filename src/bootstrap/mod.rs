@@ -35,7 +35,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::{Error, Result};
 use crate::kubernetes::{self, Access, Fresh};
 use crate::pki::Pki;
-use crate::state::ClusterState;
+use crate::state::{ClusterState, NodeRecord};
 
 impl Bootstrap<'_> {
     /// Brings up the machines of the plan, wave by wave. Nodes that have to be restarted are left to
@@ -127,9 +127,12 @@ impl Bootstrap<'_> {
                 return Ok(());
             }
         }
-        if let Some(name) = names.first().filter(|_| !self.plan.new) {
-            // Nodes that ran may have taken over other certificates.
-            kubernetes::reach_kubelet(client, name).await;
+        let renewed = |node: &&NodeRecord| {
+            let (before, now) = (node.configured.as_ref(), machines.configured.get(&node.name));
+            before.zip(now).is_some_and(|(before, now)| before.certificates != now.certificates)
+        };
+        if let Some(node) = self.state.nodes.iter().find(renewed) {
+            kubernetes::reach_kubelet(client, &node.name).await;
         }
         reached.troubles.extend(addons::asked_are_ready(self, client, &access, until).await);
         Ok(())

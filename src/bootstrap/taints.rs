@@ -6,19 +6,16 @@
 
 use k8s_openapi::api::core::v1::Node;
 use kcl_node_spec::Taint;
-use kube::api::{Api, ObjectList, PartialObjectMeta, Patch, PatchParams};
+use kube::api::{ObjectList, PartialObjectMeta};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::error::{Error, Id, Result};
-use crate::kubernetes::FIELD_MANAGER;
+use crate::error::Result;
+use crate::kubernetes;
 use crate::state::ClusterState;
 
 /// The annotation of a Node: the taints that kcl set last, with commas.
 const TAINTS: &str = "kcl.dev/taints";
-
-/// The most rounds in which others write the same node at the same time.
-const ROUNDS: usize = 10;
 
 /// Sets the taints of nodes that have others than the user wants.
 pub async fn apply(state: &ClusterState, client: &Client, nodes: &ObjectList<PartialObjectMeta<Node>>) -> Result<()> {
@@ -33,29 +30,17 @@ pub async fn apply(state: &ClusterState, client: &Client, nodes: &ObjectList<Par
 }
 
 async fn set(client: &Client, name: &str, wanted: &[Taint]) -> Result<()> {
-    let failed = |error: kube::Error| {
-        Error::new(Id::ApiFailed, format!("taints of {name} cannot be set: {error}")).source(error)
-    };
-    let api: Api<Node> = Api::all(client.clone());
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let mut last = None;
-    for _ in 0..ROUNDS {
-        let node = api.get(name).await.map_err(failed)?;
+    let annotation = Some(text(wanted)).filter(|text| !text.is_empty());
+    let patch = |node: &Node| {
         let before = node.annotations().get(TAINTS).cloned().unwrap_or_default();
         let taints = node.spec.as_ref().and_then(|spec| serde_json::to_value(&spec.taints).ok());
         let taints = taints.and_then(|taints| taints.as_array().cloned()).unwrap_or_default();
-        let annotation = Some(text(wanted)).filter(|text| !text.is_empty());
-        let patch = json!({
-            "metadata": {"resourceVersion": node.resource_version(), "annotations": {TAINTS: annotation}},
+        json!({
+            "metadata": {"annotations": {TAINTS: annotation}},
             "spec": {"taints": changed(&taints, &before, wanted)},
-        });
-        match api.patch(name, &params, &Patch::Merge(&patch)).await {
-            Ok(_) => return Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 409 => last = Some(kube::Error::Api(status)),
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    last.map_or(Ok(()), |error| Err(failed(error)))
+        })
+    };
+    kubernetes::change_node(client, name, patch).await.map(drop)
 }
 
 fn text(taints: &[Taint]) -> String {

@@ -72,7 +72,7 @@ struct Cli {
     #[arg(short, long, global = true, value_name = "NAME", add = candidates::profiles())]
     profile: Option<String>,
 
-    /// Print more details; give it twice for even more (the variable RUST_LOG takes precedence)
+    /// Print more details; give it twice for even more (RUST_LOG takes precedence)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }

@@ -78,9 +78,7 @@ pub fn certificates(app: &App, cluster: &str) -> Result<Vec<CertificateRow>> {
 /// # Errors
 /// A node does not come up with its new certificates. The rotation can be repeated, and goes on.
 pub async fn rotate(app: &App, cluster: &str, cas: bool) -> Result<Vec<String>> {
-    app.existing(cluster)?;
-    let lock = app.lock(cluster).await?;
-    let mut state = app.existing(cluster)?;
+    let (lock, mut state) = app.lock_existing(cluster).await?;
     if state.phase != Phase::Created {
         return Err(Error::new(Id::ClusterIncomplete, format!("cluster \"{cluster}\" is not complete"))
             .hint(format!("complete it with: kcl start -p {cluster}")));

@@ -43,9 +43,7 @@ pub async fn unmount(app: &App, cluster: &str, target: &Path) -> Result<bool> {
 
 /// Changes the mounts, in all nodes and in the saved state. Returns true if they differ from before.
 async fn change(app: &App, cluster: &str, edit: impl FnOnce(&mut Vec<HostMount>) -> Result<()>) -> Result<bool> {
-    app.existing(cluster)?;
-    let lock = app.lock(cluster).await?;
-    let mut state = app.existing(cluster)?;
+    let (lock, mut state) = app.lock_existing(cluster).await?;
     let before = state.spec.mounts.clone();
     edit(&mut state.spec.mounts)?;
     if state.spec.mounts == before {

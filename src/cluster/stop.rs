@@ -16,10 +16,7 @@ use crate::state::ClusterState;
 
 /// Powers the machines off. Returns true if any of them ran.
 pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
-    app.existing(cluster)?;
-    let lock = app.lock(cluster).await?;
-    // The kcl that held the lock before may have deleted the cluster.
-    let state = app.existing(cluster)?;
+    let (lock, state) = app.lock_existing(cluster).await?;
     dashboard::end(app, cluster).await;
     loopback::end(app, cluster).await;
     renewal::end(app, cluster).await;
@@ -40,9 +37,7 @@ pub async fn stop(app: &App, cluster: &str) -> Result<bool> {
 
 /// Powers one node off: in an orderly way, or with `now` as if its power were cut. Returns true if it ran.
 pub async fn stop_node(app: &App, cluster: &str, node: &str, now: bool) -> Result<bool> {
-    app.existing(cluster)?;
-    let lock = app.lock(cluster).await?;
-    let state = app.existing(cluster)?;
+    let (lock, state) = app.lock_existing(cluster).await?;
     let machine = &nodes::known(&state, node)?.machine;
     let driver = drivers::driver_of(app, &state)?;
     let ran = running(driver.as_ref(), &state).await?.iter().any(|name| name == machine);

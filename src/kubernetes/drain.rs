@@ -184,20 +184,21 @@ async fn late(
 ) -> Error {
     let refusals = refusals.into_inner().unwrap_or_else(PoisonError::into_inner);
     let there = pods_of(client, node).await.unwrap_or_default();
+    let now = |pod: &Pod| there.iter().find(|other| other.uid() == pod.uid());
+    let held = |pod: &Pod| now(pod).is_some_and(|pod| pod.metadata.deletion_timestamp.is_none());
     // The client itself tries again what a budget refuses, so such a pod may have no refusal: it was never deleted.
-    let held =
-        |pod: &Pod| there.iter().any(|other| other.uid() == pod.uid() && other.metadata.deletion_timestamp.is_none());
-    let is_there = |pod: &&Pod| there.iter().any(|other| other.uid() == pod.uid());
-    let left = pods.iter().filter(is_there).map(|pod| match refusals.get(&title(pod)) {
-        Some(reason) if held(pod) => format!("{} ({reason})", title(pod)),
-        None if held(pod) => format!("{} (its disruption budget allows no eviction)", title(pod)),
-        _ => title(pod),
+    let reason = |pod: &Pod| match refusals.get(&title(pod)) {
+        Some(reason) => reason.clone(),
+        None => "its disruption budget allows no eviction".to_owned(),
+    };
+    let left = pods.iter().filter(|pod| now(pod).is_some()).map(|pod| match held(pod) {
+        true => format!("{} ({})", title(pod), reason(pod)),
+        false => title(pod),
     });
-    let budgets = pods.iter().any(held);
     let left: Vec<String> = left.collect();
     let seconds = drain.timeout.as_secs();
     let error = Error::new(Id::NodeNotEmptied, format!("{node} is not empty after {seconds} s: {}", left.join(", ")));
-    match budgets {
+    match pods.iter().any(held) {
         false => error.hint("wait longer with --timeout, or shorten the time that pods get to end with --grace-period"),
         true => error.hint("look at the budgets with: kcl kubectl -- get poddisruptionbudgets -A"),
     }

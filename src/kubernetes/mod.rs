@@ -18,7 +18,7 @@ pub use client::{Access, Credentials, connect, ready, serves};
 pub use drain::{Drain, discard_pods, drain};
 pub use keep::{Attempt, apply_beside_others};
 pub use manifest::{EXTENSIONS, documents, is_manifest, text};
-pub use node::{cordon, is_cordoned, node, reach_kubelet, reinstate, retire};
+pub use node::{change as change_node, cordon, is_cordoned, node, reach_kubelet, reinstate, retire};
 pub use resources::{Resources, api_of};
 pub use volumes::{Volume, delete_volumes, volumes_only_on};
 pub use wait::{

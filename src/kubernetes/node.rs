@@ -1,8 +1,8 @@
 //! Changes of single Node objects.
 
 use k8s_openapi::api::core::v1::Node;
-use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::FIELD_MANAGER;
@@ -10,6 +10,9 @@ use crate::error::{Error, Id, Result};
 
 /// The label of nodes that answer for no address of a load balancer (`k8s.io/api/core/v1`, `LabelNodeExcludeBalancers`).
 const NOT_BALANCED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// The most rounds in which others change the same Node at the same time.
+const ROUNDS: usize = 10;
 
 /// Returns a Node; none if it does not exist.
 pub async fn node(client: &Client, name: &str) -> Result<Option<Node>> {
@@ -29,6 +32,23 @@ pub async fn cordon(client: &Client, name: &str, cordoned: bool) -> Result<bool>
     }
     patch(client, name, &json!({"spec": {"unschedulable": if cordoned { json!(true) } else { Value::Null }}})).await?;
     Ok(true)
+}
+
+/// Changes a Node by a merge patch of what it is then, again if others change it at the same time. Returns false if there is
+/// no such Node.
+pub async fn change(client: &Client, name: &str, patch: impl Fn(&Node) -> Value) -> Result<bool> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    for _ in 0..ROUNDS {
+        let Some(found) = node(client, name).await? else { return Ok(false) };
+        let mut patch = patch(&found);
+        patch["metadata"]["resourceVersion"] = found.resource_version().into();
+        match nodes.patch(name, &params, &Patch::Merge(patch)).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            patched => return patched.map(|_| true).map_err(|error| failed(name, "changed", error)),
+        }
+    }
+    Err(Error::new(Id::ApiFailed, format!("the node {name} cannot be changed: others change it all the time")))
 }
 
 /// Takes a node that is to be deleted out of use: no new pods are scheduled on it, and addresses of load balancers move to

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::support::{Home, TestCluster, eventually, http};
+use crate::support::{Home, IMAGE, TestCluster, eventually, http};
 
 #[test]
 fn nodes_come_and_go() {
@@ -61,7 +61,7 @@ fn nodes_come_and_go() {
     assert!(cordoned("live-m03"));
     cluster.kcl(["node", "uncordon", "live-m03"]).ok();
     assert!(!cordoned("live-m03"));
-    cluster.kubectl(["run", "lonely", "--image=kcl.local/busybox:1.35", &on("live-m03"), "--", "sleep", "1000000"]);
+    cluster.kubectl(["run", "lonely", &format!("--image={IMAGE}"), &on("live-m03"), "--", "sleep", "1000000"]);
     cluster.wait_for("condition=Ready", &["pod/lonely"]);
     assert!(cluster.kcl(["node", "drain", "live-m03"]).fails().contains("default/lonely"));
     cluster.kcl(["node", "drain", "live-m03", "--force", "--grace-period", "1"]).ok();
@@ -78,6 +78,7 @@ fn nodes_come_and_go() {
     let refused = cluster.kcl(["node", "drain", &host, "--timeout", "3s"]);
     assert_eq!(refused.code, Some(75), "{refused}");
     assert!(refused.stderr.contains("is not empty after 3 s: default/web"), "{refused}");
+    assert!(refused.stderr.contains("disruption budget"), "{refused}");
     cluster.kcl(["node", "uncordon", &host]).ok();
     cluster.kubectl(["patch", "pdb", "web", "--type=merge", "-p", r#"{"spec":{"minAvailable":1}}"#]);
     cluster.wait_for("jsonpath={.status.disruptionsAllowed}=1", &["pdb", "web"]);
@@ -137,8 +138,8 @@ fn on(node: &str) -> String {
     format!(r#"--overrides={{"spec":{{"nodeName":"{node}"}}}}"#)
 }
 
-/// A client that asks all the time, each time by a new connection. A connection that is under way while the address moves to another
-/// node may be cut, so each question is repeated once.
+/// A client that asks all the time, each time by a new connection. A connection that is under way while the address moves to
+/// another node may be cut, so each question is repeated once.
 struct Client {
     stop: std::sync::Arc<AtomicBool>,
     thread: JoinHandle<Vec<String>>,

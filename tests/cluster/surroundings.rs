@@ -1,4 +1,5 @@
-//! The surroundings of a cluster: a proxy of the host, a webhook of a user that does not answer, and namespaces that admit less.
+//! The surroundings of a cluster: a proxy of the host, a webhook of a user that does not answer, and namespaces that admit
+//! less.
 
 use std::net::Ipv4Addr;
 

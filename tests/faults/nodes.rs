@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::run::{Moment, Run};
-use crate::support::{Home, TestCluster};
+use crate::support::{Home, IMAGE, TestCluster};
 
 const NODE: &str = "grown-m02";
 
@@ -109,8 +109,8 @@ fn an_addition_that_is_interrupted_leaves_nothing() {
                   spec:\n  minAvailable: 1\n  selector: {matchLabels: {run: held}}\n";
     cluster.apply(budget);
     let overrides = format!(r#"--overrides={{"spec":{{"nodeName":"{NODE}"}}}}"#);
-    let image = "--image=kcl.local/busybox:1.35";
-    cluster.kubectl(["run", "held", image, &overrides, "--", "sleep", "1000000"]);
+    let image = format!("--image={IMAGE}");
+    cluster.kubectl(["run", "held", &image, &overrides, "--", "sleep", "1000000"]);
     cluster.wait_for("condition=Ready", &["pod/held"]);
     let mut run = Run::of(cluster.command(["node", "delete", NODE, "--force"]));
     run.step("node");

@@ -122,14 +122,7 @@ pub async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Resu
         Ok(Pair { cert, key, ca })
     };
     Ok(Facts {
-        name: spec.name.clone(),
-        dns_domain: spec.dns_domain.clone(),
-        subnet: state.subnet,
-        pod_cidr: spec.pod_cidr,
-        service_cidr: spec.service_cidr,
-        cluster_dns: addresses::cluster_dns(spec).primary().to_string(),
         load_balancer_pool: pool.map(|(first, last)| format!("{first}-{last}")),
-        nodes: state.nodes.iter().map(|node| node.name.clone()).collect(),
         proxy: state
             .proxy
             .iter()
@@ -137,5 +130,6 @@ pub async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Resu
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
         certificates: Certificates(Arc::new(certificate)),
+        ..assumed_facts(spec, Some(state))
     })
 }

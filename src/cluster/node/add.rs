@@ -14,7 +14,8 @@ use crate::state::NodePhase;
 pub async fn add(app: &App, cluster: &str, new: NewNode, options: StartOptions) -> Result<Outcome> {
     app.existing(cluster)?;
     if options.dry_run {
-        return dry_run(app, &wanted(app, cluster, new, options)?).await;
+        let options = wanted(app, cluster, new, options)?;
+        return dry_run(app, &options, &Source::read(&options.overrides)?).await;
     }
     let lock = app.lock(cluster).await?;
     client_of(app, &app.existing(cluster)?).await?;

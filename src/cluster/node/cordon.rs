@@ -13,9 +13,7 @@ use crate::state::NodePhase;
 /// # Errors
 /// `NotFound` if the cluster does not have the node; `State` if the node is emptied already to be deleted.
 pub async fn cordon(app: &App, cluster: &str, node: &str, cordoned: bool) -> Result<bool> {
-    app.existing(cluster)?;
-    let _lock = app.lock(cluster).await?;
-    let mut state = app.existing(cluster)?;
+    let (_lock, mut state) = app.lock_existing(cluster).await?;
     let record = nodes::known(&state, node)?;
     let departure = record.phase.departure().cloned();
     let client = client_of(app, &state).await?;

@@ -41,9 +41,7 @@ pub struct DeleteNode {
 /// `NotFound` if the cluster does not have the node; `Usage` if the cluster cannot be without it; `Cluster` if it has pods
 /// or volumes that would be lost; `Timeout` if its pods do not go. The node is as it was then.
 pub async fn delete(app: &App, cluster: &str, node: &str, how: &DeleteNode) -> Result<()> {
-    app.existing(cluster)?;
-    let lock = app.lock(cluster).await?;
-    let state = app.existing(cluster)?;
+    let (lock, state) = app.lock_existing(cluster).await?;
     let record = nodes::known(&state, node)?;
     let departure = match record.phase.departure() {
         Some(departure) if departure.drained => departure.clone(),

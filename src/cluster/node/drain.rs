@@ -26,9 +26,7 @@ pub struct DrainNode {
 /// `NotFound` if the cluster does not have the node; those of [`kubernetes::drain`]. The node stays cordoned then.
 pub async fn drain(app: &App, cluster: &str, node: &str, how: &DrainNode) -> Result<()> {
     let how = Drain { force: how.force, grace_period: how.grace_period, timeout: how.timeout };
-    app.existing(cluster)?;
-    let lock = app.lock(cluster).await?;
-    let state = app.existing(cluster)?;
+    let (lock, state) = app.lock_existing(cluster).await?;
     nodes::known(&state, node)?;
     let client = client_of(app, &state).await?;
     interruptible(async {

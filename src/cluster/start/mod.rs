@@ -45,9 +45,8 @@ impl Outcome {
 }
 
 /// Returns the plan of a start. A look waits for no other kcl and leaves nothing behind.
-pub(super) async fn dry_run(app: &App, options: &StartOptions) -> Result<Outcome> {
-    let source = config::Source::read(&options.overrides)?;
-    let plan = Target::find(app, options, &source).await?.plan;
+pub(super) async fn dry_run(app: &App, options: &StartOptions, source: &config::Source) -> Result<Outcome> {
+    let plan = Target::find(app, options, source).await?.plan;
     Ok(Outcome { plan, state: None, troubles: Vec::new() })
 }
 

@@ -10,11 +10,11 @@ use crate::error::Result;
 /// created is removed again. What fails beside a cluster that runs is reported with the outcome, and the cluster stays.
 ///
 /// # Errors
-/// See [`crate::error::Family`]; the cluster is as it was before, or the hints say what is left.
+/// See [`crate::error::Id`]; the cluster is as it was before, or the hints say what is left.
 pub async fn start(app: &App, options: &StartOptions) -> Result<Outcome> {
     let source = Source::read(&options.overrides)?;
     if options.dry_run {
-        return dry_run(app, options).await;
+        return dry_run(app, options, &source).await;
     }
     lifetime::sweep(app).await;
     let lock = app.lock(source.profile_name()).await?;

@@ -1,6 +1,6 @@
 //! The watches of what policies are about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::stream::{BoxStream, StreamExt, select};
@@ -112,19 +112,19 @@ impl Watches {
     pub fn follow(&mut self, change: Change, compiler: &mut Compiler) {
         match change {
             Change::Namespace(event) => {
-                let known = compiler.world().namespaces.keys().cloned().collect();
+                let known = known(&event, &compiler.world().namespaces);
                 self.namespaces.follow(event, ResourceExt::name_any, known, |name, object| {
                     compiler.set_namespace(&name, object.map(|object| object.metadata.labels.unwrap_or_default()));
                 });
             }
             Change::Pod(event) => {
-                let known = if matches!(event, Event::InitDone) { keys(&compiler.world().pods) } else { Vec::new() };
+                let known = known(&event, &compiler.world().pods);
                 self.pods.follow(event, Key::of, known, |key, pod| {
                     compiler.set_pod(&key, pod.map(Pod::from));
                 });
             }
             Change::Policy(event) => {
-                let known = keys(&compiler.world().policies);
+                let known = known(&event, &compiler.world().policies);
                 self.policies.follow(event, Key::of, known, |key, policy| {
                     compiler.set_policy(&key, policy.as_ref().map(Policy::from));
                 });
@@ -133,6 +133,10 @@ impl Watches {
     }
 }
 
-fn keys<V>(map: &std::collections::BTreeMap<Key, V>) -> Vec<Key> {
-    map.keys().cloned().collect()
+/// Returns the names of all objects that are known, which only the end of a list is compared with.
+fn known<O, K: Clone, V>(event: &Event<O>, map: &BTreeMap<K, V>) -> Vec<K> {
+    match event {
+        Event::InitDone => map.keys().cloned().collect(),
+        _ => Vec::new(),
+    }
 }

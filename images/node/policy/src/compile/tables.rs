@@ -306,7 +306,7 @@ fn write_elements(text: &mut String, action: &str, elements: &BTreeMap<String, V
 /// Returns the parts of the table that always are the same.
 ///
 /// Packets have the addresses of pods there: those to a Service have been led to a pod, and none has been masqueraded yet.
-/// What a node sends to its own pods, such as probes, is not forwarded and passes. Of an established connection only the
+/// Packets of a node to its own pods, such as probes, are not forwarded and pass. Of an established connection only the
 /// answers pass unseen, so a policy that comes later ends it. An accepted packet leaves a hook, so that each direction has
 /// its own.
 fn frame() -> String {

@@ -1,3 +1,5 @@
+//! Tests of the compiler: by the text of its rules, and by packets against the evaluation.
+
 use serde_json::{Value, json};
 
 use super::kernel::{Kernel, Packet};

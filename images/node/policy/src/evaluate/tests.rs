@@ -1,3 +1,5 @@
+//! Tables of connections, as in Kubernetes' own tests of policies.
+
 use serde_json::{Value, json};
 
 use super::*;
