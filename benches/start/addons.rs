@@ -20,7 +20,7 @@ const ADDRESS: [&str; 6] = [
 ];
 
 /// On a cluster that this starts. Only the steps that call `add` are timed.
-pub fn measure(cluster: &Cluster, mut add: impl FnMut(&'static str, Timing)) -> Result<(), Box<dyn Error>> {
+pub(crate) fn measure(cluster: &Cluster, mut add: impl FnMut(&'static str, Timing)) -> Result<(), Box<dyn Error>> {
     cluster.kcl(&["artifacts", "fetch", "--addons", "all"])?;
     cluster.start()?;
     cluster.kcl(&["addons", "disable", "storage"])?;

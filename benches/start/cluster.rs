@@ -14,7 +14,7 @@ use crate::processes::{self, Idle};
 use crate::subject::Subject;
 
 /// The duration of a step, and of its parts in order.
-pub struct Timing {
+pub(crate) struct Timing {
     /// All of it.
     pub total: Duration,
     /// Name and share of each part.
@@ -22,7 +22,7 @@ pub struct Timing {
 }
 
 /// A cluster to be measured. Deleted when dropped.
-pub struct Cluster {
+pub(crate) struct Cluster {
     name: String,
     nodes: usize,
     flags: Vec<String>,
@@ -34,7 +34,7 @@ pub struct Cluster {
 }
 
 /// The time limit of every step.
-pub const LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// The image that the pods run.
 const IMAGE: &str = "kcl.local/busybox:1.37";
@@ -48,7 +48,7 @@ const LOOK: Duration = Duration::from_secs(20);
 
 impl Cluster {
     /// Nothing is made yet. Its home lies beside the cache: node data wants a real file system, and hard links.
-    pub fn new(name: &str, subject: &Subject, nodes: usize) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(name: &str, subject: &Subject, nodes: usize) -> Result<Self, Box<dyn Error>> {
         let cache = Paths::from_env()?.cache;
         std::fs::create_dir_all(&cache)?;
         let home = tempfile::Builder::new().prefix("bench-").tempdir_in(&cache)?;
@@ -66,7 +66,7 @@ impl Cluster {
     }
 
     /// Writes a manifest, with the image and the listener's port put in. Returns where it is.
-    pub fn write(&self, name: &str, manifest: &str) -> Result<PathBuf, Box<dyn Error>> {
+    pub(crate) fn write(&self, name: &str, manifest: &str) -> Result<PathBuf, Box<dyn Error>> {
         let path = self.home.path().join(name);
         let port = self.listener.port().to_string();
         std::fs::write(&path, manifest.replace("IMAGE", IMAGE).replace("HOST_PORT", &port))?;
@@ -74,25 +74,25 @@ impl Cluster {
     }
 
     /// A directory for the measurement's own files.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.home.path()
     }
 
     /// Makes the artifacts, untimed.
-    pub fn fetch(&self) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn fetch(&self) -> Result<(), Box<dyn Error>> {
         self.kcl(&["artifacts", "fetch"])?;
         Ok(())
     }
 
     /// The artifacts that clusters are made of.
-    pub fn artifacts(&self) -> Result<NodeArtifacts, Box<dyn Error>> {
+    pub(crate) fn artifacts(&self) -> Result<NodeArtifacts, Box<dyn Error>> {
         let artifacts = Artifacts::open(&self.cache, Default::default())?;
         let version = "stable";
         artifacts.cached(&Want::cluster(version)).ok_or_else(|| "the artifacts are not in the cache".into())
     }
 
     /// From the command to the last pod's answer.
-    pub fn start(&self) -> Result<Timing, Box<dyn Error>> {
+    pub(crate) fn start(&self) -> Result<Timing, Box<dyn Error>> {
         self.listener.clear();
         let begun = Instant::now();
         let mut parts = self.kcl_events(&self.start_arguments())?;
@@ -104,21 +104,21 @@ impl Cluster {
     }
 
     /// A start of what runs already.
-    pub fn start_again(&self) -> Result<Timing, Box<dyn Error>> {
+    pub(crate) fn start_again(&self) -> Result<Timing, Box<dyn Error>> {
         let begun = Instant::now();
         let parts = self.kcl_events(&self.start_arguments())?;
         Ok(Timing { total: begun.elapsed(), parts })
     }
 
     /// From the command to a further node that is ready.
-    pub fn grow(&self) -> Result<Timing, Box<dyn Error>> {
+    pub(crate) fn grow(&self) -> Result<Timing, Box<dyn Error>> {
         let begun = Instant::now();
         let parts = self.kcl_events(&["node", "add", "-o", "json"].map(str::to_owned))?;
         Ok(Timing { total: begun.elapsed(), parts })
     }
 
     /// From the command to the end of the last node.
-    pub fn shrink(&self) -> Result<Timing, Box<dyn Error>> {
+    pub(crate) fn shrink(&self) -> Result<Timing, Box<dyn Error>> {
         let node = kcl::config::node_name(&self.name, self.nodes);
         let begun = Instant::now();
         let parts = self.kcl_events(&["node", "delete", &node, "-o", "json"].map(str::to_owned))?;
@@ -126,29 +126,29 @@ impl Cluster {
     }
 
     /// From the command to its end.
-    pub fn stop(&self) -> Result<Timing, Box<dyn Error>> {
+    pub(crate) fn stop(&self) -> Result<Timing, Box<dyn Error>> {
         self.timed(&["stop"])
     }
 
     /// From the command to its end.
-    pub fn delete(&self) -> Result<Timing, Box<dyn Error>> {
+    pub(crate) fn delete(&self) -> Result<Timing, Box<dyn Error>> {
         self.timed(&["delete"])
     }
 
     /// Measures the resources of the idle cluster.
-    pub fn idle(&self) -> Result<Idle, Box<dyn Error>> {
+    pub(crate) fn idle(&self) -> Result<Idle, Box<dyn Error>> {
         std::thread::sleep(SETTLE);
         Ok(processes::idle(&self.name, LOOK)?)
     }
 
     /// Has a spare cluster of these flags ready.
-    pub fn spare(&self) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn spare(&self) -> Result<(), Box<dyn Error>> {
         let status = self.unnamed().args(["pool", "fill"]).args(self.flags()).status()?;
         if status.success() { Ok(()) } else { Err(format!("kcl pool fill: {status}").into()) }
     }
 
     /// Waits for the spare that is made in the background in place of one that was taken.
-    pub fn refilled(&self) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn refilled(&self) -> Result<(), Box<dyn Error>> {
         let begun = Instant::now();
         while begun.elapsed() < LIMIT {
             let list = self.unnamed().args(["pool", "list", "-o", "json"]).output()?;
@@ -162,7 +162,7 @@ impl Cluster {
     }
 
     /// The flags of every `start` here.
-    pub fn flags(&self) -> Vec<String> {
+    pub(crate) fn flags(&self) -> Vec<String> {
         let nodes = self.nodes.to_string();
         let own = ["--nodes", &nodes, "--nameservers", "none"].map(str::to_owned);
         own.into_iter().chain(self.flags.iter().cloned()).collect()
@@ -175,7 +175,7 @@ impl Cluster {
     }
 
     /// From a command to its end.
-    pub fn timed(&self, arguments: &[&str]) -> Result<Timing, Box<dyn Error>> {
+    pub(crate) fn timed(&self, arguments: &[&str]) -> Result<Timing, Box<dyn Error>> {
         let begun = Instant::now();
         self.kcl(arguments)?;
         Ok(Timing { total: begun.elapsed(), parts: Vec::new() })
@@ -188,7 +188,7 @@ impl Cluster {
     }
 
     /// kcl in this home.
-    pub fn unnamed(&self) -> Command {
+    pub(crate) fn unnamed(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
         command
             .env("KCL_HOME", self.home.path())
@@ -199,7 +199,7 @@ impl Cluster {
     }
 
     /// Runs kcl for this cluster.
-    pub fn kcl(&self, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn kcl(&self, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         let status = self.command().args(arguments).status()?;
         if status.success() { Ok(()) } else { Err(format!("kcl {}: {status}", arguments.join(" ")).into()) }
     }

@@ -24,7 +24,7 @@ impl Drop for Process {
 }
 
 /// Measures the floor once. Certificates are created before, as they do not count.
-pub fn measure(cluster: &Cluster) -> Result<Duration, Box<dyn Error>> {
+pub(crate) fn measure(cluster: &Cluster) -> Result<Duration, Box<dyn Error>> {
     let binaries = cluster.artifacts()?.components.join("bin");
     let dir = tempfile::tempdir_in(cluster.directory())?;
     let root = dir.path();

@@ -17,7 +17,7 @@ const PORT: u16 = 30080;
 const COMMAND: [&str; 3] = ["sh", "-c", r#"kubectl create -f "$0" && read -r line <"$1""#];
 
 /// From the command to its end.
-pub fn measure(cluster: &Cluster) -> Result<Timing, Box<dyn Error>> {
+pub(crate) fn measure(cluster: &Cluster) -> Result<Timing, Box<dyn Error>> {
     let manifest = cluster.write("fresh.yaml", include_str!("fresh.yaml"))?;
     let gate = cluster.directory().join("gate");
     nix::unistd::mkfifo(&gate, Mode::S_IRWXU)?;

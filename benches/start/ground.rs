@@ -18,7 +18,7 @@ use hosts::{Hosts, Kind, rootfs};
 const KINDS: [Kind; 3] = [Kind::Bare; 3];
 
 /// The hosts, which end when this is dropped.
-pub struct Ground {
+pub(crate) struct Ground {
     runtime: Runtime,
     hosts: Option<Hosts>,
     // It is removed after the hosts.
@@ -27,7 +27,7 @@ pub struct Ground {
 
 impl Ground {
     /// Creates hosts from `KCL_TEST_SSH_HOST`, with the runc of `KCL_TEST_RUNC`, and adds them to a subject.
-    pub fn new(subject: &mut Subject) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(subject: &mut Subject) -> Result<Self, Box<dyn Error>> {
         let runc = std::env::var_os("KCL_TEST_RUNC").map(PathBuf::from);
         let (Some(rootfs), Some(runc)) = (rootfs(), runc) else {
             return Err("KCL_BENCH_SSH_HOSTS names no hosts, and KCL_TEST_SSH_HOST and KCL_TEST_RUNC nothing to make \

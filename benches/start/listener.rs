@@ -7,14 +7,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// A server on all addresses of the host, as the address that the cluster reaches is unknown before its network exists.
-pub struct Listener {
+pub(crate) struct Listener {
     port: u16,
     heard: Arc<(Mutex<BTreeSet<String>>, Condvar)>,
 }
 
 impl Listener {
     /// Listens on a free port.
-    pub fn bind() -> io::Result<Self> {
+    pub(crate) fn bind() -> io::Result<Self> {
         let socket = TcpListener::bind(("0.0.0.0", 0))?;
         let port = socket.local_addr()?.port();
         let heard = Arc::new((Mutex::new(BTreeSet::new()), Condvar::new()));
@@ -34,17 +34,17 @@ impl Listener {
     }
 
     /// Returns the port.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Discards all reports.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.heard.0.lock().expect("no panic under the lock").clear();
     }
 
     /// Waits for the reports of this number of nodes, and returns their names.
-    pub fn wait_for(&self, nodes: usize, limit: Duration) -> Result<Vec<String>, String> {
+    pub(crate) fn wait_for(&self, nodes: usize, limit: Duration) -> Result<Vec<String>, String> {
         let guard = self.heard.0.lock().expect("no panic under the lock");
         let (guard, timeout) = self
             .heard

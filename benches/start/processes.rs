@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The resources of an idle cluster.
-pub struct Idle {
+pub(crate) struct Idle {
     /// Proportional set size of all processes, in MiB (`man 5 proc`, smaps_rollup).
     pub memory_mib: f64,
     /// The number of busy cores.
@@ -17,7 +17,7 @@ pub struct Idle {
 }
 
 /// Looks at the nodes of a cluster for a while.
-pub fn idle(cluster: &str, time: Duration) -> io::Result<Idle> {
+pub(crate) fn idle(cluster: &str, time: Duration) -> io::Result<Idle> {
     let before = cpu_ticks(cluster)?;
     std::thread::sleep(time);
     let after = cpu_ticks(cluster)?;

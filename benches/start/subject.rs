@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// A driver to measure.
 #[derive(Clone, Debug)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The driver's name.
     pub driver: String,
     /// The flags of `kcl start`.
@@ -18,7 +18,7 @@ pub struct Subject {
 impl Subject {
     /// Those of `KCL_BENCH_DRIVERS`, names with commas between (default: native). Additional flags of a driver are in
     /// `KCL_BENCH_<DRIVER>_FLAGS`, with spaces between, and its hosts are in `KCL_BENCH_<DRIVER>_HOSTS`.
-    pub fn from_env() -> Vec<Subject> {
+    pub(crate) fn from_env() -> Vec<Subject> {
         let names = std::env::var("KCL_BENCH_DRIVERS").unwrap_or_else(|_| "native".to_owned());
         names.split(',').map(|name| Subject::of(name.trim())).collect()
     }
@@ -33,7 +33,7 @@ impl Subject {
     }
 
     /// Returns the flags of `kcl start` for a number of nodes.
-    pub fn flags(&self, nodes: usize) -> Vec<String> {
+    pub(crate) fn flags(&self, nodes: usize) -> Vec<String> {
         let hosts = self.hosts.iter().take(nodes).flat_map(|host| ["--host".to_owned(), host.clone()]);
         self.flags.iter().cloned().chain(hosts).collect()
     }

@@ -27,7 +27,7 @@ const IDLE_AIM: (f64, f64) = (800.0, 0.1);
 
 /// The table of measurements.
 #[derive(Default)]
-pub struct Table {
+pub(crate) struct Table {
     floors: Vec<Duration>,
     rows: Vec<Row>,
     idles: Vec<Idle>,
@@ -42,12 +42,12 @@ struct Row {
 
 impl Table {
     /// Adds a floor.
-    pub fn floor(&mut self, time: Duration) {
+    pub(crate) fn floor(&mut self, time: Duration) {
         self.floors.push(time);
     }
 
     /// Adds what something took.
-    pub fn add(&mut self, driver: &str, nodes: usize, what: &'static str, timing: Timing) {
+    pub(crate) fn add(&mut self, driver: &str, nodes: usize, what: &'static str, timing: Timing) {
         let same = |row: &&mut Row| row.driver == driver && row.nodes == nodes && row.what == what;
         match self.rows.iter_mut().find(same) {
             Some(row) => row.timings.push(timing),
@@ -56,12 +56,12 @@ impl Table {
     }
 
     /// Adds what an idle cluster took, where it was looked at.
-    pub fn idle(&mut self, idle: Option<Idle>) {
+    pub(crate) fn idle(&mut self, idle: Option<Idle>) {
         self.idles.extend(idle);
     }
 
     /// Prints all measurements.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         let floor = median(self.floors.iter().map(Duration::as_secs_f64));
         println!("\nfloor (etcd and kube-apiserver alone, to /readyz): 1.00 = {floor:.2} s");
         println!("{:<42} {:>8} {:>8} {:>8}", "", "floors", "seconds", "aim");

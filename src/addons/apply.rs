@@ -12,7 +12,7 @@ use crate::kubernetes::{self, Patience};
 
 /// Applies the objects of an addon, whose record is `before`. With `always`, it does so even if nothing has changed since,
 /// as objects may have been changed by hand.
-pub async fn apply(
+pub(super) async fn apply(
     client: &Client,
     selected: &Selected,
     objects: &[DynamicObject],

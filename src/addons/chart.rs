@@ -22,7 +22,7 @@ use crate::kubeconfig::{self, Entry};
 use crate::kubernetes::{self, Access, Credentials};
 
 /// The template of the values, in the addon's folder.
-pub const VALUES: &str = "values.yaml";
+pub(super) const VALUES: &str = "values.yaml";
 
 /// The folder of a chart, and the name of the cluster in a kubeconfig, where Helm runs.
 const NAME: &str = "chart";
@@ -78,7 +78,7 @@ pub(super) struct Release {
 
 impl Release {
     /// Prepares Helm for the release of an addon, which has the addon's name.
-    pub async fn open(helm: &Helm, access: &Access, addon: &str, namespace: &str) -> Result<Self> {
+    pub(super) async fn open(helm: &Helm, access: &Access, addon: &str, namespace: &str) -> Result<Self> {
         let helm = helm.program().await?;
         let folder = tempfile::tempdir().map_err(|error| unprepared(addon, &error))?;
         let write = || {
@@ -92,7 +92,7 @@ impl Release {
 
     /// Installs the chart, which is in the addon's folder or in `archive`, or upgrades the release to it. With `adopt`,
     /// the release takes over objects that are there already.
-    pub async fn install(
+    pub(super) async fn install(
         &self,
         addon: &Addon,
         archive: Option<&Path>,
@@ -113,7 +113,7 @@ impl Release {
     }
 
     /// Returns the definitions in the folder `crds` of a chart, which its templates do not make.
-    pub async fn definitions(&self, addon: &Addon, archive: Option<&Path>) -> Result<Vec<DynamicObject>> {
+    pub(super) async fn definitions(&self, addon: &Addon, archive: Option<&Path>) -> Result<Vec<DynamicObject>> {
         self.put(addon, "")?;
         let mut helm = self.helm(&["show", "crds"]);
         helm.arg(archive.unwrap_or(Path::new(NAME)));
@@ -121,12 +121,12 @@ impl Release {
     }
 
     /// Returns the objects that the release has made, except hooks.
-    pub async fn manifest(&self) -> Result<Vec<DynamicObject>> {
+    pub(super) async fn manifest(&self) -> Result<Vec<DynamicObject>> {
         self.objects(self.helm(&["get", "manifest", &self.name])).await
     }
 
     /// Returns the state of the release.
-    pub async fn status(&self) -> Result<Status> {
+    pub(super) async fn status(&self) -> Result<Status> {
         let output = self.output(self.helm(&["status", &self.name, "--output", "json"])).await?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -143,7 +143,7 @@ impl Release {
     }
 
     /// Cleans up after a kcl that was killed while Helm worked: Helm refuses to change such a release.
-    pub async fn recover(&self, status: Status) -> Result<()> {
+    pub(super) async fn recover(&self, status: Status) -> Result<()> {
         match status {
             Status::Installing => self.run(self.helm(&["uninstall", &self.name, "--no-hooks"])).await.map(drop),
             Status::Changing => self.run(self.helm(&["rollback", &self.name])).await.map(drop),
@@ -152,7 +152,7 @@ impl Release {
     }
 
     /// Removes the release and waits until its objects are gone; a missing one is ignored.
-    pub async fn uninstall(&self) -> Result<()> {
+    pub(super) async fn uninstall(&self) -> Result<()> {
         // Helm's other way of waiting may take an object that is just ending for one that stays.
         let mut helm = self.helm(&["uninstall", &self.name, "--ignore-not-found", "--wait=legacy"]);
         helm.args(["--cascade", "foreground"]);

@@ -45,7 +45,7 @@ pub async fn ensure(machines: Vec<Box<dyn Machine>>, images: &[ImageArchive], st
 
 /// Returns the label of nodes that have the images of an addon; none if nodes have them from the start. Its pods are for
 /// such nodes only: on a node that joins the cluster they would want their images before these are sent.
-pub fn label(addon: &Addon) -> Result<Option<(String, String)>> {
+pub(super) fn label(addon: &Addon) -> Result<Option<(String, String)>> {
     let mut sent = addon.catalog_images()?;
     sent.retain(|image| !image.system);
     let references: Vec<&str> = sent.iter().map(|image| image.reference.as_str()).collect();

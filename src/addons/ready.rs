@@ -16,7 +16,7 @@ use crate::kubernetes::{self, Resources};
 
 /// Returns the objects of an addon that have to be ready: its workloads, API services and definitions, and those that its
 /// description lists.
-pub fn awaited(addon: &Addon, objects: &[DynamicObject]) -> Vec<Ready> {
+pub(super) fn awaited(addon: &Addon, objects: &[DynamicObject]) -> Vec<Ready> {
     let of = |object: &DynamicObject| {
         let kind = match object.types.as_ref()?.kind.as_str() {
             "Deployment" => ReadyKind::Deployment,
@@ -38,7 +38,7 @@ pub fn awaited(addon: &Addon, objects: &[DynamicObject]) -> Vec<Ready> {
 /// # Errors
 /// `Cluster` as soon as a pod of the newest revision cannot become ready, with its name, the reason, the last event and
 /// the last lines of its log.
-pub async fn wait(client: &Client, addon: &Addon, awaited: &[Ready], say: impl Fn(&str) + Sync) -> Result<()> {
+pub(super) async fn wait(client: &Client, addon: &Addon, awaited: &[Ready], say: impl Fn(&str) + Sync) -> Result<()> {
     let resources = Resources::discover(client).await?;
     let all = try_join_all(awaited.iter().map(|ready| one(client, &resources, ready, &say)));
     tokio::select! {
@@ -82,7 +82,7 @@ fn place(client: &Client, resources: &Resources, ready: &Ready) -> Result<(&'sta
 }
 
 /// Returns true if all of `awaited` are ready now; an object that cannot be read is not.
-pub async fn is_ready(client: &Client, awaited: &[Ready]) -> bool {
+pub(super) async fn is_ready(client: &Client, awaited: &[Ready]) -> bool {
     let Ok(resources) = Resources::discover(client).await else { return false };
     for ready in awaited {
         let Ok((_, api)) = place(client, &resources, ready) else { return false };

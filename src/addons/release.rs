@@ -129,7 +129,7 @@ pub(super) async fn objects(enabling: &Enabling<'_>, addon: &str, chart: &Chart)
 
 /// Removes the release of an addon, if it has one. Returns the record of what is left of the addon, with the objects that
 /// the chart keeps as users' data.
-pub async fn uninstall(client: &Client, helm: &Helm, access: &Access, record: &Record) -> Result<Record> {
+pub(super) async fn uninstall(client: &Client, helm: &Helm, access: &Access, record: &Record) -> Result<Record> {
     let Some(recorded) = record.release.clone() else { return Ok(record.clone()) };
     let release = Release::open(helm, access, &record.addon, &recorded.namespace).await?;
     let made = match release.status().await? {

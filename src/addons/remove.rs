@@ -34,7 +34,7 @@ impl Turn {
 }
 
 /// Removes an addon. Without `data`, users' data and its namespaces stay.
-pub async fn remove(client: &Client, record: &Record, data: bool) -> Result<()> {
+pub(super) async fn remove(client: &Client, record: &Record, data: bool) -> Result<()> {
     let kept: Vec<ObjectName> = record.objects.iter().filter(|name| name.keep && !data).cloned().collect();
     let holds = |name: &ObjectName| {
         name.kind == "Namespace" && kept.iter().any(|kept| kept.namespace.as_ref() == Some(&name.name))

@@ -42,7 +42,7 @@ pub(super) struct Trouble {
 impl Trouble {
     /// Returns the problem of a pod that is not ready. A crash before `since` does not last, as what the pod needs may
     /// have come since then.
-    pub fn of(pod: &Pod, since: Timestamp) -> Option<Self> {
+    pub(super) fn of(pod: &Pod, since: Timestamp) -> Option<Self> {
         let status = pod.status.as_ref()?;
         let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
         for container in containers {

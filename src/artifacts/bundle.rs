@@ -27,7 +27,7 @@ const LARGEST_INDEX: u64 = 64 << 20;
 
 /// The contents of a bundle.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Index {
+pub(super) struct Index {
     format: u32,
     /// The version of kcl that made it.
     pub kcl: String,
@@ -40,7 +40,7 @@ pub struct Index {
 }
 
 /// Writes a bundle of entries, under another name until it is complete. Returns its size in bytes.
-pub fn write(path: &Path, kubernetes: &str, entries: &[(Artifact, Entry)]) -> Result<u64> {
+pub(super) fn write(path: &Path, kubernetes: &str, entries: &[(Artifact, Entry)]) -> Result<u64> {
     let failed = |error| trouble("write", path, error);
     let file = NewFile::create(path).map_err(failed)?;
     let index = Index {
@@ -87,7 +87,7 @@ fn append<W: Write>(
 }
 
 /// Reads the contents of a bundle from its beginning.
-pub fn index(path: &Path) -> Result<Index> {
+pub(super) fn index(path: &Path) -> Result<Index> {
     let mut archive = open(path)?;
     let mut members = archive.entries().map_err(|error| damaged(path, &error.to_string()))?;
     let first = members.next().ok_or_else(|| damaged(path, "it is empty"))?;
@@ -117,7 +117,7 @@ pub fn index(path: &Path) -> Result<Index> {
 
 /// Unpacks the files of entries into the partial directories of their slots, checking each digest. `slots` are by the
 /// entries' names; the caller holds their locks.
-pub fn unpack(path: &Path, index: &Index, slots: &BTreeMap<String, Slot>) -> Result<()> {
+pub(super) fn unpack(path: &Path, index: &Index, slots: &BTreeMap<String, Slot>) -> Result<()> {
     let mut left: BTreeMap<String, _> = BTreeMap::new();
     for (name, slot) in slots {
         let partial = slot.begin()?;

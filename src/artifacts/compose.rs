@@ -22,7 +22,7 @@ const POLICY: &str = "kcl-policy";
 /// The parts of a node and their slots in the cache. The names of slots follow from the request alone, so they are
 /// known without reading a file.
 #[derive(Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// The version of Kubernetes: `v1.37.0`.
     pub kubernetes: String,
     /// The artifacts of every node, the root file system, and the kernel if requested.
@@ -37,7 +37,7 @@ pub struct Plan {
 
 impl Plan {
     /// Plans the parts for a request.
-    pub fn new(cache: &Cache, want: &Want) -> Result<Plan> {
+    pub(super) fn new(cache: &Cache, want: &Want) -> Result<Plan> {
         let artifacts = CATALOG
             .for_nodes(&want.kubernetes, want.vm)?
             .into_iter()
@@ -65,7 +65,7 @@ impl Plan {
     }
 
     /// Returns the artifacts if all their entries are complete.
-    pub fn cached(&self, lease: Lock) -> Result<Option<NodeArtifacts>> {
+    pub(super) fn cached(&self, lease: Lock) -> Result<Option<NodeArtifacts>> {
         let mut entries = Vec::new();
         for (_, slot) in &self.artifacts {
             match slot.open(false)? {
@@ -80,7 +80,7 @@ impl Plan {
     }
 
     /// Combines the entries, which are in the order of `artifacts`.
-    pub fn result(&self, entries: &[Entry], node: &Entry, store: &Entry, lease: Lock) -> NodeArtifacts {
+    pub(super) fn result(&self, entries: &[Entry], node: &Entry, store: &Entry, lease: Lock) -> NodeArtifacts {
         let rootfs = self.artifacts.iter().position(|(artifact, _)| artifact.definition.purpose == Use::Rootfs);
         let index = rootfs.expect("the catalog has one root file system");
         let (artifact, rootfs) = (&self.artifacts[index].0, &entries[index].path);
@@ -103,7 +103,7 @@ impl Plan {
 }
 
 /// Links the files of artifacts into the tree that a node mounts. The caller holds the slot's lock.
-pub fn node(slot: &Slot, title: &str, entries: &[(Artifact, Entry)], parts: Vec<String>) -> Result<Entry> {
+pub(super) fn node(slot: &Slot, title: &str, entries: &[(Artifact, Entry)], parts: Vec<String>) -> Result<Entry> {
     let begun = std::time::Instant::now();
     let partial = slot.begin()?;
     let components = partial.join("components");
@@ -144,6 +144,6 @@ fn write_program(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 }
 
 /// Returns the directories of entries by the artifacts' names, for the assembly of images.
-pub fn directories(entries: &[(Artifact, Entry)]) -> BTreeMap<String, std::path::PathBuf> {
+pub(super) fn directories(entries: &[(Artifact, Entry)]) -> BTreeMap<String, std::path::PathBuf> {
     entries.iter().map(|(artifact, entry)| (artifact.name().to_owned(), entry.path.clone())).collect()
 }

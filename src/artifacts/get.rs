@@ -21,7 +21,7 @@ use crate::progress::{Progress, Step};
 use crate::task::blocking;
 
 /// The context of one operation that may add entries.
-pub struct Run<'a> {
+pub(super) struct Run<'a> {
     pub artifacts: &'a Artifacts,
     pub way: &'a Way,
     pub progress: &'a Progress,
@@ -30,7 +30,7 @@ pub struct Run<'a> {
 
 impl Run<'_> {
     /// Returns all artifacts of a plan, and the number of entries that were added.
-    pub async fn all(&self, plan: Plan, lease: Lock) -> Result<(NodeArtifacts, usize)> {
+    pub(super) async fn all(&self, plan: Plan, lease: Lock) -> Result<(NodeArtifacts, usize)> {
         let store = self.look(&plan.store).await?;
         let mut wanted: Vec<_> = plan.artifacts.iter().map(|(artifact, _)| artifact.clone()).collect();
         if store.is_none() {
@@ -53,7 +53,7 @@ impl Run<'_> {
     }
 
     /// Returns the entries of artifacts, in order and without duplicates, and the number of those that were added.
-    pub async fn artifacts(&self, mut wanted: Vec<Artifact>) -> Result<(Vec<(Artifact, Entry)>, usize)> {
+    pub(super) async fn artifacts(&self, mut wanted: Vec<Artifact>) -> Result<(Vec<(Artifact, Entry)>, usize)> {
         let mut names = std::collections::HashSet::new();
         wanted.retain(|artifact| names.insert((artifact.name().to_owned(), artifact.version.clone())));
         let mut found = Vec::new();
@@ -278,7 +278,7 @@ impl Run<'_> {
     }
 
     /// Returns an image as an archive that `ctr images import` accepts.
-    pub async fn image(&self, image: &Image) -> Result<Entry> {
+    pub(super) async fn image(&self, image: &Image) -> Result<Entry> {
         let slot = self.artifacts.cache.slot(Kind::Image, image.entry_name()?);
         if let Some(entry) = self.look(&slot).await? {
             return Ok(entry);
@@ -308,7 +308,7 @@ impl Run<'_> {
     }
 
     /// Unpacks, checks and commits the contents of the slot's partial directory.
-    pub async fn finish(&self, artifact: &Artifact, slot: &Slot, manifest: Manifest) -> Result<Entry> {
+    pub(super) async fn finish(&self, artifact: &Artifact, slot: &Slot, manifest: Manifest) -> Result<Entry> {
         let (artifact, slot) = (artifact.clone(), slot.clone());
         blocking(move || {
             let partial = slot.partial();
@@ -381,7 +381,7 @@ impl Run<'_> {
 }
 
 /// The name of the archive in the entry of an image.
-pub const IMAGE: &str = "image.tar";
+pub(super) const IMAGE: &str = "image.tar";
 
 /// Returns the error for an artifact that can be neither downloaded nor built.
 fn nowhere(artifact: &Artifact, why: Option<String>, build: Error) -> Error {
@@ -397,7 +397,7 @@ fn nowhere(artifact: &Artifact, why: Option<String>, build: Error) -> Error {
 }
 
 /// Returns the artifacts that images are made of.
-pub fn sources(images: &[Image]) -> Result<Vec<Artifact>> {
+pub(super) fn sources(images: &[Image]) -> Result<Vec<Artifact>> {
     let sources: Result<Vec<_>> = images.iter().map(Image::artifacts).collect();
     Ok(sources?.into_iter().flatten().collect())
 }

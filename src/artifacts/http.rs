@@ -16,7 +16,7 @@ use crate::error::{Error, Id, Result};
 
 /// The reason why a download failed.
 #[derive(Debug)]
-pub enum Failure {
+pub(super) enum Failure {
     /// The server is unreachable or does not work.
     Unreachable(String),
     /// The server does not have the file.
@@ -33,7 +33,7 @@ impl From<Error> for Failure {
 
 /// An HTTP client.
 #[derive(Clone, Debug)]
-pub struct Http {
+pub(super) struct Http {
     client: Client,
     answer: Duration,
 }
@@ -49,7 +49,7 @@ impl Http {
     ///
     /// # Errors
     /// `Usage` for an invalid file of authorities.
-    pub fn new(options: &Options, hasty: bool) -> Result<Http> {
+    pub(super) fn new(options: &Options, hasty: bool) -> Result<Http> {
         // It fails if a provider is installed already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (connect, answer) = if hasty { (3, 5) } else { (15, 60) };
@@ -96,7 +96,7 @@ impl Http {
     }
 
     /// Downloads a small text.
-    pub async fn text(&self, url: &str) -> std::result::Result<String, Failure> {
+    pub(super) async fn text(&self, url: &str) -> std::result::Result<String, Failure> {
         let mut body = self.get(url, 0).await?.bytes_stream();
         let mut bytes = Vec::new();
         while let Some(part) = body.next().await {
@@ -112,7 +112,7 @@ impl Http {
 
     /// Downloads a file to `part`, and resumes if a part of it exists. A lost connection is retried as long as each
     /// delivers some bytes. `tell` receives the number of bytes so far, and the total if it is known.
-    pub async fn download(
+    pub(super) async fn download(
         &self,
         url: &str,
         part: &Path,

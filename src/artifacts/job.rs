@@ -90,7 +90,7 @@ impl<'a> Job<'a> {
 }
 
 /// Formats seconds for users: `42s`, `6m05s`.
-pub fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         _ => format!("{}m{:02}s", seconds / 60, seconds % 60),

@@ -16,13 +16,13 @@ use crate::error::{Error, Id, Result};
 use crate::task::blocking;
 
 /// Returns the release of an artifact and its base address: the mirror, or else the project.
-pub fn source<'a>(artifact: &'a Artifact, mirror: Option<&'a str>) -> Option<(&'a Release, &'a str)> {
+pub(super) fn source<'a>(artifact: &'a Artifact, mirror: Option<&'a str>) -> Option<(&'a Release, &'a str)> {
     let release = artifact.definition.release.as_ref()?;
     Some((release, mirror.or(release.base.as_deref())?))
 }
 
 /// Returns the paths of an artifact's released files.
-pub fn paths(artifact: &Artifact) -> Vec<String> {
+pub(super) fn paths(artifact: &Artifact) -> Vec<String> {
     let release = artifact.definition.release.as_ref();
     release.map(|release| release.files.keys().map(|path| artifact.fill(path)).collect()).unwrap_or_default()
 }
@@ -39,7 +39,7 @@ fn whole(artifact: &Artifact) -> Vec<(String, String)> {
 
 /// Returns the file of an artifact's entry that differs from its pin, and the pin. Only files that a release has as they are
 /// can be compared, not those that come from archives.
-pub fn contradiction<'a>(
+pub(super) fn contradiction<'a>(
     artifact: &Artifact,
     pins: &'a Pins,
     digest_of: impl Fn(&str) -> Option<String>,
@@ -52,7 +52,7 @@ pub fn contradiction<'a>(
 
 /// A released artifact.
 #[derive(Debug)]
-pub struct Fetched {
+pub(super) struct Fetched {
     /// The addresses of its files.
     pub origin: Vec<String>,
     /// True if all of them are pinned.
@@ -63,7 +63,7 @@ pub struct Fetched {
 ///
 /// # Errors
 /// A digest that is not the expected one is `Failure::Error`: no other source must hide it.
-pub async fn fetch(
+pub(super) async fn fetch(
     artifact: &Artifact,
     (release, base): (&Release, &str),
     http: &Http,
@@ -100,7 +100,7 @@ pub async fn fetch(
 
 /// Returns the digests of an artifact's files by path. Those that `known` lacks are downloaded and compared with what is
 /// published.
-pub async fn digests(
+pub(super) async fn digests(
     artifact: &Artifact,
     (release, base): (&Release, &str),
     known: &Pins,

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::kubernetes::Access;
 
 /// Applies the addons. Images that these nodes lack are sent first, as a pod without its image fails. Returns what failed.
-pub async fn apply(
+pub(super) async fn apply(
     bootstrap: &Bootstrap<'_>,
     client: &Client,
     access: &Access,
@@ -51,7 +51,7 @@ async fn send_images(
 }
 
 /// Waits until the addons that the user asked for are ready. Returns what failed.
-pub async fn asked_are_ready(
+pub(super) async fn asked_are_ready(
     bootstrap: &Bootstrap<'_>,
     client: &Client,
     access: &Access,
@@ -67,7 +67,12 @@ pub async fn asked_are_ready(
 
 /// Returns the error for a timeout, which names the addons that the user asked for and that are not ready, with the
 /// reasons; none if all are ready.
-pub async fn timed_out(bootstrap: &Bootstrap<'_>, client: &Client, access: &Access, seconds: u64) -> Option<Error> {
+pub(super) async fn timed_out(
+    bootstrap: &Bootstrap<'_>,
+    client: &Client,
+    access: &Access,
+    seconds: u64,
+) -> Option<Error> {
     let material = bootstrap.material?;
     let asked = bootstrap.addons.iter().filter(|one| one.asked).map(|one| one.addon.name.clone());
     let asked: Vec<String> = asked.collect();

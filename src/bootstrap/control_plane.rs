@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kubernetes;
 
 /// Waits for the API server's `/readyz` by asking the agent, which knows first and also knows what went wrong.
-pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
+pub(super) async fn wait(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<()> {
     let version = &bootstrap.state.spec.kubernetes_version;
     let step = bootstrap.progress.step("control-plane", format!("Starting Kubernetes {version}"));
     if !kubernetes::ready(client).await {

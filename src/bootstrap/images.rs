@@ -18,7 +18,7 @@ const TAINT: &str = "kcl.dev/images";
 
 /// Keeps pods from the new nodes of a cluster until they have the images that users brought, if there are some. Nodes are
 /// held before their machines are made: a kubelet finds itself registered. Returns what failed.
-pub async fn hold(bootstrap: &Bootstrap<'_>, client: &Client) -> Option<Error> {
+pub(super) async fn hold(bootstrap: &Bootstrap<'_>, client: &Client) -> Option<Error> {
     let is_new = |action| matches!(action, Action::Create | Action::Replace);
     let new: Vec<&str> =
         bootstrap.plan.nodes().filter(|node| is_new(node.action)).map(|node| node.name.as_str()).collect();
@@ -40,7 +40,7 @@ pub async fn hold(bootstrap: &Bootstrap<'_>, client: &Client) -> Option<Error> {
 
 /// Gives nodes that are held the images that users brought to others, and lets pods come to them, also if that fails. Returns
 /// what failed.
-pub async fn bring(bootstrap: &Bootstrap<'_>, client: &Client) -> Option<Error> {
+pub(super) async fn bring(bootstrap: &Bootstrap<'_>, client: &Client) -> Option<Error> {
     if bootstrap.plan.new {
         return None;
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 
 /// Returns the new nodes of an existing cluster that are not ready.
-pub async fn not_ready(bootstrap: &Bootstrap<'_>, client: &Client) -> Vec<String> {
+pub(super) async fn not_ready(bootstrap: &Bootstrap<'_>, client: &Client) -> Vec<String> {
     let new = bootstrap.state.nodes.iter().map(|node| node.name.clone()).filter(|name| bootstrap.joins(name));
     let new: Vec<String> = new.collect();
     if new.is_empty() {
@@ -24,7 +24,7 @@ pub async fn not_ready(bootstrap: &Bootstrap<'_>, client: &Client) -> Vec<String
 }
 
 /// Removes new nodes that did not become a part of the cluster: their machines, and what Kubernetes knows of them.
-pub async fn give_up(bootstrap: &Bootstrap<'_>, client: &Client, names: &[String], reached: &mut Reached) {
+pub(super) async fn give_up(bootstrap: &Bootstrap<'_>, client: &Client, names: &[String], reached: &mut Reached) {
     for name in names {
         let Some(record) = bootstrap.state.node(name) else { continue };
         bootstrap.progress.info(format!("Removing {name}, which did not become a part of the cluster"));

@@ -47,7 +47,7 @@ impl News {
 
 /// Brings up the machines of the plan: those of a wave together, wave by wave. Nodes that run and have to be restarted
 /// are left to [`restart`] if `serves` says that the cluster serves.
-pub async fn start(bootstrap: &Bootstrap<'_>, serves: impl AsyncFn() -> bool) -> Result<Machines> {
+pub(super) async fn start(bootstrap: &Bootstrap<'_>, serves: impl AsyncFn() -> bool) -> Result<Machines> {
     let since = Timestamp::now();
     let step = bootstrap.progress.step("machines", title(bootstrap.plan));
     let mut machines =
@@ -95,7 +95,7 @@ fn nodes(count: usize) -> String {
 }
 
 /// Restarts a node that runs with its new configuration. The caller waits for it.
-pub async fn restart(bootstrap: &Bootstrap<'_>, name: &str) -> Result<Configured> {
+pub(super) async fn restart(bootstrap: &Bootstrap<'_>, name: &str) -> Result<Configured> {
     let plan: Vec<NodePlan> = bootstrap.plan.nodes().filter(|plan| plan.name == name).cloned().collect();
     let briefing = brief(bootstrap, &plan).await?.pop();
     let briefing = briefing.ok_or_else(|| Error::new(Id::Internal, format!("node {name} is not planned")))?;

@@ -56,7 +56,7 @@ fn contents(path: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
 }
 
 /// Applies the user's manifests.
-pub async fn apply(bootstrap: &Bootstrap<'_>, client: &Client, until: Instant) -> Result<()> {
+pub(super) async fn apply(bootstrap: &Bootstrap<'_>, client: &Client, until: Instant) -> Result<()> {
     if bootstrap.manifests.is_empty() {
         return Ok(());
     }

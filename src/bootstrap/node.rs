@@ -69,7 +69,7 @@ pub fn node_spec(
 }
 
 /// Returns the spec as a file of the node.
-pub fn spec_file(spec: &NodeSpec) -> Result<File> {
+pub(super) fn spec_file(spec: &NodeSpec) -> Result<File> {
     let content = serde_json::to_vec_pretty(spec)
         .map_err(|error| Error::new(Id::Internal, format!("the node spec of {}: {error}", spec.name)))?;
     // The proxy's URL may hold a password.
@@ -78,7 +78,7 @@ pub fn spec_file(spec: &NodeSpec) -> Result<File> {
 
 /// Returns the part of a spec whose changes need a restart of the node. An agent applies others while it runs
 /// (`kcl-node reload`): other nodes, and the resolvers and the proxy of a host that has moved to another network.
-pub fn lasting(mut spec: NodeSpec) -> NodeSpec {
+pub(super) fn lasting(mut spec: NodeSpec) -> NodeSpec {
     let network = &mut spec.network;
     network.peers.clear();
     network.hosts.clear();
@@ -92,7 +92,7 @@ pub fn lasting(mut spec: NodeSpec) -> NodeSpec {
 }
 
 /// Returns the digest of a node's configuration: if it changes, the node has to be configured again.
-pub fn digest<'a>(files: impl IntoIterator<Item = &'a File>) -> String {
+pub(super) fn digest<'a>(files: impl IntoIterator<Item = &'a File>) -> String {
     let mut sorted: Vec<&File> = files.into_iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
     let mut hash = Sha256::new();

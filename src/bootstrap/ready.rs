@@ -17,7 +17,7 @@ use crate::kubernetes::{self, Fresh};
 const USUAL: Duration = Duration::from_secs(5);
 
 /// Waits until the cluster is in the state that `--wait` names.
-pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, names: &[String], fresh: &Fresh) -> Result<()> {
+pub(super) async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, names: &[String], fresh: &Fresh) -> Result<()> {
     if bootstrap.wait == Wait::Api || names.is_empty() {
         return Ok(());
     }
@@ -50,7 +50,7 @@ pub async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, names: &[String], 
 }
 
 /// Waits until one node is ready.
-pub async fn node(bootstrap: &Bootstrap<'_>, client: &Client, name: &str, fresh: &Fresh) -> Result<()> {
+pub(super) async fn node(bootstrap: &Bootstrap<'_>, client: &Client, name: &str, fresh: &Fresh) -> Result<()> {
     let names = [name.to_owned()];
     tokio::select! {
         result = kubernetes::nodes_ready(client, &names, fresh, |_| {}) => result,
@@ -80,7 +80,7 @@ async fn fails(bootstrap: &Bootstrap<'_>, node: &str) -> Option<Error> {
 }
 
 /// Waits until all components of a node run, or returns the reason why they will not.
-pub async fn wrong(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<Option<Error>> {
+pub(super) async fn wrong(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<Option<Error>> {
     let limit = bootstrap.wait_timeout.as_secs().saturating_add(1).to_string();
     let output = machine.exec(Exec::new([paths::AGENT, "wait", "running", "--timeout", &limit])).await?;
     let why = || does_not_come_up(&format!("node {}", machine.name()), &output.stderr);
@@ -88,7 +88,7 @@ pub async fn wrong(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<O
 }
 
 /// Lists the components that are not ready with their nodes, as far as the agents report them.
-pub async fn missing(bootstrap: &Bootstrap<'_>) -> Vec<String> {
+pub(super) async fn missing(bootstrap: &Bootstrap<'_>) -> Vec<String> {
     let looks = bootstrap.state.nodes.iter().map(|node| async {
         let machine = bootstrap.driver.machine(&bootstrap.state.spec.name, &node.machine).await?;
         let output = machine.exec(Exec::new([paths::AGENT, "status"])).await?;
@@ -99,7 +99,7 @@ pub async fn missing(bootstrap: &Bootstrap<'_>) -> Vec<String> {
 }
 
 /// Returns the error for a start that exceeds the user's timeout.
-pub fn timed_out(missing: &[String], seconds: u64) -> Error {
+pub(super) fn timed_out(missing: &[String], seconds: u64) -> Error {
     let mut message = format!("the cluster was not ready within {seconds} s (--wait-timeout)");
     if !missing.is_empty() {
         message.push_str(&format!("; not ready: {}", missing.join(", ")));
@@ -114,7 +114,7 @@ fn not_ready(status: &NodeStatus) -> Vec<String> {
 }
 
 /// Makes the error for components that fail again and again, from the output of the node's agent.
-pub fn does_not_come_up(subject: &str, output: &[u8]) -> Error {
+pub(super) fn does_not_come_up(subject: &str, output: &[u8]) -> Error {
     let output = String::from_utf8_lossy(output);
     Error::new(Id::NodeFailed, format!("{subject} does not come up:\n{}", output.trim_end()))
         .hint("flags from --extra-config and --feature-gates are the usual cause")

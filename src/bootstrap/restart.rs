@@ -22,7 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// A node does not come up with its new configuration.
-pub async fn one_by_one(bootstrap: &Bootstrap<'_>, client: &Client, machines: &mut Machines) -> Result<Option<Error>> {
+pub(super) async fn one_by_one(
+    bootstrap: &Bootstrap<'_>,
+    client: &Client,
+    machines: &mut Machines,
+) -> Result<Option<Error>> {
     let names = std::mem::take(&mut machines.restarts);
     if names.is_empty() {
         return Ok(None);

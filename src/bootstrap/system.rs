@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub const HOST_NAME: &str = "host.kcl.internal";
 
 /// Returns all system objects of a cluster.
-pub fn objects(
+pub(super) fn objects(
     state: &ClusterState,
     network: &Network,
     resolvers: &Resolvers,
@@ -120,7 +120,7 @@ async fn forget_others(
 ///
 /// # Errors
 /// They cannot be applied.
-pub async fn apply_rights(client: &kube::Client) -> Result<()> {
+pub(super) async fn apply_rights(client: &kube::Client) -> Result<()> {
     let (name, text) = RIGHTS;
     let Attempt { late, mut refused, .. } =
         kubernetes::apply_beside_others(client, &kubernetes::documents(name, text)?).await?;
@@ -129,7 +129,7 @@ pub async fn apply_rights(client: &kube::Client) -> Result<()> {
 }
 
 /// The result of applying the system manifests.
-pub struct Applied {
+pub(super) struct Applied {
     /// The failures beside a cluster that serves.
     pub failed: Vec<Error>,
     /// The objects that are still to be applied, as a webhook of the user's does not answer yet, each with the reason.
@@ -140,7 +140,7 @@ pub struct Applied {
 ///
 /// # Errors
 /// The system manifests of a new cluster cannot be applied.
-pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<Applied> {
+pub(super) async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<Applied> {
     let step = bootstrap.progress.step("system", "Applying system manifests");
     let objects = objects(bootstrap.state, bootstrap.network, bootstrap.resolvers, &oci::reference("coredns")?)?;
     let mut failed = Vec::new();
@@ -176,7 +176,7 @@ pub async fn apply(bootstrap: &Bootstrap<'_>, client: &kube::Client) -> Result<A
 }
 
 /// Tries objects again that are late, until the user's time is up. Returns what failed.
-pub async fn apply_late(
+pub(super) async fn apply_late(
     bootstrap: &Bootstrap<'_>,
     client: &kube::Client,
     mut late: Vec<(DynamicObject, String)>,

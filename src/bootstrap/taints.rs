@@ -18,7 +18,11 @@ use crate::state::ClusterState;
 const TAINTS: &str = "kcl.dev/taints";
 
 /// Sets the taints of nodes that have others than the user wants.
-pub async fn apply(state: &ClusterState, client: &Client, nodes: &ObjectList<PartialObjectMeta<Node>>) -> Result<()> {
+pub(super) async fn apply(
+    state: &ClusterState,
+    client: &Client,
+    nodes: &ObjectList<PartialObjectMeta<Node>>,
+) -> Result<()> {
     for config in &state.spec.nodes {
         let Some(node) = nodes.iter().find(|node| node.name_any() == config.name) else { continue };
         let before = node.annotations().get(TAINTS).map(String::as_str).unwrap_or_default();

@@ -19,7 +19,7 @@ use crate::error::{Error, Id, Result};
 
 /// The subcommands of `addons`.
 #[derive(clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// List all addons and which of them the cluster has
     List {
         /// The format of the output
@@ -95,7 +95,7 @@ pub enum Verb {
 
 /// The options of a change.
 #[derive(clap::Args)]
-pub struct Change {
+pub(super) struct Change {
     /// Time to wait at most, in seconds or as 6m
     #[arg(long, value_name = "TIME", default_value = "6m", value_parser = seconds)]
     wait_timeout: Duration,
@@ -114,7 +114,7 @@ pub struct Change {
 
 impl Verb {
     /// Returns true if progress is to be reported as JSON events.
-    pub fn json_events(&self) -> bool {
+    pub(super) fn json_events(&self) -> bool {
         match self {
             Verb::Enable { change, .. } | Verb::Disable { change, .. } => change.output == Output::Json,
             // Without values it shows data instead.
@@ -135,7 +135,7 @@ impl Change {
 }
 
 /// Runs the subcommand.
-pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { output } => list(app, profile, *output)?,
         Verb::Enable { addons, change } => {

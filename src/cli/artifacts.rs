@@ -14,7 +14,7 @@ use crate::error::{Error, Id, Result};
 
 /// The source of artifacts that are not in the cache.
 #[derive(clap::Args)]
-pub struct Source {
+pub(super) struct Source {
     /// The way to get artifacts that are not in the cache [default: release if it is reachable, else build]
     #[arg(long, value_enum, value_name = "WAY", help_heading = "Artifacts")]
     from: Option<From>,
@@ -39,12 +39,12 @@ enum From {
 
 impl Source {
     /// Returns the options for all artifacts of this run.
-    pub fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Options {
         Options { mirror: self.binary_mirror.clone(), ca_file: self.ca_file.clone() }
     }
 
     /// Returns the way to get artifacts; a bundle excludes all others.
-    pub fn way(&self, bundle: Option<&Path>) -> Way {
+    pub(super) fn way(&self, bundle: Option<&Path>) -> Way {
         match (bundle, self.from) {
             (Some(bundle), _) => Way::Bundle(bundle.to_owned()),
             (None, Some(From::Release)) => Way::Release,
@@ -56,7 +56,7 @@ impl Source {
 
 /// The subcommands of `artifacts`.
 #[derive(clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// List the catalog and the state of the cache
     List {
         /// The format of the output
@@ -123,7 +123,7 @@ pub enum Verb {
 }
 
 /// Runs the subcommand.
-pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { output } => list(app, *output)?,
         Verb::Fetch { kubernetes_version, source, bundle, vm, addons, tools, verify } => {

@@ -13,7 +13,7 @@ const OPENING: Duration = Duration::from_secs(2);
 
 /// Opens a browser at a URL or a file; returns false if there is no desktop or no browser. A browser does not run as root:
 /// with sudo it is that of the user.
-pub async fn open(what: impl AsRef<OsStr>) -> bool {
+pub(super) async fn open(what: impl AsRef<OsStr>) -> bool {
     let desktop =
         ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
     if !desktop {

@@ -11,7 +11,7 @@ use crate::error::Result;
 
 /// The subcommands of `bundle`.
 #[derive(clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Write everything that `kcl start --bundle FILE` needs into one file
     Create {
         /// The file
@@ -36,7 +36,7 @@ pub enum Verb {
 }
 
 /// Runs the subcommand.
-pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     let Verb::Create { file, kubernetes_version, vm, addons, source } = verb;
     let artifacts = Artifacts::open(&app.store.paths().cache, source.options())?;
     let images = cluster::addon_images(addons)?;

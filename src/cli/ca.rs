@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// The options of `ca`; without a subcommand it prints the certificate.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -23,7 +23,7 @@ enum Verb {
 }
 
 /// Prints, installs or removes the certificate.
-pub fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     match args.verb {
         None => line(cluster::ca(app, profile)?.trim_end()),
         Some(Verb::Trust) => {

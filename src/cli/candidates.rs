@@ -10,7 +10,7 @@ use crate::config::{DEFAULT_NAME, EXTRA_CONFIG_COMPONENTS};
 use crate::state::{ClusterState, Paths, Store};
 
 /// The names of clusters.
-pub fn profiles() -> ArgValueCandidates {
+pub(super) fn profiles() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let clusters = store().and_then(|store| store.list().ok()).unwrap_or_default();
         clusters.into_iter().map(|(name, _)| CompletionCandidate::new(name)).collect()
@@ -18,7 +18,7 @@ pub fn profiles() -> ArgValueCandidates {
 }
 
 /// The nodes of the cluster that the command line names.
-pub fn nodes() -> ArgValueCandidates {
+pub(super) fn nodes() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let nodes = state().map(|state| state.nodes).unwrap_or_default();
         nodes.into_iter().map(|node| CompletionCandidate::new(node.name)).collect()
@@ -26,7 +26,7 @@ pub fn nodes() -> ArgValueCandidates {
 }
 
 /// The names of the built-in addons.
-pub fn addons() -> ArgValueCandidates {
+pub(super) fn addons() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let Ok(addons) = Available::built_in() else { return Vec::new() };
         let candidate = |name: &str, what: &str| CompletionCandidate::new(name).help(Some(what.to_owned().into()));
@@ -35,24 +35,24 @@ pub fn addons() -> ArgValueCandidates {
 }
 
 /// The versions of Kubernetes that this kcl knows.
-pub fn versions() -> ArgValueCandidates {
+pub(super) fn versions() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         CATALOG.kubernetes_choice().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect()
     })
 }
 
 /// The names of the drivers.
-pub fn drivers() -> ArgValueCandidates {
+pub(super) fn drivers() -> ArgValueCandidates {
     fixed(cluster::DRIVER_KINDS.map(DriverKind::name))
 }
 
 /// The components of nodes that have logs.
-pub fn components() -> ArgValueCandidates {
+pub(super) fn components() -> ArgValueCandidates {
     fixed(cluster::log_names().collect::<Vec<_>>())
 }
 
 /// The components whose flags can be set.
-pub fn flags() -> ArgValueCandidates {
+pub(super) fn flags() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         EXTRA_CONFIG_COMPONENTS.iter().map(|name| CompletionCandidate::new(format!("{name}."))).collect()
     })

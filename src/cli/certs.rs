@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// The subcommands of `certs`.
 #[derive(clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// List the certificates of a cluster, and when they end
     List {
         /// The format of the output
@@ -30,7 +30,7 @@ pub enum Verb {
 }
 
 /// Runs the subcommand.
-pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Rotate { ca } => {
             let nodes = cluster::rotate(app, profile, *ca).await?;

@@ -19,14 +19,14 @@ bash:        echo 'source <(kcl completion bash)' >>~/.bashrc
 zsh:         echo 'source <(kcl completion zsh)' >>~/.zshrc, after compinit
 fish:        kcl completion fish >~/.config/fish/completions/kcl.fish
 PowerShell:  kcl completion powershell | Out-String | Invoke-Expression, in $PROFILE")]
-pub struct Args {
+pub(super) struct Args {
     /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
 /// Prints the script that makes a shell ask kcl.
-pub fn run(args: &Args) -> Result<ExitCode> {
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let failed = |why: String| Error::new(Id::Internal, format!("the script cannot be made: {why}"));
     let shells = Shells::builtins();
     let name = args.shell.to_string();
@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Answers a shell that asks what may come next, and ends this process then.
-pub fn answer(command: fn() -> clap::Command) {
+pub(super) fn answer(command: fn() -> clap::Command) {
     CompleteEnv::with_factory(command).var(VARIABLE).bin("kcl").complete();
 }
 

@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// The subcommands of `config`.
 #[derive(clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Print the settings of a cluster, or the defaults if it does not exist, as a cluster file
     View {
         /// Print the cluster that this file describes
@@ -23,7 +23,7 @@ pub enum Verb {
 }
 
 /// Runs the subcommand.
-pub fn run(app: &App, profile: Option<String>, verb: &Verb) -> Result<ExitCode> {
+pub(super) fn run(app: &App, profile: Option<String>, verb: &Verb) -> Result<ExitCode> {
     let Verb::View { config, output } = verb;
     // The file may name the cluster too.
     let overrides = Overrides { profile, config: config.clone(), ..Overrides::default() };

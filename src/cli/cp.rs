@@ -11,7 +11,7 @@ use crate::error::Result;
 #[command(
     after_help = "Paths mean what they mean for docker cp: DIRECTORY/. is what is in a directory, and - a tar archive."
 )]
-pub struct Args {
+pub(super) struct Args {
     /// Files or directories: PATH on this host, NODE:PATH in a node, :PATH in the first node, - for an archive from
     /// standard input
     #[arg(required = true, value_name = "SOURCE")]
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 /// Copies files and directories.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let request = CopyRequest {
         from: args.sources.iter().map(|word| Place::parse(word)).collect(),
         to: Place::parse(&args.target),

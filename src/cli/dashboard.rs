@@ -17,7 +17,7 @@ use crate::error::{Error, Id, Result};
 #[command(after_help = "A kcl process in the background serves the console on this computer only. It ends with the \
                         cluster, or after hours without use. A link signs in once. The page has the rights of the \
                         kubeconfig's user, or with --token or --as those of another user.")]
-pub struct Args {
+pub(super) struct Args {
     /// Print the link and open no browser
     #[arg(long)]
     url: bool,
@@ -48,7 +48,7 @@ pub struct Args {
 }
 
 /// Opens the console.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     if args.serve {
         cluster::serve_dashboard(app, profile, args.port).await?;
         return Ok(ExitCode::SUCCESS);

@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// The options of `delete`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Delete every cluster of this user
     #[arg(long)]
     all: bool,
@@ -20,7 +20,7 @@ pub struct Args {
 }
 
 /// Deletes one cluster or all.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     if args.all {
         if cluster::delete_all(app).await?.is_empty() {
             app.progress.info("There are no clusters");

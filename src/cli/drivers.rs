@@ -9,14 +9,14 @@ use crate::error::Result;
 
 /// The options of `drivers`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
 /// Lists the drivers, and below the table what is missing with the command that fixes it.
-pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let rows = cluster::drivers(app).await;
     if args.output == Output::Json {
         output::json(&rows)?;

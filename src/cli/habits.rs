@@ -164,7 +164,7 @@ const FLAGS: &[(&str, &str, &str)] = &[
 ];
 
 /// Returns the advice for a command line that another tool would take.
-pub fn hint(error: &clap::Error, arguments: &[String]) -> Option<String> {
+pub(super) fn hint(error: &clap::Error, arguments: &[String]) -> Option<String> {
     let told = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,

@@ -31,14 +31,14 @@ const LOCAL: [&str; 17] = [
 
 /// The options of `helm`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The arguments of Helm, after --
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
     arguments: Vec<OsString>,
 }
 
 /// Replaces this process by Helm.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let client = cluster::kubectl(app, profile)?;
     cluster::needs_cluster(app, profile, &args.arguments, &LOCAL).await?;
     let artifacts = Artifacts::open(&app.store.paths().cache, Options::default())?;

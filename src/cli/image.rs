@@ -17,7 +17,7 @@ use crate::images::reference::{familiar, split_tag};
 
 /// The subcommands of `image`.
 #[derive(clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Load images into the nodes; only missing layers are sent
     Load(Load),
     /// List the images of the nodes
@@ -44,7 +44,7 @@ pub enum Verb {
 
 /// The options of `image load`.
 #[derive(clap::Args)]
-pub struct Load {
+pub(super) struct Load {
     /// An archive (of docker save, or OCI), a directory in the OCI image layout, - for standard input, or the name of an
     /// image in Docker or Podman
     #[arg(required = true, value_name = "IMAGE|FILE|DIRECTORY|-")]
@@ -64,7 +64,7 @@ pub struct Load {
 
 /// The choice of nodes.
 #[derive(clap::Args)]
-pub struct Nodes {
+pub(super) struct Nodes {
     /// Only these nodes [default: all]
     #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
     nodes: Vec<String>,
@@ -72,7 +72,7 @@ pub struct Nodes {
 
 /// The options of `image ls`.
 #[derive(clap::Args)]
-pub struct Ls {
+pub(super) struct Ls {
     #[command(flatten)]
     nodes: Nodes,
 
@@ -83,7 +83,7 @@ pub struct Ls {
 
 /// The options of `image rm` and `image pull`.
 #[derive(clap::Args)]
-pub struct Rm {
+pub(super) struct Rm {
     /// The names or IDs of images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -94,7 +94,7 @@ pub struct Rm {
 
 /// The options of `image build`.
 #[derive(clap::Args)]
-pub struct Build {
+pub(super) struct Build {
     /// The context that the Dockerfile copies from: a directory, a tar archive, - for an archive or a Dockerfile from
     /// standard input, or the address of a Git repository or an archive
     #[arg(default_value = ".", value_name = "PATH|URL|-")]
@@ -159,7 +159,7 @@ pub struct Build {
 
 /// The options of `image save`.
 #[derive(clap::Args)]
-pub struct Save {
+pub(super) struct Save {
     /// The images; the last may be the archive, such as app.tar
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -174,7 +174,7 @@ pub struct Save {
 
 /// The options of `image import`.
 #[derive(clap::Args)]
-pub struct Import {
+pub(super) struct Import {
     /// A tar archive, compressed or not; - for standard input
     #[arg(value_name = "FILE|-")]
     archive: String,
@@ -217,7 +217,7 @@ pub struct Import {
 
 /// The options of `image push`.
 #[derive(clap::Args)]
-pub struct Push {
+pub(super) struct Push {
     /// The image; its name includes the registry
     image: String,
 
@@ -227,7 +227,7 @@ pub struct Push {
 
 /// The options of `image env`.
 #[derive(clap::Args)]
-pub struct Env {
+pub(super) struct Env {
     /// The node [default: the first]
     #[arg(short, long)]
     node: Option<String>,
@@ -239,7 +239,7 @@ pub struct Env {
 
 /// The options of `image tag`.
 #[derive(clap::Args)]
-pub struct Tag {
+pub(super) struct Tag {
     /// The image
     source: String,
 
@@ -251,7 +251,7 @@ pub struct Tag {
 }
 
 /// Runs the subcommand.
-pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Load(Load { sources, name, nodes, output }) => {
             let loaded = cluster::load_images(app, profile, sources, name.as_deref(), &nodes.nodes).await?;

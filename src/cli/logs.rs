@@ -11,7 +11,7 @@ use crate::error::Result;
 /// The options of `logs`.
 #[derive(clap::Args)]
 #[command(after_help = "For logs of pods use kubectl: kcl kubectl -- logs POD")]
-pub struct Args {
+pub(super) struct Args {
     /// A component: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet, kube-proxy,
     /// kcl-policy, or agent for the node agent itself [default: all, the last lines of each]
     #[arg(value_name = "COMPONENT", add = candidates::components())]
@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 /// Prints or packs the logs.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     if let Some(path) = &args.archive {
         cluster::archive(app, profile, path).await?;
         app.progress.info(format!("The logs are in {}", path.display()));

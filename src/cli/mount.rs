@@ -13,7 +13,7 @@ use crate::error::{Error, Id, Result};
 
 /// The options of `mount`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// A directory of this host and its path in all nodes; read-only with :ro. Without it, list the mounts
     #[arg(value_name = "HOST:NODE[:ro]")]
     mount: Option<String>,
@@ -37,7 +37,7 @@ struct Row {
 }
 
 /// Mounts a directory, removes a mount, or lists the mounts.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     if let Some(text) = &args.mount {
         let mount =
             config::parse_mount(text, Path::new("")).map_err(|problem| Error::new(Id::MountInvalid, problem))?;

@@ -17,7 +17,7 @@ use crate::error::Result;
 
 /// The subcommands of `node`.
 #[derive(clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// List the nodes of a cluster
     List {
         /// The format of the output
@@ -96,7 +96,7 @@ pub enum Verb {
 
 /// The options of `node add`.
 #[derive(clap::Args)]
-pub struct AddArgs {
+pub(super) struct AddArgs {
     /// The name of the node [default: the next free one]
     name: Option<String>,
 
@@ -166,7 +166,7 @@ pub struct AddArgs {
 
 /// The options of every verb that evicts pods.
 #[derive(clap::Args)]
-pub struct Eviction {
+pub(super) struct Eviction {
     /// Evict pods that nothing recreates, too
     #[arg(long)]
     force: bool,
@@ -198,7 +198,7 @@ fn role(text: &str) -> std::result::Result<Role, String> {
 
 impl Verb {
     /// Returns true if progress is to be reported as JSON events.
-    pub fn json_events(&self) -> bool {
+    pub(super) fn json_events(&self) -> bool {
         match self {
             Verb::Add(args) => args.output == Output::Json && !args.dry_run,
             Verb::Delete { output, .. } | Verb::Start { output, .. } | Verb::Drain { output, .. } => {
@@ -210,7 +210,7 @@ impl Verb {
 }
 
 /// Runs the subcommand.
-pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { output } => list(app, profile, *output).await?,
         Verb::Add(args) => return add(app, profile, args).await,

@@ -9,7 +9,7 @@ use crate::error::{Error, Id, Result};
 
 /// The format of data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
+pub(super) enum Output {
     /// Text for people.
     #[default]
     Text,
@@ -18,7 +18,7 @@ pub enum Output {
 }
 
 /// Prints a value as JSON.
-pub fn json(value: &impl Serialize) -> Result<()> {
+pub(super) fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::new(Id::Internal, format!("the output cannot be written as JSON: {error}")))?;
     line(&text);
@@ -27,7 +27,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 
 /// Prints a line of data. If the reader has closed its end, as `head` does, kcl ends silently like other programs; data
 /// that is lost otherwise, as on a full disk, ends it with an error.
-pub fn line(text: &str) {
+pub(super) fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
     if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         std::process::exit(i32::from(lost(&error)));
@@ -35,7 +35,7 @@ pub fn line(text: &str) {
 }
 
 /// Reports that data could not be printed, and returns the exit code for it.
-pub fn lost(error: &std::io::Error) -> u8 {
+pub(super) fn lost(error: &std::io::Error) -> u8 {
     if error.kind() == ErrorKind::BrokenPipe {
         return 0;
     }
@@ -46,7 +46,7 @@ pub fn lost(error: &std::io::Error) -> u8 {
 }
 
 /// Prints a table.
-pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+pub(super) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     for row in rows {

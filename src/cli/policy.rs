@@ -11,14 +11,14 @@ use crate::error::Result;
 
 /// The verbs of `policy`.
 #[derive(clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Tell whether NetworkPolicies allow a connection, and which ones decide; the exit code is 1 if they do not
     Test(TestArgs),
 }
 
 /// The options of `policy test`.
 #[derive(clap::Args)]
-pub struct TestArgs {
+pub(super) struct TestArgs {
     /// The beginning of the connection: a pod, as [NAMESPACE/]NAME, or an address outside the cluster
     #[arg(value_name = "FROM")]
     from: String,
@@ -61,7 +61,7 @@ impl From<Protocol> for kcl_policy::Protocol {
 }
 
 /// Runs the verb.
-pub async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, verb: &Verb) -> Result<ExitCode> {
     let Verb::Test(args) = verb;
     let request = ConnectionRequest {
         from: args.from.clone(),

@@ -16,7 +16,7 @@ use crate::error::Result;
 #[command(after_help = "\
 A spare cluster runs, but is unused. `kcl run` takes one that matches its flags, which saves the start,
 and creates another one in the background when it is done.")]
-pub enum Verb {
+pub(super) enum Verb {
     /// Create spare clusters until the pool is full
     Fill(Box<FillArgs>),
     /// List the spare clusters
@@ -34,7 +34,7 @@ pub enum Verb {
 
 /// The options of `pool fill`.
 #[derive(clap::Args)]
-pub struct FillArgs {
+pub(super) struct FillArgs {
     /// The number of spare clusters of this kind
     #[arg(long, value_name = "COUNT", default_value_t = 1, help_heading = "Pool")]
     size: usize,
@@ -51,7 +51,7 @@ struct Flags {
 }
 
 /// Runs the subcommand.
-pub async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Fill(args) => {
             let made = cluster::fill(app, &args.cluster.options(None), args.size).await?;

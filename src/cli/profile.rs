@@ -11,7 +11,7 @@ use crate::error::Result;
 
 /// The subcommands of `profile`.
 #[derive(clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// List all clusters
     List {
         /// The format of the output
@@ -21,7 +21,7 @@ pub enum Verb {
 }
 
 /// Runs the subcommand.
-pub async fn run(app: &App, _profile: &str, verb: &Verb) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, _profile: &str, verb: &Verb) -> Result<ExitCode> {
     let Verb::List { output } = verb;
     let profiles = cluster::profiles(app).await?;
     match output {

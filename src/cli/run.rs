@@ -18,7 +18,7 @@ and also when kcl is interrupted or killed. The exit code is the command's.
 
   kcl run -- pytest tests/
   kcl run --nodes 3 --addons ingress -- ./integration-test.sh")]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
 
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 /// Runs the command with a cluster.
-pub async fn run(app: &App, given: Option<String>, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, given: Option<String>, args: &Args) -> Result<ExitCode> {
     let start = StartOptions { context: Context::Absent, ..args.cluster.options(given) };
     let options = RunOptions { start, command: args.command.clone(), keep: args.keep, logs: args.logs.clone() };
     cluster::run(app, &options).await.map(ExitCode::from)

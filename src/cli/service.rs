@@ -11,7 +11,7 @@ use crate::error::{Error, Id, Result};
 /// The options of `service`.
 #[derive(clap::Args)]
 #[command(subcommand_negates_reqs = true, subcommand_precedence_over_arg = true)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
 
@@ -43,7 +43,7 @@ enum Verb {
 }
 
 /// Lists the services, or shows and opens one.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     match (&args.verb, &args.name) {
         (Some(Verb::List), _) => list(app, profile, args.namespace.as_deref(), args.output).await?,
         (None, Some(name)) => one(app, profile, name, args).await?,
@@ -81,7 +81,7 @@ async fn one(app: &App, profile: &str, name: &str, args: &Args) -> Result<()> {
 }
 
 /// Opens the first page of a service in a browser, if there is one.
-pub async fn open(app: &App, row: &ServiceRow) {
+pub(super) async fn open(app: &App, row: &ServiceRow) {
     if let Some(url) = row.urls.iter().find(|url| url.starts_with("http"))
         && browser::open(url).await
     {

@@ -12,7 +12,7 @@ use crate::error::Result;
 
 /// The options of `ssh`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The node [default: the first control plane]
     #[arg(short, long, value_name = "NAME", add = candidates::nodes())]
     node: Option<String>,
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 /// Opens a shell, or runs the command; its exit code is kcl's.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let machine = cluster::machine(app, profile, args.node.as_deref()).await?;
     let argv = match args.command.as_slice() {
         [] => vec!["bash".to_owned(), "-l".to_owned()],

@@ -17,7 +17,7 @@ use crate::state::{Lifetime, ProcessId};
 
 /// The options of every verb that creates clusters.
 #[derive(clap::Args)]
-pub struct ClusterArgs {
+pub(super) struct ClusterArgs {
     /// The number of nodes; the first is the control plane [default: 1]
     #[arg(short, long, value_name = "COUNT", value_parser = number::<usize>, help_heading = "Cluster")]
     nodes: Option<usize>,
@@ -140,7 +140,7 @@ pub struct ClusterArgs {
 
 /// The options of `start`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
 
@@ -166,7 +166,7 @@ pub struct Args {
 }
 
 /// Parses a whole number.
-pub fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
+pub(super) fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a whole number, such as 3"))
 }
 
@@ -174,7 +174,7 @@ pub fn number<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String
 const LONGEST: Duration = Duration::from_secs(876_000 * 3600);
 
 /// Parses a time like 90, 90s or 6m.
-pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let (number, factor) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(number) if text.ends_with('m') => (number, 60),
         Some(number) if text.ends_with('h') => (number, 3600),
@@ -200,7 +200,7 @@ fn too_long(text: &str) -> String {
 }
 
 /// Starts the cluster.
-pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<ExitCode> {
     let lifetime = args.cluster.ttl.clone();
     let lifetime = match args.until_exit_of {
         None => lifetime,
@@ -227,7 +227,7 @@ pub async fn run(app: &App, profile: Option<String>, args: &Args) -> Result<Exit
 }
 
 /// Reports what failed beside a cluster that runs. Returns the exit code.
-pub fn report(app: &App, outcome: &Outcome) -> ExitCode {
+pub(super) fn report(app: &App, outcome: &Outcome) -> ExitCode {
     outcome.troubles.iter().for_each(|trouble| app.progress.trouble(trouble));
     outcome.troubles.first().map_or(ExitCode::SUCCESS, |trouble| ExitCode::from(trouble.id.exit_code()))
 }
@@ -242,7 +242,7 @@ fn process(pid: u32) -> Result<ProcessId> {
 
 impl ClusterArgs {
     /// Returns the options of a start with these flags.
-    pub fn options(&self, profile: Option<String>) -> StartOptions {
+    pub(super) fn options(&self, profile: Option<String>) -> StartOptions {
         StartOptions {
             overrides: self.overrides(profile),
             artifacts: self.source.options(),
@@ -289,7 +289,7 @@ impl ClusterArgs {
 }
 
 /// Prints a plan as a table.
-pub fn print_plan(plan: &Plan) {
+pub(super) fn print_plan(plan: &Plan) {
     let what = if plan.new { "would be created" } else { "exists" };
     output::line(&format!(
         "Cluster \"{}\" {what}: Kubernetes {} on {}",

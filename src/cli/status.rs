@@ -13,14 +13,14 @@ use crate::error::Result;
     after_help = "Exit code: the sum of 1 (a host is not running), 2 (a component of the cluster is not running) \
                         and 4 (the kubeconfig is not set up); 7 if the cluster does not exist."
 )]
-pub struct Args {
+pub(super) struct Args {
     /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
 /// Prints the status of the nodes.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let nodes = cluster::status(app, profile).await?;
     match (args.output, nodes.as_slice()) {
         // One node is an object and several are an array, as in minikube.

@@ -9,14 +9,14 @@ use crate::error::Result;
 
 /// The options of `tunnel`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
 /// Lists the Services of type LoadBalancer and their URLs for this host. Returns at once.
-pub async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
+pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCode> {
     let mut rows = cluster::services(app, profile, None).await?;
     rows.retain(|row| row.r#type == "LoadBalancer");
     match args.output {

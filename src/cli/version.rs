@@ -12,7 +12,7 @@ use crate::error::Result;
 
 /// The options of `version`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 /// Prints the versions.
-pub fn run(args: &Args) -> Result<ExitCode> {
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.sbom {
         output::json(&sbom::document()?)?;
         return Ok(ExitCode::SUCCESS);

@@ -20,7 +20,7 @@ pub async fn delete(app: &App, cluster: &str) -> Result<bool> {
 }
 
 /// Deletes a cluster, unless its state can be read and does not satisfy `wanted`. Returns true if the cluster existed.
-pub async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterState) -> bool) -> Result<bool> {
+pub(super) async fn delete_where(app: &App, cluster: &str, wanted: impl Fn(&ClusterState) -> bool) -> Result<bool> {
     let lock = app.lock(cluster).await?;
     let state = match app.store.load(cluster) {
         Ok(state) => state,
@@ -87,7 +87,7 @@ pub async fn delete_all(app: &App) -> Result<Vec<String>> {
 }
 
 /// Deletes what an interrupted `delete` left of a cluster that is about to be created again.
-pub async fn leftovers(app: &App, driver: &dyn Driver, plan: &Plan, lock: &ClusterLock) -> Result<()> {
+pub(super) async fn leftovers(app: &App, driver: &dyn Driver, plan: &Plan, lock: &ClusterLock) -> Result<()> {
     if plan.new && app.store.paths().cluster(&plan.cluster).exists() {
         remove(app, driver, &plan.cluster).await?;
         clear(app, lock).await?;
@@ -96,7 +96,7 @@ pub async fn leftovers(app: &App, driver: &dyn Driver, plan: &Plan, lock: &Clust
 }
 
 /// Removes the files of a cluster of which nothing else is left, and releases its lock.
-pub async fn forget(app: &App, lock: ClusterLock) -> Result<()> {
+pub(super) async fn forget(app: &App, lock: ClusterLock) -> Result<()> {
     clear(app, &lock).await
 }
 
@@ -114,7 +114,7 @@ async fn clear(app: &App, lock: &ClusterLock) -> Result<()> {
 }
 
 /// Deletes machines, network and kubeconfig entries. The caller removes kcl's own record of them last.
-pub async fn remove(app: &App, driver: &dyn Driver, cluster: &str) -> Result<()> {
+pub(super) async fn remove(app: &App, driver: &dyn Driver, cluster: &str) -> Result<()> {
     let machines = driver.list(Some(cluster)).await?;
     let mut first: Option<Error> = None;
     for result in join_all(machines.iter().map(|machine| driver.delete(cluster, &machine.name))).await {

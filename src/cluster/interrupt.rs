@@ -14,7 +14,7 @@ pub async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T
 }
 
 /// Runs `work` on a cluster as [`interruptible`] does. If kcl ends at once, it says what is left.
-pub async fn interruptible_on<T>(cluster: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn interruptible_on<T>(cluster: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let left = format!(
         "interrupted again: what there is of \"{cluster}\" is left as it is\n  \
          -> remove it with: kcl delete -p {cluster}\n  -> or complete it with: kcl start -p {cluster}"
@@ -41,7 +41,7 @@ async fn interruptible_with<T>(work: impl Future<Output = Result<T>>, left: &str
 
 /// A signal by which a user or a system asks a program to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// The signal SIGINT, usually from a terminal.
     Interrupt,
     /// The signal SIGTERM.
@@ -62,7 +62,7 @@ impl Ending {
 }
 
 /// The signals of [`Ending`], received from now on.
-pub struct Signals {
+pub(super) struct Signals {
     int: Signal,
     term: Signal,
     hup: Signal,
@@ -70,7 +70,7 @@ pub struct Signals {
 
 impl Signals {
     /// Starts to listen for the signals.
-    pub fn listen() -> Result<Self> {
+    pub(super) fn listen() -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|error| Error::new(Id::Internal, format!("signals cannot be received: {error}")))
         };
@@ -82,7 +82,7 @@ impl Signals {
     }
 
     /// Waits for the next signal.
-    pub async fn next(&mut self) -> Ending {
+    pub(super) async fn next(&mut self) -> Ending {
         tokio::select! {
             _ = self.int.recv() => Ending::Interrupt,
             _ = self.term.recv() => Ending::Terminate,

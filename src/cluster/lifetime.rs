@@ -22,7 +22,7 @@ pub async fn guard(app: &App, cluster: &str) -> Result<()> {
 
 /// Deletes the clusters whose lifetime is over and whose guards are gone. A process that cannot be seen, as from another
 /// container, is no end of a cluster. Failures are warnings.
-pub async fn sweep(app: &App) {
+pub(super) async fn sweep(app: &App) {
     for (name, state) in app.store.list().unwrap_or_default() {
         match state.map(|state| state.lifetime.end()) {
             Ok(End::Over) => {

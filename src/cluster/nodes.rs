@@ -77,7 +77,7 @@ pub async fn nodes(app: &App, cluster: &str) -> Result<Vec<NodeRow>> {
 }
 
 /// Returns the word for the power state of a machine.
-pub fn power(power: Option<Power>) -> &'static str {
+pub(super) fn power(power: Option<Power>) -> &'static str {
     match power {
         Some(Power::Running) => "Running",
         Some(Power::Stopping) => "Stopping",
@@ -146,7 +146,7 @@ pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box
 }
 
 /// Returns the record of a node, or refuses a node that the cluster does not have.
-pub fn known<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
+pub(super) fn known<'a>(state: &'a ClusterState, name: &str) -> Result<&'a NodeRecord> {
     state.node(name).ok_or_else(|| {
         let names: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
         Error::new(Id::NodeUnknown, format!("cluster \"{}\" has no node \"{name}\"", state.spec.name))

@@ -51,7 +51,7 @@ pub async fn drain(app: &App) -> Result<usize> {
 }
 
 /// Takes a spare cluster that works and matches `overrides`, and gives it this lifetime.
-pub async fn take(app: &App, overrides: &Overrides, lifetime: &Lifetime) -> Result<Option<ClusterState>> {
+pub(super) async fn take(app: &App, overrides: &Overrides, lifetime: &Lifetime) -> Result<Option<ClusterState>> {
     let spares = spares(app)?;
     if spares.is_empty() {
         return Ok(None);
@@ -84,7 +84,7 @@ async fn works(app: &App, state: &ClusterState) -> Result<bool> {
 }
 
 /// Starts a process in the background that makes another spare cluster like `taken`.
-pub fn refill(app: &App, taken: &ClusterSpec) -> Result<()> {
+pub(super) fn refill(app: &App, taken: &ClusterSpec) -> Result<()> {
     let failed =
         |error: std::io::Error| Error::new(Id::BackgroundFailed, format!("no spare cluster can be made: {error}"));
     let mut log = File::options();

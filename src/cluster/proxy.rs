@@ -19,7 +19,7 @@ const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// Returns the variables by which programs reach a cluster without the proxy of this environment; none if there is no
 /// proxy.
-pub fn around(state: &ClusterState) -> Result<Vec<(&'static str, OsString)>> {
+pub(super) fn around(state: &ClusterState) -> Result<Vec<(&'static str, OsString)>> {
     around_with(state, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
@@ -42,7 +42,7 @@ fn exceptions(state: &ClusterState, var: impl Fn(&str) -> Option<String>) -> Res
 }
 
 /// Returns the proxy of this environment for nodes, unless nodes do not reach it.
-pub fn for_nodes(app: &App, state: &ClusterState) -> Result<Option<Proxy>> {
+pub(super) fn for_nodes(app: &App, state: &ClusterState) -> Result<Option<Proxy>> {
     let (proxy, unreachable) =
         for_nodes_with(state, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     for url in unreachable {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 /// The configuration of an image (OCI image specification 1.1, `config.md`; Docker image specification 1.2).
 #[derive(Debug, Default, Deserialize)]
-pub struct ImageConfig {
+pub(super) struct ImageConfig {
     #[serde(flatten)]
     platform: Platform,
     #[serde(default, deserialize_with = "or_default")]
@@ -21,7 +21,7 @@ struct RootFs {
 
 /// The platform of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Platform {
+pub(super) struct Platform {
     #[serde(default, deserialize_with = "or_default")]
     os: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -32,40 +32,40 @@ pub struct Platform {
 
 impl ImageConfig {
     /// Reads a configuration.
-    pub fn parse(text: &[u8]) -> serde_json::Result<Self> {
+    pub(super) fn parse(text: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(text)
     }
 
     /// Returns the digests of the uncompressed layers, the lowest first.
-    pub fn diff_ids(&self) -> &[String] {
+    pub(super) fn diff_ids(&self) -> &[String] {
         &self.rootfs.diff_ids
     }
 
     /// Returns the image's platform.
-    pub fn platform(&self) -> &Platform {
+    pub(super) fn platform(&self) -> &Platform {
         &self.platform
     }
 }
 
 impl Platform {
     /// Returns the nodes' platform: `linux/amd64`.
-    pub fn of_nodes() -> String {
+    pub(super) fn of_nodes() -> String {
         format!("linux/{}", Arch::default())
     }
 
     /// Returns true if images of the platform run on the nodes. What the image does not say is taken to be the nodes', as
     /// Docker takes it to be the engine's.
-    pub fn fits(&self) -> bool {
+    pub(super) fn fits(&self) -> bool {
         self.to_string() == Platform::of_nodes()
     }
 
     /// Returns true for an image that any processor of the architecture runs; others are for newer ones.
-    pub fn is_common(&self) -> bool {
+    pub(super) fn is_common(&self) -> bool {
         ["", "v1", "v8"].contains(&self.variant.as_str())
     }
 
     /// Returns true for the platform by which attestations are told from images (BuildKit, `attestation-storage.md`).
-    pub fn is_unknown(&self) -> bool {
+    pub(super) fn is_unknown(&self) -> bool {
         self.os == "unknown" || self.architecture == "unknown"
     }
 }
@@ -87,7 +87,7 @@ impl std::fmt::Display for Platform {
 }
 
 /// Reads `null` as the default, as Go writes lists without elements.
-pub fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 

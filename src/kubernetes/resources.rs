@@ -69,7 +69,7 @@ pub fn api_of(client: &Client, resource: &ApiResource, scope: &Scope, namespace:
 }
 
 /// Returns an object's kind and name, for messages.
-pub fn title(object: &DynamicObject) -> String {
+pub(super) fn title(object: &DynamicObject) -> String {
     let kind = object.types.as_ref().map(|types| types.kind.as_str()).unwrap_or("object");
     format!("{kind} {}", object.name_any())
 }

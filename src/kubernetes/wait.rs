@@ -95,7 +95,7 @@ pub async fn pods_ready_again(client: &Client, node: &str, uids: &[String], sinc
 }
 
 /// Waits until none of the pods with these UIDs is on a node any more.
-pub async fn pods_gone(client: &Client, node: &str, uids: &[String]) -> Result<()> {
+pub(super) async fn pods_gone(client: &Client, node: &str, uids: &[String]) -> Result<()> {
     let of_node = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
     watch_until(Api::<Pod>::all(client.clone()), of_node, |pods| {
         !pods.values().any(|pod| pod.metadata.uid.as_ref().is_some_and(|uid| uids.contains(uid)))

@@ -26,7 +26,7 @@ pub(super) struct Material {
 
 impl Material {
     /// Returns the CAs, each with its file's name without the extension.
-    pub fn authorities(&self) -> [(&'static str, &Authority); 3] {
+    pub(super) fn authorities(&self) -> [(&'static str, &Authority); 3] {
         [(CLUSTER_CA.0, &self.cluster), (ETCD_CA.0, &self.etcd), (FRONT_PROXY_CA.0, &self.front_proxy)]
     }
 }

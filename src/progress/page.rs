@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 /// The written bytes. Clones share them.
 #[derive(Clone, Default)]
-pub struct Page(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl Page {
     /// Returns the text so far.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }

@@ -15,7 +15,7 @@ const STEPS: [Step; 1] = [nodes_have_machines];
 pub const SCHEMA: u32 = STEPS.len() as u32 + 1;
 
 /// Returns a state of any known schema in the form of [`SCHEMA`], or a text that says why it cannot be read.
-pub fn migrate(mut state: Value) -> Result<Value, String> {
+pub(super) fn migrate(mut state: Value) -> Result<Value, String> {
     let schema = state.get("schema").and_then(Value::as_u64);
     let schema = schema.ok_or("is damaged: it has no number under \"schema\"")?;
     let newer = || format!("has schema {schema}, which another version of kcl wrote; this one reads 1 to {SCHEMA}");

@@ -3,13 +3,13 @@
 use crate::support::{TestCluster, eventually};
 
 /// Pods of which it is known what they do: two for all to look at, and one to be scaled.
-pub fn make_load(cluster: &TestCluster<'_>) {
+pub(crate) fn make_load(cluster: &TestCluster<'_>) {
     cluster.apply(include_str!("manifests/load.yaml"));
     cluster.wait_for("condition=Ready", &["pod/busy", "pod/idle"]);
 }
 
 /// A computation shows in the metrics of the pod and of its node.
-pub fn top_shows_load(cluster: &TestCluster<'_>) {
+pub(crate) fn top_shows_load(cluster: &TestCluster<'_>) {
     let count = cluster.node_names().len();
     eventually("top shows all nodes and who is busy", || {
         let nodes = cluster.kubectl_try(["top", "nodes", "--no-headers"]);
@@ -29,7 +29,7 @@ fn millicores(table: &str, pod: &str) -> Option<u64> {
 }
 
 /// Nothing that is checked could be anybody: not the kubelets, not metrics-server.
-pub fn certificates_are_checked(cluster: &TestCluster<'_>) {
+pub(crate) fn certificates_are_checked(cluster: &TestCluster<'_>) {
     let service = cluster.get(&["apiservice", "v1beta1.metrics.k8s.io"]);
     assert!(service["spec"]["caBundle"].as_str().is_some_and(|text| !text.is_empty()), "{service:#}");
     assert_ne!(service["spec"]["insecureSkipTLSVerify"], true, "{service:#}");
@@ -39,7 +39,7 @@ pub fn certificates_are_checked(cluster: &TestCluster<'_>) {
 }
 
 /// More pods where there is load.
-pub fn an_autoscaler_scales(cluster: &TestCluster<'_>) {
+pub(crate) fn an_autoscaler_scales(cluster: &TestCluster<'_>) {
     cluster.rolled_out("deployment/elastic");
     cluster.wait_for("jsonpath={.status.readyReplicas}=3", &["deployment/elastic"]);
     let scaler = cluster.get(&["hpa", "elastic"]);

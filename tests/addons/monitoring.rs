@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{TestCluster, eventually};
 
 /// All that it should ask answers.
-pub fn all_targets_are_up(cluster: &TestCluster<'_>) {
+pub(crate) fn all_targets_are_up(cluster: &TestCluster<'_>) {
     let nodes = cluster.node_names().len() as f64;
     for (job, count) in
         [("apiserver", 1.0), ("kubelet", nodes), ("cadvisor", nodes), ("node", nodes), ("prometheus", 1.0)]
@@ -19,7 +19,7 @@ pub fn all_targets_are_up(cluster: &TestCluster<'_>) {
 }
 
 /// Containers show what they do, and a pod with annotations is asked.
-pub fn pods_are_seen(cluster: &TestCluster<'_>) {
+pub(crate) fn pods_are_seen(cluster: &TestCluster<'_>) {
     let rate = |pod: &str| format!("sum(rate(container_cpu_usage_seconds_total{{pod=\"{pod}\",container!=\"\"}}[1m]))");
     value(cluster, &format!("{} > 10 * {}", rate("busy"), rate("idle")), |found| found > 0.02);
     value(cluster, "container_memory_working_set_bytes{pod=\"idle\",container=\"idle\"}", |found| found > 0.0);
@@ -27,12 +27,12 @@ pub fn pods_are_seen(cluster: &TestCluster<'_>) {
 }
 
 /// A moment of which there is data, in seconds.
-pub fn moment(cluster: &TestCluster<'_>) -> f64 {
+pub(crate) fn moment(cluster: &TestCluster<'_>) -> f64 {
     value(cluster, "timestamp(answer)", |found| found > 0.0)
 }
 
 /// Earlier samples are still available.
-pub fn history_is_kept(cluster: &TestCluster<'_>, moment: f64) {
+pub(crate) fn history_is_kept(cluster: &TestCluster<'_>, moment: f64) {
     value(cluster, &format!("answer @ {moment}"), |found| found == 42.0);
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::support::Home;
 
 /// Copies the addon `name` of these tests to where the story may change it. Returns its folder.
-pub fn copy(home: &Home, name: &str) -> PathBuf {
+pub(crate) fn copy(home: &Home, name: &str) -> PathBuf {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/addons").join(name);
     let to = home.scratch().join(name);
     std::fs::create_dir_all(&to).expect("a folder");

@@ -8,7 +8,7 @@ use crate::support::{Pod, TestCluster, eventually};
 const PLACE: &str = "/var/lib/kcl/storage";
 
 /// Fills three volumes on three nodes, and looks how they are made.
-pub fn fill(cluster: &TestCluster<'_>) {
+pub(crate) fn fill(cluster: &TestCluster<'_>) {
     let class = cluster.get(&["storageclass", "local-path"]);
     assert_eq!(class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"], "true", "{class:#}");
     cluster.apply(include_str!("manifests/claims.yaml"));
@@ -33,7 +33,7 @@ pub fn fill(cluster: &TestCluster<'_>) {
 
 /// All that was written is there, on the same nodes, and can be written.
 #[track_caller]
-pub fn kept(cluster: &TestCluster<'_>) {
+pub(crate) fn kept(cluster: &TestCluster<'_>) {
     cluster.rolled_out("statefulset/store");
     for pod in cluster.pods("app=store") {
         let volume = volume(cluster, &format!("kept-{}", pod.name));
@@ -51,7 +51,7 @@ fn words(pod: &Pod) -> String {
 }
 
 /// New pods have what the old ones wrote.
-pub fn pods_are_replaced(cluster: &TestCluster<'_>) {
+pub(crate) fn pods_are_replaced(cluster: &TestCluster<'_>) {
     let before = cluster.pods("app=store");
     cluster.kubectl(["delete", "pods", "-l", "app=store", "--now"]);
     kept(cluster);
@@ -62,7 +62,7 @@ pub fn pods_are_replaced(cluster: &TestCluster<'_>) {
 }
 
 /// Deleting a claim frees the disk, unless its class says that the volume stays; impossible requests are reported.
-pub fn claims_are_given_back(cluster: &TestCluster<'_>) {
+pub(crate) fn claims_are_given_back(cluster: &TestCluster<'_>) {
     cluster.apply(include_str!("manifests/reclaim.yaml"));
     cluster.wait_for("condition=Ready", &["pod/writer"]);
     let node = cluster.field(&["pod", "writer"], ".spec.nodeName");
@@ -101,7 +101,7 @@ pub fn claims_are_given_back(cluster: &TestCluster<'_>) {
 }
 
 /// A claim that asks for more gets it.
-pub fn a_claim_grows(cluster: &TestCluster<'_>) {
+pub(crate) fn a_claim_grows(cluster: &TestCluster<'_>) {
     let claim = "kept-store-0";
     let more = r#"{"spec": {"resources": {"requests": {"storage": "3Gi"}}}}"#;
     cluster.kubectl(["patch", "pvc", claim, "--type=merge", "-p", more]);

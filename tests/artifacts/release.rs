@@ -27,7 +27,7 @@ fn fake(name: &str) -> Vec<u8> {
 }
 
 /// Returns fake releases of Kubernetes, runc and the CNI plugins.
-pub fn upstream() -> Files {
+pub(crate) fn upstream() -> Files {
     let mut files = Files::new();
     let version = CATALOG.kubernetes_version("").expect("a version");
     for name in KUBERNETES {

@@ -9,11 +9,11 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 /// The server's files, by path.
-pub type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// The server's behaviour, and its requests: paths, with the `Range` header if there was one.
 #[derive(Default)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// Closes the connection after so many bytes of a body, once for each file that is longer.
     pub cut_after: Option<usize>,
     /// Takes requests and never answers.
@@ -23,7 +23,7 @@ pub struct Behaviour {
 }
 
 /// A running server; it ends with the runtime.
-pub struct Server {
+pub(crate) struct Server {
     /// Returns the server's address.
     pub address: SocketAddr,
     /// Returns the requests so far.
@@ -31,7 +31,7 @@ pub struct Server {
 }
 
 /// Starts a server.
-pub async fn start(files: Files, behaviour: Behaviour, tls: Option<TlsAcceptor>) -> Server {
+pub(crate) async fn start(files: Files, behaviour: Behaviour, tls: Option<TlsAcceptor>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let requests = Arc::new(Mutex::new(Vec::new()));

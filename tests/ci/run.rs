@@ -104,7 +104,7 @@ fn nothing_left(home: &Home) {
 
 /// Waits until there is nothing of a cluster: someone else deletes it.
 #[track_caller]
-pub fn gone(home: &Home) {
+pub(crate) fn gone(home: &Home) {
     eventually("the cluster is gone", || match what_is_left(home) {
         left if left.is_empty() => Ok(()),
         left => Err(left.join("\n")),

@@ -60,7 +60,7 @@ const MODES: [(&str, u32); 12] = [
 ];
 
 /// Reads the rows off the control plane of a cluster.
-pub fn rows_pass(cluster: &TestCluster<'_>, node: &str) {
+pub(crate) fn rows_pass(cluster: &TestCluster<'_>, node: &str) {
     for (program, flags) in FLAGS {
         let arguments = cluster.ssh(node, &format!("tr '\\0' '\\n' < /proc/$(pidof {program})/cmdline"));
         for flag in flags {

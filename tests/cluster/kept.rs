@@ -9,7 +9,7 @@ use crate::support::{Pod, TestCluster, eventually};
 
 /// The data that has to be the same before and after.
 #[derive(Debug, PartialEq)]
-pub struct Kept {
+pub(crate) struct Kept {
     nodes: Vec<Value>,
     uids: BTreeMap<String, Vec<String>>,
     words: Vec<String>,
@@ -21,7 +21,7 @@ pub struct Kept {
 }
 
 /// Puts something into a cluster that is worth keeping: objects, a Secret, files of nodes, pods that run.
-pub fn fill(cluster: &TestCluster<'_>) {
+pub(crate) fn fill(cluster: &TestCluster<'_>) {
     cluster.kubectl(["create", "configmap", "kept", "--from-literal=word=kept"]);
     cluster.kubectl(["create", "secret", "generic", "kept", "--from-literal=word=secret"]);
     cluster.apply(include_str!("manifests/web.yaml"));
@@ -34,7 +34,7 @@ pub fn fill(cluster: &TestCluster<'_>) {
 }
 
 /// Looks at all that was filled in.
-pub fn look(cluster: &TestCluster<'_>) -> Kept {
+pub(crate) fn look(cluster: &TestCluster<'_>) -> Kept {
     let names = cluster.node_names();
     let on_nodes = |line: &str| -> BTreeMap<String, String> {
         names.iter().map(|node| (node.clone(), cluster.ssh(node, line).ok().to_owned())).collect()
@@ -60,7 +60,7 @@ pub fn look(cluster: &TestCluster<'_>) -> Kept {
 
 /// Every pod is up and reaches the services by name.
 #[track_caller]
-pub fn pods_answer(cluster: &TestCluster<'_>) {
+pub(crate) fn pods_answer(cluster: &TestCluster<'_>) {
     cluster.settled();
     cluster.rolled_out("daemonset/web");
     cluster.rolled_out("statefulset/store");

@@ -7,10 +7,10 @@ use std::process::Stdio;
 use crate::support::{Home, TestCluster, eventually};
 
 /// The path of [`directory`]'s directory in the nodes.
-pub const PLACE: &str = "/mnt/here";
+pub(crate) const PLACE: &str = "/mnt/here";
 
 /// A directory with a file.
-pub fn directory(home: &Home, name: &str) -> PathBuf {
+pub(crate) fn directory(home: &Home, name: &str) -> PathBuf {
     let directory = home.scratch().join(name);
     fs::create_dir_all(&directory).expect("a directory");
     fs::write(directory.join("file"), name).expect("a file");
@@ -18,7 +18,7 @@ pub fn directory(home: &Home, name: &str) -> PathBuf {
 }
 
 /// The mounts of a start are in all nodes, read-only if requested.
-pub fn are_there(cluster: &TestCluster<'_>) {
+pub(crate) fn are_there(cluster: &TestCluster<'_>) {
     for node in cluster.node_names() {
         let said = cluster.ssh(&node, &format!("cat {PLACE}/file; touch {PLACE}/more 2>/dev/null || echo ' kept'"));
         assert_eq!(said.ok(), "here kept", "{node}");
@@ -26,7 +26,7 @@ pub fn are_there(cluster: &TestCluster<'_>) {
 }
 
 /// They come and go while nodes and pods run, and programs that watch files see what changes.
-pub fn come_and_go(cluster: &TestCluster<'_>) {
+pub(crate) fn come_and_go(cluster: &TestCluster<'_>) {
     let source = directory(cluster.home, "src");
     let mount = format!("{}:/srv/src", source.display());
     for said in ["remove it with: kcl mount", "is already mounted"] {

@@ -16,13 +16,13 @@ const PORTS: [(u16, u16); 2] = [(8080, 80), (8081, 81)];
 const NEW_PODS: usize = 20;
 
 /// A server and its clients.
-pub struct Guarded<'c> {
+pub(crate) struct Guarded<'c> {
     cluster: &'c TestCluster<'c>,
 }
 
 impl<'c> Guarded<'c> {
     /// Deploys them: the server on the last node, the clients on the first.
-    pub fn deploy(cluster: &'c TestCluster<'c>) -> Self {
+    pub(crate) fn deploy(cluster: &'c TestCluster<'c>) -> Self {
         let nodes = cluster.node_names();
         let manifest = include_str!("manifests/policies.yaml");
         cluster.apply(&manifest.replace("SERVER", &nodes[nodes.len() - 1]).replace("CLIENT", &nodes[0]));
@@ -34,7 +34,7 @@ impl<'c> Guarded<'c> {
     }
 
     /// All that policies promise.
-    pub fn policies_hold(&self) {
+    pub(crate) fn policies_hold(&self) {
         self.connections_are(&[], [[true, true], [true, true]]);
         let deny = policy("deny", json!({"podSelector": {}, "policyTypes": ["Ingress"]}));
         self.connections_are(&[&deny], [[false, false], [false, false]]);
@@ -49,12 +49,12 @@ impl<'c> Guarded<'c> {
     }
 
     /// A single policy, which lets friends reach one port of the server.
-    pub fn only_friends_pass(&self) {
+    pub(crate) fn only_friends_pass(&self) {
         self.connections_are(&[&friends()], [[true, false], [false, false]]);
     }
 
     /// The policy of [`Guarded::only_friends_pass`] still holds, which is also the last of [`Guarded::policies_hold`].
-    pub fn policies_still_hold(&self) {
+    pub(crate) fn policies_still_hold(&self) {
         self.pairs(|client, number| ((client, number) == ("friend", 8080)).to_string());
     }
 

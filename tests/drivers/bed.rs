@@ -6,7 +6,7 @@ use crate::hosts::{Hosts, Kind, rootfs};
 use crate::support::Home;
 
 /// The hosts of one test, and a home directory of the user that logs in there.
-pub struct Bed {
+pub(crate) struct Bed {
     pub runtime: tokio::runtime::Runtime,
     hosts: Option<Hosts>,
     // It is removed after the hosts.
@@ -15,7 +15,7 @@ pub struct Bed {
 
 impl Bed {
     /// Starts the hosts; returns nothing if this machine has no root file system for them.
-    pub fn new(home: &Home, kinds: &[Kind]) -> Option<Bed> {
+    pub(crate) fn new(home: &Home, kinds: &[Kind]) -> Option<Bed> {
         let (rootfs, runc) = (rootfs()?, std::env::var_os("KCL_TEST_RUNC").map(PathBuf::from)?);
         let beside = home.cache().parent().expect("the cache is not the root directory");
         let base = tempfile::Builder::new().prefix("kcl-hosts-").tempdir_in(beside).expect("a directory");
@@ -25,7 +25,7 @@ impl Bed {
         Some(Bed { runtime, hosts: Some(hosts), _base: base })
     }
 
-    pub fn hosts(&self) -> &Hosts {
+    pub(crate) fn hosts(&self) -> &Hosts {
         self.hosts.as_ref().expect("they go with the bed")
     }
 }

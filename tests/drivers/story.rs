@@ -8,12 +8,12 @@ use crate::support::{Home, Pod, TestCluster, eventually, http};
 
 /// Three nodes whose pods reach each other; stopped and started with all they have; deleted. `flags` are those of
 /// `kcl start` that name the driver and what it needs.
-pub fn three_nodes<'h>(home: &'h Home, profile: &str, flags: &[&str]) -> TestCluster<'h> {
+pub(crate) fn three_nodes<'h>(home: &'h Home, profile: &str, flags: &[&str]) -> TestCluster<'h> {
     nodes(home, profile, 3, flags)
 }
 
 /// The same with another number of nodes.
-pub fn nodes<'h>(home: &'h Home, profile: &str, count: usize, flags: &[&str]) -> TestCluster<'h> {
+pub(crate) fn nodes<'h>(home: &'h Home, profile: &str, count: usize, flags: &[&str]) -> TestCluster<'h> {
     let cluster = home.start(profile, &[&["--nodes", &count.to_string()], flags].concat());
     home.step("kcl status finds nothing wrong");
     status_is_right(&cluster);
@@ -51,7 +51,7 @@ fn addresses(nodes: &[Value]) -> Vec<(Value, Value)> {
 
 /// A web server on every node answers every other one, by its address and by the name of its service. What is known of
 /// pods just after their nodes died is out of date, so the request is retried until it is true.
-pub fn pods_reach_each_other(cluster: &TestCluster<'_>) {
+pub(crate) fn pods_reach_each_other(cluster: &TestCluster<'_>) {
     cluster.rolled_out("daemonset/web");
     eventually("pods reach each other", || {
         let pods = cluster.pods_try("app=web")?;
@@ -81,7 +81,7 @@ fn page(cluster: &TestCluster<'_>, from: &Pod, host: &str) -> Result<String, Str
 }
 
 /// `kcl status` exits with 0, and finds the API where the kubeconfig says it is, published or not.
-pub fn status_is_right(cluster: &TestCluster<'_>) {
+pub(crate) fn status_is_right(cluster: &TestCluster<'_>) {
     let nodes = cluster.kcl(["status", "-o", "json"]).json();
     let nodes = nodes.as_array().cloned().unwrap_or_else(|| vec![nodes]);
     assert_eq!(nodes.len(), cluster.node_names().len());
@@ -92,7 +92,7 @@ pub fn status_is_right(cluster: &TestCluster<'_>) {
 }
 
 /// A service has a URL that works, whether this host reaches nodes or not.
-pub fn service_answers(cluster: &TestCluster<'_>, name: &str) {
+pub(crate) fn service_answers(cluster: &TestCluster<'_>, name: &str) {
     let url = cluster.kcl(["service", name, "--url"]);
     let address = url.ok().trim_start_matches("http://").parse().expect("an address and a port");
     let answer = eventually("the service answers", || http::get(address, "/").map_err(|error| error.to_string()));
@@ -100,12 +100,12 @@ pub fn service_answers(cluster: &TestCluster<'_>, name: &str) {
 }
 
 /// A port of this host that nobody listens on.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 /// The first node's host port answers on a published port of this host.
-pub fn published_port_answers(cluster: &TestCluster<'_>, port: u16) {
+pub(crate) fn published_port_answers(cluster: &TestCluster<'_>, port: u16) {
     let page = eventually("the published port answers", || {
         http::get(([127, 0, 0, 1], port).into(), "/").map_err(|error| error.to_string())
     });
@@ -114,7 +114,7 @@ pub fn published_port_answers(cluster: &TestCluster<'_>, port: u16) {
 
 /// Commands run in nodes, with their exit codes, and components tell their logs. Nodes themselves reach services, as the API
 /// server does that asks another server; also hosts that have no default route.
-pub fn commands_in_nodes(cluster: &TestCluster<'_>) {
+pub(crate) fn commands_in_nodes(cluster: &TestCluster<'_>) {
     let service = cluster.field(&["service", "kubernetes"], ".spec.clusterIP");
     for node in cluster.node_names() {
         cluster.kcl(["ssh", "-n", &node, "--", "bash", "-c", &format!("exec 3<>/dev/tcp/{service}/443")]).ok();

@@ -6,11 +6,11 @@ use std::process::Command;
 use crate::support::Output;
 
 /// A tmpfs that is there as long as this.
-pub struct Tmpfs(PathBuf);
+pub(crate) struct Tmpfs(PathBuf);
 
 impl Tmpfs {
     /// Mounts one of this size at a directory that is made.
-    pub fn new(path: PathBuf, size: &str) -> Self {
+    pub(crate) fn new(path: PathBuf, size: &str) -> Self {
         std::fs::create_dir(&path).expect("a directory to mount at");
         let options = format!("size={size},mode=755");
         Output::of(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "kcl-test"]).arg(&path)).ok();
@@ -18,11 +18,11 @@ impl Tmpfs {
     }
 
     /// Nothing can be written to it any more.
-    pub fn read_only(&self) {
+    pub(crate) fn read_only(&self) {
         Output::of(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0)).ok();
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

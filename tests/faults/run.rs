@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{Home, LIMIT, Output, TestCluster};
 
 /// A kcl that was started with `-o json`.
-pub struct Run {
+pub(crate) struct Run {
     command: String,
     child: Child,
     lines: Receiver<String>,
@@ -21,7 +21,7 @@ pub struct Run {
 
 impl Run {
     /// Starts the command.
-    pub fn of(mut command: Command) -> Self {
+    pub(crate) fn of(mut command: Command) -> Self {
         command.args(["-o", "json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("kcl runs");
         let stdout = BufReader::new(child.stdout.take().expect("stdout"));
@@ -31,7 +31,7 @@ impl Run {
     }
 
     /// Waits for the next event that `wanted` wants. None where it ended without.
-    pub fn event(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+    pub(crate) fn event(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         loop {
             let line = match self.lines.recv_timeout(LIMIT) {
                 Ok(line) => line,
@@ -48,26 +48,26 @@ impl Run {
 
     /// Waits until a step begins.
     #[track_caller]
-    pub fn step(&mut self, name: &str) {
+    pub(crate) fn step(&mut self, name: &str) {
         let found = self.event(|event| event["type"] == "io.k8s.sigs.kcl.step" && event["data"]["name"] == name);
         assert!(found.is_some(), "{} had no step {name}:\n{}", self.command, self.seen.join("\n"));
     }
 
     /// Waits until a message has this in it.
     #[track_caller]
-    pub fn says(&mut self, part: &str) {
+    pub(crate) fn says(&mut self, part: &str) {
         let found = self.event(|event| event["data"]["message"].as_str().is_some_and(|text| text.contains(part)));
         assert!(found.is_some(), "{} did not say \"{part}\":\n{}", self.command, self.seen.join("\n"));
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // One that has ended, whom nobody asked for yet, can be sent signals all the same.
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it is our child");
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> Output {
+    pub(crate) fn end(mut self) -> Output {
         self.event(|_| false);
         let mut stderr = String::new();
         self.child.stderr.take().expect("stderr").read_to_string(&mut stderr).expect("text");
@@ -76,44 +76,44 @@ impl Run {
     }
 
     /// Kills it at once, and waits for its end.
-    pub fn kill(self) -> Output {
+    pub(crate) fn kill(self) -> Output {
         self.signal(Signal::SIGKILL);
         self.end()
     }
 }
 
 /// `kcl start`, under way.
-pub fn start(cluster: &TestCluster<'_>, arguments: &[&str]) -> Run {
+pub(crate) fn start(cluster: &TestCluster<'_>, arguments: &[&str]) -> Run {
     let mut command = cluster.command(["start", "--nameservers", "none"]);
     command.args(arguments);
     Run::of(command)
 }
 
 /// `kcl stop` or `kcl delete`, under way.
-pub fn verb(cluster: &TestCluster<'_>, verb: &str) -> Run {
+pub(crate) fn verb(cluster: &TestCluster<'_>, verb: &str) -> Run {
     Run::of(cluster.command([verb]))
 }
 
 /// A moment in a run: so long after the beginning of a step, or of the process itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub(crate) struct Moment {
     pub step: Option<&'static str>,
     pub delay: Duration,
 }
 
 impl Moment {
     /// When a step begins.
-    pub fn at(step: &'static str) -> Self {
+    pub(crate) fn at(step: &'static str) -> Self {
         Moment { step: Some(step), delay: Duration::ZERO }
     }
 
     /// From the beginning of a step, or of the process, on: every so many milliseconds.
-    pub fn ladder(step: Option<&'static str>, millis: std::ops::Range<u64>, interval: usize) -> Vec<Self> {
+    pub(crate) fn ladder(step: Option<&'static str>, millis: std::ops::Range<u64>, interval: usize) -> Vec<Self> {
         millis.step_by(interval).map(|millis| Moment { step, delay: Duration::from_millis(millis) }).collect()
     }
 
     /// Waits for it. What it waits through is the work of another process.
-    pub fn wait(self, run: &mut Run) {
+    pub(crate) fn wait(self, run: &mut Run) {
         if let Some(step) = self.step {
             run.step(step);
         }
@@ -123,7 +123,7 @@ impl Moment {
 
 /// Fails where anything of the home's clusters is left outside of it, or of the cluster in it.
 #[track_caller]
-pub fn nothing_left(home: &Home, cluster: &TestCluster<'_>) {
+pub(crate) fn nothing_left(home: &Home, cluster: &TestCluster<'_>) {
     let mut left = home.traces().lines();
     for place in [format!("clusters/{}", cluster.profile), format!("locks/{}.lock", cluster.profile)] {
         let path = home.path().join(place);

@@ -8,7 +8,7 @@ use kcl_driver_api::{Addresses, Driver, DriverKind, MachineSpec, NetworkSpec, Su
 use kcl_driver_fake::FakeDriver;
 
 /// A cluster in some situation.
-pub struct World {
+pub(crate) struct World {
     pub driver: FakeDriver,
     pub spec: ClusterSpec,
     pub state: Option<ClusterState>,
@@ -16,7 +16,7 @@ pub struct World {
 
 impl World {
     /// Nothing is there yet, and so many nodes are wanted.
-    pub fn new(nodes: usize) -> Self {
+    pub(crate) fn new(nodes: usize) -> Self {
         let spec = ClusterSpec {
             driver: Some(DriverKind::Fake),
             kubernetes_version: "v1.37.0".to_owned(),
@@ -28,19 +28,19 @@ impl World {
     }
 
     /// So many nodes are wanted now.
-    pub fn want(&mut self, nodes: usize) {
+    pub(crate) fn want(&mut self, nodes: usize) {
         self.spec.nodes = (0..nodes).map(|index| NodeConfig::new("kcl", index)).collect();
     }
 
     /// A cluster that was started and runs.
-    pub async fn started(nodes: usize) -> Self {
+    pub(crate) async fn started(nodes: usize) -> Self {
         let mut world = World::new(nodes);
         world.start(Phase::Created).await;
         world
     }
 
     /// Carries the plan out, as far as machines and memory go.
-    pub async fn start(&mut self, phase: Phase) {
+    pub(crate) async fn start(&mut self, phase: Phase) {
         let plan = self.plan().await.expect("a plan");
         let network = NetworkSpec::new("kcl", plan.subnet);
         self.driver.ensure_network(&network).await.expect("a network");
@@ -54,12 +54,12 @@ impl World {
     }
 
     /// The plan of a `start` now.
-    pub async fn plan(&self) -> Result<Plan> {
+    pub(crate) async fn plan(&self) -> Result<Plan> {
         plan(&self.spec, &self.observed().await?)
     }
 
     /// Returns the state that a `start` finds now.
-    pub async fn observed(&self) -> Result<Observed> {
+    pub(crate) async fn observed(&self) -> Result<Observed> {
         Ok(Observed {
             state: self.state.clone(),
             machines: self.driver.list(Some("kcl")).await?,
@@ -69,17 +69,17 @@ impl World {
     }
 
     /// The error that a `start` ends with now.
-    pub async fn refusal(&self) -> String {
+    pub(crate) async fn refusal(&self) -> String {
         text(&self.plan().await.expect_err("no plan is possible"))
     }
 
     /// The machine of a node.
-    pub async fn machine(&self, name: &str) -> Box<dyn kcl_driver_api::Machine> {
+    pub(crate) async fn machine(&self, name: &str) -> Box<dyn kcl_driver_api::Machine> {
         self.driver.machine("kcl", name).await.expect("a machine")
     }
 
     /// A machine whose creation was cut off.
-    pub async fn break_machine(&self, name: &str) {
+    pub(crate) async fn break_machine(&self, name: &str) {
         self.driver.delete("kcl", name).await.expect("deleted");
         self.driver.fail(&format!("create kcl/{name}"), "cut off");
         let address = "10.89.0.99".parse().expect("an address");
@@ -87,19 +87,19 @@ impl World {
     }
 
     /// The memory that is there.
-    pub fn remembered(&mut self) -> &mut ClusterState {
+    pub(crate) fn remembered(&mut self) -> &mut ClusterState {
         self.state.as_mut().expect("a state")
     }
 }
 
 /// An error as a user reads it.
-pub fn text(error: &Error) -> String {
+pub(crate) fn text(error: &Error) -> String {
     let hints = error.hints.iter().map(|hint| format!("  -> {hint}\n"));
     format!("{} (exit {})\n{error}\n{}", error.id.as_str(), error.id.exit_code(), hints.collect::<String>())
 }
 
 /// Returns the state of a cluster whose plan was carried out.
-pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
+pub(crate) fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
     let nodes = plan.nodes().map(|node| NodeRecord {
         name: node.name.clone(),
         machine: node.machine.clone(),
@@ -130,12 +130,12 @@ pub fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterState {
 }
 
 /// A network of that name.
-pub fn net(text: &str) -> Subnets {
+pub(crate) fn net(text: &str) -> Subnets {
     text.parse().expect("a network")
 }
 
 /// A machine of a small cluster.
-pub fn machine(name: &str, address: Addresses) -> MachineSpec {
+pub(crate) fn machine(name: &str, address: Addresses) -> MachineSpec {
     MachineSpec {
         cluster: "kcl".to_owned(),
         name: name.to_owned(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 /// An image to be written.
-pub struct Image {
+pub(crate) struct Image {
     /// The image's name.
     pub name: Option<String>,
     /// The architecture of its platform.
@@ -17,14 +17,14 @@ pub struct Image {
 
 impl Image {
     /// One of this machine, with nothing wrong.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         Image { name: Some(name.to_owned()), architecture, damaged: false }
     }
 }
 
 /// Writes the archive of an image of one layer.
-pub fn write(to: &Path, image: &Image) {
+pub(crate) fn write(to: &Path, image: &Image) {
     let mut layer = tar::Builder::new(Vec::new());
     append(&mut layer, "file", image.architecture.as_bytes());
     let mut layer = layer.into_inner().expect("a layer");

@@ -7,7 +7,7 @@ use crate::sources::Developer;
 use crate::support::TestCluster;
 
 /// All of it. Nothing of what is wrong gets into the nodes.
-pub fn all(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
+pub(crate) fn all(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     let scratch = cluster.home.scratch();
     let refused = |arguments: &[&str], says: &[&str]| {
         let output = cluster.kcl(["image", "load"].iter().chain(arguments));

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use crate::support::TestCluster;
 
 /// All of it.
-pub fn all(cluster: &TestCluster<'_>) {
+pub(crate) fn all(cluster: &TestCluster<'_>) {
     both_ways(cluster);
     paths(cluster);
     what_changes_or_is_no_file(cluster);

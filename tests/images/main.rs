@@ -81,7 +81,7 @@ fn the_loop_of_a_developer() {
 
 /// Runs `kcl image load` for one image and returns the result for each node.
 #[track_caller]
-pub fn loaded(cluster: &TestCluster<'_>, arguments: &[&str]) -> Value {
+pub(crate) fn loaded(cluster: &TestCluster<'_>, arguments: &[&str]) -> Value {
     let list = cluster.kcl(["image", "load", "-o", "json"].iter().chain(arguments)).json();
     list.as_array().and_then(|list| list.first()).unwrap_or_else(|| panic!("nothing: {list}")).clone()
 }
@@ -108,7 +108,7 @@ fn row(cluster: &TestCluster<'_>, name: &str) -> Value {
 
 /// Runs the image in a pod on each node and returns the output of all.
 #[track_caller]
-pub fn runs_everywhere(cluster: &TestCluster<'_>, image: &str, policy: &str) -> String {
+pub(crate) fn runs_everywhere(cluster: &TestCluster<'_>, image: &str, policy: &str) -> String {
     let mut said = Vec::new();
     let all = cluster.node_names();
     for (index, node) in all.iter().enumerate() {

@@ -16,14 +16,14 @@ $podman load --quiet --input "$2"
 exec $podman system service --time 0 "unix://$1/podman.sock""#;
 
 /// A service that has one image.
-pub struct Podman {
+pub(crate) struct Podman {
     dir: PathBuf,
     child: Child,
 }
 
 impl Podman {
     /// Starts it with the image of an archive.
-    pub fn start(dir: &Path, archive: &Path) -> Self {
+    pub(crate) fn start(dir: &Path, archive: &Path) -> Self {
         fs::create_dir_all(dir).expect("a directory");
         let settings = dir.join("containers.conf");
         // Else it has locks in shared memory, which stay there.
@@ -41,7 +41,7 @@ impl Podman {
     }
 
     /// Returns its address, in the terms of `DOCKER_HOST`.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.dir.join("podman.sock").display())
     }
 }

@@ -11,10 +11,10 @@ use crate::support::{TestCluster, own_network};
 use crate::{archive, loaded};
 
 /// The bytes of a mebibyte.
-pub const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// A Docker engine, and a busybox.
-pub struct Developer<'c> {
+pub(crate) struct Developer<'c> {
     cluster: &'c TestCluster<'c>,
     docker: Dockerd,
     base: PathBuf,
@@ -22,7 +22,7 @@ pub struct Developer<'c> {
 
 impl<'c> Developer<'c> {
     /// Starts the engine, which the commands of the cluster's home use from then on.
-    pub fn new(cluster: &'c TestCluster<'c>) -> Self {
+    pub(crate) fn new(cluster: &'c TestCluster<'c>) -> Self {
         let scratch = cluster.home.scratch().to_owned();
         let place = scratch.join("docker");
         fs::create_dir_all(&place).expect("a directory");
@@ -36,12 +36,12 @@ impl<'c> Developer<'c> {
     }
 
     /// The engine's command.
-    pub fn docker(&self, arguments: &[&str]) -> String {
+    pub(crate) fn docker(&self, arguments: &[&str]) -> String {
         self.docker.docker(arguments.iter().copied())
     }
 
     /// Builds an image of a large layer, the same for the same size, and a small one. It prints `says` and ends.
-    pub fn build(&self, name: &str, says: &str, large: u64) {
+    pub(crate) fn build(&self, name: &str, says: &str, large: u64) {
         let context = self.cluster.home.scratch().join("build");
         fs::create_dir_all(&context).expect("a directory");
         let layer = context.join("large");
@@ -56,14 +56,14 @@ impl<'c> Developer<'c> {
     }
 
     /// The archive of an image, as `docker save` writes it.
-    pub fn archive(&self, name: &str) -> PathBuf {
+    pub(crate) fn archive(&self, name: &str) -> PathBuf {
         let path = self.cluster.home.scratch().join("docker.tar");
         self.docker(&["save", "--output", path.to_str().expect("a path"), name]);
         path
     }
 
     /// The archive of a root file system.
-    pub fn root_file_system(&self) -> PathBuf {
+    pub(crate) fn root_file_system(&self) -> PathBuf {
         self.base.clone()
     }
 }
@@ -105,7 +105,7 @@ fn base_archive(cluster: &TestCluster<'_>, to: &Path) {
 }
 
 /// The image `app:1`, which the nodes have, once more from everywhere: nothing is sent.
-pub fn all_ways(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
+pub(crate) fn all_ways(cluster: &TestCluster<'_>, developer: &Developer<'_>) {
     let nothing = |what: &str, loaded: &serde_json::Value| {
         for (node, sent) in loaded["nodes"].as_object().expect("nodes") {
             assert_eq!(sent["sent"], 0, "{what} on {node}: {loaded:#}");

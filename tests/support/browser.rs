@@ -6,7 +6,7 @@ use std::process::Command;
 use super::Output;
 
 /// A directory with playwright-core and the scripts of `tests/console`, as npm's lock file has it. Kept for the next run.
-pub fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/console");
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console");
     std::fs::create_dir_all(&place).expect("a directory");

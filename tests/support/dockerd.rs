@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A running daemon.
-pub struct Dockerd {
+pub(crate) struct Dockerd {
     dir: PathBuf,
     child: Child,
     /// Its control groups are below one of this name.
@@ -28,7 +28,7 @@ pub struct Dockerd {
 
 impl Dockerd {
     /// Starts a daemon whose files are in `dir`. It is ready then.
-    pub fn start(dir: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, flags: &[&str]) -> Self {
         let dir = dir.canonicalize().expect("a directory");
         // Of the whole path: tests run side by side, and their directories may have the same name.
         let group = format!("kcl-dockerd{}", dir.display().to_string().replace('/', "-"));
@@ -38,22 +38,22 @@ impl Dockerd {
     }
 
     /// Returns its address, in the terms of `DOCKER_HOST`.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.dir.join("docker.sock").display())
     }
 
     /// Returns the directory of its files.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Returns the daemon's log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("dockerd.log")).unwrap_or_default()
     }
 
     /// The docker command, for looks at what is there.
-    pub fn docker<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> String {
+    pub(crate) fn docker<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> String {
         let mut command = Command::new("docker");
         let Output { status, stdout, stderr } =
             command.args(["--host", &self.host()]).args(arguments).output().expect("the docker command");
@@ -62,20 +62,20 @@ impl Dockerd {
     }
 
     /// Ends it as a shutdown of its host does, and starts it again.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.stop();
         self.child = spawn(&self.dir, &self.group, &self.flags);
     }
 
     /// Runs a command in its PID namespace.
-    pub fn inside(&self, line: &[&str]) {
+    pub(crate) fn inside(&self, line: &[&str]) {
         let pid = self.pid().expect("it runs").to_string();
         let status = Command::new("nsenter").args(["--target", &pid, "--pid", "--mount", "--"]).args(line).status();
         assert!(status.expect("nsenter, of util-linux").success(), "{line:?}");
     }
 
     /// Lists its objects, except those of every daemon and node images.
-    pub fn left(&self) -> Vec<String> {
+    pub(crate) fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
         for (what, list) in [
             ("container", &["ps", "-a", "--format", "{{.Names}}"][..]),

@@ -15,7 +15,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// A `KCL_HOME` of its own, with its own kubeconfig. Dropping it deletes its clusters, also after a failure, and fails
 /// the test where anything of them is left on the machine.
-pub struct Home {
+pub(crate) struct Home {
     story: String,
     begun: Instant,
     // Emptied only when it is known that nothing runs in it.
@@ -30,7 +30,7 @@ pub struct Home {
 
 impl Home {
     /// A home for the test that is called `story`. It lies beside the cache, so that files can be linked from there.
-    pub fn new(story: &str) -> Self {
+    pub(crate) fn new(story: &str) -> Self {
         // A test that failed has cleaned up behind it.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(nix::unistd::geteuid().is_root(), "tests with real clusters need root: run them with sudo -E");
@@ -53,40 +53,40 @@ impl Home {
     }
 
     /// `KCL_HOME`.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// `KCL_CACHE`: shared with others, to be read only.
-    pub fn cache(&self) -> &Path {
+    pub(crate) fn cache(&self) -> &Path {
         &self.cache
     }
 
     /// A directory for the test's own files.
-    pub fn scratch(&self) -> &Path {
+    pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
     /// Writes one of the test's own files.
-    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.scratch().join(name);
         std::fs::write(&path, content).expect("a file in the scratch directory");
         path
     }
 
     /// `KUBECONFIG`.
-    pub fn kubeconfig(&self) -> PathBuf {
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.scratch().join("kubeconfig")
     }
 
     /// Sets a variable of the environment for kcl in this home.
-    pub fn set(&self, variable: &str, value: impl Into<OsString>) {
+    pub(crate) fn set(&self, variable: &str, value: impl Into<OsString>) {
         let mut variables = self.variables.lock().unwrap_or_else(PoisonError::into_inner);
         variables.push((variable.to_owned(), value.into()));
     }
 
     /// kcl in this home, to be run.
-    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KCL_")) {
             command.env_remove(variable);
@@ -102,12 +102,12 @@ impl Home {
     }
 
     /// Runs kcl in this home.
-    pub fn kcl<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+    pub(crate) fn kcl<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
         Output::of(&mut self.command(arguments))
     }
 
     /// A cluster of this home, which need not exist yet.
-    pub fn cluster(&self, profile: &str) -> TestCluster<'_> {
+    pub(crate) fn cluster(&self, profile: &str) -> TestCluster<'_> {
         let mut profiles = self.profiles.lock().unwrap_or_else(PoisonError::into_inner);
         if !profiles.iter().any(|known| known == profile) {
             profiles.push(profile.to_owned());
@@ -117,31 +117,31 @@ impl Home {
 
     /// Makes a cluster, without resolvers: tests send nothing outside.
     #[track_caller]
-    pub fn start(&self, profile: &str, arguments: &[&str]) -> TestCluster<'_> {
+    pub(crate) fn start(&self, profile: &str, arguments: &[&str]) -> TestCluster<'_> {
         let cluster = self.cluster(profile);
         cluster.start(arguments).ok();
         cluster
     }
 
     /// Runs a command of nft in the host's packet filter.
-    pub fn nft(&self, command: &str) -> Output {
+    pub(crate) fn nft(&self, command: &str) -> Output {
         Output::of(super::leftovers::nft(&self.cache).arg(command))
     }
 
     /// A YAML file's content.
     #[track_caller]
-    pub fn yaml(&self, path: &Path) -> serde_json::Value {
+    pub(crate) fn yaml(&self, path: &Path) -> serde_json::Value {
         let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", path.display()))
     }
 
     /// Tells those who watch what comes next.
-    pub fn step(&self, what: &str) {
+    pub(crate) fn step(&self, what: &str) {
         eprintln!("[{} {:7.2} s] {what}", self.story, self.begun.elapsed().as_secs_f64());
     }
 
     /// Lists the resources of this home's clusters on the machine.
-    pub fn traces(&self) -> Traces {
+    pub(crate) fn traces(&self) -> Traces {
         let profiles = self.profiles.lock().unwrap_or_else(PoisonError::into_inner);
         Traces::find(&self.path, &self.path, &self.cache, &profiles)
     }

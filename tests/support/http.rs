@@ -11,7 +11,7 @@ use super::LIMIT;
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Asks for a path: the body of the answer, which has to be a good one.
-pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
     stream.set_read_timeout(Some(ANSWER))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
@@ -26,7 +26,7 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
 
 /// The status with which a server answers one who shows no certificate, no token and no name, and who trusts it blindly;
 /// or why there is no answer.
-pub fn status_for_a_stranger(url: &str) -> Result<u16, String> {
+pub(crate) fn status_for_a_stranger(url: &str) -> Result<u16, String> {
     // Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -40,14 +40,14 @@ pub fn status_for_a_stranger(url: &str) -> Result<u16, String> {
 type Heard = (Mutex<Vec<(IpAddr, String)>>, Condvar);
 
 /// A server of the host, on an address of its own. It ends with the test's process.
-pub struct Listener {
+pub(crate) struct Listener {
     address: SocketAddr,
     heard: Arc<Heard>,
 }
 
 impl Listener {
     /// Listens on a free port of this address.
-    pub fn on(address: Ipv4Addr) -> Self {
+    pub(crate) fn on(address: Ipv4Addr) -> Self {
         let socket = TcpListener::bind((address, 0)).unwrap_or_else(|error| panic!("{address}: {error}"));
         let heard = Arc::new(Heard::default());
         let address = socket.local_addr().expect("an address");
@@ -67,13 +67,13 @@ impl Listener {
     }
 
     /// Returns the server's port.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// Waits until someone has asked for this path: who it was.
     #[track_caller]
-    pub fn asked_for(&self, path: &str) -> IpAddr {
+    pub(crate) fn asked_for(&self, path: &str) -> IpAddr {
         let find = |heard: &[(IpAddr, String)]| heard.iter().find(|(_, asked)| asked == path).map(|(peer, _)| *peer);
         let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (heard, _) = self

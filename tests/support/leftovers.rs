@@ -12,7 +12,7 @@ const NODES: usize = 12;
 
 /// The resources of a home's clusters on this machine.
 #[derive(Debug, Default)]
-pub struct Traces {
+pub(crate) struct Traces {
     /// Processes: in their control groups, in their files, or with the home in their environment or command line.
     pub processes: Vec<(i32, String)>,
     /// Mounts of its files, in whichever mount namespace.
@@ -32,7 +32,7 @@ pub struct Traces {
 impl Traces {
     /// Looks for what the clusters `profiles` of `home` have, and for whoever uses files below `place`: the home, or a
     /// part of it.
-    pub fn find(home: &Path, place: &Path, cache: &Path, profiles: &[String]) -> Self {
+    pub(crate) fn find(home: &Path, place: &Path, cache: &Path, profiles: &[String]) -> Self {
         let hashes: Vec<String> = profiles.iter().map(|profile| hash(home, &[profile])).collect();
         let machines: Vec<String> = profiles
             .iter()
@@ -55,7 +55,7 @@ impl Traces {
     }
 
     /// All of it, a line each.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.processes.iter().map(|(pid, what)| format!("process {pid} {what}")).collect();
         let mut add = |kind: &str, what: &[String]| lines.extend(what.iter().map(|one| format!("{kind} {one}")));
         add("mount", &self.mounts);

@@ -46,32 +46,32 @@ wait $!
 "#;
 
 /// The running daemons.
-pub struct Libvirtd {
+pub(crate) struct Libvirtd {
     dir: PathBuf,
     child: Child,
 }
 
 impl Libvirtd {
     /// Starts them with all files in `dir`. They are ready then.
-    pub fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         let dir = dir.canonicalize().expect("a directory");
         let child = spawn(&dir);
         Libvirtd { dir, child }
     }
 
     /// Returns their address, in the terms of `LIBVIRT_DEFAULT_URI`.
-    pub fn uri(&self) -> String {
+    pub(crate) fn uri(&self) -> String {
         format!("qemu+unix:///system?socket={}", self.dir.join("run/libvirt/libvirt-sock").display())
     }
 
     /// Returns libvirtd's log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("libvirtd.log")).unwrap_or_default()
     }
 
     /// Acts as a power cut and the start of the host after it: all processes are killed, and so are removed
     /// links, packet filter rules and what is in `/run`.
-    pub fn power_cut(&mut self) {
+    pub(crate) fn power_cut(&mut self) {
         end(&mut self.child);
         let _ = fs::remove_dir_all(self.dir.join("run"));
         for link in links() {
@@ -85,7 +85,7 @@ impl Libvirtd {
     }
 
     /// Lists resources, except those of every daemon: definitions, running domains, links, and packet filter rules.
-    pub fn left(&self) -> Vec<String> {
+    pub(crate) fn left(&self) -> Vec<String> {
         let mut left = links();
         for place in ["etc/libvirt/qemu", "etc/libvirt/qemu/networks", "etc/libvirt/qemu/autostart", "run/libvirt/qemu"]
         {

@@ -10,22 +10,22 @@
 // Each test binary uses a part of it.
 #![allow(dead_code, unused_imports)]
 
-pub mod browser;
+pub(crate) mod browser;
 mod cluster;
-pub mod dockerd;
+pub(crate) mod dockerd;
 mod home;
-pub mod http;
+pub(crate) mod http;
 mod leftovers;
-pub mod libvirtd;
+pub(crate) mod libvirtd;
 mod output;
 mod own_network;
-pub mod podman;
-pub mod sshd;
+pub(crate) mod podman;
+pub(crate) mod sshd;
 mod wait;
 
-pub use cluster::{IMAGE, Pod, TestCluster};
-pub use home::Home;
-pub use leftovers::Traces;
-pub use output::Output;
-pub use own_network::own_network;
-pub use wait::{LIMIT, eventually};
+pub(crate) use cluster::{IMAGE, Pod, TestCluster};
+pub(crate) use home::Home;
+pub(crate) use leftovers::Traces;
+pub(crate) use output::Output;
+pub(crate) use own_network::own_network;
+pub(crate) use wait::{LIMIT, eventually};

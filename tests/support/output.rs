@@ -4,7 +4,7 @@ use std::process::Command;
 
 /// A command that has ended.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     /// The command line.
     pub command: String,
     /// Its exit code; none where a signal ended it.
@@ -17,7 +17,7 @@ pub struct Output {
 
 impl Output {
     /// Runs a command to its end, without input.
-    pub fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let words: Vec<_> = std::iter::once(command.get_program())
             .chain(command.get_args())
             .map(|word| word.to_string_lossy().into_owned())
@@ -36,33 +36,33 @@ impl Output {
     }
 
     /// Asserts that the command succeeded.
-    pub fn succeeded(&self) -> bool {
+    pub(crate) fn succeeded(&self) -> bool {
         self.code == Some(0)
     }
 
     /// Returns the trimmed stdout; asserts that the command succeeded.
     #[track_caller]
-    pub fn ok(&self) -> &str {
+    pub(crate) fn ok(&self) -> &str {
         assert!(self.succeeded(), "{self}");
         self.stdout.trim()
     }
 
     /// [`Self::ok`] as JSON.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(self.ok()).unwrap_or_else(|error| panic!("no JSON: {error}\n{self}"))
     }
 
     /// Returns stderr; asserts that the command ended with this exit code.
     #[track_caller]
-    pub fn fails_with(&self, code: i32) -> &str {
+    pub(crate) fn fails_with(&self, code: i32) -> &str {
         assert_eq!(self.code, Some(code), "{self}");
         self.stderr.trim()
     }
 
     /// Returns stderr; asserts that the command failed.
     #[track_caller]
-    pub fn fails(&self) -> &str {
+    pub(crate) fn fails(&self) -> &str {
         assert!(!self.succeeded(), "{self}");
         self.stderr.trim()
     }

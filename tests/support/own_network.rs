@@ -5,7 +5,7 @@ use std::process::Command;
 use nix::sched::{CloneFlags, unshare};
 
 /// Runs `test` on a thread in a network namespace that ends with it and with all that it starts.
-pub fn own_network<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn own_network<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     let body = || {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
         let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip, of iproute2");

@@ -52,14 +52,14 @@ exec chroot . sh -c 'umount -l /before; exec podman system service --time 0 "uni
 "#;
 
 /// The running service.
-pub struct Podman {
+pub(crate) struct Podman {
     dir: PathBuf,
     child: Child,
 }
 
 impl Podman {
     /// Starts it out of the root file system `root`, with all files in `dir`. It answers then.
-    pub fn start(root: &Path, dir: &Path) -> Self {
+    pub(crate) fn start(root: &Path, dir: &Path) -> Self {
         let dir = dir.canonicalize().expect("a directory");
         fs::create_dir(dir.join("layers")).expect("a directory");
         let log = fs::File::create(dir.join("podman.log")).expect("a log");
@@ -78,7 +78,7 @@ impl Podman {
     }
 
     /// Returns its address, in the terms of `DOCKER_HOST`.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.dir.join("podman.sock").display())
     }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The server's port, in the test's own network namespace.
-pub const PORT: u16 = 2222;
+pub(crate) const PORT: u16 = 2222;
 
 /// It ends with this.
-pub struct Sshd {
+pub(crate) struct Sshd {
     child: Child,
     user: PathBuf,
     host_key: String,
@@ -18,7 +18,7 @@ pub struct Sshd {
 
 impl Sshd {
     /// Starts one whose files are in `dir`. It answers then.
-    pub fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         let user = dir.join("user");
         let settings = user.join(".ssh");
         fs::create_dir_all(&settings).unwrap();
@@ -50,12 +50,12 @@ impl Sshd {
     }
 
     /// The home directory of the user who may come in.
-    pub fn user(&self) -> &Path {
+    pub(crate) fn user(&self) -> &Path {
         &self.user
     }
 
     /// Has the user know the host.
-    pub fn be_known(&self) {
+    pub(crate) fn be_known(&self) {
         fs::write(self.user.join(".ssh/known_hosts"), format!("[127.0.0.1]:{PORT} {}", self.host_key)).unwrap();
     }
 }

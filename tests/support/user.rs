@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Its number, `nobody`'s.
-pub const USER: u32 = 65_534;
+pub(crate) const USER: u32 = 65_534;
 
 /// Makes a small root file system of the user's own below `dir`, with the busybox of `rootfs`; a file in it only the user
 /// can read.
-pub fn own_rootfs(dir: &Path, rootfs: &Path) -> PathBuf {
+pub(crate) fn own_rootfs(dir: &Path, rootfs: &Path) -> PathBuf {
     let own = dir.join("user/rootfs");
     for directory in ["bin", "etc", "proc", "sys", "dev", "run", "tmp"] {
         fs::create_dir_all(own.join(directory)).unwrap();
@@ -30,7 +30,7 @@ pub fn own_rootfs(dir: &Path, rootfs: &Path) -> PathBuf {
 }
 
 /// A test of this program that is switched off otherwise, as the user, to be run. The program is copied to `dir`.
-pub fn as_user(dir: &Path, test: &str) -> Command {
+pub(crate) fn as_user(dir: &Path, test: &str) -> Command {
     let user = USER.to_string();
     let mut child = Command::new("setpriv");
     child.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--bounding-set=-all"]);

@@ -15,7 +15,7 @@ use crate::support::{Home, LIMIT};
 const END: &str = "\u{1}end";
 
 /// A shell. Dropping it ends all that it has started.
-pub struct Shell {
+pub(crate) struct Shell {
     child: Child,
     input: ChildStdin,
     lines: Receiver<String>,
@@ -24,7 +24,7 @@ pub struct Shell {
 
 impl Shell {
     /// A shell in a directory, with the environment of `home`.
-    pub fn open(home: &Home, place: &Path) -> Self {
+    pub(crate) fn open(home: &Home, place: &Path) -> Self {
         let mut bash = Command::new("bash");
         bash.args(["--noprofile", "--norc"]);
         let inherited = home.command([""; 0]);
@@ -51,7 +51,7 @@ impl Shell {
 
     /// Runs commands, each of which has to succeed; what they said. Variables and directories are kept.
     #[track_caller]
-    pub fn run(&mut self, commands: &str) -> String {
+    pub(crate) fn run(&mut self, commands: &str) -> String {
         let (succeeded, output) = self.ask(commands, &format!(". {}", self.script.display()));
         assert!(succeeded, "a command fails:\n{commands}\n--- said\n{output}");
         output
@@ -59,7 +59,7 @@ impl Shell {
 
     /// Runs commands up to the first that fails: whether none does, and what they said.
     #[track_caller]
-    pub fn attempt(&mut self, commands: &str) -> (bool, String) {
+    pub(crate) fn attempt(&mut self, commands: &str) -> (bool, String) {
         self.ask(commands, &format!("set +e; (set -e; . {})", self.script.display()))
     }
 

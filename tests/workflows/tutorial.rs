@@ -29,7 +29,7 @@ struct Block {
 }
 
 /// A tutorial in a shell of its own, in a copy of its folder.
-pub struct Tutorial<'h> {
+pub(crate) struct Tutorial<'h> {
     home: &'h Home,
     name: String,
     blocks: std::vec::IntoIter<Block>,
@@ -38,14 +38,14 @@ pub struct Tutorial<'h> {
 
 impl<'h> Tutorial<'h> {
     /// Opens the tutorial `tests/workflows/<name>/README.md`.
-    pub fn open(home: &'h Home, name: &str) -> Self {
+    pub(crate) fn open(home: &'h Home, name: &str) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/workflows").join(name);
         let readme = source.join("README.md");
         Self::of(home, name, &readme, &copy(&source, home.scratch()))
     }
 
     /// A tutorial that stands in `readme`, in the directory `place`.
-    pub fn of(home: &'h Home, name: &str, readme: &Path, place: &Path) -> Self {
+    pub(crate) fn of(home: &'h Home, name: &str, readme: &Path, place: &Path) -> Self {
         let text = std::fs::read_to_string(readme).unwrap_or_else(|error| panic!("{}: {error}", readme.display()));
         let blocks = blocks(&text);
         assert!(!blocks.is_empty(), "{}: no commands", readme.display());
@@ -57,7 +57,7 @@ impl<'h> Tutorial<'h> {
 
     /// Runs the next section, which has to have this heading; what its commands said.
     #[track_caller]
-    pub fn section(&mut self, heading: &str) -> String {
+    pub(crate) fn section(&mut self, heading: &str) -> String {
         self.home.step(&format!("{}: {heading}", self.name));
         let mut all = String::new();
         let mut any = false;
@@ -74,14 +74,14 @@ impl<'h> Tutorial<'h> {
     }
 
     /// Leaves the next commands out, which have to be these.
-    pub fn skip(&mut self, commands: &str) {
+    pub(crate) fn skip(&mut self, commands: &str) {
         let next = self.blocks.next().map(|block| block.commands);
         assert_eq!(next.as_deref(), Some(commands));
     }
 
     /// Runs what is left.
     #[track_caller]
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         while let Some(next) = self.blocks.as_slice().first() {
             let heading = next.section.clone();
             self.section(&heading);

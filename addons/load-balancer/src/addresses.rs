@@ -25,7 +25,7 @@ const LABEL: &str = "lo:kcl";
 
 /// An interface on the node network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interface {
+pub(crate) struct Interface {
     /// The index of the interface.
     pub index: u32,
     /// The hardware address of the interface.
@@ -34,20 +34,20 @@ pub struct Interface {
 
 /// A handle to the node's links and addresses.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub(crate) struct Held {
     handle: Handle,
 }
 
 impl Held {
     /// Opens the links of this network namespace. Must run within a Tokio runtime.
-    pub fn connect() -> Result<Self> {
+    pub(crate) fn connect() -> Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection().doing(|| "open a netlink socket".to_owned())?;
         tokio::spawn(connection);
         Ok(Held { handle })
     }
 
     /// Returns the addresses that this process or an earlier one added.
-    pub async fn own(&self) -> Result<BTreeSet<IpAddr>> {
+    pub(crate) async fn own(&self) -> Result<BTreeSet<IpAddr>> {
         let all = self.all().await?;
         let labelled =
             |message: &&AddressMessage| message.attributes.contains(&AddressAttribute::Label(LABEL.to_owned()));
@@ -55,20 +55,20 @@ impl Held {
     }
 
     /// Adds an address; succeeds if it already exists.
-    pub async fn add(&self, address: IpAddr) -> Result<()> {
+    pub(crate) async fn add(&self, address: IpAddr) -> Result<()> {
         let mut request = self.handle.address().add(LOOPBACK, address, IpNet::from(address).prefix_len()).replace();
         *request.message_mut() = message(address);
         request.execute().await.doing(|| format!("add the address {address}"))
     }
 
     /// Removes an address.
-    pub async fn remove(&self, address: IpAddr) -> Result<()> {
+    pub(crate) async fn remove(&self, address: IpAddr) -> Result<()> {
         let removed = self.handle.address().del(message(address)).execute().await;
         removed.doing(|| format!("remove the address {address}"))
     }
 
     /// Returns the interfaces that have this address of the node.
-    pub async fn interfaces(&self, node: Addresses) -> Result<Vec<Interface>> {
+    pub(crate) async fn interfaces(&self, node: Addresses) -> Result<Vec<Interface>> {
         let all = self.all().await?;
         let having = all
             .iter()

@@ -10,7 +10,7 @@ use crate::pool::Pool;
 
 /// A Service that needs an address. Requests are sorted oldest first: of two with the same claim, the older one wins.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// The key of the Service.
     pub key: Key,
     /// The address that the Service requests, as written.
@@ -21,7 +21,7 @@ pub struct Request {
 
 /// The reason why a request is not granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// All addresses are in use.
     Exhausted {
         /// The pool of the load balancer.
@@ -57,7 +57,7 @@ pub enum Problem {
 
 impl Problem {
     /// Returns the machine-readable reason of the Event.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Problem::Exhausted { .. } => "AddressPoolExhausted",
             Problem::Taken { .. } | Problem::OfANode { .. } => "AddressTaken",
@@ -98,7 +98,7 @@ impl fmt::Display for Problem {
 
 /// The address that a Service gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// The address of the Service.
     pub address: Option<Addresses>,
     /// The reason why it is not the requested one.
@@ -107,7 +107,7 @@ pub struct Grant {
 
 /// Allocates addresses, except those of `nodes`. A Service keeps a valid address until it requests another one that is
 /// available.
-pub fn allocate(pool: &Pool, nodes: &BTreeSet<Addresses>, requests: &[Request]) -> BTreeMap<Key, Grant> {
+pub(crate) fn allocate(pool: &Pool, nodes: &BTreeSet<Addresses>, requests: &[Request]) -> BTreeMap<Key, Grant> {
     let usable = |address: &Addresses| pool.contains(*address) && !is_of_a_node(nodes, *address);
     let mut owners: BTreeMap<Addresses, &Key> = BTreeMap::new();
     let mut grants: BTreeMap<Key, Grant> = BTreeMap::new();

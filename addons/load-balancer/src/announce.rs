@@ -6,7 +6,7 @@ use crate::objects::{Key, Readiness};
 
 /// A node that may answer for addresses.
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The node's name.
     pub name: String,
     /// The state of the node's kubelet.
@@ -34,7 +34,7 @@ impl Candidate {
 
 /// A Service that has an address.
 #[derive(Clone, Debug)]
-pub struct Announced {
+pub(crate) struct Announced {
     /// The key of the Service.
     pub key: Key,
     /// The node that answers now.
@@ -51,7 +51,7 @@ impl Announced {
 
 /// Chooses a node for each Service. A node that answers stays; otherwise the one with the fewest addresses is chosen.
 /// Control planes come last: if one fails, nothing is left to move its addresses.
-pub fn choose(nodes: &[Candidate], services: &[Announced]) -> BTreeMap<Key, Option<String>> {
+pub(crate) fn choose(nodes: &[Candidate], services: &[Announced]) -> BTreeMap<Key, Option<String>> {
     let mut load: BTreeMap<&str, usize> = BTreeMap::new();
     let mut chosen: BTreeMap<Key, Option<String>> = BTreeMap::new();
     let mut open = Vec::new();

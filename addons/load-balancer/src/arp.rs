@@ -13,7 +13,7 @@ use crate::addresses::Interface;
 const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// Sends an announcement of `address` through an interface.
-pub fn announce(interface: Interface, address: Ipv4Addr) -> io::Result<()> {
+pub(crate) fn announce(interface: Interface, address: Ipv4Addr) -> io::Result<()> {
     // Protocol 0: nothing is received.
     // SAFETY: a plain system call without pointers.
     let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };

@@ -10,7 +10,7 @@ use crate::objects::Key;
 
 /// The known objects of one kind.
 #[derive(Debug)]
-pub struct Cache<K> {
+pub(crate) struct Cache<K> {
     objects: BTreeMap<Key, K>,
     /// The objects that the current list has returned so far.
     listed: BTreeMap<Key, K>,
@@ -25,7 +25,7 @@ impl<K> Default for Cache<K> {
 
 impl<K: Metadata<Ty = ObjectMeta>> Cache<K> {
     /// Applies an event of the watch. Returns the object if it was deleted.
-    pub fn take(&mut self, event: Event<K>) -> Option<K> {
+    pub(crate) fn take(&mut self, event: Event<K>) -> Option<K> {
         match event {
             Event::Apply(object) => self.put(object),
             Event::Delete(object) => return self.objects.remove(&Key::of(&object)).map(|_| object),
@@ -47,7 +47,7 @@ impl<K: Metadata<Ty = ObjectMeta>> Cache<K> {
     }
 
     /// Stores an object, unless a newer version of it is known: a response and an event of the watch may cross.
-    pub fn put(&mut self, object: K) {
+    pub(crate) fn put(&mut self, object: K) {
         let key = Key::of(&object);
         if self.objects.get(&key).is_none_or(|known| version(known) <= version(&object)) {
             self.objects.insert(key, slim(object));
@@ -55,12 +55,12 @@ impl<K: Metadata<Ty = ObjectMeta>> Cache<K> {
     }
 
     /// Returns true once the first list is complete.
-    pub fn synced(&self) -> bool {
+    pub(crate) fn synced(&self) -> bool {
         self.synced
     }
 
     /// Returns all objects.
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &K)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, &K)> {
         self.objects.iter()
     }
 }

@@ -20,7 +20,7 @@ const STORAGE: &str = "storage";
 
 /// Runs until SIGTERM. A claim that could not be changed is looked at again with its next event, of which the watch sends
 /// one at the latest when it is renewed.
-pub async fn run(client: Client, provisioner: &str) -> Result<()> {
+pub(crate) async fn run(client: Client, provisioner: &str) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).doing(|| "wait for SIGTERM".to_owned())?;
     let claims: Api<PersistentVolumeClaim> = Api::all(client.clone());
     let changes = watcher(claims, watcher::Config::default()).default_backoff().applied_objects();

@@ -44,7 +44,7 @@ enum News {
 }
 
 /// Runs until SIGTERM.
-pub async fn run(client: Client, settings: Controller) -> Result<()> {
+pub(crate) async fn run(client: Client, settings: Controller) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).doing(|| "wait for SIGTERM".to_owned())?;
     let services = watcher::Config::default().fields(LOAD_BALANCERS);
     let slices = watcher::Config::default().labels(WITH_ADDRESS);

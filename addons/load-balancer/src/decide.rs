@@ -16,7 +16,7 @@ use crate::settings::Controller;
 
 /// The known objects.
 #[derive(Debug, Default)]
-pub struct World {
+pub(crate) struct World {
     /// The Services of type LoadBalancer, of any class.
     pub services: Cache<Service>,
     /// The nodes of the cluster.
@@ -31,7 +31,7 @@ pub struct World {
 
 /// The state that a Service should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// The key of the Service.
     pub key: Key,
     /// The uid of the Service, as a name may be reused.
@@ -46,18 +46,18 @@ pub struct Decision {
 
 impl Decision {
     /// Returns the addresses of both families, as they are in the Service's status.
-    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().flat_map(|addresses| addresses.iter())
     }
 
     /// Returns true if the Service already has this state.
-    pub fn is_so(&self, service: &Service) -> bool {
+    pub(crate) fn is_so(&self, service: &Service) -> bool {
         self.ips().eq(service.addresses()) && self.by.as_deref() == service.announced_by()
     }
 }
 
 /// Returns true if a Service belongs to this load balancer.
-pub fn ours(settings: &Controller, service: &Service) -> bool {
+pub(crate) fn ours(settings: &Controller, service: &Service) -> bool {
     match service.spec.load_balancer_class.as_deref() {
         Some(class) => class == settings.class,
         None => settings.classless,
@@ -65,7 +65,7 @@ pub fn ours(settings: &Controller, service: &Service) -> bool {
 }
 
 /// Decides for each Service of this load balancer, oldest first, and releases those that no longer belong to it.
-pub fn decide(settings: &Controller, world: &World) -> Vec<Decision> {
+pub(crate) fn decide(settings: &Controller, world: &World) -> Vec<Decision> {
     let (mut mine, others): (Vec<_>, Vec<_>) =
         world.services.iter().map(|(_, service)| service).partition(|service| ours(settings, service));
     mine.sort_by_key(|service| (service.metadata().creation_timestamp.clone(), Key::of(*service)));
@@ -79,7 +79,7 @@ pub fn decide(settings: &Controller, world: &World) -> Vec<Decision> {
 }
 
 /// Returns the decision that releases a Service of another load balancer.
-pub fn nothing(service: &Service) -> Decision {
+pub(crate) fn nothing(service: &Service) -> Decision {
     let uid = service.uid().to_owned();
     Decision { key: Key::of(service), uid, addresses: Vec::new(), by: None, problem: None }
 }

@@ -2,7 +2,7 @@
 
 /// An error that ends the program.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// An environment variable or an argument is invalid.
     #[error("{0}")]
     Setting(String),
@@ -31,10 +31,10 @@ pub enum Error {
 }
 
 /// The result of most functions here.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Adds the failed operation to an error.
-pub trait Doing<T> {
+pub(crate) trait Doing<T> {
     /// Adds the operation; `what` completes "cannot".
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
 }

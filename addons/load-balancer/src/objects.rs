@@ -11,10 +11,10 @@ use kcl_node_spec::Addresses;
 use serde::Deserialize;
 
 /// The annotation that names the node which answers for a Service's address.
-pub const ANNOUNCED_BY: &str = "kcl.dev/announced-by";
+pub(crate) const ANNOUNCED_BY: &str = "kcl.dev/announced-by";
 
 /// The annotation by which a Service requests an address, beside `spec.loadBalancerIP`, which is deprecated.
-pub const WANTED_ADDRESS: &str = "kcl.dev/load-balancer-ip";
+pub(crate) const WANTED_ADDRESS: &str = "kcl.dev/load-balancer-ip";
 
 /// The label that excludes a node (`k8s.io/api/core/v1`, `LabelNodeExcludeBalancers`).
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -27,7 +27,7 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// The namespace and name of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub(crate) struct Key {
     /// The namespace; empty for cluster-wide objects.
     pub namespace: String,
     /// The name of the object.
@@ -36,7 +36,7 @@ pub struct Key {
 
 impl Key {
     /// Returns the key of an object.
-    pub fn of(object: &impl Metadata<Ty = ObjectMeta>) -> Self {
+    pub(crate) fn of(object: &impl Metadata<Ty = ObjectMeta>) -> Self {
         let metadata = object.metadata();
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         Key { namespace: text(&metadata.namespace), name: text(&metadata.name) }
@@ -51,7 +51,7 @@ impl fmt::Display for Key {
 
 /// A Service of type LoadBalancer.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Service {
+pub(crate) struct Service {
     metadata: ObjectMeta,
     /// The desired state.
     #[serde(default)]
@@ -63,7 +63,7 @@ pub struct Service {
 /// The `spec` of a Service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ServiceSpec {
+pub(crate) struct ServiceSpec {
     /// The class of the load balancer.
     pub load_balancer_class: Option<String>,
     /// The requested address.
@@ -77,7 +77,7 @@ pub struct ServiceSpec {
 
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub struct ServicePort {
+pub(crate) struct ServicePort {
     /// The protocol: `TCP`, `UDP` or `SCTP`.
     #[serde(default = "tcp")]
     pub protocol: String,
@@ -108,28 +108,28 @@ struct Ingress {
 
 impl Service {
     /// Returns the addresses in the Service's status.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.status.load_balancer.ingress.iter().filter_map(|ingress| ingress.ip)
     }
 
     /// Returns the node that answers for the Service's address.
-    pub fn announced_by(&self) -> Option<&str> {
+    pub(crate) fn announced_by(&self) -> Option<&str> {
         self.annotation(ANNOUNCED_BY)
     }
 
     /// Returns the address that the Service requests, as written.
-    pub fn wanted(&self) -> Option<&str> {
+    pub(crate) fn wanted(&self) -> Option<&str> {
         let field = self.spec.load_balancer_ip.as_deref().filter(|text| !text.is_empty());
         field.or_else(|| self.annotation(WANTED_ADDRESS))
     }
 
     /// Returns true if only nodes with an endpoint answer, so that clients keep their addresses.
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.spec.external_traffic_policy.as_deref() == Some("Local")
     }
 
     /// Returns the uid, which tells the Service from another of the same name.
-    pub fn uid(&self) -> &str {
+    pub(crate) fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 
@@ -140,7 +140,7 @@ impl Service {
 
 /// A node of the cluster.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Node {
+pub(crate) struct Node {
     metadata: ObjectMeta,
     #[serde(default)]
     status: NodeStatus,
@@ -169,7 +169,7 @@ struct Condition {
 
 /// The state of a node's kubelet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
+pub(crate) enum Readiness {
     /// The kubelet reports that the node is ready.
     Ready,
     /// The kubelet reports that the node is not ready, so at least the kubelet is alive.
@@ -180,13 +180,13 @@ pub enum Readiness {
 
 impl Node {
     /// Returns the node's addresses on the node network.
-    pub fn address(&self) -> Option<Addresses> {
+    pub(crate) fn address(&self) -> Option<Addresses> {
         let internal = self.status.addresses.iter().filter(|address| address.kind == "InternalIP");
         Addresses::first_of(internal.filter_map(|address| address.address.parse().ok()))
     }
 
     /// Returns the state of the kubelet by the condition Ready.
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         let ready = self.status.conditions.iter().find(|condition| condition.kind == "Ready");
         match ready.map(|condition| condition.status.as_str()) {
             Some("True") => Readiness::Ready,
@@ -196,12 +196,12 @@ impl Node {
     }
 
     /// Returns true if the node runs the control plane.
-    pub fn is_control_plane(&self) -> bool {
+    pub(crate) fn is_control_plane(&self) -> bool {
         self.has_label(CONTROL_PLANE)
     }
 
     /// Returns true if the node is excluded from load balancing.
-    pub fn is_excluded(&self) -> bool {
+    pub(crate) fn is_excluded(&self) -> bool {
         self.has_label(EXCLUDED)
     }
 
@@ -212,7 +212,7 @@ impl Node {
 
 /// A part of the endpoints of a Service.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct EndpointSlice {
+pub(crate) struct EndpointSlice {
     metadata: ObjectMeta,
     #[serde(default)]
     endpoints: Option<Vec<Endpoint>>,
@@ -233,14 +233,14 @@ struct EndpointConditions {
 
 impl EndpointSlice {
     /// Returns the Service of the slice.
-    pub fn service(&self) -> Option<Key> {
+    pub(crate) fn service(&self) -> Option<Key> {
         let labels: &BTreeMap<_, _> = self.metadata.labels.as_ref()?;
         let namespace = self.metadata.namespace.clone().unwrap_or_default();
         Some(Key { namespace, name: labels.get(SERVICE_NAME)?.clone() })
     }
 
     /// Returns the nodes with a ready endpoint; without a condition it is ready (`discovery.k8s.io/v1`).
-    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
         let ready =
             |endpoint: &&Endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false);
         self.endpoints.iter().flatten().filter(ready).filter_map(|endpoint| endpoint.node_name.as_deref())

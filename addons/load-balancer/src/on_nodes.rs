@@ -20,7 +20,7 @@ const RESERVED: &[(&str, u16, &str)] = &[
 
 /// A Service that requests ports of the nodes. Requests are sorted oldest first.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// The key of the Service.
     pub key: Key,
     /// The ports of the Service.
@@ -31,7 +31,7 @@ pub struct Request {
 
 /// Returns the Services that get the nodes' addresses, and the problems of the others. `listening` are the TCP ports on
 /// which a program of a node listens.
-pub fn grant(requests: &[Request], listening: &BTreeSet<u16>) -> BTreeMap<Key, Option<Problem>> {
+pub(crate) fn grant(requests: &[Request], listening: &BTreeSet<u16>) -> BTreeMap<Key, Option<Problem>> {
     let mut owners: BTreeMap<&ServicePort, &Key> = BTreeMap::new();
     let mut results = BTreeMap::new();
     let (held, fresh): (Vec<_>, Vec<_>) = requests.iter().partition(|request| request.held);

@@ -10,19 +10,19 @@ use kcl_node_spec::{Addresses, PerFamily};
 
 /// Ranges of addresses, in the order of their use; of IPv4 today.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
+pub(crate) struct Pool {
     ranges: Vec<RangeInclusive<u32>>,
 }
 
 impl Pool {
     /// Returns true if the pool contains an address.
-    pub fn contains(&self, address: Addresses) -> bool {
+    pub(crate) fn contains(&self, address: Addresses) -> bool {
         let PerFamily::V4(address) = address else { return false };
         self.ranges.iter().any(|range| range.contains(&address.to_bits()))
     }
 
     /// Returns all addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = Addresses> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = Addresses> {
         self.ranges.iter().cloned().flatten().map(|bits| Ipv4Addr::from_bits(bits).into())
     }
 }

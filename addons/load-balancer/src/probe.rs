@@ -29,11 +29,11 @@ const MISSES: u32 = 2;
 const MISSES_AT_FIRST: u32 = 20;
 
 /// The name and address of a node.
-pub type Target = (String, Addresses);
+pub(crate) type Target = (String, Addresses);
 
 /// Probes nodes as long as there are any.
 #[derive(Debug)]
-pub struct Prober {
+pub(crate) struct Prober {
     targets: watch::Sender<Vec<Target>>,
     /// The names of the nodes that do not respond.
     pub unreachable: watch::Receiver<BTreeSet<String>>,
@@ -41,7 +41,7 @@ pub struct Prober {
 
 impl Prober {
     /// Starts without nodes. Must run within a Tokio runtime.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (targets, wanted) = watch::channel(Vec::new());
         let (said, unreachable) = watch::channel(BTreeSet::new());
         tokio::spawn(run(wanted, said));
@@ -49,7 +49,7 @@ impl Prober {
     }
 
     /// Sets the nodes to probe from now on.
-    pub fn ask(&self, targets: Vec<Target>) {
+    pub(crate) fn ask(&self, targets: Vec<Target>) {
         self.targets.send_if_modified(|before| {
             let news = *before != targets;
             *before = targets;
@@ -113,7 +113,7 @@ async fn answers(address: Addresses) -> bool {
 }
 
 /// Returns those of `ports` on which a program of one of `nodes` listens.
-pub async fn listening(nodes: &[Addresses], ports: &BTreeSet<u16>) -> BTreeSet<u16> {
+pub(crate) async fn listening(nodes: &[Addresses], ports: &BTreeSet<u16>) -> BTreeSet<u16> {
     let open = |address: Addresses, port: u16| async move {
         let connected = timeout(PERIOD, TcpStream::connect((address.primary(), port))).await;
         matches!(connected, Ok(Ok(_))).then_some(port)

@@ -10,7 +10,7 @@ use crate::decide::Decision;
 use crate::objects::Service;
 
 /// Writes Events, each once.
-pub struct Reports {
+pub(crate) struct Reports {
     recorder: Recorder,
     /// The last reported problem, by the Service's uid.
     told: BTreeMap<String, String>,
@@ -18,13 +18,13 @@ pub struct Reports {
 
 impl Reports {
     /// Returns a report that has no Events yet.
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         let reporter = Reporter { controller: "kcl-load-balancer".to_owned(), instance: None };
         Reports { recorder: Recorder::new(client, reporter), told: BTreeMap::new() }
     }
 
     /// Reports the new problems among all decisions; Services that no longer exist are forgotten.
-    pub async fn problems(&mut self, decisions: &[Decision]) {
+    pub(crate) async fn problems(&mut self, decisions: &[Decision]) {
         self.told.retain(|uid, _| decisions.iter().any(|one| one.uid == *uid && one.problem.is_some()));
         for decision in decisions {
             let Some(problem) = &decision.problem else { continue };
@@ -38,7 +38,7 @@ impl Reports {
     }
 
     /// Reports that a decision is in effect. `before` is the former Service.
-    pub async fn change(&self, decision: &Decision, before: &Service) {
+    pub(crate) async fn change(&self, decision: &Decision, before: &Service) {
         let Some(address) = decision.addresses.first() else { return };
         let had_all = address.iter().all(|ip| before.addresses().any(|before| before == ip));
         match &decision.by {

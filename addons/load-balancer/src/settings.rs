@@ -7,7 +7,7 @@ use crate::pool::Pool;
 
 /// The role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Allocates addresses to Services.
     Controller,
     /// Answers for addresses of Services.
@@ -17,7 +17,7 @@ pub enum Role {
 }
 
 /// Returns the role that the first argument names.
-pub fn role(argument: Option<&str>) -> Result<Role> {
+pub(crate) fn role(argument: Option<&str>) -> Result<Role> {
     match argument {
         Some("controller") => Ok(Role::Controller),
         Some("speaker") => Ok(Role::Speaker),
@@ -28,7 +28,7 @@ pub fn role(argument: Option<&str>) -> Result<Role> {
 
 /// The controller's settings.
 #[derive(Clone, Debug)]
-pub struct Controller {
+pub(crate) struct Controller {
     /// The addresses to allocate; `None` for those of the nodes.
     pub pool: Option<Pool>,
     /// The node network: a node on another network cannot answer here.
@@ -45,7 +45,7 @@ pub struct Controller {
 
 impl Controller {
     /// Reads the settings from the environment.
-    pub fn from_env() -> Result<Self> {
+    pub(crate) fn from_env() -> Result<Self> {
         let pool = variable("POOL")?;
         let pool = if pool.trim().is_empty() { None } else { Some(pool.parse().map_err(Error::Setting)?) };
         let subnet = variable("SUBNET")?;
@@ -66,7 +66,7 @@ impl Controller {
 
 /// The speaker's settings.
 #[derive(Clone, Debug)]
-pub struct Speaker {
+pub(crate) struct Speaker {
     /// The name of the node.
     pub node: String,
     /// The node's address, which tells the interface on the node network.
@@ -79,7 +79,7 @@ pub struct Speaker {
 
 impl Speaker {
     /// Reads the settings from the environment.
-    pub fn from_env() -> Result<Self> {
+    pub(crate) fn from_env() -> Result<Self> {
         let address = variable("NODE_ADDRESS")?;
         let address = address.parse().map_err(|_| {
             Error::Setting(format!("the variable NODE_ADDRESS is {address:?}, which is not an address"))
@@ -90,7 +90,7 @@ impl Speaker {
 }
 
 /// Returns the name of the provisioner whose volumes grow.
-pub fn provisioner() -> Result<String> {
+pub(crate) fn provisioner() -> Result<String> {
     variable("PROVISIONER")
 }
 

@@ -31,7 +31,7 @@ const REPEATS: u32 = 2;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM.
-pub async fn run(client: Client, settings: Speaker) -> Result<()> {
+pub(crate) async fn run(client: Client, settings: Speaker) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).doing(|| "wait for SIGTERM".to_owned())?;
     let gone = withdrawn::<DaemonSet>(client.clone(), &settings.namespace, &settings.workload);
     let config = watcher::Config::default().fields("spec.type=LoadBalancer");

@@ -12,7 +12,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 
 /// Returns an item each time that the workload is found deleted, or about to be.
-pub fn withdrawn<K>(client: Client, namespace: &str, name: &str) -> impl Stream<Item = ()> + Send + use<K>
+pub(crate) fn withdrawn<K>(client: Client, namespace: &str, name: &str) -> impl Stream<Item = ()> + Send + use<K>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Metadata<Ty = ObjectMeta>

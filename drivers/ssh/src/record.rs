@@ -17,7 +17,7 @@ fn file(home: &Path, cluster: &str) -> PathBuf {
 }
 
 /// Reads the hosts that a cluster was made on; empty if it has none over SSH.
-pub fn read(home: &Path, cluster: &str) -> Result<Hosts> {
+pub(crate) fn read(home: &Path, cluster: &str) -> Result<Hosts> {
     Ok(storage::read(&file(home, cluster))?.unwrap_or_default())
 }
 

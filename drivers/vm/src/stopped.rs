@@ -33,7 +33,7 @@ enum Layer {
 ///
 /// # Errors
 /// `NotFound` if it does not exist, `State` if it is not a file.
-pub fn get(names: &MachineNames, spec: &MachineSpec, path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn get(names: &MachineNames, spec: &MachineSpec, path: &Path) -> Result<Vec<u8>> {
     spool::check(path)?;
     let disk = open(names)?;
     let missing = || Error::new(ErrorKind::NotFound, format!("there is no {} in the machine", path.display()));

@@ -33,13 +33,19 @@ fn definition(name: &str) -> Result<Definition> {
 }
 
 /// Returns the release and the packages of a definition.
-pub fn packages(name: &str) -> Result<(String, Vec<String>)> {
+pub(super) fn packages(name: &str) -> Result<(String, Vec<String>)> {
     let definition = definition(name)?;
     Ok((definition.suite, definition.packages))
 }
 
 /// Builds the archive that the artifact provides into `partial`.
-pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, job: &Job<'_>) -> Result<Vec<String>> {
+pub(super) async fn build(
+    artifact: &Artifact,
+    name: &str,
+    partial: &Path,
+    log: &Path,
+    job: &Job<'_>,
+) -> Result<Vec<String>> {
     let definition = definition(name)?;
     let tar = partial.join(".rootfs.tar");
     let mut command = enclosed("mmdebstrap");

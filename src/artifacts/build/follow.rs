@@ -18,7 +18,7 @@ use super::modules::go;
 use crate::error::{Error, Id, Result};
 
 /// The directory of an entry with the `go.mod` and `go.sum` that it was built with.
-pub const KEPT: &str = "module";
+pub(crate) const KEPT: &str = "module";
 
 const FILES: [&str; 2] = ["go.mod", "go.sum"];
 
@@ -65,7 +65,7 @@ struct Replacement {
 
 /// Writes `go.mod` and `go.sum` of the main module in the directory `main` for the version of `upstream` that the artifact
 /// has.
-pub async fn write(artifact: &Artifact, upstream: &str, main: &Path, log: &Path, job: &Job<'_>) -> Result<()> {
+pub(super) async fn write(artifact: &Artifact, upstream: &str, main: &Path, log: &Path, job: &Job<'_>) -> Result<()> {
     let name = format!("{upstream}@v{}", artifact.version);
     job.say(&format!("downloading module {name}"), None);
     let mut list = go(Path::new("/"));
@@ -90,7 +90,7 @@ pub async fn write(artifact: &Artifact, upstream: &str, main: &Path, log: &Path,
 }
 
 /// Copies `go.mod` and `go.sum` into the entry.
-pub fn keep(main: &Path, partial: &Path) -> Result<()> {
+pub(super) fn keep(main: &Path, partial: &Path) -> Result<()> {
     let to = partial.join(KEPT);
     fs::create_dir(&to).map_err(|error| trouble("make", &to, error))?;
     for file in FILES {

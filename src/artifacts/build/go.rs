@@ -15,7 +15,7 @@ use crate::error::{Error, Id, Result};
 ///
 /// The user's `GOPROXY`, `GOFLAGS`, `GOCACHE` and the like are kept; variables that affect the program (mode, target,
 /// linking) are set. Go's build cache makes it cheap to repeat an interrupted build.
-pub async fn build(
+pub(super) async fn build(
     artifact: &Artifact,
     recipe: &GoBuild,
     partial: &Path,
@@ -115,7 +115,7 @@ fn go(module: &Path, recipe: &GoBuild) -> Command {
 }
 
 /// Returns the directories that grow with a build.
-pub async fn caches() -> Result<Vec<PathBuf>> {
+pub(super) async fn caches() -> Result<Vec<PathBuf>> {
     let mut command = Command::new("go");
     command.args(["env", "GOCACHE", "GOMODCACHE"]).current_dir("/");
     Ok(process::output(command).await?.lines().map(PathBuf::from).collect())

@@ -32,13 +32,19 @@ fn definition(name: &str) -> Result<Definition> {
 }
 
 /// Returns the release and the package of a definition.
-pub fn packages(name: &str, arch: &str) -> Result<(String, Vec<String>)> {
+pub(super) fn packages(name: &str, arch: &str) -> Result<(String, Vec<String>)> {
     let mut definition = definition(name)?;
     Ok((definition.suite, definition.package.remove(arch).into_iter().collect()))
 }
 
 /// Builds `vmlinuz` and the archive of modules into `partial`.
-pub async fn build(artifact: &Artifact, name: &str, partial: &Path, log: &Path, job: &Job<'_>) -> Result<Vec<String>> {
+pub(super) async fn build(
+    artifact: &Artifact,
+    name: &str,
+    partial: &Path,
+    log: &Path,
+    job: &Job<'_>,
+) -> Result<Vec<String>> {
     let definition = definition(name)?;
     let package = definition.package.get(artifact.arch).ok_or_else(|| {
         Error::new(

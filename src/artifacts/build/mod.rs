@@ -10,15 +10,15 @@ mod package;
 
 use std::path::{Path, PathBuf};
 
-pub use follow::KEPT;
-pub use needs::check;
+pub(super) use follow::KEPT;
+pub(super) use needs::check;
 
 use super::catalog::{Artifact, Recipe};
 use super::job::Job;
 use crate::error::{Error, Id, Result};
 
 /// Returns the release and the packages of Debian in a definition below `images/node`.
-pub fn packages(definition: &str, arch: &str) -> Result<(String, Vec<String>)> {
+pub(super) fn packages(definition: &str, arch: &str) -> Result<(String, Vec<String>)> {
     match definition {
         "kernel.toml" => kernel::packages(definition, arch),
         _ => debian::packages(definition),
@@ -26,7 +26,7 @@ pub fn packages(definition: &str, arch: &str) -> Result<(String, Vec<String>)> {
 }
 
 /// Builds an artifact into `partial`. Returns the tools and their versions.
-pub async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'_>) -> Result<Vec<String>> {
+pub(super) async fn build(artifact: &Artifact, partial: &Path, logs: &Path, job: &Job<'_>) -> Result<Vec<String>> {
     let build = artifact.definition.build.as_ref().ok_or_else(|| {
         Error::new(
             Id::ArtifactUnavailable,

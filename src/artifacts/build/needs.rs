@@ -9,7 +9,7 @@ use super::super::process;
 use crate::error::{Error, Id, Result};
 
 /// Checks that the host meets the requirements of the builds of `artifacts`.
-pub async fn check(artifacts: &[&Artifact]) -> Result<()> {
+pub(crate) async fn check(artifacts: &[&Artifact]) -> Result<()> {
     let builds: Vec<_> = artifacts.iter().filter_map(|artifact| artifact.definition.build.as_ref()).collect();
     let mut missing = Vec::new();
     for need in builds.iter().flat_map(|build| &build.needs) {
@@ -29,7 +29,7 @@ pub async fn check(artifacts: &[&Artifact]) -> Result<()> {
 ///
 /// # Errors
 /// `Host` if there is not enough space even for a build with warm caches.
-pub fn space(directory: &Path, mib: u64) -> Result<Option<String>> {
+pub(super) fn space(directory: &Path, mib: u64) -> Result<Option<String>> {
     let Some(existing) = directory.ancestors().find(|path| path.exists()) else { return Ok(None) };
     let Ok(status) = nix::sys::statvfs::statvfs(existing) else { return Ok(None) };
     judge(existing, (status.blocks_available() * status.fragment_size()) >> 20, mib)

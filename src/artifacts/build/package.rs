@@ -14,7 +14,7 @@ use crate::error::{Error, Id, Result};
 use crate::task::blocking;
 
 /// Puts the files of a package into `partial`. `files` has their paths in the package and in the entry.
-pub async fn build(
+pub(super) async fn build(
     artifact: &Artifact,
     (suite, package, files): (&str, &str, &BTreeMap<String, String>),
     partial: &Path,

@@ -80,7 +80,7 @@ pub async fn configure(
 }
 
 /// Applies the enabled addons again that have certificates of servers, so that these are issued again if they have to be.
-pub async fn renew_servers(app: &App, cluster: &str, options: &AddonOptions) -> Result<()> {
+pub(crate) async fn renew_servers(app: &App, cluster: &str, options: &AddonOptions) -> Result<()> {
     let _lock = app.lock(cluster).await?;
     let mut state = app.existing(cluster)?;
     let before = state.spec.clone();

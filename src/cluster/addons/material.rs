@@ -17,7 +17,7 @@ use crate::state::ClusterState;
 
 /// Fetches what the addons consist of: images that nodes do not have from the start, manifests from artifacts, and
 /// charts.
-pub async fn material(
+pub(crate) async fn material(
     app: &App,
     cluster: &str,
     options: &artifacts::Options,
@@ -59,7 +59,7 @@ pub async fn material(
 }
 
 /// Returns the Helm that installs the charts of addons.
-pub fn helm(app: &App, options: &artifacts::Options, way: &Way) -> Helm {
+pub(crate) fn helm(app: &App, options: &artifacts::Options, way: &Way) -> Helm {
     let (cache, options, way) = (app.store.paths().cache.clone(), options.clone(), way.clone());
     let progress = app.progress.clone();
     Helm::new(move || {
@@ -108,7 +108,7 @@ pub(super) fn assumed_facts(spec: &ClusterSpec, state: Option<&ClusterState>) ->
 }
 
 /// Returns the facts about a cluster that templates may use.
-pub async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Result<Facts> {
+pub(crate) async fn facts(app: &App, state: &ClusterState, driver: &dyn Driver) -> Result<Facts> {
     let spec = &state.spec;
     // Machines that already have addresses are on a network that is not kcl's, so kcl must not allocate from it.
     let pool = match driver.addresses().await?.is_empty() {

@@ -22,7 +22,7 @@ use crate::error::{Error, Id, Result};
 use crate::state::ClusterState;
 
 /// The status of an addon that is enabled in a cluster.
-pub const ENABLED: &str = "enabled";
+pub(super) const ENABLED: &str = "enabled";
 
 /// A row of `kcl addons list`.
 #[derive(Clone, Debug, Serialize)]

@@ -24,10 +24,10 @@ use crate::error::{Error, Id, Result};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The line that the console prints when it listens.
-pub const READY: &str = "ready";
+pub(crate) const READY: &str = "ready";
 
 /// Ends the console of a cluster, if there is one. A failure is only a warning, as it is no reason to keep a cluster.
-pub async fn end(app: &App, cluster: &str) {
+pub(crate) async fn end(app: &App, cluster: &str) {
     let place = Place::of(app, cluster);
     if let Err(error) = place.end().await {
         app.progress.warn(error.to_string());
@@ -35,7 +35,7 @@ pub async fn end(app: &App, cluster: &str) {
 }
 
 /// Removes the lock of a deleted cluster. A process that waits for the lock looks for the cluster next.
-pub fn forget(app: &App, cluster: &str) {
+pub(crate) fn forget(app: &App, cluster: &str) {
     if let Err(error) = fs::remove_file(Place::of(app, cluster).lock)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -44,7 +44,7 @@ pub fn forget(app: &App, cluster: &str) {
 }
 
 /// The files of a cluster's console.
-pub struct Place {
+pub(crate) struct Place {
     /// A directory that only the user can enter, which a reboot empties.
     run: PathBuf,
     lock: PathBuf,
@@ -52,7 +52,7 @@ pub struct Place {
 
 impl Place {
     /// Returns the files of a cluster's console.
-    pub fn of(app: &App, cluster: &str) -> Self {
+    pub(crate) fn of(app: &App, cluster: &str) -> Self {
         let paths = app.store.paths();
         let mut sha = Sha256::new();
         sha.update(paths.home.as_os_str().as_encoded_bytes());
@@ -66,12 +66,12 @@ impl Place {
     }
 
     /// Returns the path of the socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.run.join("socket")
     }
 
     /// Returns the path of the page that leads to a link.
-    pub fn page(&self) -> PathBuf {
+    pub(crate) fn page(&self) -> PathBuf {
         self.run.join("open.html")
     }
 
@@ -84,13 +84,13 @@ impl Place {
     }
 
     /// Acquires the right to start the console. Waits while another kcl holds it.
-    pub async fn lock(&self) -> Result<Lock> {
+    pub(crate) async fn lock(&self) -> Result<Lock> {
         let failed = |error: io::Error| self.failed(&format!("lock {} cannot be taken", self.lock.display()), &error);
         Lock::exclusive(&self.lock, |_| {}).await.map_err(failed)
     }
 
     /// Sends a request to the console; returns `None` if no console runs.
-    pub async fn ask(&self, request: &Request) -> Result<Option<Reply>> {
+    pub(crate) async fn ask(&self, request: &Request) -> Result<Option<Reply>> {
         match Running::find(&self.socket()).await {
             Ok(running) => match running.ask(request).await {
                 Ok(reply) => Ok(Some(reply)),
@@ -105,7 +105,7 @@ impl Place {
     }
 
     /// Starts the console and returns once it listens.
-    pub async fn start(&self, app: &App, cluster: &str, lock: Lock, port: Option<u16>) -> Result<()> {
+    pub(crate) async fn start(&self, app: &App, cluster: &str, lock: Lock, port: Option<u16>) -> Result<()> {
         let failed = |error: io::Error| self.failed("process cannot be started", &error);
         kcl_files::private_dir(&self.run).map_err(failed)?;
         let log =
@@ -138,7 +138,7 @@ impl Place {
     }
 
     /// Ends the console and waits until its process is gone.
-    pub async fn end(&self) -> Result<()> {
+    pub(crate) async fn end(&self) -> Result<()> {
         let failed = |error: io::Error| self.failed("process cannot be ended", &error);
         let running = match Running::find(&self.socket()).await {
             Ok(running) => running,
@@ -169,7 +169,7 @@ impl Place {
     }
 
     /// Removes the console's files. Files that stay do no harm, just as after a crash.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if let Err(error) = fs::remove_dir_all(&self.run)
             && error.kind() != io::ErrorKind::NotFound
         {

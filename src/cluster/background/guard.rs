@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The guard cannot be started.
-pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
+pub(crate) async fn follow(app: &App, state: &ClusterState) -> Result<()> {
     let cluster = &state.spec.name;
     if let Some(note) = note(app, cluster).await {
         if note.what == state.lifetime {
@@ -47,7 +47,7 @@ pub async fn follow(app: &App, state: &ClusterState) -> Result<()> {
 
 /// Ends the guard of a cluster, if there is one. That is safe: at most, the guard waits for the lock that the caller
 /// holds.
-pub async fn end(app: &App, cluster: &str) {
+pub(crate) async fn end(app: &App, cluster: &str) {
     let Some(note) = note(app, cluster).await else { return };
     let pid = note.process.pid;
     // One in another container ends by itself once the cluster is gone.
@@ -62,7 +62,7 @@ pub async fn end(app: &App, cluster: &str) {
 ///
 /// # Errors
 /// The process cannot write its note, or cannot wait.
-pub fn stand(lifetime: &Lifetime, app: &App, cluster: &str) -> io::Result<bool> {
+pub(crate) fn stand(lifetime: &Lifetime, app: &App, cluster: &str) -> io::Result<bool> {
     super::say(lifetime)?;
     wait(lifetime, &file(app, cluster))
 }
@@ -110,7 +110,7 @@ fn wait(lifetime: &Lifetime, file: &Path) -> io::Result<bool> {
 }
 
 /// Returns true if a cluster has a guard.
-pub async fn is_there(app: &App, cluster: &str) -> bool {
+pub(crate) async fn is_there(app: &App, cluster: &str) -> bool {
     note(app, cluster).await.is_some()
 }
 

@@ -49,7 +49,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The process that forwards their ports cannot be started.
-pub async fn follow(app: &App, state: &ClusterState, driver: &dyn Driver, addons: &[Selected]) -> Result<()> {
+pub(crate) async fn follow(app: &App, state: &ClusterState, driver: &dyn Driver, addons: &[Selected]) -> Result<()> {
     let cluster = &state.spec.name;
     if !is_wanted(state, driver, addons).await? {
         end(app, cluster).await;
@@ -67,7 +67,7 @@ pub async fn follow(app: &App, state: &ClusterState, driver: &dyn Driver, addons
 }
 
 /// Removes the Services of a cluster from loopback.
-pub async fn end(app: &App, cluster: &str) {
+pub(crate) async fn end(app: &App, cluster: &str) {
     let Some(note) = super::note::<()>(&file(app, cluster), GRACE).await else { return };
     let pid = note.process.pid;
     if !super::end(note).await {

@@ -4,10 +4,10 @@
 //! when the process ends, and writes a note into it. The kcl that starts a process takes the lock and passes it on, so
 //! there is never a second one, whichever process is killed at any moment.
 
-pub mod dashboard;
-pub mod guard;
-pub mod loopback;
-pub mod renewal;
+pub(super) mod dashboard;
+pub(super) mod guard;
+pub(super) mod loopback;
+pub(super) mod renewal;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -35,7 +35,7 @@ const INTERVAL: Duration = Duration::from_millis(5);
 
 /// The note that a kcl in the background writes into its file.
 #[derive(Serialize, Deserialize)]
-pub struct Note<T> {
+pub(super) struct Note<T> {
     /// The process that wrote it.
     pub process: ProcessId,
     /// The task of the process.
@@ -43,7 +43,7 @@ pub struct Note<T> {
 }
 
 /// Returns a command that runs kcl with these words; it finds the same home, cache and kubeconfig from any directory.
-pub fn command<'a>(app: &App, words: impl IntoIterator<Item = &'a str>) -> io::Result<Command> {
+pub(super) fn command<'a>(app: &App, words: impl IntoIterator<Item = &'a str>) -> io::Result<Command> {
     let paths = app.store.paths();
     let mut command = Command::new(std::env::current_exe()?);
     command.args(words).env("KCL_HOME", &paths.home).env("KCL_CACHE", &paths.cache).stdout(Stdio::null());
@@ -57,7 +57,7 @@ pub fn command<'a>(app: &App, words: impl IntoIterator<Item = &'a str>) -> io::R
 }
 
 /// Detaches this process from its terminal and directory, so that Ctrl-C or a closed terminal does not end it.
-pub fn detach() {
+pub(super) fn detach() {
     // An error means that this process already leads a process group.
     let _ = nix::unistd::setsid();
     let _ = std::env::set_current_dir("/");
@@ -68,7 +68,7 @@ pub fn detach() {
 ///
 /// # Errors
 /// The process cannot be started.
-pub fn start<'a>(app: &App, file: &Path, words: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+pub(super) fn start<'a>(app: &App, file: &Path, words: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
     let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
     let lock = options.open(file)?;
     kcl_files::hand_over(file)?;
@@ -91,7 +91,7 @@ fn log(file: &Path) -> PathBuf {
 }
 
 /// Returns the error message of a process that has ended or does not write its note.
-pub fn complaint(file: &Path) -> String {
+pub(super) fn complaint(file: &Path) -> String {
     let said = fs::read_to_string(log(file)).unwrap_or_default();
     said.trim().trim_start_matches("error: ").to_owned()
 }
@@ -100,14 +100,14 @@ pub fn complaint(file: &Path) -> String {
 ///
 /// # Errors
 /// The note cannot be written.
-pub fn say<T: Serialize>(what: T) -> io::Result<()> {
+pub(super) fn say<T: Serialize>(what: T) -> io::Result<()> {
     let note = Note { process: ProcessId::own()?, what };
     File::from(io::stdin().as_fd().try_clone_to_owned()?).write_all(&serde_json::to_vec(&note)?)
 }
 
 /// Returns the note of the process that holds this file, if there is one. A new process has the time `patience` to
 /// write its note.
-pub async fn note<T: DeserializeOwned>(file: &Path, patience: Duration) -> Option<Note<T>> {
+pub(super) async fn note<T: DeserializeOwned>(file: &Path, patience: Duration) -> Option<Note<T>> {
     let mut file = File::options().read(true).write(true).open(file).ok()?;
     let begun = std::time::Instant::now();
     loop {
@@ -129,7 +129,7 @@ pub async fn note<T: DeserializeOwned>(file: &Path, patience: Duration) -> Optio
 
 /// Kills a process in the background and waits for its end. Returns false if it does not end. If it is this process,
 /// nothing happens.
-pub async fn end<T>(note: Note<T>) -> bool {
+pub(super) async fn end<T>(note: Note<T>) -> bool {
     let process = note.process;
     if process.pid == std::process::id() {
         return true;

@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The process cannot be started.
-pub fn follow(app: &App, state: &ClusterState) -> Result<()> {
+pub(crate) fn follow(app: &App, state: &ClusterState) -> Result<()> {
     let cluster = &state.spec.name;
     if next_renewal(&app.pki(cluster)?, state)?.is_none_or(|due| due > Timestamp::now() + AHEAD) {
         return Ok(());
@@ -40,7 +40,7 @@ pub fn follow(app: &App, state: &ClusterState) -> Result<()> {
 }
 
 /// Ends the process of a cluster, if there is one. It changes nothing then: the caller holds the cluster's lock.
-pub async fn end(app: &App, cluster: &str) {
+pub(crate) async fn end(app: &App, cluster: &str) {
     let Some(note) = super::note::<()>(&file(app, cluster), GRACE).await else { return };
     let pid = note.process.pid;
     if !super::end(note).await {
@@ -52,7 +52,7 @@ pub async fn end(app: &App, cluster: &str) {
 ///
 /// # Errors
 /// The process cannot write its note.
-pub async fn stand(app: &App, cluster: &str, renew: impl AsyncFn() -> Result<bool>) -> Result<()> {
+pub(crate) async fn stand(app: &App, cluster: &str, renew: impl AsyncFn() -> Result<bool>) -> Result<()> {
     super::say(()).map_err(|error| {
         Error::new(Id::Internal, format!("the process that renews certificates cannot say that it runs: {error}"))
     })?;

@@ -16,7 +16,7 @@ const CHANGED: i32 = 1;
 
 /// The kinds of what a path in a node leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A directory, or a link to one.
     Directory,
     /// A plain file.
@@ -30,7 +30,7 @@ pub enum Kind {
 }
 
 /// Looks at a path in a node. Returns the path without links, and its kind.
-pub async fn look(machine: &dyn Machine, path: &str) -> Result<(String, Kind)> {
+pub(super) async fn look(machine: &dyn Machine, path: &str) -> Result<(String, Kind)> {
     const LINE: &str = r#"readlink -f -- "$1" || printf '%s\n' "$1"
         if [ -d "$1" ]; then echo directory; elif [ -f "$1" ]; then echo file; elif [ -e "$1" ]; then echo other
         elif [ -d "$(dirname -- "$1")" ]; then echo absent; else echo nowhere; fi"#;
@@ -49,7 +49,7 @@ pub async fn look(machine: &dyn Machine, path: &str) -> Result<(String, Kind)> {
 
 /// A file or directory in a node, as tar is to send it.
 #[derive(Debug)]
-pub struct Source {
+pub(super) struct Source {
     directory: String,
     /// The name in the directory, and in the archive; `.` for the directory's contents.
     pub entry: String,
@@ -59,7 +59,7 @@ pub struct Source {
 
 impl Source {
     /// Finds the source at a path. With `follow`, a link is followed.
-    pub async fn find(machine: &dyn Machine, path: &str, follow: bool) -> Result<Self> {
+    pub(super) async fn find(machine: &dyn Machine, path: &str, follow: bool) -> Result<Self> {
         let whole = |path: &str, name: Option<String>| {
             let (parent, entry) = (Path::new(path).parent()?, own_name(path)?);
             Some(Source { directory: parent.to_string_lossy().into_owned(), entry, name })
@@ -86,7 +86,7 @@ impl Source {
     }
 
     /// Returns the command that sends the archive.
-    pub fn command(&self) -> Exec {
+    pub(super) fn command(&self) -> Exec {
         let mut argv = vec!["tar", "--create", "--file", "-", "--directory", &self.directory];
         if self.directory.trim_matches('/').is_empty() && self.entry == "." {
             // Not the files of the kernel.
@@ -99,14 +99,14 @@ impl Source {
 
 /// Returns the command that unpacks an archive in a directory of a node. A link to a directory stays one: in place of a
 /// node's `/lib` no directory is made.
-pub fn extract(directory: &str, archive: OwnedFd) -> Exec {
+pub(super) fn extract(directory: &str, archive: OwnedFd) -> Exec {
     let argv =
         ["tar", "--extract", "--no-same-owner", "--keep-directory-symlink", "--file", "-", "--directory", directory];
     Exec { stdin: Stdin::From(Arc::new(archive)), ..Exec::new(argv) }
 }
 
 /// Returns a command that writes to the returned file.
-pub fn piped(command: Exec) -> io::Result<(Exec, File)> {
+pub(super) fn piped(command: Exec) -> io::Result<(Exec, File)> {
     let (read, write) = io::pipe()?;
     let command = Exec { stdout: Stdout::To(Arc::new(OwnedFd::from(write))), ..command };
     Ok((command, File::from(OwnedFd::from(read))))
@@ -116,7 +116,7 @@ pub fn piped(command: Exec) -> io::Result<(Exec, File)> {
 ///
 /// # Errors
 /// `Usage` if tar failed.
-pub fn sent(machine: &dyn Machine, output: &ExecOutput, path: &str) -> Result<Vec<String>> {
+pub(super) fn sent(machine: &dyn Machine, output: &ExecOutput, path: &str) -> Result<Vec<String>> {
     match output.code {
         0 | CHANGED => Ok(lines(output)),
         _ => Err(received(machine, output, path).expect_err("it failed")),
@@ -124,7 +124,7 @@ pub fn sent(machine: &dyn Machine, output: &ExecOutput, path: &str) -> Result<Ve
 }
 
 /// Checks that tar has unpacked an archive.
-pub fn received(machine: &dyn Machine, output: &ExecOutput, path: &str) -> Result<()> {
+pub(super) fn received(machine: &dyn Machine, output: &ExecOutput, path: &str) -> Result<()> {
     if output.code == 0 {
         return Ok(());
     }
@@ -140,7 +140,7 @@ fn lines(output: &ExecOutput) -> Vec<String> {
 }
 
 /// Returns the error for a path of a node.
-pub fn not_copied(machine: &dyn Machine, path: &str, why: &str) -> Error {
+pub(super) fn not_copied(machine: &dyn Machine, path: &str, why: &str) -> Error {
     Error::new(Id::FileUnusable, format!("{path} in node {} cannot be copied: {why}", machine.name()))
 }
 

@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 
 /// Writes the archive of a file or directory, which is called `name` in it (`.`: only what is in the directory). Returns
 /// warnings about what could not be copied as it is.
-pub fn pack(to: impl Write, from: &Path, name: &str) -> io::Result<Vec<String>> {
+pub(super) fn pack(to: impl Write, from: &Path, name: &str) -> io::Result<Vec<String>> {
     let mut archive = tar::Builder::new(to);
     archive.follow_symlinks(false);
     let mut warnings = Vec::new();

@@ -40,7 +40,7 @@ impl std::fmt::Display for Place {
 
 /// The part of a source that is copied (`docker cp`: `SRC_PATH/.`, `SRC_PATH/` and `SRC_PATH`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(super) enum Part {
     /// A directory's contents: the path is `.`, ends in `/.`, or is the root.
     Contents,
     /// A directory that a link may lead to: the path ends in a slash.
@@ -51,7 +51,7 @@ pub enum Part {
 
 impl Part {
     /// Returns the part that a path names.
-    pub fn of(path: &str) -> Self {
+    pub(super) fn of(path: &str) -> Self {
         let trimmed = path.trim_end_matches('/');
         if trimmed.is_empty() || trimmed == "." || trimmed.ends_with("/.") {
             return Part::Contents;
@@ -61,7 +61,7 @@ impl Part {
 }
 
 /// Returns the name of what a path leads to, unless only the file system knows it (`..`).
-pub fn own_name(path: &str) -> Option<String> {
+pub(super) fn own_name(path: &str) -> Option<String> {
     if path.trim_end_matches('/').ends_with("..") && Path::new(path).file_name().is_none() {
         return None;
     }

@@ -11,7 +11,7 @@ const MODE: u32 = 0o777;
 
 /// The result of unpacking.
 #[derive(Debug, Default)]
-pub struct Unpacked {
+pub(super) struct Unpacked {
     /// The path of the file or directory that was asked for; none if the archive does not have it.
     pub root: Option<PathBuf>,
     /// Warnings about what could not be copied as it is.
@@ -26,7 +26,7 @@ pub struct Unpacked {
 ///
 /// # Errors
 /// `InvalidData` for entries that were not asked for.
-pub fn unpack(mut archive: impl Read, name: &str, aside: &Path) -> io::Result<Unpacked> {
+pub(super) fn unpack(mut archive: impl Read, name: &str, aside: &Path) -> io::Result<Unpacked> {
     let unpacked = entries(&mut archive, name, aside)?;
     io::copy(&mut archive, &mut io::sink())?;
     Ok(unpacked)
@@ -114,7 +114,7 @@ fn make<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
 impl Unpacked {
     /// Moves what was unpacked to `to`. A directory that exists is added to, and keeps its mode; of it a link
     /// is not followed, as a node may have sent that.
-    pub fn place(&self, to: &Path) -> io::Result<()> {
+    pub(super) fn place(&self, to: &Path) -> io::Result<()> {
         let Some(root) = &self.root else { return Ok(()) };
         let mut merged = Vec::new();
         place(root, to, &mut merged)?;

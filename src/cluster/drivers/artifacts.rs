@@ -11,13 +11,13 @@ use crate::error::Result;
 use crate::state::ClusterState;
 
 /// Returns a driver for an existing cluster, with the artifacts that it was made from if they are still cached.
-pub fn driver_of(app: &App, state: &ClusterState) -> Result<Box<dyn Driver>> {
+pub(crate) fn driver_of(app: &App, state: &ClusterState) -> Result<Box<dyn Driver>> {
     let artifacts = cached(app, &state.spec)?;
     driver(&state.spec, app.store.paths(), artifacts.as_ref())
 }
 
 /// Returns cached artifacts of any version: their tools, such as nft and runc, suffice where no cluster is needed.
-pub fn any_cached(app: &App) -> Option<NodeArtifacts> {
+pub(crate) fn any_cached(app: &App) -> Option<NodeArtifacts> {
     let versions = CATALOG.kubernetes_versions().unwrap_or_default().into_iter();
     let specs = versions.map(|version| ClusterSpec {
         kubernetes_version: version.to_string(),
@@ -28,7 +28,7 @@ pub fn any_cached(app: &App) -> Option<NodeArtifacts> {
 }
 
 /// Returns the artifacts of a cluster if they are cached.
-pub fn cached(app: &App, spec: &ClusterSpec) -> Result<Option<NodeArtifacts>> {
+pub(crate) fn cached(app: &App, spec: &ClusterSpec) -> Result<Option<NodeArtifacts>> {
     if !app.store.paths().cache.exists() {
         // A mere look must not create the cache.
         return Ok(None);

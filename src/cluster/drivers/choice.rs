@@ -46,7 +46,7 @@ pub async fn rows(app: &App) -> Vec<DriverRow> {
 }
 
 /// Returns the best driver that works on this host; reports it, and why no better one works.
-pub async fn choose(app: &App) -> Result<DriverKind> {
+pub(crate) async fn choose(app: &App) -> Result<DriverKind> {
     let mut passed = Vec::new();
     for kind in CHOICE {
         let health = health(app, kind).await;

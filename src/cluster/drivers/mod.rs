@@ -4,8 +4,9 @@ mod artifacts;
 mod choice;
 mod mixed;
 
-pub use artifacts::{any_cached, cached, driver_of};
-pub use choice::{DriverRow, choose, rows};
+pub(super) use artifacts::{any_cached, cached, driver_of};
+pub(super) use choice::choose;
+pub use choice::{DriverRow, rows};
 pub use mixed::Mixed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use kcl_driver_libvirt::{LibvirtConfig, LibvirtDriver};
 use kcl_driver_local::process;
 use kcl_driver_native::{NativeConfig, NativeDriver};
 use kcl_driver_qemu::{GuestFiles, QemuConfig, QemuDriver};
-pub use kcl_driver_ssh::SUDO_PASSWORD;
+pub(super) use kcl_driver_ssh::SUDO_PASSWORD;
 use kcl_driver_ssh::{SshConfig, SshDriver};
 
 use crate::artifacts::{AGENT, NodeArtifacts, VM_IMAGES};
@@ -36,13 +37,13 @@ pub const KINDS: [DriverKind; 5] =
 const RUN: &str = "/run/kcl";
 
 /// Returns true if machines of the cluster need a kernel of their own.
-pub fn wants_kernel(spec: &ClusterSpec) -> bool {
+pub(super) fn wants_kernel(spec: &ClusterSpec) -> bool {
     spec.nodes.iter().filter_map(|node| node.driver.or(spec.driver)).any(DriverKind::needs_kernel)
 }
 
 /// Returns the driver of a cluster: that of all its nodes, or one that delegates to theirs. Without artifacts it can
 /// still list and delete machines.
-pub fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> Result<Box<dyn Driver>> {
+pub(super) fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> Result<Box<dyn Driver>> {
     let nodes: BTreeMap<String, DriverKind> =
         spec.nodes.iter().map(|node| Ok((node.name.clone(), spec.driver_of(node)?))).collect::<Result<_>>()?;
     let kinds: BTreeSet<DriverKind> = nodes.values().copied().collect();
@@ -58,7 +59,11 @@ pub fn driver(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifact
 
 /// Returns all drivers that answer, as one: for a cluster of which only the name is known. Machines of an engine that
 /// does not run can be neither listed nor deleted.
-pub async fn any(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtifacts>) -> Result<Box<dyn Driver>> {
+pub(super) async fn any(
+    spec: &ClusterSpec,
+    paths: &Paths,
+    artifacts: Option<&NodeArtifacts>,
+) -> Result<Box<dyn Driver>> {
     let mut drivers = BTreeMap::new();
     for kind in KINDS {
         let answers = async {
@@ -76,7 +81,7 @@ pub async fn any(spec: &ClusterSpec, paths: &Paths, artifacts: Option<&NodeArtif
 
 /// Returns the driver of a kind for the cluster that `spec` describes; if only the cluster's name is known, `spec` has
 /// only that.
-pub fn one(
+pub(super) fn one(
     kind: DriverKind,
     spec: &ClusterSpec,
     paths: &Paths,
@@ -123,7 +128,7 @@ fn guest_files(artifacts: &NodeArtifacts) -> Option<GuestFiles> {
 }
 
 /// Returns the directory of files that a reboot removes, with or without root.
-pub fn user_run(paths: &Paths) -> PathBuf {
+pub(super) fn user_run(paths: &Paths) -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
         _ if nix::unistd::geteuid().is_root() => PathBuf::from(RUN),
         Some(directory) => PathBuf::from(directory).join("kcl"),
@@ -142,7 +147,7 @@ pub fn keep_sudo_password() {
 }
 
 /// Returns the password of sudo, also for a kcl in the background.
-pub fn sudo_password() -> Option<&'static String> {
+pub(super) fn sudo_password() -> Option<&'static String> {
     PASSWORD.get_or_init(|| std::env::var(SUDO_PASSWORD).ok()).as_ref()
 }
 

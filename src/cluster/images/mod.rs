@@ -46,7 +46,7 @@ pub struct LoadedImage {
 }
 
 /// Returns the machines of the nodes called `names`, or of all nodes; each must be running.
-pub async fn machines(app: &App, cluster: &str, names: &[String]) -> Result<Vec<Box<dyn Machine>>> {
+pub(super) async fn machines(app: &App, cluster: &str, names: &[String]) -> Result<Vec<Box<dyn Machine>>> {
     let state = app.existing(cluster)?;
     let wanted: Vec<&NodeRecord> = match names {
         [] => state.nodes.iter().collect(),

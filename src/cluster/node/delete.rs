@@ -60,7 +60,7 @@ pub async fn delete(app: &App, cluster: &str, node: &str, how: &DeleteNode) -> R
 }
 
 /// Finishes the deletions that were interrupted. Returns what failed.
-pub async fn finish(app: &App, mut lock: ClusterLock) -> Vec<Error> {
+pub(crate) async fn finish(app: &App, mut lock: ClusterLock) -> Vec<Error> {
     loop {
         let next = app.store.load(lock.cluster()).map(|state| {
             let mut nodes = state.into_iter().flat_map(|state| state.nodes);

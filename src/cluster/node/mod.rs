@@ -8,7 +8,8 @@ mod start;
 
 pub use add::add as add_node;
 pub use cordon::cordon as cordon_node;
-pub use delete::{DeleteNode, delete as delete_node, finish as finish_departures};
+pub(super) use delete::finish as finish_departures;
+pub use delete::{DeleteNode, delete as delete_node};
 pub use drain::{DrainNode, drain as drain_node};
 pub use start::start as start_node;
 

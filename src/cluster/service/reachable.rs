@@ -19,7 +19,7 @@ const TRY: Duration = Duration::from_millis(250);
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Waits until the TCP URLs accept connections. Returns those that do not, each with its error.
-pub async fn wait(urls: &[Url]) -> Vec<(Url, io::Error)> {
+pub(super) async fn wait(urls: &[Url]) -> Vec<(Url, io::Error)> {
     let tcp = urls.iter().filter(|url| matches!(url.scheme, "http" | "https"));
     let tried = tcp.map(|url| async move {
         let begun = Instant::now();

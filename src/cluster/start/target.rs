@@ -18,7 +18,7 @@ use crate::plan::{Observed, Plan, plan};
 use crate::state::{ClusterState, NodePhase, NodeRecord, Phase};
 
 /// The target of a start.
-pub struct Target {
+pub(super) struct Target {
     /// The cluster that is wanted.
     pub spec: ClusterSpec,
     /// The addons that it is to have.
@@ -37,7 +37,7 @@ pub struct Target {
 
 impl Target {
     /// Resolves what is wanted, looks up what exists, and plans.
-    pub async fn find(app: &App, options: &StartOptions, source: &Source) -> Result<Self> {
+    pub(super) async fn find(app: &App, options: &StartOptions, source: &Source) -> Result<Self> {
         let before = app.store.load(source.profile_name())?;
         let existing = before.as_ref().filter(|state| state.phase != Phase::Deleting);
         // A subnet that was found free belongs to the cluster from then on.
@@ -74,7 +74,7 @@ impl Target {
     }
 
     /// Returns a driver with artifacts that were obtained only now; none if the first one has them.
-    pub fn equip(&self, app: &App, artifacts: &NodeArtifacts) -> Result<Option<Box<dyn Driver>>> {
+    pub(super) fn equip(&self, app: &App, artifacts: &NodeArtifacts) -> Result<Option<Box<dyn Driver>>> {
         if self.equipped {
             return Ok(None);
         }
@@ -82,7 +82,7 @@ impl Target {
     }
 
     /// Returns a state with the nodes that leave, which are remembered until they are gone.
-    pub fn with_leaving(&self, mut state: ClusterState) -> ClusterState {
+    pub(super) fn with_leaving(&self, mut state: ClusterState) -> ClusterState {
         for (config, record) in &self.leaving {
             state.spec.nodes.push(config.clone());
             state.nodes.push(record.clone());
@@ -92,7 +92,7 @@ impl Target {
 
     /// Deletes what is left of the nodes that leave once their machines are gone: their certificates, and the networks of
     /// drivers that no other node has.
-    pub async fn clear_leaving(&self, app: &App) -> Result<()> {
+    pub(super) async fn clear_leaving(&self, app: &App) -> Result<()> {
         let stays =
             |kind| self.spec.nodes.iter().any(|node| self.spec.driver_of(node).is_ok_and(|other| other == kind));
         for (config, record) in &self.leaving {

@@ -30,7 +30,7 @@ struct Entry {
 }
 
 /// Returns the names in `manifest.json`, if it exists, by the path of the image's config.
-pub fn names(files: &Files) -> Result<HashMap<String, Vec<String>>> {
+pub(super) fn names(files: &Files) -> Result<HashMap<String, Vec<String>>> {
     if !files.has("manifest.json") {
         return Ok(HashMap::new());
     }
@@ -40,7 +40,7 @@ pub fn names(files: &Files) -> Result<HashMap<String, Vec<String>>> {
 }
 
 /// Returns the images of an archive; `name` replaces the names of its only image.
-pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
+pub(super) fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
     let entries: Vec<Entry> = files.json("manifest.json")?;
     if let (2.., Some(name)) = (entries.len(), name) {
         let message = format!("{} has {} images, but --name {name} can name only one", files.name, entries.len());
@@ -77,7 +77,7 @@ pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
 }
 
 /// Creates an image, and its manifest, from a config and layers.
-pub fn assemble(names: Vec<String>, config: bytes::Bytes, layers: Vec<Blob>) -> Result<Image> {
+pub(super) fn assemble(names: Vec<String>, config: bytes::Bytes, layers: Vec<Blob>) -> Result<Image> {
     let config = Blob::of_bytes(CONFIG, config);
     let described = |blob: &Blob| {
         let Descriptor { media_type, digest, size, .. } = &blob.descriptor;
@@ -93,7 +93,7 @@ pub fn assemble(names: Vec<String>, config: bytes::Bytes, layers: Vec<Blob>) -> 
 }
 
 /// Returns the blob of an uncompressed layer. Its digest is the config's `diff_id`, so the layer need not be read.
-pub fn plain_layer(data: Data, size: u64, diff_id: &str) -> Blob {
+pub(super) fn plain_layer(data: Data, size: u64, diff_id: &str) -> Blob {
     let descriptor = Descriptor::new(LAYER, diff_id, size as i64);
     Blob { descriptor, data }
 }

@@ -19,7 +19,7 @@ use crate::images::reference::normalize;
 use crate::images::split::SplitLayer;
 
 /// Finds an image in the engine by its name.
-pub async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Vec<Image>> {
+pub(super) async fn find(word: &str, name: Option<String>, scratch: &Path) -> Result<Vec<Image>> {
     let asked = normalize(word)?;
     let library = Library::connect().await.map_err(|error| {
         let error = Error::from(error);

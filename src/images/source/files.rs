@@ -22,7 +22,7 @@ const LARGEST: u64 = 16 << 20;
 const LINKS: usize = 8;
 
 /// Files by path.
-pub struct Files {
+pub(super) struct Files {
     /// The name of the archive or directory, for messages.
     pub name: String,
     place: Place,
@@ -43,13 +43,13 @@ enum Entry {
 
 impl Files {
     /// Opens a directory.
-    pub fn of_directory(path: &Path, scratch: &Path) -> Self {
+    pub(super) fn of_directory(path: &Path, scratch: &Path) -> Self {
         let place = Place::Directory(path.to_owned());
         Files { name: path.display().to_string(), place, scratch: scratch.to_owned() }
     }
 
     /// Opens a tar archive, which may be compressed. A pipe is read to its end.
-    pub async fn of_archive(path: &Path, scratch: &Path) -> Result<Self> {
+    pub(super) async fn of_archive(path: &Path, scratch: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let (path, scratch) = (path.to_owned(), scratch.to_owned());
         blocking(move || {
@@ -70,7 +70,7 @@ impl Files {
     }
 
     /// Reads a stream into an unnamed file in `scratch`.
-    pub async fn of_stream(stream: impl Read + Send + 'static, name: &str, scratch: &Path) -> Result<Self> {
+    pub(super) async fn of_stream(stream: impl Read + Send + 'static, name: &str, scratch: &Path) -> Result<Self> {
         let (name, scratch) = (name.to_owned(), scratch.to_owned());
         blocking(move || Files::index(spool(stream, &name, &scratch)?, name, scratch)).await
     }
@@ -112,7 +112,7 @@ impl Files {
     }
 
     /// Returns true if the file exists.
-    pub fn has(&self, path: &str) -> bool {
+    pub(super) fn has(&self, path: &str) -> bool {
         match &self.place {
             Place::Directory(directory) => beneath::open(directory, path).is_ok(),
             Place::Archive { .. } => self.entry(path).is_some(),
@@ -120,7 +120,7 @@ impl Files {
     }
 
     /// Describes the contents, for a message about an unexpected layout.
-    pub fn what(&self) -> String {
+    pub(super) fn what(&self) -> String {
         match &self.place {
             Place::Directory(_) => "it has no index.json".to_owned(),
             Place::Archive { entries, .. } => {
@@ -174,13 +174,13 @@ impl Files {
     }
 
     /// Returns the archive itself and its size in bytes, or nothing for a directory.
-    pub fn archive(&self) -> Option<(Arc<File>, u64)> {
+    pub(super) fn archive(&self) -> Option<(Arc<File>, u64)> {
         let Place::Archive { file, .. } = &self.place else { return None };
         Some((file.clone(), file.metadata().ok()?.len()))
     }
 
     /// Reads a small file as a whole.
-    pub fn read(&self, path: &str) -> Result<Bytes> {
+    pub(super) fn read(&self, path: &str) -> Result<Bytes> {
         let (file, offset, size) = self.part(path)?;
         if size > LARGEST {
             let message =
@@ -194,13 +194,13 @@ impl Files {
     }
 
     /// Reads a JSON file.
-    pub fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
         serde_json::from_slice(&self.read(path)?)
             .map_err(|error| Error::new(Id::ImageDamaged, format!("{path} in {} is damaged: {error}", self.name)))
     }
 
     /// Returns the size of a file and its compression.
-    pub fn look(&self, path: &str) -> Result<(u64, Option<Compression>)> {
+    pub(super) fn look(&self, path: &str) -> Result<(u64, Option<Compression>)> {
         let (file, offset, size) = self.part(path)?;
         let mut magic = [0; MAGIC];
         let wanted = usize::try_from(size).unwrap_or(MAGIC).min(MAGIC);
@@ -210,7 +210,7 @@ impl Files {
     }
 
     /// Decompresses a file, and returns the copy with its size in bytes.
-    pub fn decompressed(&self, path: &str) -> Result<(Data, u64)> {
+    pub(super) fn decompressed(&self, path: &str) -> Result<(Data, u64)> {
         let (file, offset, size) = self.part(path)?;
         let what = format!("{path} in {}", self.name);
         let copy = spool(Part::new(file, offset, size), &what, &self.scratch)?;
@@ -219,7 +219,7 @@ impl Files {
     }
 
     /// Returns a file as a blob of a known digest, which the receiver checks.
-    pub fn blob(&self, path: &str, descriptor: Descriptor) -> Result<Blob> {
+    pub(super) fn blob(&self, path: &str, descriptor: Descriptor) -> Result<Blob> {
         let (file, offset, size) = self.part(path)?;
         if i64::try_from(size) != Ok(descriptor.size) {
             let message = format!("{path} in {} has {size} bytes instead of {}", self.name, descriptor.size);
@@ -230,7 +230,7 @@ impl Files {
 }
 
 /// Returns true for a file, and for a pipe such as the shell's `<(command)`.
-pub fn is_readable(path: &Path) -> bool {
+pub(super) fn is_readable(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     path.metadata().is_ok_and(|metadata| metadata.is_file() || metadata.file_type().is_fifo())
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Id, Result};
 use crate::images::image::Image;
 
 /// Returns the images in `files`, in the OCI layout or in Docker's.
-pub fn images(files: Files, name: Option<String>) -> Result<Vec<Image>> {
+pub(super) fn images(files: Files, name: Option<String>) -> Result<Vec<Image>> {
     let mut images = if files.has("index.json") {
         oci::images(&files, name.as_deref())?
     } else if files.has("manifest.json") {

@@ -22,7 +22,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The part of a descriptor that is read. The library's types reject a missing media type, which is common.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Described {
+pub(super) struct Described {
     #[serde(default, deserialize_with = "or_default")]
     media_type: String,
     /// The digest of the blob.
@@ -37,7 +37,7 @@ pub struct Described {
 
 /// An index of manifests, and of other indexes.
 #[derive(Debug, Deserialize)]
-pub struct Index {
+pub(super) struct Index {
     /// The entries of the index.
     #[serde(default, deserialize_with = "or_default")]
     pub manifests: Vec<Described>,
@@ -45,7 +45,7 @@ pub struct Index {
 
 /// The part of a manifest that is read.
 #[derive(Debug, Deserialize)]
-pub struct Manifest {
+pub(super) struct Manifest {
     config: Described,
     #[serde(default, deserialize_with = "or_default")]
     layers: Vec<Described>,
@@ -53,12 +53,12 @@ pub struct Manifest {
 
 impl Manifest {
     /// Returns the config and the layers.
-    pub fn parts(&self) -> (Descriptor, Vec<Descriptor>) {
+    pub(super) fn parts(&self) -> (Descriptor, Vec<Descriptor>) {
         (described(&self.config), self.layers.iter().map(described).collect())
     }
 
     /// Returns true for the manifest of an image. Signatures, charts and other artifacts have other configs.
-    pub fn is_image(&self) -> bool {
+    pub(super) fn is_image(&self) -> bool {
         let kind = self.config.media_type.as_str();
         let images =
             ["application/vnd.oci.image.config.", "application/vnd.docker.container.image.", "application/json"];
@@ -66,13 +66,13 @@ impl Manifest {
     }
 
     /// Returns the digest of the config.
-    pub fn config(&self) -> &str {
+    pub(super) fn config(&self) -> &str {
         &self.config.digest
     }
 }
 
 /// A blob that describes others.
-pub enum Read {
+pub(super) enum Read {
     /// The manifest of an image.
     Manifest(Manifest),
     /// An index of them.
@@ -83,7 +83,7 @@ pub enum Read {
 ///
 /// # Errors
 /// The reason why it cannot be parsed.
-pub fn read(bytes: &[u8], media_type: &str) -> std::result::Result<Read, String> {
+pub(super) fn read(bytes: &[u8], media_type: &str) -> std::result::Result<Read, String> {
     #[derive(Deserialize)]
     struct Kind {
         manifests: Option<serde::de::IgnoredAny>,
@@ -99,7 +99,7 @@ pub fn read(bytes: &[u8], media_type: &str) -> std::result::Result<Read, String>
 }
 
 /// Reads a manifest or an index, and checks its digest.
-pub fn blob(files: &Files, entry: &Described) -> Result<(Read, Blob)> {
+pub(super) fn blob(files: &Files, entry: &Described) -> Result<(Read, Blob)> {
     let bytes = checked(files, &entry.digest)?;
     let read = read(&bytes, &entry.media_type).map_err(|why| {
         Error::new(Id::ImageDamaged, format!("the blob {} in {} is damaged: {why}", entry.digest, files.name))
@@ -109,7 +109,7 @@ pub fn blob(files: &Files, entry: &Described) -> Result<(Read, Blob)> {
 }
 
 /// Reads a small blob and checks its digest.
-pub fn checked(files: &Files, named: &str) -> Result<bytes::Bytes> {
+pub(super) fn checked(files: &Files, named: &str) -> Result<bytes::Bytes> {
     let bytes = files.read(&path(named)?)?;
     let found = format!("sha256:{}", digest::of_bytes(&bytes));
     if found == named {
@@ -120,12 +120,12 @@ pub fn checked(files: &Files, named: &str) -> Result<bytes::Bytes> {
 }
 
 /// Returns containerd's descriptor.
-pub fn described(given: &Described) -> Descriptor {
+pub(super) fn described(given: &Described) -> Descriptor {
     Descriptor::new(&given.media_type, &given.digest, given.size)
 }
 
 /// Returns the path of a blob in a layout.
-pub fn path(named: &str) -> Result<String> {
+pub(super) fn path(named: &str) -> Result<String> {
     let bad = || Error::new(Id::ImageDamaged, format!("{named:?} is not a digest that containerd supports (sha256)"));
     is_sha256(named).then(|| format!("blobs/{}", named.replacen(':', "/", 1))).ok_or_else(bad)
 }

@@ -17,7 +17,7 @@ const NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Returns the images of a layout; `name` replaces the names of its only image.
-pub fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
+pub(super) fn images(files: &Files, name: Option<&str>) -> Result<Vec<Image>> {
     let index: Index = files.json("index.json")?;
     let named = if name.is_none() { docker::names(files)? } else { HashMap::new() };
     // The entries of one image for several platforms have the same name, or none has one.

@@ -9,14 +9,14 @@ use crate::images::config::{ImageConfig, Platform};
 use crate::images::image::{Blob, for_nodes};
 
 /// The number of indexes that may lie in one another. An image has one, and tools that copy images add another.
-pub const DEPTH: usize = 4;
+pub(super) const DEPTH: usize = 4;
 
 /// The annotation of what belongs to an image without being one, such as attestations (BuildKit,
 /// `attestation-storage.md`).
 const REFERENCE: &str = "vnd.docker.reference.type";
 
 /// The manifest of an image.
-pub struct Candidate {
+pub(super) struct Candidate {
     /// The manifest that was read.
     pub manifest: Manifest,
     /// The bytes of the manifest.
@@ -26,7 +26,7 @@ pub struct Candidate {
 
 /// The images of entries that have the same name, or that have none.
 #[derive(Default)]
-pub struct Group {
+pub(super) struct Group {
     /// The full name.
     pub name: Option<String>,
     found: Vec<Candidate>,
@@ -40,12 +40,12 @@ pub struct Group {
 
 impl Group {
     /// Creates a group without entries.
-    pub fn new(name: Option<String>) -> Self {
+    pub(super) fn new(name: Option<String>) -> Self {
         Group { name, ..Group::default() }
     }
 
     /// Adds the images of an entry of `index.json`. What does not run on the nodes need not be in the layout.
-    pub fn add(&mut self, files: &Files, entry: &Described) -> Result<()> {
+    pub(super) fn add(&mut self, files: &Files, entry: &Described) -> Result<()> {
         // An index may name another one many times.
         self.collect(files, entry, 0, &mut BTreeSet::new())
     }
@@ -93,7 +93,7 @@ impl Group {
     ///
     /// # Errors
     /// `Artifact` if the name has images for other platforms only.
-    pub fn choose(&mut self, files: &Files) -> Result<Vec<Candidate>> {
+    pub(super) fn choose(&mut self, files: &Files) -> Result<Vec<Candidate>> {
         let mut found = std::mem::take(&mut self.found);
         if found.is_empty() && self.name.is_some() {
             return self.missing(files).map_or(Ok(found), Err);
@@ -108,7 +108,7 @@ impl Group {
     }
 
     /// Returns the reason why there is no image for the nodes, if there is anything that could be one.
-    pub fn missing(&mut self, files: &Files) -> Option<Error> {
+    pub(super) fn missing(&mut self, files: &Files) -> Option<Error> {
         if !self.foreign.is_empty() {
             let name =
                 self.name.as_ref().map_or_else(|| files.name.clone(), |name| format!("{name} in {}", files.name));
@@ -138,7 +138,7 @@ fn is_image(entry: &Described) -> bool {
 }
 
 /// Returns the entry of an index that runs on the nodes.
-pub fn entry(index: &Index) -> Option<&Described> {
+pub(super) fn entry(index: &Index) -> Option<&Described> {
     let fits = |one: &&Described| is_image(one) && one.platform.as_ref().is_none_or(Platform::fits);
     let is_common = |one: &&Described| one.platform.as_ref().is_none_or(Platform::is_common);
     let fitting = || index.manifests.iter().filter(fits);

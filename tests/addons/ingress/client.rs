@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::eventually;
 
 /// It trusts one CA and follows no redirects.
-pub struct Client {
+pub(crate) struct Client {
     ca: String,
     http: SocketAddr,
     https: SocketAddr,
@@ -14,7 +14,7 @@ pub struct Client {
 
 /// The answer of a server.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub location: Option<String>,
     /// The trimmed body.
@@ -22,19 +22,19 @@ pub struct Answer {
 }
 
 impl Client {
-    pub fn new(ca: &str, http: SocketAddr, https: SocketAddr) -> Self {
+    pub(crate) fn new(ca: &str, http: SocketAddr, https: SocketAddr) -> Self {
         // Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Client { ca: ca.to_owned(), http, https }
     }
 
     /// One that trusts another certificate.
-    pub fn trusting(&self, ca: &str) -> Self {
+    pub(crate) fn trusting(&self, ca: &str) -> Self {
         Client::new(ca, self.http, self.https)
     }
 
     /// Asks for `url`, whose host need not exist.
-    pub fn try_get(&self, url: &str) -> Result<Answer, String> {
+    pub(crate) fn try_get(&self, url: &str) -> Result<Answer, String> {
         let url: reqwest::Url = url.parse().expect("a URL");
         let host = url.host_str().expect("a host").to_owned();
         let address = if url.scheme() == "https" { self.https } else { self.http };
@@ -59,13 +59,13 @@ impl Client {
 
     /// [`Self::try_get`], which has to be answered.
     #[track_caller]
-    pub fn get(&self, url: &str) -> Answer {
+    pub(crate) fn get(&self, url: &str) -> Answer {
         self.try_get(url).unwrap_or_else(|why| panic!("{url}: {why}"))
     }
 
     /// Asks until the route is there.
     #[track_caller]
-    pub fn until(&self, url: &str, body: &str) {
+    pub(crate) fn until(&self, url: &str, body: &str) {
         eventually(&format!("{url} answers {body:?}"), || match self.try_get(url)? {
             answer if answer.status == 200 && answer.body == body => Ok(()),
             other => Err(format!("{other:?}")),

@@ -12,12 +12,12 @@ use crate::support::{LIMIT, TestCluster, eventually};
 use client::Client;
 
 /// The host's ports that lead to the cluster's first node.
-pub const HTTP: u16 = 18080;
+pub(crate) const HTTP: u16 = 18080;
 /// The HTTPS counterpart of [`HTTP`].
-pub const HTTPS: u16 = 18443;
+pub(crate) const HTTPS: u16 = 18443;
 
 /// Uses all of it, on a cluster that publishes both ports.
-pub fn story(cluster: &TestCluster<'_>) {
+pub(crate) fn story(cluster: &TestCluster<'_>) {
     cluster.apply(include_str!("manifests.yaml"));
     for deployment in ["deployment/red", "deployment/blue", "deployment/echo"] {
         cluster.rolled_out(deployment);

@@ -6,7 +6,7 @@ use crate::support::{Output, TestCluster};
 
 const STORES: &str = "/usr/local/share/ca-certificates";
 
-pub fn story(cluster: &TestCluster<'_>, port: u16) {
+pub(crate) fn story(cluster: &TestCluster<'_>, port: u16) {
     let pem = cluster.kcl(["ca"]).ok().to_owned();
     assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
     let before = list();

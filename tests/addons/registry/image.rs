@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// An image of one layer.
-pub struct Image {
+pub(crate) struct Image {
     layer: Vec<u8>,
     config: Vec<u8>,
 }
 
 impl Image {
     /// One with nothing but a static busybox.
-    pub fn of_busybox(program: &Path) -> Self {
+    pub(crate) fn of_busybox(program: &Path) -> Self {
         let mut tar = tar::Builder::new(Vec::new());
         tar.append_path_with_name(program, "bin/busybox").expect("busybox");
         let layer = tar.into_inner().expect("a layer");
@@ -28,7 +28,7 @@ impl Image {
     }
 
     /// Pushes it to the registry at `url`.
-    pub fn push(&self, url: &str, repository: &str, tag: &str) {
+    pub(crate) fn push(&self, url: &str, repository: &str, tag: &str) {
         // Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

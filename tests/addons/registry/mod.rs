@@ -13,7 +13,7 @@ use image::Image;
 const NAME: &str = "localhost:5000";
 
 /// Pushes, pulls and mirrors.
-pub fn story(cluster: &TestCluster<'_>) {
+pub(crate) fn story(cluster: &TestCluster<'_>) {
     let image = Image::of_busybox(&busybox(cluster));
     let here = cluster.kcl(["service", "registry", "-n", "kcl-registry", "--url"]);
     assert!(here.ok().starts_with("http://127.0.0.1:"), "{here}");
@@ -38,7 +38,7 @@ pub fn story(cluster: &TestCluster<'_>) {
 }
 
 /// Pushed images survive disabling and enabling the addon.
-pub fn kept(cluster: &TestCluster<'_>) {
+pub(crate) fn kept(cluster: &TestCluster<'_>) {
     for node in cluster.node_names() {
         cluster.ssh(&node, &format!("/opt/kcl/components/bin/ctr -n k8s.io images rm {NAME}/team/tool:one")).ok();
     }
@@ -163,7 +163,7 @@ spec:
 "#;
 
 /// An addon whose chart is in the registry, where Helm pushed it. It stays what it is when the registry has gone.
-pub fn chart(cluster: &TestCluster<'_>) {
+pub(crate) fn chart(cluster: &TestCluster<'_>) {
     let here = cluster.kcl(["service", "registry", "-n", "kcl-registry", "--url"]);
     let charts = format!("oci://{}/charts", here.ok().trim_start_matches("http://"));
     let file = |path: &str, text: &str| {

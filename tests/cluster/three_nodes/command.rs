@@ -4,7 +4,7 @@ use std::io::Read;
 
 use crate::support::TestCluster;
 
-pub fn status_is_an_array_of_good_news(cluster: &TestCluster<'_>) {
+pub(crate) fn status_is_an_array_of_good_news(cluster: &TestCluster<'_>) {
     let status = cluster.kcl(["status", "-o", "json"]).json();
     let nodes = status.as_array().expect("an array for several nodes");
     assert_eq!(nodes.len(), 3);
@@ -17,7 +17,7 @@ pub fn status_is_an_array_of_good_news(cluster: &TestCluster<'_>) {
     }
 }
 
-pub fn ssh_passes_arguments_and_exit_codes(cluster: &TestCluster<'_>) {
+pub(crate) fn ssh_passes_arguments_and_exit_codes(cluster: &TestCluster<'_>) {
     assert_eq!(cluster.kcl(["ssh", "--", "exit 7"]).fails_with(7), "");
     assert_eq!(cluster.kcl(["ssh", "--", "printf", "%s.", "a b", "c"]).ok(), "a b.c.");
     assert_eq!(cluster.kcl(["ssh", "--", "echo $((6 * 7)) | tr 4 5"]).ok(), "52");
@@ -28,7 +28,7 @@ pub fn ssh_passes_arguments_and_exit_codes(cluster: &TestCluster<'_>) {
     assert!(said.fails_with(85).contains("three, three-m02, three-m03"), "{said}");
 }
 
-pub fn logs_are_shown_and_packed(cluster: &TestCluster<'_>) {
+pub(crate) fn logs_are_shown_and_packed(cluster: &TestCluster<'_>) {
     let lines = cluster.kcl(["logs", "kubelet", "--tail", "5"]);
     assert_eq!(lines.ok().lines().count(), 5, "{lines}");
     cluster.kcl(["logs", "kubelet", "-n", "three-m03", "--tail", "5"]).ok();
@@ -65,7 +65,7 @@ pub fn logs_are_shown_and_packed(cluster: &TestCluster<'_>) {
     }
 }
 
-pub fn a_second_start_changes_nothing(cluster: &TestCluster<'_>) {
+pub(crate) fn a_second_start_changes_nothing(cluster: &TestCluster<'_>) {
     let look = || {
         let components: Vec<_> = cluster.node_names().iter().map(|node| cluster.components(node)).collect();
         let uids = cluster.field(&["nodes"], ".items[*].metadata.uid");

@@ -14,7 +14,7 @@ const EVERYWHERE: [&str; 4] = ["containerd", "kubelet", "kube-proxy", "kcl-polic
 /// The additional components of the control plane.
 const CONTROL_PLANE: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
-pub fn every_component_comes_back(cluster: &TestCluster<'_>) {
+pub(crate) fn every_component_comes_back(cluster: &TestCluster<'_>) {
     let pods = cluster.pods("app=web");
     for component in CONTROL_PLANE.iter().chain(&EVERYWHERE) {
         kill(cluster, "three", component);
@@ -51,7 +51,7 @@ fn kill(cluster: &TestCluster<'_>, node: &str, component: &str) {
 }
 
 /// A writer creates objects all the time while etcd is killed again and again; whatever the API said yes to is there.
-pub fn etcd_loses_nothing_that_was_acknowledged(cluster: &TestCluster<'_>) {
+pub(crate) fn etcd_loses_nothing_that_was_acknowledged(cluster: &TestCluster<'_>) {
     const KILLS: usize = 3;
     const BETWEEN: usize = 25;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::TestCluster;
 
-pub fn are_what_the_list_says(cluster: &TestCluster<'_>) {
+pub(crate) fn are_what_the_list_says(cluster: &TestCluster<'_>) {
     let said = cluster.nodes();
     let names: Vec<&str> = said.iter().map(|node| node["Name"].as_str().expect("a name")).collect();
     assert_eq!(names, ["three", "three-m02", "three-m03"]);

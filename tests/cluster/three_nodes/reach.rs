@@ -7,14 +7,14 @@ use crate::support::http::{self, Listener};
 use crate::support::{Pod, TestCluster, eventually};
 
 /// A web server on every node.
-pub struct Web<'c> {
+pub(crate) struct Web<'c> {
     cluster: &'c TestCluster<'c>,
     pods: Vec<Pod>,
 }
 
 impl<'c> Web<'c> {
     /// Deploys it, with a service for the pod of each node, in addition to those of the manifest.
-    pub fn deploy(cluster: &'c TestCluster<'c>) -> Self {
+    pub(crate) fn deploy(cluster: &'c TestCluster<'c>) -> Self {
         cluster.apply(include_str!("../manifests/web.yaml"));
         cluster.rolled_out("daemonset/web");
         let pods = cluster.pods("app=web");
@@ -31,7 +31,7 @@ impl<'c> Web<'c> {
     }
 
     /// All pairs: by address of the pod, by address of its service, by name of its service.
-    pub fn every_pod_reaches_every_pod_and_service(&self) {
+    pub(crate) fn every_pod_reaches_every_pod_and_service(&self) {
         for from in &self.pods {
             for to in &self.pods {
                 let service = format!("web-on-{}", to.node);
@@ -52,7 +52,7 @@ impl<'c> Web<'c> {
         })
     }
 
-    pub fn names_resolve(&self) {
+    pub(crate) fn names_resolve(&self) {
         let cluster = self.cluster;
         let service = cluster.field(&["service", "web"], ".spec.clusterIP");
         let gateway = cluster.gateway();
@@ -75,7 +75,7 @@ impl<'c> Web<'c> {
     }
 
     /// A body of a megabyte takes segments as large as the path allows, and the largest ping that fits is answered.
-    pub fn large_bodies_cross_nodes(&self) {
+    pub(crate) fn large_bodies_cross_nodes(&self) {
         for from in &self.pods {
             for to in self.pods.iter().filter(|to| to.node != from.node) {
                 let address = to.address;
@@ -88,7 +88,7 @@ impl<'c> Web<'c> {
         }
     }
 
-    pub fn node_ports_and_host_ports_answer_the_host(&self) {
+    pub(crate) fn node_ports_and_host_ports_answer_the_host(&self) {
         let cluster = self.cluster;
         let port = cluster.field(&["service", "web-port"], ".spec.ports[0].nodePort");
         let port: u16 = port.parse().expect("a node port");
@@ -104,7 +104,7 @@ impl<'c> Web<'c> {
     }
 
     /// URLs of `kcl service` work once printed, and impossible ones are reported.
-    pub fn services_have_urls_that_work(&self) {
+    pub(crate) fn services_have_urls_that_work(&self) {
         let cluster = self.cluster;
         let expose = |name: &str, target: &str| {
             let (name, target) = (format!("--name={name}"), format!("--target-port={target}"));
@@ -126,7 +126,7 @@ impl<'c> Web<'c> {
     }
 
     /// By `host.kcl.internal`; the host sees the node, not the pod.
-    pub fn pods_reach_the_host_by_its_name(&self) {
+    pub(crate) fn pods_reach_the_host_by_its_name(&self) {
         let listener = Listener::on(self.cluster.gateway());
         for pod in &self.pods {
             let url = format!("http://host.kcl.internal:{}/{}", listener.port(), pod.node);
@@ -136,7 +136,7 @@ impl<'c> Web<'c> {
         }
     }
 
-    pub fn exec_logs_cp_and_port_forward(&self) {
+    pub(crate) fn exec_logs_cp_and_port_forward(&self) {
         let cluster = self.cluster;
         for pod in &self.pods {
             assert_eq!(cluster.exec(&pod.name, "exit 3").fails_with(3), "command terminated with exit code 3");
@@ -167,7 +167,7 @@ impl<'c> Web<'c> {
     }
 }
 
-pub fn a_stateful_set_has_names_and_places(cluster: &TestCluster<'_>) {
+pub(crate) fn a_stateful_set_has_names_and_places(cluster: &TestCluster<'_>) {
     cluster.apply(include_str!("../manifests/store.yaml"));
     cluster.rolled_out("statefulset/store");
     let pods = cluster.pods("app=store");

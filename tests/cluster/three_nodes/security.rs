@@ -11,7 +11,7 @@ fn ask(cluster: &TestCluster<'_>, kubeconfig: &str, server: &str, arguments: &[&
     cluster.kubectl_try(own.iter().map(String::as_str).chain(arguments.iter().copied()))
 }
 
-pub fn strangers_are_refused(cluster: &TestCluster<'_>) {
+pub(crate) fn strangers_are_refused(cluster: &TestCluster<'_>) {
     const UNAUTHORIZED: u16 = 401;
     const FORBIDDEN: u16 = 403;
     for node in cluster.node_names() {
@@ -45,7 +45,7 @@ pub fn strangers_are_refused(cluster: &TestCluster<'_>) {
     }
 }
 
-pub fn a_kubelet_may_only_speak_for_its_own_node(cluster: &TestCluster<'_>) {
+pub(crate) fn a_kubelet_may_only_speak_for_its_own_node(cluster: &TestCluster<'_>) {
     let credentials = |node: &str| -> PathBuf {
         let conf = cluster.ssh(node, "cat /etc/kubernetes/kubelet.conf");
         cluster.home.file(&format!("{node}.conf"), conf.ok())
@@ -86,7 +86,7 @@ spec:
       envFrom: [{secretRef: {name: of-m03}}]
 ";
 
-pub fn secrets_are_encrypted_at_rest(cluster: &TestCluster<'_>) {
+pub(crate) fn secrets_are_encrypted_at_rest(cluster: &TestCluster<'_>) {
     // As text, and as etcd would hold it of a Secret that is not encrypted: the API's own bytes.
     let (hidden, open) = ("plainly-hidden-from-etcd", "plainly-open-in-etcd");
     cluster.kubectl(["create", "secret", "generic", "at-rest", &format!("--from-literal=word={hidden}")]);
@@ -98,7 +98,7 @@ pub fn secrets_are_encrypted_at_rest(cluster: &TestCluster<'_>) {
     assert_eq!(find(hidden).fails_with(1), "");
 }
 
-pub fn nothing_listens_on_the_host(cluster: &TestCluster<'_>) {
+pub(crate) fn nothing_listens_on_the_host(cluster: &TestCluster<'_>) {
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     let host = namespace("self");
     let traces = cluster.traces();

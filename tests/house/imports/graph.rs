@@ -7,11 +7,11 @@ use super::package::Arrow;
 
 /// The arrows between names, each with the imports that it stands for.
 #[derive(Default)]
-pub struct Graph(BTreeMap<(String, String), Vec<Arrow>>);
+pub(crate) struct Graph(BTreeMap<(String, String), Vec<Arrow>>);
 
 impl Graph {
     /// Builds a graph of the names that a function gives to both ends of each arrow.
-    pub fn of(arrows: &[Arrow], name: impl Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn of(arrows: &[Arrow], name: impl Fn(&str) -> Option<String>) -> Self {
         let mut graph = Self::default();
         for arrow in arrows {
             if let (Some(from), Some(to)) = (name(&arrow.from), name(&arrow.to))
@@ -24,12 +24,12 @@ impl Graph {
     }
 
     /// Returns the arrows between names.
-    pub fn arrows(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn arrows(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.keys().map(|(from, to)| (from.as_str(), to.as_str()))
     }
 
     /// Returns the largest sets of names that all lead to each other.
-    pub fn circles(&self) -> Vec<BTreeSet<&str>> {
+    pub(crate) fn circles(&self) -> Vec<BTreeSet<&str>> {
         let reach: BTreeMap<_, _> = self.0.keys().map(|(from, _)| (from.as_str(), self.reach(from))).collect();
         let mut circles: Vec<BTreeSet<&str>> = Vec::new();
         for (name, reached) in &reach {
@@ -57,7 +57,7 @@ impl Graph {
     }
 
     /// Lists the imports behind the arrows that a function picks, one per line.
-    pub fn tell(&self, pick: impl Fn(&str, &str) -> bool) -> String {
+    pub(crate) fn tell(&self, pick: impl Fn(&str, &str) -> bool) -> String {
         let mut text = String::new();
         for ((from, to), arrows) in self.0.iter().filter(|((from, to), _)| pick(from, to)) {
             writeln!(text, "  {from} -> {to}").expect("strings take everything");

@@ -6,7 +6,7 @@ use super::source::{Module, read};
 
 /// An import, or a path in the code, that leaves its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrow {
+pub(crate) struct Arrow {
     pub from: String,
     pub line: usize,
     /// A file of the package, or the name of another crate.
@@ -15,7 +15,7 @@ pub struct Arrow {
 }
 
 /// The sources of one package.
-pub struct Package {
+pub(crate) struct Package {
     name: String,
     nodes: Vec<Node>,
     library: Option<usize>,
@@ -41,7 +41,7 @@ enum End {
 
 impl Package {
     /// Reads a package: the crate's name, its root files, and how to get a file's text.
-    pub fn load(name: &str, roots: &[String], text: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn load(name: &str, roots: &[String], text: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut package = Self { name: name.to_owned(), nodes: Vec::new(), library: None };
         for root in roots {
             let module = read(&text(root).expect("the root file is there"));
@@ -84,7 +84,7 @@ impl Package {
     }
 
     /// Returns all arrows; `crates` names the other crates of the workspace.
-    pub fn arrows(&self, crates: &HashSet<String>) -> Vec<Arrow> {
+    pub(crate) fn arrows(&self, crates: &HashSet<String>) -> Vec<Arrow> {
         let mut arrows = Vec::new();
         for (id, node) in self.nodes.iter().enumerate() {
             let module = &node.module;

@@ -6,7 +6,7 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
 /// The parts of a module that say which other modules it needs.
 #[derive(Default)]
-pub struct Module {
+pub(crate) struct Module {
     /// Child modules by name; one written in the same file comes with its own parts.
     pub children: Vec<(String, Option<Module>)>,
     /// Names of the items that the module defines.
@@ -19,7 +19,7 @@ pub struct Module {
 }
 
 /// One name that a `use` brings into scope.
-pub struct Import {
+pub(crate) struct Import {
     pub path: Vec<String>,
     /// The name in this module; `*` for all names.
     pub name: String,
@@ -28,7 +28,7 @@ pub struct Import {
 }
 
 /// Reads the text of a source file.
-pub fn read(text: &str) -> Module {
+pub(crate) fn read(text: &str) -> Module {
     let stream: TokenStream = text.parse().expect("tokens of Rust");
     let mut module = Module::default();
     body(stream, &mut module, true);

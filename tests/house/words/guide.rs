@@ -25,10 +25,10 @@ const FORBIDDEN: [&str; 14] = [
 const SENTENCE: usize = 3;
 
 /// A line's number, from 1, and the complaint.
-pub type Finding = (usize, String);
+pub(crate) type Finding = (usize, String);
 
 /// Finds words that the guide forbids, in code and comments alike; they may stretch over lines.
-pub fn forbidden(text: &str) -> Vec<Finding> {
+pub(crate) fn forbidden(text: &str) -> Vec<Finding> {
     let tokens: Vec<(usize, String)> =
         (1..).zip(text.lines()).flat_map(|(number, line)| tokens(line).map(move |token| (number, token))).collect();
     let mut findings = Vec::new();
@@ -63,7 +63,7 @@ fn tokens(line: &str) -> impl Iterator<Item = String> {
 }
 
 /// Finds doc comments that start with a question, and paragraphs in them that are no sentence.
-pub fn doc_comments(text: &str) -> Vec<Finding> {
+pub(crate) fn doc_comments(text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     // The paragraph that is being read: its first line's number and its words; and the state of the comment around it.
     let mut paragraph: (usize, Vec<&str>) = (0, Vec::new());

@@ -6,7 +6,7 @@ use crate::support::{Output, TestCluster};
 use crate::tutorial::Tutorial;
 
 /// Runs the tutorial.
-pub fn story(cluster: &TestCluster<'_>) {
+pub(crate) fn story(cluster: &TestCluster<'_>) {
     let mut tutorial = Tutorial::open(cluster.home, "admin");
     tutorial.section("");
     tutorial.section("A user with a certificate");

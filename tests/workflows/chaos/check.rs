@@ -4,7 +4,7 @@ use crate::support::TestCluster;
 use crate::tutorial::Tutorial;
 
 /// Runs the tutorial.
-pub fn story(cluster: &TestCluster<'_>) {
+pub(crate) fn story(cluster: &TestCluster<'_>) {
     let mut tutorial = Tutorial::open(cluster.home, "chaos");
     for section in ["", "Something to break", "Load", "Pull the plug"] {
         tutorial.section(section);

@@ -6,7 +6,7 @@ use crate::support::TestCluster;
 use crate::tutorial::Tutorial;
 
 /// Runs it, beside the app.
-pub fn story(cluster: &TestCluster<'_>) {
+pub(crate) fn story(cluster: &TestCluster<'_>) {
     let mut tutorial = Tutorial::open(cluster.home, "dev-loop");
     tutorial.section("");
     tutorial.section("Change something");

@@ -4,7 +4,7 @@ use crate::support::TestCluster;
 use crate::tutorial::Tutorial;
 
 /// Runs the tutorial.
-pub fn story(cluster: &TestCluster<'_>) {
+pub(crate) fn story(cluster: &TestCluster<'_>) {
     let mut tutorial = Tutorial::open(cluster.home, "first-steps");
     tutorial.section("Run an app");
     tutorial.section("Scale it");

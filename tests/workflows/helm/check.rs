@@ -6,7 +6,7 @@ use crate::support::TestCluster;
 use crate::tutorial::Tutorial;
 
 /// Runs it; the images of the app have to be there.
-pub fn story(cluster: &TestCluster<'_>) {
+pub(crate) fn story(cluster: &TestCluster<'_>) {
     let version = cluster.kcl(["helm", "--", "version", "--short"]);
     assert!(version.ok().starts_with("v4."), "{version}");
     let helm = crate::artifact(cluster.home, "helm").join("bin/helm");

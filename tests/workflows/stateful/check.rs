@@ -4,7 +4,7 @@ use crate::support::{TestCluster, eventually};
 use crate::tutorial::Tutorial;
 
 /// Runs the tutorial.
-pub fn story(cluster: &TestCluster<'_>) {
+pub(crate) fn story(cluster: &TestCluster<'_>) {
     let mut tutorial = Tutorial::open(cluster.home, "stateful");
     tutorial.section("");
     let sums = tutorial.section("Jobs");

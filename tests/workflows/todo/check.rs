@@ -12,7 +12,7 @@ use crate::tutorial::Tutorial;
 const WORDS: &str = "Water the plants";
 
 /// Runs it, with `before_the_end` while the app is there.
-pub fn story(cluster: &TestCluster<'_>, before_the_end: impl FnOnce(&TestCluster<'_>)) {
+pub(crate) fn story(cluster: &TestCluster<'_>, before_the_end: impl FnOnce(&TestCluster<'_>)) {
     let mut tutorial = Tutorial::open(cluster.home, "todo");
     let place = cluster.home.scratch().join("todo");
     let browser = Browser::new(&place);

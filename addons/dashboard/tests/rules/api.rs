@@ -19,24 +19,24 @@ use tokio_rustls::TlsAcceptor;
 
 /// A recorded request.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// True if the client had a certificate.
     pub certificate: bool,
     headers: HeaderMap,
 }
 
 impl Asked {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
     }
 }
 
 /// The server, which ends with the test's runtime.
-pub struct FakeApi {
+pub(crate) struct FakeApi {
     pub ca_pem: String,
     pub client_pem: String,
     pub client_key_pem: String,
@@ -45,7 +45,7 @@ pub struct FakeApi {
 }
 
 impl FakeApi {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA");
@@ -66,12 +66,12 @@ impl FakeApi {
         FakeApi { ca_pem, client_pem, client_key_pem, port, asked }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
     /// Returns the requests so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("no panic").clone()
     }
 }

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 /// A browser with or without a cookie.
 #[derive(Clone)]
-pub struct Browser {
+pub(crate) struct Browser {
     /// The server: `127.0.0.1:port`.
     host: String,
     /// The path below which everything is served: `/console-…/`.
@@ -15,21 +15,21 @@ pub struct Browser {
 
 /// A response of the server.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone())
     }
 }
 
 impl Browser {
     /// Returns a browser that knows a link.
-    pub fn new(link: &str) -> Self {
+    pub(crate) fn new(link: &str) -> Self {
         let rest = link.strip_prefix("http://").expect("a URL");
         let (host, path) = rest.split_once('/').expect("a path");
         let scope = path.split('/').next().expect("a scope");
@@ -37,7 +37,7 @@ impl Browser {
     }
 
     /// Opens a URL and keeps the cookie.
-    pub async fn open(&mut self, url: &str) -> Answer {
+    pub(crate) async fn open(&mut self, url: &str) -> Answer {
         let path = url.split_once(&self.host).expect("a URL of this host").1.to_owned();
         let answer = self.at(&path).await;
         self.keep(&answer);
@@ -50,12 +50,12 @@ impl Browser {
         }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], "").await
     }
 
     /// Posts as the page itself does.
-    pub async fn post(&mut self, path: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&mut self, path: &str, body: &str) -> Answer {
         let origin = format!("http://{}", self.host);
         let answer = self.ask("POST", path, &[("origin", &origin)], body).await;
         self.keep(&answer);
@@ -63,12 +63,12 @@ impl Browser {
     }
 
     /// Requests a path below the scope.
-    pub async fn ask(&self, method: &str, path: &str, headers: &[(&'static str, &str)], body: &str) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&'static str, &str)], body: &str) -> Answer {
         self.send(method, &format!("{}{path}", self.scope), headers, body).await
     }
 
     /// Requests a path of the server.
-    pub async fn at(&self, path: &str) -> Answer {
+    pub(crate) async fn at(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "").await
     }
 
@@ -100,7 +100,7 @@ impl Browser {
     }
 
     /// Opens a channel, sends bytes and reads as many.
-    pub async fn channel(&self, path: &str, protocol: &str, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) async fn channel(&self, path: &str, protocol: &str, bytes: &[u8]) -> Vec<u8> {
         let origin = format!("http://{}", self.host);
         let headers = [
             ("origin", origin.as_str()),

@@ -9,7 +9,7 @@ use kcl_driver_native::{NativeConfig, NativeDriver};
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// The place and the tools of a test.
-pub struct Bench {
+pub(crate) struct Bench {
     /// The test's cluster; the names of all its machines begin with it.
     pub cluster: &'static str,
     /// The runc to run machines with.
@@ -24,7 +24,7 @@ pub struct Bench {
 
 /// Runs a test in a network namespace of its own, away from the host's networks and other tests. Afterwards nothing of
 /// it is left. Skipped if this machine lacks something that the test needs.
-pub fn run(cluster: &'static str, test: impl AsyncFnOnce(&Bench) + Send) {
+pub(crate) fn run(cluster: &'static str, test: impl AsyncFnOnce(&Bench) + Send) {
     let Some((runc, rootfs)) = given() else { return };
     let body = move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
@@ -54,7 +54,7 @@ pub fn run(cluster: &'static str, test: impl AsyncFnOnce(&Bench) + Send) {
 }
 
 /// Returns the variables of the tests, or none if they cannot run here.
-pub fn given() -> Option<(PathBuf, PathBuf)> {
+pub(crate) fn given() -> Option<(PathBuf, PathBuf)> {
     let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let (Some(runc), Some(rootfs)) = (path("KCL_TEST_RUNC"), path("KCL_TEST_ROOTFS")) else {
         eprintln!("skipped: KCL_TEST_RUNC and KCL_TEST_ROOTFS are not set");
@@ -67,16 +67,16 @@ pub fn given() -> Option<(PathBuf, PathBuf)> {
     Some((runc, rootfs))
 }
 
-pub const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+pub(crate) const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 impl Bench {
     /// Returns a driver for the bench's directory.
-    pub fn driver(&self) -> NativeDriver {
+    pub(crate) fn driver(&self) -> NativeDriver {
         NativeDriver::new(self.config())
     }
 
     /// Returns the settings of the driver.
-    pub fn config(&self) -> NativeConfig {
+    pub(crate) fn config(&self) -> NativeConfig {
         NativeConfig {
             home: self.base.join("home"),
             run: self.base.join("run"),
@@ -97,7 +97,7 @@ impl Bench {
 
     /// Lists the processes of this bench's machines, from runc's first step on: those that see a mount of its
     /// directory.
-    pub fn processes(&self) -> Vec<String> {
+    pub(crate) fn processes(&self) -> Vec<String> {
         let numbers = names(Path::new("/proc")).filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
         let ours = numbers.filter_map(|pid| {
             let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
@@ -108,7 +108,7 @@ impl Bench {
     }
 
     /// Panics if the host or the directory has anything left of the test.
-    pub fn assert_nothing_left(&self) {
+    pub(crate) fn assert_nothing_left(&self) {
         let none: [String; 0] = [];
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let mounts: Vec<&str> = mountinfo.lines().filter(|line| line.contains(&*self.base.to_string_lossy())).collect();

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use crate::hosts::{Hosts, Kind, rootfs};
 
 /// The setting of a test.
-pub struct Bench {
+pub(crate) struct Bench {
     /// The test's cluster.
     pub cluster: &'static str,
     /// A root file system for nodes, with `sh` and `nft`.
@@ -25,7 +25,7 @@ pub struct Bench {
 
 /// Runs a test with hosts of these kinds in a network namespace of its own. Afterwards the hosts are as before. Skipped
 /// if this machine lacks something that the test needs.
-pub fn run(cluster: &'static str, kinds: &[Kind], test: impl AsyncFnOnce(&Bench) + Send) {
+pub(crate) fn run(cluster: &'static str, kinds: &[Kind], test: impl AsyncFnOnce(&Bench) + Send) {
     let Some(host) = rootfs() else { return };
     let Some((runc, nodes, agent)) = given() else { return };
     let body = move || {
@@ -81,12 +81,12 @@ fn given() -> Option<(PathBuf, PathBuf, PathBuf)> {
 
 impl Bench {
     /// Returns a driver for the hosts: the first is for the machine that has the cluster's name.
-    pub fn driver(&self) -> SshDriver {
+    pub(crate) fn driver(&self) -> SshDriver {
         SshDriver::new(self.config())
     }
 
     /// Returns the settings of the driver.
-    pub fn config(&self) -> SshConfig {
+    pub(crate) fn config(&self) -> SshConfig {
         let name = |index: usize| match index {
             0 => self.cluster.to_owned(),
             _ => format!("{}-m{index:02}", self.cluster),

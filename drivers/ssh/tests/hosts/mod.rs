@@ -17,7 +17,7 @@ use russh::keys::{Algorithm, PrivateKey};
 
 /// The first process of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The first process is sshd, and there is nothing else.
     Bare,
     /// The first process is systemd.
@@ -29,7 +29,7 @@ static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Some hosts on one network, and a key that root accepts on all of them; so do `free`, who has sudo without a
 /// password, and `locked`, who has sudo with the password "secret".
-pub struct Hosts {
+pub(crate) struct Hosts {
     /// The driver that makes the hosts.
     pub driver: NativeDriver,
     /// The cluster that the hosts are in for the native driver.
@@ -55,7 +55,7 @@ fn open(address: &str, rootfs: &Path) {
 }
 
 /// Returns a root file system with sshd, if there is one.
-pub fn rootfs() -> Option<PathBuf> {
+pub(crate) fn rootfs() -> Option<PathBuf> {
     let path = std::env::var_os("KCL_TEST_SSH_HOST").map(PathBuf::from);
     if path.is_none() {
         eprintln!("skipped: KCL_TEST_SSH_HOST is not set");
@@ -65,7 +65,7 @@ pub fn rootfs() -> Option<PathBuf> {
 
 impl Hosts {
     /// Makes hosts below `base`, an empty directory: as many as there are kinds.
-    pub async fn new(base: &Path, name: &str, runc: &Path, rootfs: &Path, kinds: &[Kind]) -> Hosts {
+    pub(crate) async fn new(base: &Path, name: &str, runc: &Path, rootfs: &Path, kinds: &[Kind]) -> Hosts {
         let turn = TURN.lock().await;
         let config = NativeConfig {
             home: base.join("hosts"),
@@ -123,7 +123,7 @@ impl Hosts {
     }
 
     /// Runs a shell line on a host without SSH; returns its output, trimmed.
-    pub async fn shell(&self, index: usize, line: &str) -> String {
+    pub(crate) async fn shell(&self, index: usize, line: &str) -> String {
         let output = self.try_shell(index, line).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.code, 0, "{line}: {stderr}");
@@ -131,13 +131,13 @@ impl Hosts {
     }
 
     /// Runs a shell line as [`Self::shell`] does; it may fail.
-    pub async fn try_shell(&self, index: usize, line: &str) -> ExecOutput {
+    pub(crate) async fn try_shell(&self, index: usize, line: &str) -> ExecOutput {
         self.machines[index].exec(Exec::new(["sh", "-c", line])).await.expect("a command on a host")
     }
 
     /// Cuts a host's power and starts it again: it is up then.
     #[allow(dead_code)]
-    pub async fn restart(&self, index: usize) {
+    pub(crate) async fn restart(&self, index: usize) {
         let machine = &*self.machines[index];
         machine.power_off(Duration::ZERO).await.expect("a host without power");
         machine.power_on().await.expect("a host with power");
@@ -146,7 +146,7 @@ impl Hosts {
 
     /// Returns everything that can be seen of a host except the time: files, mounts, processes, control groups, and its
     /// network. Names that change with a restart are left out: numbers of links, directories of systemd's.
-    pub async fn traces(&self, index: usize) -> String {
+    pub(crate) async fn traces(&self, index: usize) -> String {
         // Commands that look are processes themselves; sshd's for connections come and go.
         self.shell(
             index,
@@ -168,7 +168,7 @@ impl Hosts {
     }
 
     /// Panics if a host is not as it was, and shows only the difference.
-    pub async fn assert_as_before(&self, before: &[String]) {
+    pub(crate) async fn assert_as_before(&self, before: &[String]) {
         let missing = |from: &str, of: &str| -> Vec<String> {
             let there: std::collections::BTreeSet<&str> = of.lines().collect();
             from.lines().filter(|line| !there.contains(line)).map(str::to_owned).collect()
@@ -181,7 +181,7 @@ impl Hosts {
     }
 
     /// Returns the traces of all hosts.
-    pub async fn all_traces(&self) -> Vec<String> {
+    pub(crate) async fn all_traces(&self) -> Vec<String> {
         let mut all = Vec::new();
         for index in 0..self.machines.len() {
             all.push(self.traces(index).await);
@@ -190,7 +190,7 @@ impl Hosts {
     }
 
     /// Removes the hosts.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         let delete = self.machines.iter().map(|machine| self.driver.delete(&self.name, machine.name()));
         try_join_all(delete).await.expect("hosts deleted");
         self.driver.delete_network(&self.name).await.expect("network deleted");
@@ -198,7 +198,7 @@ impl Hosts {
 }
 
 /// Returns a shell line that cuts all connections once so many MiB of a machine's files have arrived.
-pub fn cut(size: u32) -> String {
+pub(crate) fn cut(size: u32) -> String {
     format!(
         "timeout 120 sh -c 'until [ \"$(du -sm /var/lib/kcl/trees | cut -f1)\" -ge {size} ]; do :; done' 2>/dev/null && \
          pkill -KILL -f '^sshd: .*@'"

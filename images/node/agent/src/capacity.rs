@@ -27,13 +27,13 @@ const MEMINFO: &str = "/proc/meminfo";
 
 /// The bind mounts of the modified files, for the process that calls [`View::enter`].
 #[derive(Clone, Debug, Default)]
-pub struct View {
+pub(crate) struct View {
     binds: Vec<(CString, CString)>,
 }
 
 impl View {
     /// Renders copies for the capacities that `spec` bounds; others get none.
-    pub fn render(spec: &NodeSpec) -> Result<View> {
+    pub(crate) fn render(spec: &NodeSpec) -> Result<View> {
         let capacity = &spec.capacity;
         let mut view = View::default();
         let real = files::read(MEMINFO)?;
@@ -62,13 +62,13 @@ impl View {
     }
 
     /// Returns true if nothing is bounded.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.binds.is_empty()
     }
 
     /// Moves the calling process into a mount namespace of its own with this view. Other mounts still propagate both
     /// ways. Called between fork and exec.
-    pub fn enter(&self) -> nix::Result<()> {
+    pub(crate) fn enter(&self) -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         for root in [c"/proc", c"/sys"] {
             mount(None::<&str>, root, None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;

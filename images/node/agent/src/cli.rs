@@ -23,7 +23,7 @@ const STILLBORN: u32 = 3;
 
 /// The goal of `wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
+pub(crate) enum Goal {
     /// The API is reachable.
     Api,
     /// Every component is ready.
@@ -40,7 +40,7 @@ impl Goal {
 }
 
 /// Prints the status as JSON (`status`); succeeds if the node runs.
-pub fn status() -> Result<ExitCode> {
+pub(crate) fn status() -> Result<ExitCode> {
     let status: NodeStatus = ask(&Request::Status)?;
     let text = serde_json::to_string_pretty(&status).map_err(|error| Error::Invalid(error.to_string()))?;
     console::print(text)?;
@@ -48,13 +48,13 @@ pub fn status() -> Result<ExitCode> {
 }
 
 /// Sends `restart` or `reload`.
-pub fn order(request: &Request) -> Result<ExitCode> {
+pub(crate) fn order(request: &Request) -> Result<ExitCode> {
     let answer: Answer = ask(request)?;
     answer.error.map_or(Ok(ExitCode::SUCCESS), |error| Err(Error::Invalid(error)))
 }
 
 /// Stops the node (`stop`) and returns once the agent has ended.
-pub fn stop() -> Result<ExitCode> {
+pub(crate) fn stop() -> Result<ExitCode> {
     let mut reader = send(&connect()?, &Request::Stop)?;
     let mut rest = String::new();
     // The end of the connection is the reply, however it ends.
@@ -63,7 +63,7 @@ pub fn stop() -> Result<ExitCode> {
 }
 
 /// Waits (`wait`) until the goal is reached.
-pub fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
+pub(crate) fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
     let deadline = Instant::now() + limit;
     let stream = connect_until(deadline)?;
     let mut reader = send(&stream, &Request::Watch)?;

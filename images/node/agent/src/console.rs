@@ -20,28 +20,28 @@ const LIMIT: u64 = 10 << 20;
 const KEPT: u64 = 1 << 20;
 
 /// Returns the time at which the agent started, or of the first call.
-pub fn started() -> Instant {
+pub(crate) fn started() -> Instant {
     *STARTED
 }
 
 /// Prints a message with the seconds since the start of the agent, as the kernel does.
-pub fn say(text: impl Display) {
+pub(crate) fn say(text: impl Display) {
     let _ = writeln!(io::stdout().lock(), "[{:>9.3}] {text}", started().elapsed().as_secs_f64());
 }
 
 /// Prints the output of a command.
-pub fn print(text: impl Display) -> Result<()> {
+pub(crate) fn print(text: impl Display) -> Result<()> {
     writeln!(io::stdout().lock(), "{text}").doing(|| "write to standard output".to_owned())
 }
 
 /// Prints the reason why a command failed, which its exit code says too.
-pub fn complain(text: impl Display) {
+pub(crate) fn complain(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Cuts the console if it is a file that has grown too large. Nobody else can: the host's side has no process that runs
 /// for as long as the machine.
-pub fn cut_if_large() -> io::Result<()> {
+pub(crate) fn cut_if_large() -> io::Result<()> {
     let console = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     cut(&console, LIMIT, KEPT)
 }

@@ -4,7 +4,7 @@ use std::io;
 
 /// An error of the agent.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A system call or a file operation failed.
     #[error("{what}: {source}")]
     Io {
@@ -33,10 +33,10 @@ impl From<kcl_node_spec::NoIpv4> for Error {
 }
 
 /// The result of most functions here.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Adds the failed operation to an error.
-pub trait Doing<T> {
+pub(crate) trait Doing<T> {
     /// Adds `what` to the error.
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
 }

@@ -22,11 +22,11 @@ const CAP_SYS_RESOURCE: u32 = 24;
 
 /// The OOM score adjustment of the agent where it can be lowered, which its children inherit (proc_pid_oom_score_adj(5)).
 /// Pods have at least -997, so they are killed first; the kubelet and kube-proxy set -999 themselves.
-pub const PROTECTED: i32 = -998;
+pub(crate) const PROTECTED: i32 = -998;
 
 /// The hierarchy of control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cgroup {
+pub(crate) enum Cgroup {
     /// One hierarchy for each controller (version 1).
     V1,
     /// The unified hierarchy (version 2).
@@ -35,7 +35,7 @@ pub enum Cgroup {
 
 /// The facts about the machine.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// True if the agent is process 1, so that it reaps orphans and owns the whole system.
     pub init: bool,
     /// True if the network namespace belongs to the node and not to a host.
@@ -56,7 +56,7 @@ pub struct Facts {
 
 impl Facts {
     /// Detects the facts.
-    pub fn detect(spec: &NodeSpec) -> Facts {
+    pub(crate) fn detect(spec: &NodeSpec) -> Facts {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Facts {
             init: std::process::id() == 1,
@@ -75,7 +75,7 @@ impl Facts {
 }
 
 /// Returns true if the kernel is the node's own: on a VM or a host, not in a container.
-pub fn own_kernel() -> bool {
+pub(crate) fn own_kernel() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST_PID_NAMESPACE)
 }
 

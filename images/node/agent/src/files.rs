@@ -13,7 +13,7 @@ use crate::error::{Doing, Result};
 /// Replaces `path` with a file of this content and mode. It is not flushed to the disk, as the agent writes it at each start.
 ///
 /// A mount point cannot be replaced (engines bind-mount `/etc/hosts` and the like), so such a file is written in place.
-pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let has_mode = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o7777 == mode);
     if has_mode && fs::read(path).is_ok_and(|found| found == content) {
         return Ok(());
@@ -34,18 +34,18 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 }
 
 /// Creates a directory and its parents.
-pub fn create_dir(path: &Path) -> Result<()> {
+pub(crate) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).doing(|| format!("make the directory {}", path.display()))
 }
 
 /// Creates a directory that only root may enter.
-pub fn create_private_dir(path: &Path) -> Result<()> {
+pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
     create_dir(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o700)).doing(|| format!("set the mode of {}", path.display()))
 }
 
 /// Returns a number that differs if the content of one of these files does, or if one is missing.
-pub fn digest(paths: &[String]) -> u64 {
+pub(crate) fn digest(paths: &[String]) -> u64 {
     let contents: Vec<_> = paths.iter().map(|path| fs::read(path).ok()).collect();
     let mut hasher = DefaultHasher::new();
     contents.hash(&mut hasher);
@@ -53,7 +53,7 @@ pub fn digest(paths: &[String]) -> u64 {
 }
 
 /// Reads a whole text file.
-pub fn read(path: impl AsRef<Path>) -> Result<String> {
+pub(crate) fn read(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     fs::read_to_string(path).doing(|| format!("read {}", path.display()))
 }

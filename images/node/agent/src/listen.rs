@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Accepts connections for as long as the agent runs, and passes each to `serve`.
-pub async fn forever<T, F>(what: &str, mut accept: impl FnMut() -> F, mut serve: impl FnMut(T))
+pub(crate) async fn forever<T, F>(what: &str, mut accept: impl FnMut() -> F, mut serve: impl FnMut(T))
 where
     F: Future<Output = io::Result<T>>,
 {

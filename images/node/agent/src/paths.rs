@@ -2,33 +2,33 @@
 
 use std::path::{Path, PathBuf};
 
-pub use kcl_node_spec::paths::*;
+pub(crate) use kcl_node_spec::paths::*;
 
 /// Returns the path of a component's program.
-pub fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     Path::new(COMPONENTS).join("bin").join(name)
 }
 
 /// Returns the directory of the plugins of the container network.
-pub fn cni_plugins() -> PathBuf {
+pub(crate) fn cni_plugins() -> PathBuf {
     Path::new(COMPONENTS).join("cni")
 }
 
 /// Returns the path of a certificate or a key of [`pki`].
-pub fn pki_file(name: &str) -> String {
+pub(crate) fn pki_file(name: &str) -> String {
     format!("{PKI}/{name}")
 }
 
 /// Returns the path of a configuration file, which is written at each start.
-pub fn rendered(name: &str) -> PathBuf {
+pub(crate) fn rendered(name: &str) -> PathBuf {
     Path::new(RENDERED).join(name)
 }
 
 /// Returns the path of a component's log.
-pub fn log(component: &str) -> PathBuf {
+pub(crate) fn log(component: &str) -> PathBuf {
     Path::new(LOGS).join(format!("{component}.log"))
 }
 
 /// The search path for programs, for the components and their children.
-pub const PATH: &str = "/opt/kcl/components/bin:/opt/kcl/components/cni:\
+pub(crate) const PATH: &str = "/opt/kcl/components/bin:/opt/kcl/components/cni:\
                         /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -8,17 +8,17 @@ use crate::error::Result;
 use crate::{files, paths};
 
 /// The name of the file below [`paths::RENDERED`].
-pub const FILE: &str = "proxy";
+pub(crate) const FILE: &str = "proxy";
 
 /// Writes the variables.
-pub fn write(spec: &NodeSpec) -> Result<()> {
+pub(crate) fn write(spec: &NodeSpec) -> Result<()> {
     let variables = spec.proxy.iter().flat_map(|proxy| proxy.variables());
     let text: String = variables.map(|(name, value)| format!("{name}={value}\n")).collect();
     files::write(&paths::rendered(FILE), text.as_bytes(), 0o600)
 }
 
 /// Reads the variables.
-pub fn variables() -> Vec<(String, String)> {
+pub(crate) fn variables() -> Vec<(String, String)> {
     read(&paths::rendered(FILE))
 }
 

@@ -34,7 +34,7 @@ struct Node {
 }
 
 /// Runs until a command or a signal stops the node.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "start the event loop".to_owned())?;
     let result = LocalSet::new().block_on(&runtime, main());

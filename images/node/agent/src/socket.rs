@@ -18,7 +18,7 @@ use crate::{files, listen};
 /// A request to the agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
-pub enum Request {
+pub(crate) enum Request {
     /// Returns the status, once.
     Status,
     /// Returns the status now and after each change.
@@ -36,16 +36,16 @@ pub enum Request {
 
 /// The reply to an order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The reason why the order failed.
     pub error: Option<String>,
 }
 
 /// An order for the agent, and the sender of its reply.
-pub type Order = (Request, oneshot::Sender<Answer>);
+pub(crate) type Order = (Request, oneshot::Sender<Answer>);
 
 /// Serves for as long as the agent runs.
-pub fn serve(state: Rc<State>, orders: mpsc::Sender<Order>) -> Result<()> {
+pub(crate) fn serve(state: Rc<State>, orders: mpsc::Sender<Order>) -> Result<()> {
     let path = Path::new(SOCKET);
     if let Some(dir) = path.parent() {
         files::create_private_dir(dir)?;

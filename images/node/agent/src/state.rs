@@ -7,7 +7,7 @@ use crate::components::Process;
 use crate::console::{say, started};
 
 /// The state of the node, with its watchers.
-pub struct State {
+pub(crate) struct State {
     status: watch::Sender<NodeStatus>,
     /// True while the node's own API server serves, though it may not be ready.
     pub api_serving: watch::Sender<bool>,
@@ -15,7 +15,7 @@ pub struct State {
 
 impl State {
     /// Returns the state of a node whose preparation begins.
-    pub fn new(name: &str) -> State {
+    pub(crate) fn new(name: &str) -> State {
         let status = NodeStatus {
             name: name.to_owned(),
             agent: env!("CARGO_PKG_VERSION").to_owned(),
@@ -29,29 +29,29 @@ impl State {
     }
 
     /// Returns the current status.
-    pub fn now(&self) -> NodeStatus {
+    pub(crate) fn now(&self) -> NodeStatus {
         NodeStatus { uptime_ms: self.uptime_ms(), ..self.status.borrow().clone() }
     }
 
     /// Returns the milliseconds since the agent started.
-    pub fn uptime_ms(&self) -> u64 {
+    pub(crate) fn uptime_ms(&self) -> u64 {
         started().elapsed().as_millis() as u64
     }
 
     /// Returns a receiver of the current status and of all changes.
-    pub fn subscribe(&self) -> watch::Receiver<NodeStatus> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<NodeStatus> {
         let mut receiver = self.status.subscribe();
         receiver.mark_changed();
         receiver
     }
 
     /// Notes that the node follows its spec from now on.
-    pub fn named(&self, spec: &NodeSpec) {
+    pub(crate) fn named(&self, spec: &NodeSpec) {
         self.status.send_modify(|status| status.name.clone_from(&spec.name));
     }
 
     /// Notes that the node is prepared and that these components are started.
-    pub fn starting(&self, components: &[Process]) {
+    pub(crate) fn starting(&self, components: &[Process]) {
         let waiting = |process: &Process| ComponentStatus {
             name: process.name.to_owned(),
             state: ComponentState::Waiting,
@@ -67,7 +67,7 @@ impl State {
     }
 
     /// Notes that the preparation failed.
-    pub fn failed(&self, error: &str) {
+    pub(crate) fn failed(&self, error: &str) {
         self.status.send_modify(|status| {
             status.phase = Phase::Failed;
             status.error = Some(error.to_owned());
@@ -75,17 +75,17 @@ impl State {
     }
 
     /// Notes that the node is being stopped.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.status.send_modify(|status| status.phase = Phase::Stopping);
     }
 
     /// Notes that the API is reachable or no longer reachable.
-    pub fn api_ready(&self, ready: bool) {
+    pub(crate) fn api_ready(&self, ready: bool) {
         self.status.send_if_modified(|status| std::mem::replace(&mut status.api_ready, ready) != ready);
     }
 
     /// Changes a component's status; the node's phase follows.
-    pub fn component(&self, name: &str, change: impl FnOnce(&mut ComponentStatus)) {
+    pub(crate) fn component(&self, name: &str, change: impl FnOnce(&mut ComponentStatus)) {
         self.status.send_if_modified(|status| {
             let Some(component) = status.components.iter_mut().find(|component| component.name == name) else {
                 return false;
@@ -102,7 +102,7 @@ impl State {
     }
 
     /// Notes that a component is ready.
-    pub fn ready(&self, name: &str) {
+    pub(crate) fn ready(&self, name: &str) {
         let now = self.uptime_ms();
         say(format_args!("{name} is ready"));
         self.component(name, |status| {
@@ -112,7 +112,7 @@ impl State {
     }
 
     /// Returns once the component is ready.
-    pub async fn until_ready(&self, name: &str) {
+    pub(crate) async fn until_ready(&self, name: &str) {
         let ready = |status: &NodeStatus| {
             status.components.iter().any(|one| one.name == name && one.state == ComponentState::Ready)
         };
@@ -121,7 +121,7 @@ impl State {
     }
 
     /// Returns once the node's own API server serves.
-    pub async fn until_api_serving(&self) {
+    pub(crate) async fn until_api_serving(&self) {
         let _ = self.api_serving.subscribe().wait_for(|serving| *serving).await;
     }
 }

@@ -5,7 +5,7 @@ use kcl_node_spec::{Capacity, EtcdMember, HostEntry, KubernetesSpec, NodeNetwork
 use crate::facts::{Cgroup, Facts};
 
 /// Returns the spec of a control plane with one worker.
-pub fn spec() -> NodeSpec {
+pub(crate) fn spec() -> NodeSpec {
     NodeSpec {
         schema: SCHEMA,
         cluster: "kcl".to_owned(),
@@ -54,7 +54,7 @@ pub fn spec() -> NodeSpec {
 }
 
 /// Returns the facts of a container on a host with the old control groups and without CAP_SYS_RESOURCE.
-pub fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     Facts {
         init: true,
         own_network: true,

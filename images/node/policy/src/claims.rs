@@ -18,17 +18,17 @@ struct Document {
 }
 
 /// The directory of the files.
-pub struct Claims(PathBuf);
+pub(crate) struct Claims(PathBuf);
 
 impl Claims {
     /// Opens the directory, which is made if it is missing.
-    pub fn open(directory: &Path) -> Result<Claims> {
+    pub(crate) fn open(directory: &Path) -> Result<Claims> {
         fs::create_dir_all(directory).doing(|| format!("make the directory {}", directory.display()))?;
         Ok(Claims(directory.to_owned()))
     }
 
     /// Returns all claims. A file that was cut off is of a claim that nobody was told of.
-    pub fn all(&self) -> Result<Vec<(Key, Claim)>> {
+    pub(crate) fn all(&self) -> Result<Vec<(Key, Claim)>> {
         let entries = fs::read_dir(&self.0).doing(|| format!("list {}", self.0.display()))?;
         let read = |path: PathBuf| serde_json::from_slice::<Document>(&fs::read(path).ok()?).ok();
         let documents = entries.flatten().filter_map(|entry| read(entry.path()));
@@ -36,7 +36,7 @@ impl Claims {
     }
 
     /// Keeps a claim.
-    pub fn keep(&self, key: &Key, claim: &Claim) -> Result<()> {
+    pub(crate) fn keep(&self, key: &Key, claim: &Claim) -> Result<()> {
         let path = self.path(&claim.sandbox)?;
         let document = Document { namespace: key.namespace.clone(), name: key.name.clone(), claim: claim.clone() };
         let text = serde_json::to_vec(&document).map_err(|error| Error::Invalid(error.to_string()))?;
@@ -44,7 +44,7 @@ impl Claims {
     }
 
     /// Removes the claim of a sandbox, if it is there.
-    pub fn remove(&self, sandbox: &str) {
+    pub(crate) fn remove(&self, sandbox: &str) {
         if let Ok(path) = self.path(sandbox) {
             let _ = fs::remove_file(path);
         }

@@ -15,7 +15,7 @@ use crate::error::{Doing, Error, Result};
 use crate::protocol::{Answer, Request};
 
 /// The variable by which a plugin gets its command.
-pub const COMMAND: &str = "CNI_COMMAND";
+pub(crate) const COMMAND: &str = "CNI_COMMAND";
 
 /// The version of results.
 const VERSION: &str = "1.0.0";
@@ -29,7 +29,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs one command.
-pub fn main(command: &str) -> ExitCode {
+pub(crate) fn main(command: &str) -> ExitCode {
     match run(command) {
         Ok(output) => {
             if let Some(output) = output {

@@ -36,7 +36,7 @@ struct Engine {
 }
 
 /// Runs until SIGTERM.
-pub async fn run(node: &str, client: Client, mut requests: mpsc::Receiver<Order>) -> Result<()> {
+pub(crate) async fn run(node: &str, client: Client, mut requests: mpsc::Receiver<Order>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).doing(|| "wait for SIGTERM".to_owned())?;
     let claims = Claims::open(Path::new(POLICY_CLAIMS))?;
     let mut engine = Engine { compiler: Compiler::new(node), claims, waiting: Vec::new(), stale: true };

@@ -4,7 +4,7 @@ use std::io;
 
 /// An error, as a sentence for the log or for the kubelet.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// Something that was read is invalid.
     #[error("{0}")]
     Invalid(String),
@@ -22,10 +22,10 @@ pub enum Error {
 }
 
 /// The result of most functions here.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Adds the failed operation to an error.
-pub trait Doing<T> {
+pub(crate) trait Doing<T> {
     /// Adds the operation; `what` completes "cannot".
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
 }

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::error::{Doing, Error, Result};
 
 /// Runs a transaction: all of it takes effect at once, or none.
-pub async fn run(transaction: &str) -> Result<()> {
+pub(crate) async fn run(transaction: &str) -> Result<()> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().doing(|| "run nft".to_owned())?;

@@ -30,7 +30,7 @@ impl Direction {
 }
 
 /// The two directions.
-pub const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+pub(crate) const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
 /// A policy of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ fn without(net: IpNet, hole: IpNet) -> Vec<IpNet> {
 }
 
 /// Returns true if an address is in one of the networks.
-pub fn contains(nets: &[IpNet], address: IpAddr) -> bool {
+pub(crate) fn contains(nets: &[IpNet], address: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&address))
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A request to the engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
-pub enum Request {
+pub(crate) enum Request {
     /// Returns once the policies of a pod hold for its addresses.
     Claim {
         /// The namespace of the pod.
@@ -31,7 +31,7 @@ pub enum Request {
 
 /// The reply to a request.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The reason why the request failed.
     pub error: Option<String>,
 }

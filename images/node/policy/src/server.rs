@@ -14,13 +14,13 @@ use crate::error::{Doing, Result};
 use crate::protocol::{Answer, Request};
 
 /// A request, and the sender of its reply.
-pub type Order = (Request, oneshot::Sender<Answer>);
+pub(crate) type Order = (Request, oneshot::Sender<Answer>);
 
 /// The delay after an error of accept(2) for which the process is out of something.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens for as long as the program runs, and returns what is asked.
-pub fn listen() -> Result<mpsc::Receiver<Order>> {
+pub(crate) fn listen() -> Result<mpsc::Receiver<Order>> {
     let _ = fs::remove_file(POLICY_SOCKET);
     let listener = UnixListener::bind(POLICY_SOCKET).doing(|| format!("make the socket {POLICY_SOCKET}"))?;
     let private = fs::set_permissions(POLICY_SOCKET, Permissions::from_mode(0o600));
@@ -38,7 +38,7 @@ pub fn listen() -> Result<mpsc::Receiver<Order>> {
 }
 
 /// Reports to the node agent, by sd_notify(3), that the engine takes requests.
-pub fn notify() -> Result<()> {
+pub(crate) fn notify() -> Result<()> {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let send = || UnixDatagram::unbound()?.send_to(b"READY=1", path);
     send().map(drop).doing(|| "report to the node agent".to_owned())

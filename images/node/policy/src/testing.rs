@@ -8,23 +8,23 @@ use crate::policy::Policy;
 use crate::world::World;
 
 /// The namespaces, and the pods in each.
-pub const NAMESPACES: [&str; 3] = ["x", "y", "z"];
-pub const PODS: [&str; 3] = ["a", "b", "c"];
+pub(crate) const NAMESPACES: [&str; 3] = ["x", "y", "z"];
+pub(crate) const PODS: [&str; 3] = ["a", "b", "c"];
 
 /// Returns the labels of an object.
-pub fn labels(pairs: &[(&str, &str)]) -> Labels {
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// Returns a pod with two ports of each protocol. The pods of a namespace are on a node of their own.
-pub fn pod(namespace: &str, name: &str) -> Pod {
+pub(crate) fn pod(namespace: &str, name: &str) -> Pod {
     let place = |all: [&str; 3], one: &str| all.iter().position(|other| *other == one).unwrap_or(9) + 1;
     let address = format!("10.244.{}.{}", place(NAMESPACES, namespace), place(PODS, name));
     pod_at(namespace, name, &address, &format!("node-{namespace}"))
 }
 
 /// Returns a pod with an address on a node.
-pub fn pod_at(namespace: &str, name: &str, address: &str, node: &str) -> Pod {
+pub(crate) fn pod_at(namespace: &str, name: &str, address: &str, node: &str) -> Pod {
     let ports: Vec<Value> = ["TCP", "UDP", "SCTP"]
         .iter()
         .flat_map(|protocol| {
@@ -43,13 +43,13 @@ pub fn pod_at(namespace: &str, name: &str, address: &str, node: &str) -> Pod {
 }
 
 /// Returns a policy in a namespace.
-pub fn policy(namespace: &str, name: &str, spec: Value) -> Policy {
+pub(crate) fn policy(namespace: &str, name: &str, spec: Value) -> Policy {
     let value = json!({"metadata": {"namespace": namespace, "name": name}, "spec": spec});
     Policy::from(&serde_json::from_value::<NetworkPolicy>(value).expect("a policy"))
 }
 
 /// Returns the cluster with these policies.
-pub fn world(policies: Vec<Policy>) -> World {
+pub(crate) fn world(policies: Vec<Policy>) -> World {
     let mut world = World::default();
     for namespace in NAMESPACES {
         world.namespaces.insert(namespace.to_owned(), labels(&[("ns", namespace)]));

@@ -19,7 +19,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// An event of one of the watches.
-pub enum Change {
+pub(crate) enum Change {
     /// One of a namespace, of which only names and labels count.
     Namespace(Event<PartialObjectMeta<v1::Namespace>>),
     /// One of a pod.
@@ -30,7 +30,7 @@ pub enum Change {
 
 /// Returns once the engine may read policies. In the first start of a cluster its rights come after the API, and a watch
 /// that is refused waits longer and longer.
-pub async fn permitted(client: &Client) {
+pub(crate) async fn permitted(client: &Client) {
     let policies: Api<NetworkPolicy> = Api::all(client.clone());
     let mut refused: Option<Instant> = None;
     while let Err(error) = policies.list_metadata(&ListParams::default().limit(1)).await {
@@ -51,7 +51,7 @@ fn reason(error: &kube::Error) -> String {
 }
 
 /// Returns the events of all watches.
-pub fn changes(client: &Client) -> BoxStream<'static, watcher::Result<Change>> {
+pub(crate) fn changes(client: &Client) -> BoxStream<'static, watcher::Result<Change>> {
     // The server sends the list as events, so that it never is in memory as a whole.
     let config = || watcher::Config::default().streaming_lists();
     let namespaces = watcher(Api::<PartialObjectMeta<v1::Namespace>>::all(client.clone()), config()).default_backoff();
@@ -65,7 +65,7 @@ pub fn changes(client: &Client) -> BoxStream<'static, watcher::Result<Change>> {
 
 /// The progress of the lists with which watches begin, and begin again.
 #[derive(Default)]
-pub struct Watches {
+pub(crate) struct Watches {
     namespaces: List<String>,
     pods: List<Key>,
     policies: List<Key>,
@@ -104,12 +104,12 @@ impl<K: Ord + Clone> List<K> {
 
 impl Watches {
     /// Returns true once all objects are known.
-    pub fn complete(&self) -> bool {
+    pub(crate) fn complete(&self) -> bool {
         self.namespaces.complete && self.pods.complete && self.policies.complete
     }
 
     /// Hands an event to the compiler.
-    pub fn follow(&mut self, change: Change, compiler: &mut Compiler) {
+    pub(crate) fn follow(&mut self, change: Change, compiler: &mut Compiler) {
         match change {
             Change::Namespace(event) => {
                 let known = known(&event, &compiler.world().namespaces);

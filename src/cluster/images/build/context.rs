@@ -19,7 +19,7 @@ const REMOTE: [&str; 7] = ["http://", "https://", "git://", "ssh://", "git@", "g
 
 /// A context, and its Dockerfile.
 #[derive(Debug)]
-pub enum Context {
+pub(super) enum Context {
     /// The files of a directory.
     Local(Local),
     /// The address of a Git repository or of an archive, and the path of the Dockerfile in it.
@@ -28,7 +28,7 @@ pub enum Context {
 
 /// A directory, and the Dockerfile by which it is built.
 #[derive(Debug)]
-pub struct Local {
+pub(super) struct Local {
     /// The path of the directory.
     pub directory: PathBuf,
     /// The Dockerfile, which need not be in it.
@@ -40,7 +40,7 @@ pub struct Local {
 impl Context {
     /// Finds the context that `word` names, and the Dockerfile `file` (`-`: standard input). Archives are unpacked in
     /// `scratch`. This may wait for standard input.
-    pub fn find(word: &str, file: Option<&Path>, scratch: &Path) -> Result<Self> {
+    pub(super) fn find(word: &str, file: Option<&Path>, scratch: &Path) -> Result<Self> {
         Self::read(word, file, scratch, io::stdin())
     }
 

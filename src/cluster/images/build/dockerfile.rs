@@ -24,7 +24,7 @@ const LARGEST: u64 = 16 << 20;
 
 /// A Dockerfile in memory.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Dockerfile {
+pub(super) struct Dockerfile {
     /// The name that messages call it by.
     pub name: String,
     /// The content of the file.
@@ -35,13 +35,13 @@ pub struct Dockerfile {
 
 impl Dockerfile {
     /// Reads a Dockerfile from a stream.
-    pub fn of_stream(stream: impl Read) -> io::Result<Self> {
+    pub(super) fn of_stream(stream: impl Read) -> io::Result<Self> {
         Ok(Dockerfile { name: NAMES[0].to_owned(), text: small(stream)?, ignore: None })
     }
 
     /// Finds the Dockerfile `file` (none: that of the context). A link may lead anywhere, unless the context is `foreign`,
     /// unpacked from an archive.
-    pub fn find(context: &Path, file: Option<&Path>, foreign: bool) -> Result<Self> {
+    pub(super) fn find(context: &Path, file: Option<&Path>, foreign: bool) -> Result<Self> {
         let open = |path: &Path| match foreign {
             true => beneath::open(context, path),
             false => File::open(path).and_then(|file| match file.metadata()?.is_dir() {
@@ -74,7 +74,7 @@ impl Dockerfile {
     }
 
     /// Returns true if the file asks for the front end that BuildKit has itself, so that none has to be pulled.
-    pub fn is_of_buildkit(&self) -> bool {
+    pub(super) fn is_of_buildkit(&self) -> bool {
         let Some(syntax) = syntax(&self.text) else { return true };
         let Ok(reference) = syntax.parse::<Reference>() else { return false };
         let is_own = reference.registry() == "docker.io" && OWN.contains(&reference.repository());

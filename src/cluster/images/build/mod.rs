@@ -31,7 +31,7 @@ use output::{ImageOutput, Outputs};
 const ADDON: &str = "buildkit";
 
 /// The path of BuildKit's socket on its node, the first of the cluster.
-pub const SOCKET: &str = "/run/buildkit/buildkitd.sock";
+pub(super) const SOCKET: &str = "/run/buildkit/buildkitd.sock";
 
 /// The name, before its digest, of an image that was built without one.
 const NAMELESS: &str = "kcl.local/build";

@@ -4,7 +4,7 @@ use crate::error::{Error, Id, Result};
 
 /// The results of a build.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Outputs {
+pub(super) struct Outputs {
     /// The image that goes to the nodes; none if only files are wanted.
     pub image: Option<ImageOutput>,
     /// The others, in the words of BuildKit's client.
@@ -13,7 +13,7 @@ pub struct Outputs {
 
 /// An image for the nodes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct ImageOutput {
+pub(super) struct ImageOutput {
     /// The names that the output gives it.
     pub names: Vec<String>,
     /// It is also pushed to its registry.
@@ -22,7 +22,7 @@ pub struct ImageOutput {
 
 impl Outputs {
     /// Reads the values of `--output`; without any, the image goes to the nodes. `names` are those of `--tag`.
-    pub fn parse(words: &[String], names: &[String]) -> Result<Self> {
+    pub(super) fn parse(words: &[String], names: &[String]) -> Result<Self> {
         let mut outputs = Outputs::default();
         if words.is_empty() {
             outputs.image = Some(ImageOutput::default());
@@ -65,7 +65,7 @@ impl Outputs {
     }
 
     /// Returns true if a result goes to standard output.
-    pub fn uses_stdout(&self) -> bool {
+    pub(super) fn uses_stdout(&self) -> bool {
         self.others.iter().any(|word| {
             let to_file = word.contains("dest=") && !word.contains("dest=-");
             !to_file && !word.contains("type=local")
@@ -74,7 +74,7 @@ impl Outputs {
 }
 
 /// Returns a value of `--cache-from` or `--cache-to` in the words of BuildKit's client: a name alone is one in a registry.
-pub fn cache(flag: &str, word: &str) -> Result<String> {
+pub(super) fn cache(flag: &str, word: &str) -> Result<String> {
     if !word.contains('=') {
         return Ok(joined(&[("type".to_owned(), "registry".to_owned()), ("ref".to_owned(), word.to_owned())]));
     }

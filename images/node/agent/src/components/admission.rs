@@ -3,13 +3,13 @@
 use serde_json::json;
 
 /// The name of the configuration's file.
-pub const FILE: &str = "apiserver-admission.json";
+pub(super) const FILE: &str = "apiserver-admission.json";
 
 /// Returns the configuration (`apiserver.config.k8s.io/v1`): a bound for events, which are the cheapest way to fill etcd,
 /// and the level of Pod Security of namespaces that name none. These admit everything, as Kubernetes does, and the audit
 /// log says which pods more than the level `baseline` would need; or with `harden` only what `baseline` allows, and the user
 /// is warned of what `restricted` would not. Namespaces of kcl name their own.
-pub fn config(harden: bool) -> String {
+pub(super) fn config(harden: bool) -> String {
     let (enforce, audit, warn) = match harden {
         false => ("privileged", "baseline", "privileged"),
         true => ("baseline", "restricted", "restricted"),

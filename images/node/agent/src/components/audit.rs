@@ -3,11 +3,11 @@
 use serde_json::json;
 
 /// The name of the policy's file.
-pub const FILE: &str = "apiserver-audit.json";
+pub(super) const FILE: &str = "apiserver-audit.json";
 
 /// Returns the policy (`audit.k8s.io/v1`). What only the machinery does, again and again, is left out: health checks,
 /// leases, events, and the reads of the components themselves, except those of Secrets.
-pub fn policy() -> String {
+pub(super) fn policy() -> String {
     let reads = ["get", "list", "watch"];
     let components = ["kube-controller-manager", "kube-proxy", "kube-scheduler", "apiserver"];
     let policy = json!({

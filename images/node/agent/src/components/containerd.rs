@@ -10,7 +10,7 @@ use crate::paths::{self, CONTAINERD_ROOT};
 use crate::proxy;
 
 /// The socket of containerd.
-pub const SOCKET: &str = "/run/containerd/containerd.sock";
+pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 const CONFIG: &str = "containerd.toml";
 
@@ -34,7 +34,7 @@ const DISABLED: &[&str] = &[
 const REQUIRED: &str = "io.containerd.grpc.v1.cri";
 
 /// Returns the process of containerd.
-pub fn process(facts: &Facts) -> Process {
+pub(super) fn process(facts: &Facts) -> Process {
     Process {
         name: "containerd",
         args: vec!["--config".to_owned(), paths::rendered(CONFIG).to_string_lossy().into_owned()],

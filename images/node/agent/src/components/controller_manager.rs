@@ -9,7 +9,7 @@ use super::{After, Liveness, Process, Readiness};
 use crate::paths::{CONTROLLER_MANAGER_CONF, pki, pki_file};
 
 /// Returns the process of the controller manager.
-pub fn process(spec: &NodeSpec) -> Process {
+pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-controller-manager",
         args: flags(spec).args(),

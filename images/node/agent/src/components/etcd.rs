@@ -11,7 +11,7 @@ use super::{Liveness, Process, Readiness};
 use crate::paths::{pki, pki_file};
 
 /// Returns the process of etcd.
-pub fn process(spec: &NodeSpec) -> Process {
+pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "etcd",
         args: flags(spec).args(),

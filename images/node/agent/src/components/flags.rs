@@ -6,11 +6,11 @@ use kcl_node_spec::NodeSpec;
 
 /// The flags of one component, in order and without repetition.
 #[derive(Clone, Debug, Default)]
-pub struct Flags(Vec<(String, String)>);
+pub(super) struct Flags(Vec<(String, String)>);
 
 impl Flags {
     /// Sets a flag, replacing an earlier value.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) -> &mut Flags {
+    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) -> &mut Flags {
         let value = value.into();
         match self.0.iter_mut().find(|(found, _)| found == name) {
             Some((_, old)) => *old = value,
@@ -20,20 +20,20 @@ impl Flags {
     }
 
     /// Removes a flag.
-    pub fn remove(&mut self, name: &str) -> &mut Flags {
+    pub(super) fn remove(&mut self, name: &str) -> &mut Flags {
         self.0.retain(|(found, _)| found != name);
         self
     }
 
     /// Sets the feature gates, if there are any.
-    pub fn feature_gates(&mut self, spec: &NodeSpec) -> &mut Flags {
+    pub(super) fn feature_gates(&mut self, spec: &NodeSpec) -> &mut Flags {
         let gates: Vec<String> =
             spec.kubernetes.feature_gates.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if gates.is_empty() { self } else { self.set("feature-gates", gates.join(",")) }
     }
 
     /// Sets the user's flags of `component`, which override all earlier ones.
-    pub fn extra(&mut self, spec: &NodeSpec, component: &str) -> &mut Flags {
+    pub(super) fn extra(&mut self, spec: &NodeSpec, component: &str) -> &mut Flags {
         for (name, value) in extra(spec, component) {
             self.set(name, value.as_str());
         }
@@ -41,13 +41,13 @@ impl Flags {
     }
 
     /// Returns the command line arguments.
-    pub fn args(&self) -> Vec<String> {
+    pub(super) fn args(&self) -> Vec<String> {
         self.0.iter().map(|(name, value)| format!("--{name}={value}")).collect()
     }
 }
 
 /// Returns the user's settings of `component`.
-pub fn extra<'a>(spec: &'a NodeSpec, component: &str) -> impl Iterator<Item = (&'a String, &'a String)> {
+pub(super) fn extra<'a>(spec: &'a NodeSpec, component: &str) -> impl Iterator<Item = (&'a String, &'a String)> {
     spec.kubernetes.extra.get(component).into_iter().flat_map(BTreeMap::iter)
 }
 

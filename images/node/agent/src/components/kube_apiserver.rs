@@ -14,7 +14,7 @@ use crate::paths::{self, ENCRYPTION_CONF, pki, pki_file};
 const AUTHENTICATION: &str = "apiserver-authentication.json";
 
 /// Returns the process of the API server.
-pub fn process(spec: &NodeSpec) -> Process {
+pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-apiserver",
         args: flags(spec).args(),

@@ -13,7 +13,7 @@ use crate::paths::{self, KUBE_PROXY_CONF};
 const CONFIG: &str = "kube-proxy.json";
 
 /// Returns the process of kube-proxy.
-pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
+pub(super) fn process(spec: &NodeSpec, facts: &Facts) -> Process {
     Process {
         name: "kube-proxy",
         args: vec![format!("--config={}", paths::rendered(CONFIG).display())],

@@ -14,7 +14,7 @@ use crate::paths::{self, KUBELET_CONF, pki, pki_file};
 const CONFIG: &str = "kubelet.json";
 
 /// Returns the process of the kubelet.
-pub fn process(spec: &NodeSpec, facts: &Facts) -> Process {
+pub(super) fn process(spec: &NodeSpec, facts: &Facts) -> Process {
     Process {
         name: "kubelet",
         args: flags(spec).args(),

@@ -14,15 +14,15 @@ mod process;
 mod scheduler;
 mod tls;
 
-pub use policy::NAME as POLICY;
-pub use process::{After, Liveness, Process, Readiness};
+pub(crate) use policy::NAME as POLICY;
+pub(crate) use process::{After, Liveness, Process, Readiness};
 
 use kcl_node_spec::{NodeSpec, Role};
 
 use crate::facts::Facts;
 
 /// Returns the components of the node, in the order of their start.
-pub fn all(spec: &NodeSpec, facts: &Facts) -> Vec<Process> {
+pub(crate) fn all(spec: &NodeSpec, facts: &Facts) -> Vec<Process> {
     let mut all = Vec::new();
     if spec.role == Role::ControlPlane {
         all.push(etcd::process(spec));

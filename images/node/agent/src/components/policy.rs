@@ -8,10 +8,10 @@ use super::{Liveness, Process, Readiness};
 use crate::paths::{POLICY_CONF, POLICY_SOCKET};
 
 /// The name of the engine's program, and of its plugin in the container network.
-pub const NAME: &str = "kcl-policy";
+pub(crate) const NAME: &str = "kcl-policy";
 
 /// Returns the process of the engine. It is ready when it takes requests: pods wait for it, and it waits for the API.
-pub fn process(spec: &NodeSpec) -> Process {
+pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: NAME,
         args: vec![spec.name.clone(), POLICY_CONF.to_owned()],

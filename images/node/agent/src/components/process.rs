@@ -8,7 +8,7 @@ use crate::paths;
 
 /// A component and the way to run it.
 #[derive(Clone, Debug)]
-pub struct Process {
+pub(crate) struct Process {
     /// The name of the component and of its program.
     pub name: &'static str,
     /// The arguments of the program.
@@ -36,14 +36,14 @@ pub struct Process {
 
 impl Process {
     /// Returns the path of the component's program.
-    pub fn program(&self) -> PathBuf {
+    pub(crate) fn program(&self) -> PathBuf {
         paths::binary(self.name)
     }
 }
 
 /// The sign that a component is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
+pub(crate) enum Readiness {
     /// The component reports it by sd_notify(3).
     Notify,
     /// `GET /healthz` succeeds over plain HTTP on this port of loopback.
@@ -56,7 +56,7 @@ pub enum Readiness {
 
 /// The sign that a component still works: a process that hangs runs like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Liveness {
+pub(crate) enum Liveness {
     /// `GET` of a path succeeds over plain HTTP on this port of loopback.
     Http(u16, &'static str),
     /// `GET` of a path succeeds over TLS at this address.
@@ -69,14 +69,14 @@ pub enum Liveness {
 
 impl Liveness {
     /// Returns the sign of a component that serves its health over TLS on a port of loopback.
-    pub fn on_loopback(port: u16) -> Liveness {
+    pub(crate) fn on_loopback(port: u16) -> Liveness {
         Liveness::Https(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), "/healthz")
     }
 }
 
 /// A condition for the start of a component. It is checked at each start, as it may become false again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
+pub(crate) enum After {
     /// Another component is ready.
     Ready(&'static str),
     /// The node's own API server serves, though its start may not be finished (its RBAC may be missing).

@@ -9,7 +9,7 @@ use super::{After, Liveness, Process, Readiness};
 use crate::paths::{SCHEDULER_CONF, pki, pki_file};
 
 /// Returns the process of the scheduler.
-pub fn process(spec: &NodeSpec) -> Process {
+pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-scheduler",
         args: flags(spec).args(),
@@ -33,7 +33,7 @@ fn flags(spec: &NodeSpec) -> Flags {
 }
 
 /// Sets the flags that both companions of the API server have.
-pub fn companion(flags: &mut Flags, spec: &NodeSpec, kubeconfig: &str) {
+pub(super) fn companion(flags: &mut Flags, spec: &NodeSpec, kubeconfig: &str) {
     let has_rivals = spec.kubernetes.etcd_members.len() > 1;
     flags
         .set("leader-elect", has_rivals.to_string())

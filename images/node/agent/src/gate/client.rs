@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::files;
 
 /// The TLS client for the API servers and for the components of this node.
-pub struct Client {
+pub(crate) struct Client {
     /// The certificate, the key and the CA.
     config: RwLock<Arc<ClientConfig>>,
     /// The server name to verify: every serving certificate of a control plane names the loopback address, where
@@ -24,18 +24,18 @@ pub struct Client {
 
 impl Client {
     /// Reads a kubeconfig that kcl wrote: JSON, with the certificates in it.
-    pub fn from_kubeconfig(path: &Path) -> Result<Client> {
+    pub(crate) fn from_kubeconfig(path: &Path) -> Result<Client> {
         let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
         Ok(Client { config: RwLock::new(config(path)?), name })
     }
 
     /// Returns the certificate, the key and the CA as they are now.
-    pub fn config(&self) -> Arc<ClientConfig> {
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads a kubeconfig again. On an error the client stays as it was.
-    pub fn read_again(&self, path: &Path) -> Result<()> {
+    pub(crate) fn read_again(&self, path: &Path) -> Result<()> {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config(path)?;
         Ok(())
     }

@@ -34,7 +34,7 @@ const MOST_WAITING: usize = 4096;
 const MOST_SENT: usize = 64 << 10;
 
 /// Opens the gate's port and passes its connections on for as long as the agent runs.
-pub async fn open(spec: &NodeSpec, client: Client, state: Rc<State>) -> Result<Rc<Gate>> {
+pub(crate) async fn open(spec: &NodeSpec, client: Client, state: Rc<State>) -> Result<Rc<Gate>> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::API_SERVER));
     let listener = TcpListener::bind(address).await.doing(|| format!("listen on {address}"))?;
     let gate = Gate::new(spec, client, state);

@@ -5,7 +5,7 @@ use std::io::{Error, ErrorKind, Result};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// A response; its body is read and dropped.
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status code.
     pub status: u16,
     /// True if the connection can be used again.
@@ -16,7 +16,7 @@ pub struct Answer {
 const LONGEST: usize = 256 << 10;
 
 /// Sends one request.
-pub async fn get<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, path: &str) -> Result<Answer> {
+pub(crate) async fn get<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, path: &str) -> Result<Answer> {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
     stream.flush().await?;
     let mut read = Vec::with_capacity(1024);

@@ -7,11 +7,11 @@
 
 mod client;
 mod forward;
-pub mod http;
+pub(crate) mod http;
 mod upstream;
 
-pub use client::Client;
-pub use forward::open;
+pub(crate) use client::Client;
+pub(crate) use forward::open;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use crate::state::State;
 use upstream::Upstream;
 
 /// The listener on loopback that balances connections over the API servers.
-pub struct Gate {
+pub(crate) struct Gate {
     client: Arc<Client>,
     /// The API servers, the node's own first.
     upstreams: RefCell<Vec<Rc<Upstream>>>,
@@ -48,7 +48,7 @@ impl Gate {
     }
 
     /// Applies a changed list of API servers; existing connections stay.
-    pub fn set_servers(self: &Rc<Gate>, spec: &NodeSpec) {
+    pub(crate) fn set_servers(self: &Rc<Gate>, spec: &NodeSpec) {
         let own = |address: &SocketAddr| spec.role == Role::ControlPlane && address.ip() == spec.address.primary();
         let mut wanted: Vec<SocketAddr> = spec.kubernetes.api_servers.clone();
         wanted.sort_by_key(|address| !own(address));
@@ -71,17 +71,17 @@ impl Gate {
     }
 
     /// Returns the client with the kubelet's certificate.
-    pub fn client(&self) -> Arc<Client> {
+    pub(crate) fn client(&self) -> Arc<Client> {
         self.client.clone()
     }
 
     /// Returns once the node's own API server is ready.
-    pub async fn until_local_ready(&self) {
+    pub(crate) async fn until_local_ready(&self) {
         self.until(|gate| gate.upstreams.borrow().iter().any(|upstream| upstream.local && upstream.is_ready())).await;
     }
 
     /// Notes that the node's own API server ended.
-    pub fn local_ended(&self) {
+    pub(crate) fn local_ended(&self) {
         self.upstreams.borrow().iter().filter(|upstream| upstream.local).for_each(|upstream| upstream.failed());
     }
 

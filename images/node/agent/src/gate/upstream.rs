@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// An API server that is probed.
-pub struct Upstream {
+pub(super) struct Upstream {
     /// The address of the server.
     pub address: SocketAddr,
     /// True if it is the node's own.
@@ -40,7 +40,12 @@ type Connection = TlsStream<TcpStream>;
 
 impl Upstream {
     /// Starts probing a server.
-    pub fn watch(address: SocketAddr, local: bool, client: Arc<Client>, changed: impl Fn() + 'static) -> Rc<Upstream> {
+    pub(super) fn watch(
+        address: SocketAddr,
+        local: bool,
+        client: Arc<Client>,
+        changed: impl Fn() + 'static,
+    ) -> Rc<Upstream> {
         let upstream = Rc::new(Upstream {
             address,
             local,
@@ -55,12 +60,12 @@ impl Upstream {
     }
 
     /// Returns true if the last probe succeeded and no connection has failed since.
-    pub fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.ready.get()
     }
 
     /// Notes that a connection failed: the server is not ready until the next probe succeeds.
-    pub fn failed(&self) {
+    pub(super) fn failed(&self) {
         if self.ready.get() {
             self.set(false);
             self.doubt.notify_one();
@@ -68,7 +73,7 @@ impl Upstream {
     }
 
     /// Stops probing the server.
-    pub fn forget(&self) {
+    pub(super) fn forget(&self) {
         if let Some(task) = self.task.take() {
             task.abort();
         }

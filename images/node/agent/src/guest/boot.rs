@@ -22,7 +22,7 @@ use crate::error::{Doing, Error, Result};
 use crate::{files, paths, prepare};
 
 /// The name by which the kernel starts the program.
-pub const CALLED: &str = "/init";
+pub(crate) const CALLED: &str = "/init";
 
 /// The console of the machine, for the first process's output without the kernel's.
 const CONSOLE: &str = "/dev/hvc0";
@@ -31,7 +31,7 @@ const CONSOLE: &str = "/dev/hvc0";
 const OPEN_FILES: u64 = 1_048_576;
 
 /// Boots the machine. On an error prints it on the kernel's console and powers the machine off.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let Err(error) = boot();
     complain(format_args!("kcl-node: the machine cannot start: {error}"));
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);

@@ -15,10 +15,10 @@ const LOWER: &str = "/kcl/lower";
 /// The mount point of the data disk.
 const DATA: &str = "/kcl/data";
 /// The machine's root before it becomes the root.
-pub const ROOT: &str = "/kcl/root";
+pub(super) const ROOT: &str = "/kcl/root";
 
 /// Mounts all disks into the machine's root.
-pub fn mount_all(config: &GuestConfig) -> Result<()> {
+pub(super) fn mount_all(config: &GuestConfig) -> Result<()> {
     disk(&config.root, LOWER, MsFlags::MS_RDONLY | MsFlags::MS_NOATIME)?;
     disk(&config.data, DATA, MsFlags::MS_NOATIME)?;
     let data = Path::new(DATA);
@@ -49,7 +49,7 @@ pub fn mount_all(config: &GuestConfig) -> Result<()> {
 }
 
 /// Returns a path of the machine while the initrd is the root.
-pub fn inside(path: &str) -> PathBuf {
+pub(super) fn inside(path: &str) -> PathBuf {
     Path::new(ROOT).join(path.trim_start_matches('/'))
 }
 

@@ -25,7 +25,7 @@ const NOT_FOUND: i32 = 127;
 const NOT_RUNNABLE: i32 = 126;
 
 /// A running command in a process group of its own. Dropping it kills the group.
-pub struct Running {
+pub(super) struct Running {
     /// `None` once the command has ended.
     group: Arc<Mutex<Option<Pid>>>,
     input: Option<Sender<Vec<u8>>>,
@@ -34,7 +34,7 @@ pub struct Running {
 
 impl Running {
     /// Writes bytes to the command's input.
-    pub fn input(&self, bytes: Vec<u8>) {
+    pub(super) fn input(&self, bytes: Vec<u8>) {
         if let Some(input) = &self.input {
             // A command that has ended needs no input.
             let _ = input.send(bytes);
@@ -42,7 +42,7 @@ impl Running {
     }
 
     /// Closes the command's input.
-    pub fn input_end(&mut self) {
+    pub(super) fn input_end(&mut self) {
         // A terminal has no end of input.
         if self.terminal.is_none() {
             self.input = None;
@@ -51,7 +51,7 @@ impl Running {
 
     /// Resizes the command's terminal.
     #[allow(unsafe_code)]
-    pub fn resize(&self, size: TerminalSize) {
+    pub(super) fn resize(&self, size: TerminalSize) {
         if let Some(terminal) = &self.terminal {
             let size = winsize(size);
             // SAFETY: the descriptor is a terminal's and the size lives for the call.
@@ -73,7 +73,7 @@ fn winsize(size: TerminalSize) -> Winsize {
 }
 
 /// Starts a command. If it cannot be started, reports that as a shell does and returns `None`.
-pub fn start(
+pub(super) fn start(
     argv: &[String],
     env: &[(String, String)],
     terminal: Option<TerminalSize>,

@@ -11,7 +11,7 @@ use crate::error::{Doing, Error, Result};
 use crate::files;
 
 /// Writes a file whole or not at all; it is on the disk when this returns.
-pub fn put(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
+pub(super) fn put(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
     let (Some(parent), Some(_)) = (path.parent(), path.file_name()) else {
         return Err(Error::Invalid(format!("{} is no path of a file", path.display())));
     };
@@ -20,7 +20,7 @@ pub fn put(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
 }
 
 /// Reads a file, or returns the reason why it cannot be read.
-pub fn get(path: &Path) -> std::result::Result<Vec<u8>, (Reason, String)> {
+pub(super) fn get(path: &Path) -> std::result::Result<Vec<u8>, (Reason, String)> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
             (Reason::NotFound, format!("there is no {} in the machine", path.display()))

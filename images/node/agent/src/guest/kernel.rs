@@ -13,7 +13,7 @@ use crate::error::{Doing, Result};
 use crate::files;
 
 /// Mounts the file systems that the initrd itself needs.
-pub fn file_systems() -> Result<()> {
+pub(super) fn file_systems() -> Result<()> {
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         files::create_dir(Path::new(target))?;
         mount(Some(kind), target, Some(kind), MsFlags::empty(), None::<&str>)
@@ -23,7 +23,7 @@ pub fn file_systems() -> Result<()> {
 }
 
 /// Loads the modules of the initrd, in the order of their names, and deletes their files, which are in memory.
-pub fn modules() -> Result<()> {
+pub(super) fn modules() -> Result<()> {
     let read = || fs::read_dir(MODULES).doing(|| format!("read {MODULES}"));
     let mut paths: Vec<_> = read()?.flatten().map(|entry| entry.path()).collect();
     paths.sort();
@@ -41,6 +41,6 @@ pub fn modules() -> Result<()> {
 }
 
 /// Returns true if a word is on the kernel's command line.
-pub fn was_told(word: &str) -> bool {
+pub(super) fn was_told(word: &str) -> bool {
     fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(|found| found == word))
 }

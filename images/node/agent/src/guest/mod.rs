@@ -13,4 +13,4 @@ mod network;
 mod port;
 mod service;
 
-pub use boot::{CALLED, main};
+pub(crate) use boot::{CALLED, main};

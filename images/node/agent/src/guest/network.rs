@@ -8,7 +8,7 @@ use crate::error::{Doing, Result};
 use crate::prepare::network;
 
 /// Sets the addresses and routes.
-pub fn apply(config: &GuestConfig) -> Result<()> {
+pub(super) fn apply(config: &GuestConfig) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "start the event loop".to_owned())?;
     runtime.block_on(async {

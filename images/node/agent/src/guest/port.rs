@@ -24,7 +24,7 @@ const WAITING: usize = 16;
 const AWAY: Duration = Duration::from_secs(3);
 
 /// An event of the host.
-pub enum Incoming {
+pub(super) enum Incoming {
     /// A line, without its end.
     Line(Vec<u8>),
     /// The host closed the port and has not opened it again.
@@ -32,7 +32,7 @@ pub enum Incoming {
 }
 
 /// The port and the lines to be written to it.
-pub struct Port {
+pub(super) struct Port {
     file: File,
     epoll: Epoll,
     wake: Arc<EventFd>,
@@ -47,7 +47,7 @@ pub struct Port {
 
 /// A sender of replies, for any thread.
 #[derive(Clone)]
-pub struct Replies {
+pub(super) struct Replies {
     sender: Sender<Vec<u8>>,
     waiting: Arc<Waiting>,
     wake: Arc<EventFd>,
@@ -63,14 +63,14 @@ struct Waiting {
 impl Replies {
     /// Sends a reply of a session; blocks while too many are waiting. The port's own thread must not call this, as it
     /// is the one that sends them.
-    pub fn send(&self, session: &str, reply: &Reply) {
+    pub(super) fn send(&self, session: &str, reply: &Reply) {
         let count = self.waiting.count.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.waiting.fewer.wait_while(count, |count| *count >= WAITING));
         self.at_once(session, reply);
     }
 
     /// Sends a reply without waiting.
-    pub fn at_once(&self, session: &str, reply: &Reply) {
+    pub(super) fn at_once(&self, session: &str, reply: &Reply) {
         let mut line = serde_json::to_vec(&(session, reply)).expect("a reply is plain data");
         line.push(b'\n');
         *self.waiting.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
@@ -83,7 +83,7 @@ impl Replies {
 
 impl Port {
     /// Opens a port; returns it with the sender of its replies.
-    pub fn open(path: &Path) -> io::Result<(Port, Replies)> {
+    pub(super) fn open(path: &Path) -> io::Result<(Port, Replies)> {
         let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
@@ -98,7 +98,7 @@ impl Port {
     }
 
     /// Moves lines both ways until the machine ends.
-    pub fn serve(&mut self, mut take: impl FnMut(Incoming)) -> io::Result<()> {
+    pub(super) fn serve(&mut self, mut take: impl FnMut(Incoming)) -> io::Result<()> {
         loop {
             self.read(&mut take)?;
             self.write()?;

@@ -25,7 +25,7 @@ const PORTS: &str = "/sys/class/virtio-ports";
 type Life = std::result::Result<u64, String>;
 
 /// Serves until the machine ends. `start` ends when the first process is running, or with a message if it failed.
-pub fn run(mut start: PipeReader) -> ! {
+pub(super) fn run(mut start: PipeReader) -> ! {
     let _ = nix::sys::prctl::set_name(c"kcl-guest");
     let mut trouble = String::new();
     let _ = start.read_to_string(&mut trouble);

@@ -12,7 +12,7 @@ const FILES: [&str; 2] = ["cpu_manager_state", "memory_manager_state"];
 const KUBELET: &str = "/var/lib/kubelet";
 
 /// Forgets the assignments of containers that have ended. Only for a node whose containers end with the agent.
-pub fn forget() -> Result<()> {
+pub(super) fn forget() -> Result<()> {
     forget_in(Path::new(KUBELET))
 }
 

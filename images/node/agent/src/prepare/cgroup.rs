@@ -15,7 +15,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 const LEAF: &str = "kcl";
 
 /// Moves all processes to a leaf. The old hierarchies need no change.
-pub fn delegate(cgroup: Cgroup) -> Result<()> {
+pub(super) fn delegate(cgroup: Cgroup) -> Result<()> {
     if cgroup == Cgroup::V1 {
         return Ok(());
     }

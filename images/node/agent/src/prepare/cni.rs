@@ -18,7 +18,7 @@ use crate::prepare::overlay;
 const CONFLIST: &str = "/etc/cni/net.d/10-kcl.conflist";
 
 /// Writes the configuration.
-pub fn write(spec: &NodeSpec) -> Result<()> {
+pub(super) fn write(spec: &NodeSpec) -> Result<()> {
     files::write(Path::new(CONFLIST), format!("{:#}\n", conflist(spec)).as_bytes(), 0o600)
 }
 

@@ -17,7 +17,7 @@ const BEGIN: &str = "# kcl begin";
 const END: &str = "# kcl end";
 
 /// Sets the host name and the machine id, on a node whose system belongs to the agent.
-pub fn set(spec: &NodeSpec) -> Result<()> {
+pub(super) fn set(spec: &NodeSpec) -> Result<()> {
     nix::unistd::sethostname(&spec.name).doing(|| format!("set the host name to {}", spec.name))?;
     files::write(Path::new("/etc/hostname"), format!("{}\n", spec.name).as_bytes(), 0o644)?;
     if !Path::new(MACHINE_ID).exists() {
@@ -29,7 +29,7 @@ pub fn set(spec: &NodeSpec) -> Result<()> {
 }
 
 /// Writes `/etc/hosts` and the resolver file.
-pub fn names(spec: &NodeSpec, facts: &Facts) -> Result<()> {
+pub(super) fn names(spec: &NodeSpec, facts: &Facts) -> Result<()> {
     let found = fs::read_to_string(HOSTS).unwrap_or_default();
     let text = if facts.init { own_hosts(spec) } else { with_block(&found, &host_lines(spec)) };
     files::write(Path::new(HOSTS), text.as_bytes(), 0o644)?;

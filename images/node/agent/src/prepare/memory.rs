@@ -6,7 +6,7 @@ use crate::console::say;
 use crate::facts::{Facts, PROTECTED};
 
 /// Protects this process and those that it starts, if the machine allows it: that needs CAP_SYS_RESOURCE.
-pub fn protect(facts: &Facts) {
+pub(super) fn protect(facts: &Facts) {
     if !facts.oom_adjustable {
         return;
     }

@@ -7,7 +7,7 @@ mod identity;
 mod memory;
 mod modules;
 mod mounts;
-pub mod network;
+pub(crate) mod network;
 mod overlay;
 mod packets;
 mod sysctl;
@@ -21,12 +21,12 @@ use crate::supervise::Reaper;
 use crate::{files, paths, proxy};
 
 /// Mounts the kernel's file systems, without which no fact can be detected.
-pub fn base() -> Result<()> {
+pub(crate) fn base() -> Result<()> {
     if std::process::id() == 1 { mounts::base() } else { Ok(()) }
 }
 
 /// Prepares everything before the first component.
-pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
+pub(crate) async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     if facts.init {
         mounts::propagate()?;
         mounts::kernel_messages()?;
@@ -52,7 +52,7 @@ pub async fn all(spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> 
 }
 
 /// Updates what can change while the node runs: names, resolvers, the proxy, routes, masquerading.
-pub async fn update(before: &NodeSpec, spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
+pub(crate) async fn update(before: &NodeSpec, spec: &NodeSpec, facts: &Facts, reaper: &Reaper) -> Result<()> {
     identity::names(spec, facts)?;
     proxy::write(spec)?;
     network::apply(spec, Some(before), facts).await?;

@@ -18,7 +18,7 @@ const WANTED: &[(&str, &str)] = &[
 
 /// Loads the missing modules. A failure is not fatal: the module may be built in, and a component that needs it has the
 /// better error message.
-pub async fn load(reaper: &Reaper) {
+pub(super) async fn load(reaper: &Reaper) {
     let missing: Vec<&str> =
         WANTED.iter().filter(|(_, path)| !Path::new(path).exists()).map(|(name, _)| *name).collect();
     if missing.is_empty() || !Path::new("/lib/modules").is_dir() {

@@ -33,7 +33,7 @@ const CGROUP: Mount = ("cgroup2", "/sys/fs/cgroup", "cgroup2", NO_EXEC, "nsdeleg
 const OPTIONAL: &[Mount] = &[("bpf", "/sys/fs/bpf", "bpf", NO_EXEC, "mode=700")];
 
 /// Mounts the file systems that are missing.
-pub fn base() -> Result<()> {
+pub(super) fn base() -> Result<()> {
     for wanted in BASE.iter().chain([&CGROUP]) {
         ensure(wanted)?;
     }
@@ -47,7 +47,7 @@ pub fn base() -> Result<()> {
 
 /// Creates the device of the kernel's messages: the kubelet does not start without it (it watches for processes that
 /// ran out of memory), and engines leave it out.
-pub fn kernel_messages() -> Result<()> {
+pub(super) fn kernel_messages() -> Result<()> {
     let path = Path::new("/dev/kmsg");
     if path.exists() {
         return Ok(());
@@ -74,7 +74,7 @@ fn is_mount_point(path: &Path) -> bool {
 /// Makes file systems of the kernel writable that an engine mounted read-only: control groups, which belong to the
 /// node, and sysfs, which pods in the node's network namespace may need to write. Engines do so for a container that is
 /// not "privileged", even if it has all available rights.
-pub fn writable() -> Result<()> {
+pub(super) fn writable() -> Result<()> {
     for (path, flags) in read_only(&files::read("/proc/self/mountinfo")?) {
         mount(None::<&str>, path.as_str(), None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>)
             .doing(|| format!("make {path} writable"))?;
@@ -107,7 +107,7 @@ fn read_only(mountinfo: &str) -> Vec<(String, MsFlags)> {
 }
 
 /// Lets mounts of the kubelet propagate to the containers that request them (mount propagation of volumes).
-pub fn propagate() -> Result<()> {
+pub(super) fn propagate() -> Result<()> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>)
         .doing(|| "make mounts below / shared".to_owned())
 }

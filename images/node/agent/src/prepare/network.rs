@@ -13,7 +13,7 @@ use crate::facts::Facts;
 use crate::prepare::overlay;
 
 /// Brings links up and sets the routes of `spec`; routes to former peers of `before` are removed.
-pub async fn apply(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts) -> Result<()> {
+pub(crate) async fn apply(spec: &NodeSpec, before: Option<&NodeSpec>, facts: &Facts) -> Result<()> {
     let (connection, handle, _) = rtnetlink::new_connection().doing(|| "open a netlink socket".to_owned())?;
     let connection = tokio::spawn(connection);
     let result = routes(spec, before, facts, &handle).await;
@@ -82,7 +82,7 @@ async fn ensure(handle: &Handle, index: u32, to: IpNet, via: IpAddr) -> Result<(
 }
 
 /// Returns a route to a network by an interface: through a router, or on the link.
-pub fn route(net: IpNet, index: u32, via: Option<IpAddr>) -> RouteMessage {
+pub(crate) fn route(net: IpNet, index: u32, via: Option<IpAddr>) -> RouteMessage {
     let mut route = to(net);
     route.attributes.push(RouteAttribute::Oif(index));
     match via {

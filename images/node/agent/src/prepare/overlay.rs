@@ -24,7 +24,7 @@ const PORT: u16 = 4789;
 const OVERHEAD: u32 = 50;
 
 /// The largest packet of a pod, in bytes.
-pub fn pod_mtu(spec: &NodeSpec) -> u32 {
+pub(super) fn pod_mtu(spec: &NodeSpec) -> u32 {
     spec.network.mtu - if needed(spec) { OVERHEAD } else { 0 }
 }
 
@@ -33,7 +33,7 @@ fn needed(spec: &NodeSpec) -> bool {
 }
 
 /// Sets up the tunnel over the interface `index`, or removes it if no peer is behind it.
-pub async fn apply(spec: &NodeSpec, index: u32, handle: &Handle) -> Result<()> {
+pub(super) async fn apply(spec: &NodeSpec, index: u32, handle: &Handle) -> Result<()> {
     let there = find(handle).await?;
     // The tunnel is recreated, which is quick, so that nothing of an earlier spec is left.
     if let Some(old) = there {

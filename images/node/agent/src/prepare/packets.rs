@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::supervise::Reaper;
 
 /// Replaces the agent's table in one transaction.
-pub async fn apply(spec: &NodeSpec, reaper: &Reaper) -> Result<()> {
+pub(super) async fn apply(spec: &NodeSpec, reaper: &Reaper) -> Result<()> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);
     reaper.run(command, Some(&ruleset(spec)?)).await

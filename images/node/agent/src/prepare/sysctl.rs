@@ -24,7 +24,7 @@ const WANTED: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Sets the parameters that exist and differ.
-pub fn apply() -> Result<()> {
+pub(super) fn apply() -> Result<()> {
     for (name, value, also) in WANTED {
         let path = Path::new("/proc/sys").join(name);
         let Ok(found) = fs::read_to_string(&path) else { continue };

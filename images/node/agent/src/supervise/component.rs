@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const RECOVERED: Duration = Duration::from_secs(30);
 
 /// An order for a component.
-pub enum Command {
+pub(crate) enum Command {
     /// Ends the component for good. The reply comes once it has ended.
     Stop(oneshot::Sender<()>),
     /// Ends the component and restarts it at once. The reply comes once it has ended.
@@ -35,7 +35,7 @@ pub enum Command {
 }
 
 /// A supervised component.
-pub struct Component {
+pub(crate) struct Component {
     /// The process to run.
     pub process: Process,
     /// The state of the node, which gets the component's status.
@@ -59,7 +59,7 @@ enum Ended {
 
 impl Component {
     /// Supervises the component until a command stops it.
-    pub async fn live(self, mut commands: mpsc::Receiver<Command>) {
+    pub(crate) async fn live(self, mut commands: mpsc::Receiver<Command>) {
         let name = self.process.name;
         let mut pause = FIRST_PAUSE;
         loop {

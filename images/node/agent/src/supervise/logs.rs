@@ -22,7 +22,7 @@ const KEPT: u32 = 3;
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Rotates the logs of `components` for as long as the agent runs.
-pub async fn rotate_forever(components: Vec<&'static str>) {
+pub(crate) async fn rotate_forever(components: Vec<&'static str>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         for name in &components {
@@ -82,7 +82,7 @@ fn piece(path: &Path, index: u32) -> PathBuf {
 
 /// Returns the last `lines` lines of a component's log that report errors, or else the last ones. A component that does not
 /// understand its flags prints the error before or after pages of help.
-pub fn errors(component: &str, lines: usize) -> io::Result<Vec<String>> {
+pub(crate) fn errors(component: &str, lines: usize) -> io::Result<Vec<String>> {
     const ENOUGH: u64 = 64 << 10;
     let mut file = File::open(paths::log(component))?;
     let length = file.metadata()?.len();

@@ -9,7 +9,7 @@ mod reaper;
 mod spawn;
 mod stop;
 
-pub use component::{Command, Component};
-pub use logs::{errors, rotate_forever};
-pub use reaper::Reaper;
-pub use stop::{order, refresh, stop};
+pub(crate) use component::{Command, Component};
+pub(crate) use logs::{errors, rotate_forever};
+pub(crate) use reaper::Reaper;
+pub(crate) use stop::{order, refresh, stop};

@@ -9,14 +9,14 @@ use crate::error::{Doing, Result};
 use crate::paths;
 
 /// The notification socket of one component.
-pub struct Socket {
+pub(super) struct Socket {
     path: PathBuf,
     socket: UnixDatagram,
 }
 
 impl Socket {
     /// Creates the socket, replacing that of an earlier run.
-    pub fn bind(component: &str) -> Result<Socket> {
+    pub(super) fn bind(component: &str) -> Result<Socket> {
         let path = Path::new(paths::NOTIFY).join(component);
         let _ = fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path).doing(|| format!("make the socket {}", path.display()))?;
@@ -24,7 +24,7 @@ impl Socket {
     }
 
     /// Returns once the component is ready.
-    pub async fn ready(&self) {
+    pub(super) async fn ready(&self) {
         let mut buffer = [0; 512];
         while let Ok(length) = self.socket.recv(&mut buffer).await {
             if buffer[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {

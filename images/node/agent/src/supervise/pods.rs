@@ -30,7 +30,7 @@ struct Member {
 }
 
 /// Ends all containers; those that are left after `grace` are killed.
-pub async fn end(grace: Duration) {
+pub(super) async fn end(grace: Duration) {
     let deadline = Instant::now() + grace;
     let mut told = Vec::new();
     loop {

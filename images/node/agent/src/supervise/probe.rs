@@ -36,7 +36,7 @@ const UNREADY: u32 = 3;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// Returns once `GET /healthz` on this port of loopback succeeds with 200.
-pub async fn healthy(port: u16, client: Option<Arc<Client>>) {
+pub(super) async fn healthy(port: u16, client: Option<Arc<Client>>) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     loop {
         if get(address, client.as_deref(), "/healthz").await.is_ok() {
@@ -48,7 +48,7 @@ pub async fn healthy(port: u16, client: Option<Arc<Client>>) {
 
 /// Returns once a component that was ready has hung. `works` is called when it no longer counts as ready (false), and when
 /// it does again (true).
-pub async fn hung(liveness: Liveness, client: Arc<Client>, works: impl Fn(bool)) {
+pub(super) async fn hung(liveness: Liveness, client: Arc<Client>, works: impl Fn(bool)) {
     let alive = || {
         let client = client.clone();
         async move {

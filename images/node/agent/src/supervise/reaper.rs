@@ -22,7 +22,7 @@ use crate::error::{Doing, Error, Result};
 
 /// The end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// The process exited with a code.
     Code(i32),
     /// The process was killed by this signal, which may be a real-time one.
@@ -42,7 +42,7 @@ impl fmt::Display for Exit {
 }
 
 /// A running process.
-pub struct Running {
+pub(crate) struct Running {
     /// The id of the process.
     pub pid: Pid,
     /// The receiver of its end.
@@ -51,13 +51,13 @@ pub struct Running {
 
 /// The table of waiters by process id.
 #[derive(Clone, Default)]
-pub struct Reaper {
+pub(crate) struct Reaper {
     waiting: Rc<RefCell<HashMap<Pid, oneshot::Sender<Exit>>>>,
 }
 
 impl Reaper {
     /// Creates the table and begins to reap.
-    pub fn start() -> Result<Reaper> {
+    pub(crate) fn start() -> Result<Reaper> {
         let reaper = Reaper::default();
         let mut children = signal(SignalKind::child()).doing(|| "listen for SIGCHLD".to_owned())?;
         let this = reaper.clone();
@@ -88,7 +88,7 @@ impl Reaper {
     }
 
     /// Starts a process.
-    pub fn spawn(&self, command: &mut Command) -> io::Result<Running> {
+    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Running> {
         let child = command.spawn()?;
         let pid = Pid::from_raw(child.id() as i32);
         let (sender, exit) = oneshot::channel();
@@ -97,7 +97,7 @@ impl Reaper {
     }
 
     /// Runs a helper to its end, with `input` on its standard input. Its messages go to the console.
-    pub async fn run(&self, mut command: Command, input: Option<&str>) -> Result<()> {
+    pub(crate) async fn run(&self, mut command: Command, input: Option<&str>) -> Result<()> {
         let name = command.get_program().to_string_lossy().into_owned();
         command.env("PATH", crate::paths::PATH).stdin(Stdio::null());
         if let Some(input) = input {

@@ -20,7 +20,7 @@ use crate::{files, paths, proxy};
 const URGENT_NICE: libc::c_int = -10;
 
 /// Starts `process`. Both its outputs go straight to its log file.
-pub fn spawn(process: &Process, view: &View, reaper: &Reaper) -> Result<Running> {
+pub(super) fn spawn(process: &Process, view: &View, reaper: &Reaper) -> Result<Running> {
     for (name, content) in &process.files {
         files::write(&paths::rendered(name), content.as_bytes(), 0o600)?;
     }

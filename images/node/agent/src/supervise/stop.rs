@@ -9,11 +9,11 @@ use super::{Command, pods};
 use crate::components::POLICY;
 
 /// The senders of orders, by component.
-pub type Handles = HashMap<&'static str, mpsc::Sender<Command>>;
+pub(super) type Handles = HashMap<&'static str, mpsc::Sender<Command>>;
 
 /// Stops everything: first the components that would restart pods, then the pods, then the API server before the etcd
 /// that it needs. containerd stays until the pods have ended, as their shims report to it.
-pub async fn stop(handles: &Handles, grace: Duration) {
+pub(crate) async fn stop(handles: &Handles, grace: Duration) {
     let end = |name: &'static str| end(handles, name);
     tokio::join!(end("kubelet"), end("kube-controller-manager"), end("kube-scheduler"), end("kube-proxy"));
     pods::end(grace).await;
@@ -27,12 +27,12 @@ pub async fn stop(handles: &Handles, grace: Duration) {
 
 /// Restarts the components whose files have changed. Returns once these have ended, so that a wait for the node that
 /// follows waits for them.
-pub async fn refresh(handles: &Handles) {
+pub(crate) async fn refresh(handles: &Handles) {
     futures::future::join_all(handles.values().map(|handle| order(handle, Command::Refresh))).await;
 }
 
 /// Gives an order and waits until it is obeyed.
-pub async fn order(handle: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
+pub(crate) async fn order(handle: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
     let (done, ended) = oneshot::channel();
     if handle.send(command(done)).await.is_ok() {
         let _ = ended.await;

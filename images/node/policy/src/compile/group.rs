@@ -9,7 +9,7 @@ use crate::world::World;
 
 /// Pods that rules refer to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Group {
+pub(super) enum Group {
     /// The addresses of pods.
     Pods(Selected),
     /// The addresses of pods, each with the number that the name of a port has there.
@@ -43,7 +43,7 @@ impl Group {
 
 /// The groups in use.
 #[derive(Default)]
-pub struct Groups {
+pub(super) struct Groups {
     known: BTreeMap<Group, Known>,
     next: u32,
 }
@@ -55,12 +55,12 @@ struct Known {
 
 impl Groups {
     /// Returns the name of a group's set.
-    pub fn name(&self, group: &Group) -> &str {
+    pub(super) fn name(&self, group: &Group) -> &str {
         self.known.get(group).map(|known| known.name.as_str()).expect("groups are acquired before rules are written")
     }
 
     /// Notes another user of a group, whose set is made for the first.
-    pub fn acquire(&mut self, group: Group, world: &World, tables: &mut Tables) {
+    pub(super) fn acquire(&mut self, group: Group, world: &World, tables: &mut Tables) {
         if let Some(known) = self.known.get_mut(&group) {
             known.users += 1;
             return;
@@ -78,7 +78,7 @@ impl Groups {
     }
 
     /// Notes that a user is gone; the set goes with the last.
-    pub fn release(&mut self, group: &Group, tables: &mut Tables) {
+    pub(super) fn release(&mut self, group: &Group, tables: &mut Tables) {
         let Some(known) = self.known.get_mut(group) else { return };
         known.users -= 1;
         if known.users == 0 {
@@ -88,7 +88,7 @@ impl Groups {
     }
 
     /// Returns all elements of a pod, each with its set.
-    pub fn elements(&self, world: &World, pod: &Pod) -> Vec<(String, Element)> {
+    pub(super) fn elements(&self, world: &World, pod: &Pod) -> Vec<(String, Element)> {
         let one = |(group, known): (&Group, &Known)| -> Vec<(String, Element)> {
             group.elements(world, pod).into_iter().map(|element| (known.name.clone(), element)).collect()
         };

@@ -13,7 +13,7 @@ type Policies = (Direction, Vec<String>);
 
 /// The isolated pods.
 #[derive(Default)]
-pub struct Isolations {
+pub(super) struct Isolations {
     pods: BTreeMap<Key, Isolated>,
     chains: BTreeMap<Policies, Chain>,
 }
@@ -30,7 +30,14 @@ struct Chain {
 
 impl Isolations {
     /// Sets the policies that isolate a pod, in each direction.
-    pub fn set(&mut self, key: &Key, addresses: Vec<IpAddr>, by: Vec<Policies>, next: &mut u32, tables: &mut Tables) {
+    pub(super) fn set(
+        &mut self,
+        key: &Key,
+        addresses: Vec<IpAddr>,
+        by: Vec<Policies>,
+        next: &mut u32,
+        tables: &mut Tables,
+    ) {
         if self.pods.get(key).is_some_and(|pod| pod.addresses == addresses && pod.by == by) {
             return;
         }

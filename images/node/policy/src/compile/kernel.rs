@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::objects::Protocol;
 
 /// A packet that begins a connection.
-pub struct Packet {
+pub(super) struct Packet {
     pub from: IpAddr,
     pub to: IpAddr,
     pub protocol: Protocol,
@@ -17,7 +17,7 @@ pub struct Packet {
 
 /// The table of the engine.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Kernel {
+pub(super) struct Kernel {
     sets: BTreeMap<String, BTreeSet<String>>,
     maps: BTreeMap<String, BTreeMap<String, String>>,
     chains: BTreeMap<String, Vec<String>>,
@@ -25,7 +25,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// Applies a transaction.
-    pub fn apply(&mut self, transaction: &str) {
+    pub(super) fn apply(&mut self, transaction: &str) {
         let mut lines = transaction.lines().map(str::trim);
         while let Some(line) = lines.next() {
             let words: Vec<&str> = line.split(' ').collect();
@@ -95,7 +95,7 @@ impl Kernel {
     }
 
     /// Returns true if both hooks let the packet pass.
-    pub fn passes(&self, packet: &Packet) -> bool {
+    pub(super) fn passes(&self, packet: &Packet) -> bool {
         [("egress-4", packet.from), ("ingress-4", packet.to)].iter().all(|(map, own)| {
             let verdict = self.maps[*map].get(&own.to_string());
             verdict.is_none_or(|verdict| self.run(&verdict["jump ".len()..], packet) != Some(false))

@@ -12,25 +12,25 @@ use crate::policy::{DIRECTIONS, Direction, Namespaces, Peer, Policy, Port, Rule,
 const LONGEST: usize = 160;
 
 /// Returns the name of a policy's chain, by which people recognize it.
-pub fn chain_name(direction: Direction, number: u32, policy: &Key) -> String {
+pub(super) fn chain_name(direction: Direction, number: u32, policy: &Key) -> String {
     let mut policy = policy.to_string();
     policy.truncate(LONGEST);
     format!("{}-{number}-{policy}", direction.name())
 }
 
 /// Returns the groups that the rules of a policy refer to, as often as they do.
-pub fn groups(policy: &Policy) -> Vec<Group> {
+pub(super) fn groups(policy: &Policy) -> Vec<Group> {
     DIRECTIONS.iter().flat_map(|direction| groups_of(policy, *direction)).collect()
 }
 
 /// Returns the groups of one direction.
-pub fn groups_of(policy: &Policy, direction: Direction) -> Vec<Group> {
+pub(super) fn groups_of(policy: &Policy, direction: Direction) -> Vec<Group> {
     let rules = policy.rules(direction).into_iter().flatten();
     rules.flat_map(|rule| matches(rule, policy, direction)).flat_map(|one| one.groups()).collect()
 }
 
 /// Returns the lines of a rule.
-pub fn lines(rule: &Rule, policy: &Policy, direction: Direction, groups: &Groups) -> Vec<String> {
+pub(super) fn lines(rule: &Rule, policy: &Policy, direction: Direction, groups: &Groups) -> Vec<String> {
     matches(rule, policy, direction).iter().flat_map(|one| one.lines(direction, groups)).collect()
 }
 

@@ -11,11 +11,11 @@ use crate::policy::{DIRECTIONS, Direction};
 pub const TABLE: &str = "kcl-policy";
 
 /// The set of pairs of the same address: packets of isolated pods to themselves.
-pub const ITSELF: &str = "itself";
+pub(super) const ITSELF: &str = "itself";
 
 /// The kind of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// The elements are addresses.
     Address,
     /// Addresses with ports.
@@ -37,7 +37,7 @@ impl Kind {
 
 /// An element of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Element {
+pub(super) enum Element {
     /// The address of a pod.
     Address(IpAddr),
     /// A port of a pod.
@@ -65,7 +65,7 @@ impl fmt::Display for Element {
 
 /// A family of addresses. A set of nftables has addresses of one family, so each of ours is two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Family {
+pub(super) enum Family {
     /// The family IPv4.
     V4,
     /// The family IPv6.
@@ -73,16 +73,16 @@ pub enum Family {
 }
 
 /// The two families.
-pub const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+pub(super) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 impl Family {
     /// Returns the family of an address.
-    pub fn of(address: IpAddr) -> Self {
+    pub(super) fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 
     /// Returns the keyword of the family's header in rules.
-    pub fn header(self) -> &'static str {
+    pub(super) fn header(self) -> &'static str {
         match self {
             Family::V4 => "ip",
             Family::V6 => "ip6",
@@ -90,7 +90,7 @@ impl Family {
     }
 
     /// Returns the name of the part of a set that has the family's addresses.
-    pub fn part(self, set: &str) -> String {
+    pub(super) fn part(self, set: &str) -> String {
         match self {
             Family::V4 => format!("{set}-4"),
             Family::V6 => format!("{set}-6"),
@@ -107,7 +107,7 @@ impl Family {
 
 /// The contents of the table, and what of it was there before the next transaction.
 #[derive(Default)]
-pub struct Tables {
+pub(super) struct Tables {
     sets: BTreeMap<String, Set>,
     chains: BTreeMap<String, Vec<String>>,
     verdicts: BTreeMap<(Direction, IpAddr), String>,
@@ -132,19 +132,19 @@ struct Before {
 
 impl Tables {
     /// Adds an empty set.
-    pub fn add_set(&mut self, name: &str, kind: Kind) {
+    pub(super) fn add_set(&mut self, name: &str, kind: Kind) {
         self.before.sets.entry(name.to_owned()).or_insert(false);
         self.sets.insert(name.to_owned(), Set { kind, elements: BTreeMap::new() });
     }
 
     /// Removes a set with its elements.
-    pub fn remove_set(&mut self, name: &str) {
+    pub(super) fn remove_set(&mut self, name: &str) {
         self.before.sets.entry(name.to_owned()).or_insert(true);
         self.sets.remove(name);
     }
 
     /// Adds an element to a set.
-    pub fn add_element(&mut self, set: &str, element: Element) {
+    pub(super) fn add_element(&mut self, set: &str, element: Element) {
         if set == ITSELF && !self.sets.contains_key(ITSELF) {
             self.sets.insert(ITSELF.to_owned(), Set { kind: Kind::Itself, elements: BTreeMap::new() });
         }
@@ -157,7 +157,7 @@ impl Tables {
     }
 
     /// Removes an element from a set, once for each time that it was added.
-    pub fn remove_element(&mut self, set: &str, element: &Element) {
+    pub(super) fn remove_element(&mut self, set: &str, element: &Element) {
         let Some(found) = self.sets.get_mut(set) else { return };
         let Some(count) = found.elements.get_mut(element) else { return };
         *count -= 1;
@@ -168,25 +168,25 @@ impl Tables {
     }
 
     /// Adds a chain. Its name has not been used before.
-    pub fn add_chain(&mut self, name: &str, rules: Vec<String>) {
+    pub(super) fn add_chain(&mut self, name: &str, rules: Vec<String>) {
         self.before.chains.entry(name.to_owned()).or_insert(false);
         self.chains.insert(name.to_owned(), rules);
     }
 
     /// Removes a chain.
-    pub fn remove_chain(&mut self, name: &str) {
+    pub(super) fn remove_chain(&mut self, name: &str) {
         self.before.chains.entry(name.to_owned()).or_insert(true);
         self.chains.remove(name);
     }
 
     /// Leads packets of an address in a direction to a chain.
-    pub fn add_verdict(&mut self, direction: Direction, address: IpAddr, chain: &str) {
+    pub(super) fn add_verdict(&mut self, direction: Direction, address: IpAddr, chain: &str) {
         let old = self.verdicts.insert((direction, address), chain.to_owned());
         self.before.verdicts.entry((direction, address)).or_insert(old);
     }
 
     /// Removes the way to a chain, unless the address leads to another one by now.
-    pub fn remove_verdict(&mut self, direction: Direction, address: IpAddr, chain: &str) {
+    pub(super) fn remove_verdict(&mut self, direction: Direction, address: IpAddr, chain: &str) {
         if self.verdicts.get(&(direction, address)).is_some_and(|now| now == chain) {
             let old = self.verdicts.remove(&(direction, address));
             self.before.verdicts.entry((direction, address)).or_insert(old);
@@ -194,7 +194,7 @@ impl Tables {
     }
 
     /// Returns the transaction that replaces the table.
-    pub fn replace(&mut self) -> String {
+    pub(super) fn replace(&mut self) -> String {
         let all = Before {
             sets: self.sets.keys().filter(|name| *name != ITSELF).map(|name| (name.clone(), false)).collect(),
             chains: self.chains.keys().map(|name| (name.clone(), false)).collect(),
@@ -209,7 +209,7 @@ impl Tables {
     }
 
     /// Returns the transaction with all changes since the last one; `None` if there are none.
-    pub fn update(&mut self) -> Option<String> {
+    pub(super) fn update(&mut self) -> Option<String> {
         let before = std::mem::take(&mut self.before);
         Some(self.changes(&before)).filter(|text| !text.is_empty())
     }
