@@ -222,7 +222,7 @@ impl Release {
     }
 }
 
-/// Returns the objects, hooks included, that the chart of an addon would make with a version of Kubernetes (`v1.37.0`).
+/// Returns the objects, hooks included, that the chart of an addon would make with a version of Kubernetes (`v1.37.2`).
 /// No cluster is asked.
 pub(super) async fn template(
     helm: &Helm,

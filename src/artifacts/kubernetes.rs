@@ -32,7 +32,7 @@ impl Catalog {
         Ok(known(self.definition(NAME)?).map(|version| format!("v{version}")).collect())
     }
 
-    /// Resolves `wanted` to a Kubernetes version (`v1.37.0`): `v1.37.0`, `1.37.0`, `1.37`, `latest`, `stable`, or
+    /// Resolves `wanted` to a Kubernetes version (`v1.37.2`): `v1.37.2`, `1.37.2`, `1.37`, `latest`, `stable`, or
     /// nothing for the default. A patch release that is not in the catalog may turn out not to exist.
     pub fn kubernetes_version(&self, wanted: &str) -> Result<String> {
         let definition = self.definition(NAME)?;
@@ -78,7 +78,7 @@ pub fn other_versions() -> String {
     format!("other patch releases of {} by their number, such as v{example}", minors.join(", "))
 }
 
-/// Returns `1.37` of `1.37.0`.
+/// Returns `1.37` of `1.37.2`.
 fn minor(version: &str) -> &str {
     version.rsplit_once('.').map_or(version, |(minor, _)| minor)
 }
@@ -101,13 +101,13 @@ mod tests {
         let newest = &CATALOG.kubernetes_choice().expect("versions")[2..];
         assert_eq!(newest.len(), 3, "two in the catalog, and the last of three minor versions before");
         for (wanted, version) in [
-            ("", "v1.37.0"),
-            ("v1.37.0", "v1.37.0"),
-            ("1.37", "v1.37.0"),
+            ("", "v1.37.2"),
+            ("v1.37.2", "v1.37.2"),
+            ("1.37", "v1.37.2"),
             ("v1.36", "v1.36.3"),
             ("1.36.3", "v1.36.3"),
-            ("latest", "v1.37.0"),
-            ("stable", "v1.37.0"),
+            ("latest", "v1.37.2"),
+            ("stable", "v1.37.2"),
             // Of these the catalog says no more than that they may exist.
             ("1.36.1", "v1.36.1"),
             ("v1.37.30", "v1.37.30"),
@@ -116,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(CATALOG.kubernetes_version(wanted).expect(wanted), version);
         }
-        for wanted in ["1.3", "1.30.1", "vv1.37", "newest", "1.36.01", "1.36.x", "1.36.1-rc.0", "1.38.0", "1.37.0.1"] {
+        for wanted in ["1.3", "1.30.1", "vv1.37", "newest", "1.36.01", "1.36.x", "1.36.1-rc.0", "1.38.0", "1.37.2.1"] {
             let error = CATALOG.kubernetes_version(wanted).expect_err(wanted);
             assert_eq!(error.id, Id::VersionUnknown);
             assert!(error.hints[0].contains("v1.36.3") && error.hints[1].contains("1.35"), "{:?}", error.hints);

@@ -26,7 +26,7 @@ pub(super) struct ClusterArgs {
     #[arg(short, long, env = "KCL_DRIVER", hide_env_values = true, value_name = "DRIVER", add = candidates::drivers(), help_heading = "Cluster")]
     driver: Option<String>,
 
-    /// The version of Kubernetes, such as v1.37.0, 1.36 or latest
+    /// The version of Kubernetes, such as v1.37.2, 1.36 or latest
     #[arg(long, value_name = "VERSION", add = candidates::versions(), help_heading = "Cluster")]
     kubernetes_version: Option<String>,
 

@@ -1,4 +1,5 @@
 //! Rules that the project keeps about its own sources. Needs neither root nor artifacts.
 
 mod imports;
+mod versions;
 mod words;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// The modules whose files are read.
 const MODULES: [&str; 5] = [
-    "k8s.io/kubernetes@v1.37.0",
+    "k8s.io/kubernetes@v1.37.2",
     "github.com/cert-manager/cert-manager@v1.21.2",
     "github.com/prometheus-operator/prometheus-operator@v0.85.0",
     "github.com/kyverno/kyverno@v1.19.1",

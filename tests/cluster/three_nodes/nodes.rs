@@ -16,7 +16,7 @@ pub(crate) fn are_what_the_list_says(cluster: &TestCluster<'_>) {
         assert_eq!(row["Status"], "Running", "{row}");
         let node = found.iter().find(|node| node["metadata"]["name"] == *name).expect("the node");
         assert_eq!(condition(node, "Ready"), "True", "{node:#}");
-        assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], "v1.37.0", "{name}");
+        assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], "v1.37.2", "{name}");
         assert_eq!(node["spec"]["podCIDR"], row["PodCIDR"], "{name}");
         assert_eq!(*internal_ip(node), row["IP"], "{name}");
         let role = format!("node-role.kubernetes.io/{}", row["Role"].as_str().expect("a role"));
