@@ -12,6 +12,7 @@ use super::compose::{self, Plan};
 use super::handle::Artifacts;
 use super::http::{Failure, Http};
 use super::job::Job;
+use super::kubernetes::other_versions;
 use super::oci::{self, Image};
 use super::pins::PINS;
 use super::want::{NodeArtifacts, Way};
@@ -202,11 +203,15 @@ impl Run<'_> {
         if auto {
             return Ok(Err(Some(why)));
         }
-        Err(Error::new(Id::ArtifactDownload, format!("{} could not be downloaded: {why}", artifact.title()))
-            .hint("behind a proxy, set HTTPS_PROXY (and --ca-file if it has its own authority)")
-            .hint(
-                "or name a mirror with --binary-mirror, build instead with --from build, or use a bundle with --bundle",
-            ))
+        let mut error =
+            Error::new(Id::ArtifactDownload, format!("{} could not be downloaded: {why}", artifact.title()));
+        if artifact.definition.others.is_some() {
+            error = error
+                .hint(format!("it may not exist: `kcl version` lists what does, and there are {}", other_versions()));
+        }
+        Err(error.hint("behind a proxy, set HTTPS_PROXY (and --ca-file if it has its own authority)").hint(
+            "or name a mirror with --binary-mirror, build instead with --from build, or use a bundle with --bundle",
+        ))
     }
 
     /// Adds the missing artifacts from a bundle.

@@ -343,6 +343,21 @@ async fn a_proxy_is_asked_where_the_environment_names_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_nobody_released_leads_to_those_that_exist() {
+    let server = start(upstream(), Behaviour::default(), None).await;
+    let home = tempfile::tempdir().expect("a directory");
+    let mut command = kcl(home.path());
+    command.args(["artifacts", "fetch", "--from", "release", "--kubernetes-version", "1.36.99"]);
+    command.args(["--binary-mirror", &format!("http://{}", server.address)]);
+    let output = tokio::task::spawn_blocking(move || command.output().expect("kcl runs")).await.expect("a task");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(i32::from(Id::ArtifactDownload.exit_code())), "{text}");
+    for part in ["Kubernetes 1.36.99", "404", "`kcl version` lists", "1.35"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_no_way_is_open_both_reasons_are_told() {
     let home = tempfile::tempdir().expect("a directory");
     let mut command = kcl(home.path());
