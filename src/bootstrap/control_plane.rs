@@ -18,7 +18,8 @@ pub(super) async fn wait(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<(
             let wait = Exec { stdout: Stdout::Capture, ..Exec::new([paths::AGENT, "wait", "api"]) };
             let output = machine.exec(wait).await?;
             if output.code != 0 {
-                return Err(ready::does_not_come_up(&format!("the control plane on {}", node.name), &output.stderr));
+                let subject = format!("the control plane on {}", node.name);
+                return Err(ready::does_not_come_up(bootstrap, &node.machine, &subject, &output.stderr));
             }
         }
     }

@@ -5,6 +5,7 @@ mod advice;
 pub mod certificates;
 mod context;
 mod control_plane;
+mod damage;
 mod images;
 mod join;
 mod machines;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::{try_join, try_join_all};
+use futures::future::{join_all, try_join, try_join_all};
 use futures::stream::FuturesUnordered;
 use kcl_driver_api::{Exec, Machine};
 use kcl_node_spec::{ComponentState, NodeStatus, paths};
 use kube::Client;
 
-use super::{Bootstrap, Wait};
+use super::{Bootstrap, Wait, damage};
 use crate::error::{Error, Id, Result};
 use crate::kubernetes::{self, Fresh};
 
@@ -24,12 +24,13 @@ pub(super) async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, names: &[St
     let step = bootstrap.progress.step("ready", "Waiting for nodes and DNS");
     let total = names.len();
     let mut shown = None;
-    let nodes = kubernetes::nodes_ready(client, names, fresh, |ready| {
+    let reported = kubernetes::nodes_ready(client, names, fresh, |ready| {
         if shown != Some(ready) {
             shown = Some(ready);
             step.position("nodes ready", ready as u64, total as u64);
         }
     });
+    let nodes = async { try_join(reported, kubelets_run(bootstrap, names, fresh)).await.map(|_| ()) };
     let all = async {
         if bootstrap.wait == Wait::Nodes {
             return nodes.await;
@@ -47,6 +48,15 @@ pub(super) async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, names: &[St
         total => format!("{total} nodes are ready"),
     });
     Ok(())
+}
+
+/// Waits until the components run on nodes that this start did not start: for up to a minute, their Node objects have the
+/// last report of a kubelet that has ended.
+async fn kubelets_run(bootstrap: &Bootstrap<'_>, names: &[String], fresh: &Fresh) -> Result<()> {
+    let nodes = bootstrap.state.nodes.iter();
+    let before = nodes.filter(|node| names.contains(&node.name) && !fresh.started.contains(&node.name));
+    let failed = join_all(before.map(|node| fails(bootstrap, &node.machine))).await;
+    failed.into_iter().flatten().next().map_or(Ok(()), Err)
 }
 
 /// Waits until one node is ready.
@@ -83,7 +93,8 @@ async fn fails(bootstrap: &Bootstrap<'_>, node: &str) -> Option<Error> {
 pub(super) async fn wrong(bootstrap: &Bootstrap<'_>, machine: &dyn Machine) -> Result<Option<Error>> {
     let limit = bootstrap.wait_timeout.as_secs().saturating_add(1).to_string();
     let output = machine.exec(Exec::new([paths::AGENT, "wait", "running", "--timeout", &limit])).await?;
-    let why = || does_not_come_up(&format!("node {}", machine.name()), &output.stderr);
+    let name = machine.name();
+    let why = || does_not_come_up(bootstrap, name, &format!("node {name}"), &output.stderr);
     Ok((output.code != 0).then(why))
 }
 
@@ -113,10 +124,15 @@ fn not_ready(status: &NodeStatus) -> Vec<String> {
     components.map(|component| format!("{} on {}", component.name, status.name)).collect()
 }
 
-/// Makes the error for components that fail again and again, from the output of the node's agent.
-pub(super) fn does_not_come_up(subject: &str, output: &[u8]) -> Error {
+/// Makes the error for components of a machine that fail again and again, from the output of the node's agent.
+pub(super) fn does_not_come_up(bootstrap: &Bootstrap<'_>, machine: &str, subject: &str, output: &[u8]) -> Error {
     let output = String::from_utf8_lossy(output);
-    Error::new(Id::NodeFailed, format!("{subject} does not come up:\n{}", output.trim_end()))
+    let message = format!("{subject} does not come up:\n{}", output.trim_end());
+    let node = bootstrap.state.nodes.iter().find(|node| node.machine == machine);
+    if let (Some(store), Some(node)) = (damage::of(&output), node) {
+        return damage::error(message, store, &bootstrap.state.spec.name, node);
+    }
+    Error::new(Id::NodeFailed, message)
         .hint("flags from --extra-config and --feature-gates are the usual cause")
         .hint("with --keep the cluster is left as it is, to look into: kcl logs, kcl ssh")
 }

@@ -34,5 +34,11 @@ pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCod
             }),
         ),
     }
+    for node in &nodes {
+        for failing in &node.failing {
+            let name = &node.name;
+            app.progress.warn(format!("{failing} on {name}; kcl start -p {profile} shows the reason"));
+        }
+    }
     Ok(ExitCode::from(Bits::of(&nodes).0))
 }

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use kcl_driver_api::{Driver, Exec, MachineInfo, Power};
-use kcl_node_spec::{ComponentState, NodeStatus, Role, paths};
+use kcl_node_spec::{ComponentState, ComponentStatus, NodeStatus, Role, paths};
 use serde::Serialize;
 
 use super::background::renewal;
@@ -29,6 +29,9 @@ pub struct NodeState {
     pub kubeconfig: String,
     /// The node is a worker.
     pub worker: bool,
+    /// The components that fail again and again, with the end of their last process.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<String>,
 }
 
 /// The exit code of `status`: the sum of the bits of all problems.
@@ -119,6 +122,7 @@ async fn look(
         if ready { "Running" } else { "Stopped" }.to_owned()
     };
     let worker = node.role == Role::Worker;
+    let failing = agent.iter().flat_map(|status| &status.components).filter_map(failing).collect();
     NodeState {
         name: node.name.clone(),
         host: nodes::power(power).to_owned(),
@@ -126,7 +130,15 @@ async fn look(
         api_server: if worker { "Irrelevant".to_owned() } else { component("kube-apiserver") },
         kubeconfig: if worker { "Irrelevant".to_owned() } else { kubeconfig.to_owned() },
         worker,
+        failing,
     }
+}
+
+/// Describes a component that waits for its next start.
+fn failing(component: &ComponentStatus) -> Option<String> {
+    let ComponentStatus { name, state, restarts, last_exit, .. } = component;
+    let exit = last_exit.as_ref().map(|exit| format!(", at last with {exit}")).unwrap_or_default();
+    (*state == ComponentState::BackOff).then(|| format!("{name} ended {} times{exit}", restarts.max(&1)))
 }
 
 /// Returns the status that the agent reports, or `None` if it does not answer.
@@ -149,7 +161,23 @@ mod tests {
             api_server: own(api_server),
             kubeconfig: own(kubeconfig),
             worker: false,
+            failing: Vec::new(),
         }
+    }
+
+    #[test]
+    fn components_that_fail_are_described() {
+        let component = |state, restarts, last_exit: Option<&str>| ComponentStatus {
+            name: "etcd".to_owned(),
+            state,
+            pid: None,
+            restarts,
+            last_exit: last_exit.map(str::to_owned),
+            ready_after_ms: None,
+        };
+        let failed = failing(&component(ComponentState::BackOff, 3, Some("exit code 2")));
+        assert_eq!(failed.as_deref(), Some("etcd ended 3 times, at last with exit code 2"));
+        assert_eq!(failing(&component(ComponentState::Ready, 3, Some("exit code 2"))), None);
     }
 
     #[test]

@@ -114,6 +114,7 @@ ids! {
     }
     Cluster {
         NodeFailed "node.failed" "a node does not come up",
+        NodeDamaged "node.damaged" "the data of etcd or containerd on a node are damaged",
         NodeOccupied "node.occupied" "the node has pods or data that would be lost",
         NodeNotJoined "node.not-joined" "a new node does not join the cluster",
         NodeNotRestarted "node.not-restarted" "a node does not come up with a changed configuration",

@@ -5,6 +5,7 @@
 mod support;
 
 mod cache;
+mod damaged;
 mod disk;
 mod flags;
 mod hung;

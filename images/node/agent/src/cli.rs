@@ -37,6 +37,12 @@ impl Goal {
             Goal::Running => status.phase == Phase::Running,
         }
     }
+
+    /// Returns true if a component can keep the goal from being reached. The API serves without containerd, so that the
+    /// objects of a cluster can still be read when the data of containerd are damaged.
+    fn needs(self, component: &str) -> bool {
+        self != Goal::Api || component != "containerd"
+    }
 }
 
 /// Prints the status as JSON (`status`); succeeds if the node runs.
@@ -89,7 +95,7 @@ pub(crate) fn wait(goal: Goal, limit: Duration) -> Result<ExitCode> {
         for component in &status.components {
             before.entry(component.name.clone()).or_insert(component.restarts);
         }
-        let hopeless = |one: &ComponentStatus| is_hopeless(one, before[&one.name]);
+        let hopeless = |one: &ComponentStatus| goal.needs(&one.name) && is_hopeless(one, before[&one.name]);
         let why = match status.phase {
             Phase::Failed => Some("the node could not be prepared"),
             Phase::Stopping => Some("the node is being stopped"),
@@ -172,6 +178,13 @@ fn send(stream: &UnixStream, request: &Request) -> Result<BufReader<UnixStream>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_api_is_waited_for_although_containerd_fails() {
+        assert!(!Goal::Api.needs("containerd"));
+        assert!(Goal::Running.needs("containerd"));
+        assert!(Goal::Api.needs("etcd"));
+    }
 
     #[test]
     fn a_component_that_was_never_ready_is_given_up_soon() {
