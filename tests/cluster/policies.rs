@@ -55,25 +55,28 @@ impl<'c> Guarded<'c> {
 
     /// The policy of [`Guarded::only_friends_pass`] still holds, which is also the last of [`Guarded::policies_hold`].
     pub(crate) fn policies_still_hold(&self) {
-        self.pairs(|client, number| ((client, number) == ("friend", 8080)).to_string());
+        self.pairs(|client, number| (client, number) == ("friend", 8080));
     }
 
     /// Sets these policies and no others, and looks at connections of each client to each port, by the address of the pod
     /// and by that of its Service.
     fn connections_are(&self, policies: &[&Value], expected: [[bool; 2]; 2]) {
         self.set(policies);
+        let ((server, address), service) = (self.pod("guarded", "server"), self.service_address());
         for ((namespace, client), row) in CLIENTS.iter().zip(expected) {
-            for ((number, port), allowed) in PORTS.iter().zip(row) {
-                let told = self.told(namespace, client, *number);
-                assert_eq!(told, allowed, "kcl policy test: {client} to {number}");
-                for (host, port) in [(self.server_address(), number), (self.service_address(), port)] {
-                    let what = format!("{client} to {host}:{port} passes: {allowed}");
-                    eventually(&what, || match self.passes(namespace, client, &host, *port) {
-                        passes if passes == allowed => Ok(()),
-                        passes => Err(format!("passes: {passes}")),
-                    });
-                }
+            let (from, _) = self.pod(namespace, client);
+            let mut wanted = Vec::new();
+            for ((number, port), allowed) in PORTS.iter().zip(&row) {
+                let told = self.told(&format!("{namespace}/{from}"), &format!("guarded/{server}:{number}"));
+                assert_eq!(told, *allowed, "kcl policy test: {client} to {number}");
+                wanted.push((format!("{address}:{number}"), *allowed));
+                wanted.push((format!("{service}:{port}"), *allowed));
             }
+            let targets: Vec<&str> = wanted.iter().map(|(target, _)| target.as_str()).collect();
+            eventually(&format!("{client} passes as {policies:?} allow"), || {
+                let passes = self.passes(namespace, client, &targets);
+                if passes == wanted { Ok(()) } else { Err(format!("{passes:?} instead of {wanted:?}")) }
+            });
         }
     }
 
@@ -115,18 +118,17 @@ impl<'c> Guarded<'c> {
     fn an_engine_that_is_killed_leaves_the_rules(&self) {
         for node in self.cluster.node_names() {
             self.cluster.ssh(&node, "/opt/kcl/agent/kcl-node restart kcl-policy").ok();
-            self.pairs(|_, _| false.to_string());
+            self.pairs(|_, _| false);
         }
     }
 
     /// Compares all connections of the pods with what is expected, at once: nothing may change in between.
-    fn pairs(&self, expected: impl Fn(&str, u16) -> String) {
+    fn pairs(&self, expected: impl Fn(&str, u16) -> bool) {
         let host = self.server_address();
         for (namespace, client) in CLIENTS {
-            for (number, _) in PORTS {
-                let passes = self.passes(namespace, client, &host, number).to_string();
-                assert_eq!(passes, expected(client, number), "{client} to {number}");
-            }
+            let wanted = PORTS.map(|(number, _)| (format!("{host}:{number}"), expected(client, number)));
+            let targets: Vec<&str> = wanted.iter().map(|(target, _)| target.as_str()).collect();
+            assert_eq!(self.passes(namespace, client, &targets), wanted, "{client}");
         }
     }
 
@@ -154,30 +156,37 @@ impl<'c> Guarded<'c> {
         self.cluster.kubectl(["exec", "-n", "guarded", "deploy/server", "--", "sh", "-c", line])
     }
 
-    fn passes(&self, namespace: &str, client: &str, host: &str, port: u16) -> bool {
-        let line = format!("timeout 1 wget -q -O - http://{host}:{port}/ || echo failed");
+    /// Connects a client to all targets at the same time, and returns which of them served it.
+    fn passes(&self, namespace: &str, client: &str, targets: &[&str]) -> Vec<(String, bool)> {
+        let line = format!(
+            "for target in {}; do (timeout 1 wget -q -O - http://$target/ | sed s/^/$target=/) & done; wait",
+            targets.join(" ")
+        );
         let said =
             self.cluster.kubectl(["exec", "-n", namespace, &format!("deploy/{client}"), "--", "sh", "-c", &line]);
-        said.trim() == "served"
+        let served = |target: &str| said.lines().any(|line| line == format!("{target}=served"));
+        targets.iter().map(|target| ((*target).to_owned(), served(target))).collect()
     }
 
     /// The verdict of `kcl policy test`.
-    fn told(&self, namespace: &str, client: &str, number: u16) -> bool {
-        let from = format!("{namespace}/{}", self.pod(namespace, client));
-        let to = format!("guarded/{}:{number}", self.pod("guarded", "server"));
-        let output = self.cluster.kcl(["policy", "test", &from, &to, "-o", "json"]);
+    fn told(&self, from: &str, to: &str) -> bool {
+        let output = self.cluster.kcl(["policy", "test", from, to, "-o", "json"]);
         let report: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
         assert_eq!(output.succeeded(), report["Allowed"] == true, "{output}");
         report["Allowed"] == true
     }
 
-    fn pod(&self, namespace: &str, app: &str) -> String {
+    /// Returns the name and the address of the pod of a Deployment.
+    fn pod(&self, namespace: &str, app: &str) -> (String, String) {
         let label = format!("app={app}");
-        self.cluster.field(&["pods", "-n", namespace, "-l", &label], ".items[0].metadata.name")
+        let path = ".items[0]['metadata.name','status.podIP']";
+        let said = self.cluster.field(&["pods", "-n", namespace, "-l", &label], path);
+        let (name, address) = said.split_once(' ').unwrap_or_else(|| panic!("{app}: {said}"));
+        (name.to_owned(), address.to_owned())
     }
 
     fn server_address(&self) -> String {
-        self.cluster.field(&["pods", "-n", "guarded", "-l", "app=server"], ".items[0].status.podIP")
+        self.pod("guarded", "server").1
     }
 
     fn service_address(&self) -> String {
