@@ -44,11 +44,14 @@ export -f run
 export work
 
 programs "$@" >"$work/programs"
+# The examples of the documentation are compiled meanwhile.
+{ "$cargo" test --locked --workspace "$@" --doc >"$work/doc.log" 2>&1 || echo doc >>"$work/failed"; } &
+doc=$!
 # Tests with emulated machines have all cores to themselves.
 alone='/qemu-[0-9a-f]+ '
 grep -vE "$alone" "$work/programs" | xargs -P "${KCL_TEST_LANES:-$(($(nproc) + 1))}" -L 1 bash -c 'run "$@"' run
 { grep -E "$alone" "$work/programs" || true; } | xargs -r -L 1 bash -c 'run "$@"' run
-"$cargo" test --locked --workspace "$@" --doc >"$work/doc.log" 2>&1 || echo doc >>"$work/failed"
+wait "$doc"
 cat "$work/doc.log"
 grep '^test result: ' "$work/doc.log" >>"$work/results" || true
 
