@@ -2,34 +2,18 @@
 
 use std::time::Duration;
 
-/// Parses bytes from `2g`, `2048m`, `2Gi`, `2GB` or, as in minikube, `2048` for MiB. All units are powers of 1024.
+use jiff::fmt::friendly::SpanParser;
+use jiff::{SignedDuration, SpanRelativeTo};
+
+/// Units are powers of 1024, and a number without one is in MiB, as in minikube.
+const SIZES: parse_size::Config = parse_size::Config::new().with_binary().with_default_factor(1 << 20);
+
+/// Parses bytes from `2g`, `2048m`, `2Gi`, `1.5GB` or, as in minikube, `2048` for MiB. All units are powers of 1024.
 /// The error says what is right.
 pub fn parse_memory(text: &str) -> Result<u64, String> {
-    let wrong =
-        || format!("\"{text}\" is not a size of memory: write it as \"2g\", \"2048m\", \"2Gi\" or \"2048\" (MiB)");
-    let (number, unit) = split_unit(text.trim());
-    let shift = match unit.to_ascii_lowercase().as_str() {
-        "" | "m" | "mb" | "mi" | "mib" => 20,
-        "b" => 0,
-        "k" | "kb" | "ki" | "kib" => 10,
-        "g" | "gb" | "gi" | "gib" => 30,
-        "t" | "tb" | "ti" | "tib" => 40,
-        _ => return Err(wrong()),
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u64 = whole.parse().map_err(|_| wrong())?;
-    let tenths: u64 = match fraction {
-        "" if number.ends_with('.') => return Err(wrong()),
-        "" => 0,
-        digit if digit.len() == 1 => digit.parse().map_err(|_| wrong())?,
-        _ => return Err(wrong()),
-    };
-    whole
-        .checked_mul(10)
-        .and_then(|value| value.checked_add(tenths))
-        .and_then(|value| value.checked_mul(1 << shift))
-        .map(|value| value / 10)
-        .ok_or_else(wrong)
+    SIZES.parse_size(text).map_err(|_| {
+        format!("\"{text}\" is not a size of memory: write it as \"2g\", \"2048m\", \"2Gi\" or \"2048\" (MiB)")
+    })
 }
 
 /// Formats a size as the shortest exact text, which [`parse_memory`] reads: `2Gi`, `1536Mi`, `1000b`.
@@ -42,37 +26,30 @@ pub fn format_memory(bytes: u64) -> String {
     format!("{bytes}b")
 }
 
+/// The days of a year of a lifetime.
+const YEAR: i64 = 365;
+
 /// The longest lifetime, in seconds.
-const LONGEST: u64 = 1000 * 365 * 86_400;
+const LONGEST: u64 = 1000 * YEAR as u64 * 86_400;
 
 /// Parses a lifetime from `26280h`, `30d`, `1y` (365 days), `1h30m`, … The error says what is right.
 pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is not a lifetime: write it as \"26280h\", \"30d\" or \"1y\"");
-    let mut rest = text.trim();
-    let mut seconds: u64 = 0;
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        let unit = rest[digits..].chars().next().ok_or_else(wrong)?;
-        let factor = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            'y' => 365 * 86_400,
-            _ => return Err(wrong()),
-        };
-        seconds = number.checked_mul(factor).and_then(|value| seconds.checked_add(value)).ok_or_else(wrong)?;
-        rest = &rest[digits + unit.len_utf8()..];
-    }
+    let lifetime = exact(text)
+        .ok_or_else(|| format!("\"{text}\" is not a lifetime: write it as \"26280h\", \"30d\" or \"1y\""))?;
     // Later than that calendars end.
-    if seconds > LONGEST {
+    if lifetime.as_secs() > LONGEST {
         return Err(format!("\"{text}\" is too long for a lifetime: at most \"1000y\""));
     }
-    Ok(Duration::from_secs(seconds))
+    Ok(lifetime)
+}
+
+/// Parses a span of whole seconds; none for one of months, which differ.
+fn exact(text: &str) -> Option<Duration> {
+    let span = SpanParser::new().parse_span(text.trim()).ok()?;
+    let years = SignedDuration::from_hours(i64::from(span.get_years()) * YEAR * 24);
+    let rest = span.try_years(0).ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    let lifetime = Duration::try_from(years.checked_add(rest)?).ok()?;
+    (lifetime.subsec_nanos() == 0).then_some(lifetime)
 }
 
 /// Formats a lifetime in whole hours, or else in seconds; [`parse_lifetime`] reads it.
@@ -81,12 +58,6 @@ pub fn format_lifetime(lifetime: Duration) -> String {
         seconds if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
         seconds => format!("{seconds}s"),
     }
-}
-
-/// Splits `2.5g` into its number and its unit.
-fn split_unit(text: &str) -> (&str, &str) {
-    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    (&text[..at], text[at..].trim_start())
 }
 
 /// Serializes lifetimes as texts.
@@ -115,12 +86,13 @@ mod tests {
             assert_eq!(parse_memory(text), Ok(2 * gib), "{text}");
         }
         assert_eq!(parse_memory("1.5g"), Ok(gib + gib / 2));
+        assert_eq!(parse_memory("1.25GB"), Ok(gib + gib / 4));
         assert_eq!(parse_memory("1000b"), Ok(1000));
     }
 
     #[test]
     fn wrong_memory_says_what_is_right() {
-        for text in ["", "g", "lots", "2x", "-2g", "2..0g", "2.g", "1.25g", "99999999999999999999", "99999999999t"] {
+        for text in ["", "g", "lots", "2x", "-2g", "2..0g", "99999999999999999999", "99999999999t"] {
             let error = parse_memory(text).unwrap_err();
             assert!(error.contains(&format!("\"{text}\"")) && error.contains("\"2g\""), "{error}");
         }
@@ -143,12 +115,14 @@ mod tests {
             ("1h30m", 5400),
             ("90s", 90),
             ("26280h0m0s", 26_280 * hour),
+            ("3 years", 26_280 * hour),
+            ("1y 2w", 379 * 24 * hour),
         ] {
             let lifetime = parse_lifetime(text).unwrap();
             assert_eq!(lifetime, Duration::from_secs(seconds), "{text}");
             assert_eq!(parse_lifetime(&format_lifetime(lifetime)), Ok(lifetime));
         }
-        for text in ["", "h", "3", "3 years", "-1h", "99999999999999999999h", "999999999999999999y", "1µ"] {
+        for text in ["", "h", "3", "3mo", "-1h", "0.5s", "99999999999999999999h", "999999999999999999y", "1µ"] {
             assert!(parse_lifetime(text).unwrap_err().contains("\"26280h\""), "{text}");
         }
         assert!(parse_lifetime("1000y").is_ok());
