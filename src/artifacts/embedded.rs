@@ -2,6 +2,7 @@
 //! policy engine, the pause program and the programs of addons.
 
 use include_dir::{Dir, include_dir};
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Id, Result};
 
@@ -55,6 +56,11 @@ pub fn node(path: &str) -> Result<&'static str> {
         "kernel.toml" => Ok(KERNEL),
         _ => Err(missing(&format!("images/node/{path}"))),
     }
+}
+
+/// Parses a definition below `images/node`.
+pub fn definition<T: DeserializeOwned>(path: &str) -> Result<T> {
+    toml::from_str(node(path)?).map_err(|error| Error::new(Id::Internal, format!("images/node/{path}: {error}")))
 }
 
 /// Returns the image definitions: name (of the file, without its extension) and text, sorted by name.

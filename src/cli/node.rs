@@ -11,7 +11,7 @@ use super::candidates;
 use super::output::{self, Output};
 use super::start::{number, print_plan, report, seconds};
 use crate::app::App;
-use crate::cluster::{self, DeleteNode, DrainNode, StartOptions};
+use crate::cluster::{self, DeleteNode, Drain, StartOptions};
 use crate::config::{NewNode, Overrides};
 use crate::error::Result;
 
@@ -181,8 +181,8 @@ pub(super) struct Eviction {
 }
 
 impl Eviction {
-    fn drain(&self) -> DrainNode {
-        DrainNode { force: self.force, grace_period: self.grace_period, timeout: self.timeout }
+    fn drain(&self) -> Drain {
+        Drain { force: self.force, grace_period: self.grace_period, timeout: self.timeout }
     }
 }
 

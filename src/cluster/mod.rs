@@ -47,7 +47,7 @@ pub use kubectl::{Kubectl, become_client, kubectl, needs_cluster, point_kubectl}
 pub use lifetime::guard;
 pub use logs::{LogRequest, log_names, logs};
 pub use mount::{mount, mounts, unmount};
-pub use node::{DeleteNode, DrainNode, add_node, cordon_node, delete_node, drain_node, start_node};
+pub use node::{DeleteNode, add_node, cordon_node, delete_node, drain_node, start_node};
 pub use nodes::{NodeRow, ProfileRow, machine, nodes, profiles};
 pub use policy::{ConnectionReport, ConnectionRequest, EndReport, test_connection};
 pub use pool::{drain, fill, fresh_name, refilled, spares};
@@ -56,3 +56,5 @@ pub use service::{ServiceRow, service, services};
 pub use start::{Context, Outcome, Scope, StartOptions, start};
 pub use status::{Bits, NodeState, status};
 pub use stop::{stop, stop_node};
+
+pub use crate::kubernetes::Drain;

@@ -45,7 +45,7 @@ pub async fn stop_node(app: &App, cluster: &str, node: &str, now: bool) -> Resul
         let step = app.progress.step("stop", format!("Stopping the node \"{node}\""));
         let grace = if now { Duration::ZERO } else { POWER_OFF_GRACE };
         interruptible(async { Ok(driver.machine(cluster, machine).await?.power_off(grace).await?) }).await?;
-        step.finish(format!("\"{node}\" is stopped; it is started by: kcl start -p {cluster}"));
+        step.finish(format!("\"{node}\" is stopped; it is started by: kcl node start -p {cluster} {node}"));
     }
     drop(lock);
     Ok(ran)

@@ -11,7 +11,7 @@ use super::super::cache::{remove, trouble};
 use super::super::catalog::Artifact;
 use super::super::job::Job;
 use super::super::{embedded, process};
-use crate::error::{Error, Id, Result};
+use crate::error::Result;
 use crate::task::blocking;
 
 const MIRROR: &str = "the build needs the Debian mirror of apt's configuration; it uses http_proxy";
@@ -27,14 +27,9 @@ struct Definition {
     empty: Vec<String>,
 }
 
-fn definition(name: &str) -> Result<Definition> {
-    toml::from_str(embedded::node(name)?)
-        .map_err(|error| Error::new(Id::Internal, format!("images/node/{name}: {error}")))
-}
-
 /// Returns the release and the packages of a definition.
 pub(super) fn packages(name: &str) -> Result<(String, Vec<String>)> {
-    let definition = definition(name)?;
+    let definition: Definition = embedded::definition(name)?;
     Ok((definition.suite, definition.packages))
 }
 
@@ -46,7 +41,7 @@ pub(super) async fn build(
     log: &Path,
     job: &Job<'_>,
 ) -> Result<Vec<String>> {
-    let definition = definition(name)?;
+    let definition: Definition = embedded::definition(name)?;
     let tar = partial.join(".rootfs.tar");
     let mut command = enclosed("mmdebstrap");
     command.arg(format!("--variant={}", definition.variant));
@@ -159,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_whole() {
-        let definition = definition("packages.toml").expect("it parses");
+        let definition: Definition = embedded::definition("packages.toml").expect("it parses");
         assert!(definition.packages.iter().any(|package| package == "nftables"));
         for path in definition.exclude.iter().chain(&definition.empty) {
             // They become part of a shell's command line.

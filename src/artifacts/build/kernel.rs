@@ -26,14 +26,9 @@ struct Definition {
     package: BTreeMap<String, String>,
 }
 
-fn definition(name: &str) -> Result<Definition> {
-    toml::from_str(embedded::node(name)?)
-        .map_err(|error| Error::new(Id::Internal, format!("images/node/{name}: {error}")))
-}
-
 /// Returns the release and the package of a definition.
 pub(super) fn packages(name: &str, arch: &str) -> Result<(String, Vec<String>)> {
-    let mut definition = definition(name)?;
+    let mut definition: Definition = embedded::definition(name)?;
     Ok((definition.suite, definition.package.remove(arch).into_iter().collect()))
 }
 
@@ -45,7 +40,7 @@ pub(super) async fn build(
     log: &Path,
     job: &Job<'_>,
 ) -> Result<Vec<String>> {
-    let definition = definition(name)?;
+    let definition: Definition = embedded::definition(name)?;
     let package = definition.package.get(artifact.arch).ok_or_else(|| {
         Error::new(
             Id::ArtifactUnavailable,
@@ -122,6 +117,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_whole() {
-        assert!(definition("kernel.toml").expect("it parses").package.contains_key("amd64"));
+        let definition: Definition = embedded::definition("kernel.toml").expect("it parses");
+        assert!(definition.package.contains_key("amd64"));
     }
 }

@@ -13,7 +13,6 @@ use tokio::time::timeout;
 use super::super::interrupt::interruptible;
 use super::super::nodes;
 use super::super::start::{Scope, StartOptions, locked};
-use super::drain::DrainNode;
 use super::{client_of, open, runs};
 use crate::app::App;
 use crate::bootstrap::{self, Wait};
@@ -30,7 +29,7 @@ const HANDOVER: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeleteNode {
     /// The way in which it is emptied.
-    pub drain: DrainNode,
+    pub drain: Drain,
     /// Volumes that are on the node are deleted with it.
     pub delete_volumes: bool,
 }

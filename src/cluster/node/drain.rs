@@ -1,7 +1,5 @@
 //! `node drain`: a node is cordoned, and its pods are evicted.
 
-use std::time::Duration;
-
 use super::super::interrupt::interruptible;
 use super::super::nodes;
 use super::client_of;
@@ -9,30 +7,18 @@ use crate::app::App;
 use crate::error::Result;
 use crate::kubernetes::{self, Drain};
 
-/// The way in which the pods of a node are evicted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DrainNode {
-    /// Pods that nothing recreates are evicted too.
-    pub force: bool,
-    /// The time that pods get to end; without it their own.
-    pub grace_period: Option<Duration>,
-    /// The longest time to wait for pods to end.
-    pub timeout: Duration,
-}
-
 /// Cordons a node and evicts its pods but those of DaemonSets.
 ///
 /// # Errors
 /// `NotFound` if the cluster does not have the node; those of [`kubernetes::drain`]. The node stays cordoned then.
-pub async fn drain(app: &App, cluster: &str, node: &str, how: &DrainNode) -> Result<()> {
-    let how = Drain { force: how.force, grace_period: how.grace_period, timeout: how.timeout };
+pub async fn drain(app: &App, cluster: &str, node: &str, how: &Drain) -> Result<()> {
     let (lock, state) = app.lock_existing(cluster).await?;
     nodes::known(&state, node)?;
     let client = client_of(app, &state).await?;
     interruptible(async {
         let step = app.progress.step("drain", format!("Draining {node}"));
         kubernetes::cordon(&client, node, true).await?;
-        kubernetes::drain(&client, node, &how).await?;
+        kubernetes::drain(&client, node, how).await?;
         step.finish(format!("{node} is cordoned and drained"));
         Ok(())
     })

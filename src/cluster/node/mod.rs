@@ -10,7 +10,7 @@ pub use add::add as add_node;
 pub use cordon::cordon as cordon_node;
 pub(super) use delete::finish as finish_departures;
 pub use delete::{DeleteNode, delete as delete_node};
-pub use drain::{DrainNode, drain as drain_node};
+pub use drain::drain as drain_node;
 pub use start::start as start_node;
 
 use kcl_driver_api::{Driver, Power};
