@@ -71,8 +71,10 @@ $(test_podman):
 older_commit := e016d4433c034aad09c7ed69f723ecc4ab031e50
 older := $(abspath $(target))/older
 
-## Tests that take long and rarely break, in addition to those of `make test`: a cluster of an older kcl, built from the history.
+## Tests that take long and rarely break, in addition to those of `make test`: a cluster of an older kcl, built
+## from the history; clients that others wrote.
 test-long: test-deps
+	sh images/deps.sh tests long
 	[ -d $(older)/src ] || git worktree add --detach $(older)/src $(older_commit)
 	cd $(older)/src && $(CARGO) build --locked --target-dir $(older)/target
 	KCL_TEST_OLDER=$(older)/target/debug/kcl $(CARGO) test --locked --features long --test long

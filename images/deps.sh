@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building artifacts needs: the maker of the node root file system, and the libraries of
-# runc. With "tests" also the engines and linters that tests use. Does nothing if all are installed.
+# runc. With "tests" also the engines and linters that tests use, and with "tests long" what `make test-long` needs too. Does
+# nothing if all are installed.
 set -eu
 
 # A package, and a file that shows that it is installed.
@@ -36,6 +37,12 @@ openssl                 /usr/bin/openssl
 podman                  /usr/bin/podman
 python3-pip             /usr/bin/pip3
 shellcheck              /usr/bin/shellcheck
+"
+fi
+if [ "${2-}" = long ]; then
+    needed="$needed
+maven                   /usr/bin/mvn
+default-jdk-headless    /usr/bin/javac
 "
 fi
 
