@@ -18,6 +18,7 @@ use crate::progress::Progress;
 use crate::state::{ClusterState, Configured, NodePhase};
 
 /// The values that the phases work with.
+#[derive(Clone, Copy)]
 pub struct Bootstrap<'a> {
     /// The driver of the machines.
     pub driver: &'a dyn Driver,

@@ -13,7 +13,8 @@ pub(super) async fn wait(bootstrap: &Bootstrap<'_>, client: &Client) -> Result<(
     let version = &bootstrap.state.spec.kubernetes_version;
     let step = bootstrap.progress.step("control-plane", format!("Starting Kubernetes {version}"));
     if !kubernetes::ready(client).await {
-        for node in bootstrap.state.control_planes() {
+        // Those that join wait for the others.
+        for node in bootstrap.state.control_planes().filter(|node| !bootstrap.joins(&node.name)) {
             let machine = bootstrap.driver.machine(&bootstrap.state.spec.name, &node.machine).await?;
             let wait = Exec { stdout: Stdout::Capture, ..Exec::new([paths::AGENT, "wait", "api"]) };
             let output = machine.exec(wait).await?;

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams};
 
-use super::{Bootstrap, Reached};
+use super::{Bootstrap, Reached, members};
 use crate::error::{Error, Id, Result};
 use crate::kubernetes;
 
@@ -28,12 +28,13 @@ pub(super) async fn give_up(bootstrap: &Bootstrap<'_>, client: &Client, names: &
     for name in names {
         let Some(record) = bootstrap.state.node(name) else { continue };
         bootstrap.progress.info(format!("Removing {name}, which did not become a part of the cluster"));
-        let machine = bootstrap.driver.delete(&bootstrap.plan.cluster, &record.machine).await.map_err(Error::from);
-        let result = match machine {
-            Ok(()) => forget(client, std::slice::from_ref(name)).await,
-            Err(error) => Err(error),
+        // etcd first: a member with a vote that is gone may cost the others their quorum.
+        let result = async {
+            members::remove(bootstrap.driver, bootstrap.state, record).await?;
+            bootstrap.driver.delete(&bootstrap.plan.cluster, &record.machine).await?;
+            forget(client, std::slice::from_ref(name)).await
         };
-        reached.troubles.extend(result.err());
+        reached.troubles.extend(result.await.err());
         reached.lost.push(name.clone());
     }
 }

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use kcl_driver_api::{File, Machine, MachineSpec, Mounts, PublishedPort, Tree, TreeUse};
 use kcl_node_spec::{Role, paths};
 
-use super::{Bootstrap, Machines, certificates, node};
+use super::{Bootstrap, Machines, certificates, members, node, ready};
 use crate::error::{Error, Id, Result};
 use crate::plan::{Action, Made, NodePlan, POWER_OFF_GRACE, Plan};
-use crate::state::{ApiEndpoint, ClusterState, Configured, NodeRecord};
+use crate::state::{ApiEndpoint, ClusterState, Configured, NodePhase, NodeRecord};
 
 /// The configuration of a node, and its difference from the node's last one.
 struct Briefing {
@@ -59,13 +59,31 @@ pub(super) async fn start(bootstrap: &Bootstrap<'_>, serves: impl AsyncFn() -> b
         let (restarted, briefings): (Vec<_>, Vec<_>) =
             briefings.into_iter().partition(|briefing| later && restarts(briefing));
         machines.restarts.extend(restarted.into_iter().map(|briefing| briefing.plan.name));
-        let results = join_all(briefings.iter().map(|briefing| bring_up(bootstrap, briefing))).await;
+        let joining = members::joining(bootstrap, &wave);
+        let added = members::add(bootstrap, &joining).await;
+        let bring_up = async |briefing: &Briefing| match &added {
+            Err(error) if joining.iter().any(|node| node.name == briefing.plan.name) => Err(error.again()),
+            _ => bring_up(bootstrap, briefing).await,
+        };
+        let mut results = join_all(briefings.iter().map(bring_up)).await;
+        if added.is_ok() && !joining.is_empty() {
+            match settle(bootstrap, &joining).await {
+                Ok(settled) => machines.configured.extend(settled),
+                Err(error) => {
+                    for (briefing, result) in briefings.iter().zip(&mut results) {
+                        if joining.iter().any(|node| node.name == briefing.plan.name) && result.is_ok() {
+                            *result = Err(error.again());
+                        }
+                    }
+                }
+            }
+        }
         for (briefing, result) in briefings.into_iter().zip(results) {
             let name = briefing.plan.name;
             match result {
                 Ok(started) => {
                     machines.started.extend(Some(name.clone()).filter(|_| started));
-                    machines.configured.insert(name, briefing.configured);
+                    machines.configured.entry(name).or_insert(briefing.configured);
                 }
                 Err(error) if bootstrap.joins(&name) => machines.failed.push((name, error)),
                 Err(error) => return Err(error),
@@ -79,6 +97,33 @@ pub(super) async fn start(bootstrap: &Bootstrap<'_>, serves: impl AsyncFn() -> b
         count => format!("{} started", nodes(count)),
     });
     Ok(machines)
+}
+
+/// Gives control planes that have joined their vote and, once they serve, tells the others of them. Returns the digests of
+/// what each has been told.
+async fn settle(bootstrap: &Bootstrap<'_>, joining: &[&NodePlan]) -> Result<Vec<(String, Configured)>> {
+    members::promote(bootstrap, joining).await?;
+    for node in joining {
+        let machine = bootstrap.driver.machine(&bootstrap.plan.cluster, &node.machine).await?;
+        if let Some(error) = ready::wrong(bootstrap, machine.as_ref()).await? {
+            return Err(error);
+        }
+    }
+    let mut state = bootstrap.state.clone();
+    for node in joining {
+        state.set_node_phase(&node.name, NodePhase::Member);
+    }
+    let settled = Bootstrap { state: &state, ..*bootstrap };
+    let up = bootstrap.plan.nodes().filter(|node| node.role == Role::ControlPlane && node.action != Action::Leave);
+    let up: Vec<NodePlan> = up.map(|node| NodePlan { action: Action::Keep, ..node.clone() }).collect();
+    let mut told = Vec::new();
+    for briefing in brief(&settled, &up).await? {
+        if !restarts(&briefing) {
+            bring_up(&settled, &briefing).await?;
+            told.push((briefing.plan.name, briefing.configured));
+        }
+    }
+    Ok(told)
 }
 
 fn title(plan: &Plan) -> String {
@@ -223,12 +268,13 @@ fn machine_spec(bootstrap: &Bootstrap<'_>, plan: &NodePlan) -> MachineSpec {
     }
 }
 
-/// Returns the ports that a machine publishes: the user's ports on the first node, and the API on a control plane if
+/// Returns the ports that a machine publishes: the user's ports on the first node, and the API on the first control plane if
 /// the host needs it.
 fn ports(state: &ClusterState, plan: &NodePlan) -> Vec<PublishedPort> {
     let first = state.nodes.first().is_some_and(|node| node.name == plan.name);
     let own = state.spec.ports.iter().copied().filter(|_| first);
-    own.chain(state.api.iter().filter(|_| plan.role == Role::ControlPlane).map(ApiEndpoint::port)).collect()
+    let serves = state.control_planes().next().is_some_and(|node| node.name == plan.name);
+    own.chain(state.api.iter().filter(|_| serves).map(ApiEndpoint::port)).collect()
 }
 
 /// Returns the labels that say which cluster and node a machine belongs to.

@@ -10,6 +10,7 @@ mod images;
 mod join;
 mod machines;
 mod manifests;
+pub mod members;
 mod node;
 mod ready;
 pub mod resolvers;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{Resolvers, system::HOST_NAME};
 use crate::error::{Error, Id, Result};
 use crate::plan::addresses::cluster_dns;
-use crate::state::{ClusterState, NodeRecord};
+use crate::state::{ClusterState, NodePhase, NodeRecord};
 
 /// Returns the spec of one node of a cluster.
 pub fn node_spec(
@@ -54,18 +54,25 @@ pub fn node_spec(
         kubernetes: KubernetesSpec {
             version: record.kubernetes_version.clone(),
             api_servers: state.control_planes().map(NodeRecord::api_server).collect(),
-            etcd_members: state
-                .control_planes()
-                .map(|node| EtcdMember { name: node.name.clone(), address: node.address.primary() })
-                .collect(),
+            api_address: state.api_address.filter(|_| record.role == Role::ControlPlane),
+            etcd_members: members(state, record),
             feature_gates: spec.feature_gates.clone(),
             extra: spec.extra_config.clone(),
-            etcd_join: false,
+            etcd_join: record.role == Role::ControlPlane && record.phase == NodePhase::Joining,
             taints: config.map(|node| node.taints.clone()).unwrap_or_default(),
             // Only the API server reads it.
             harden: spec.harden && record.role == Role::ControlPlane,
         },
     }
+}
+
+/// Returns the members of etcd as a node has to know them. Those that have a vote learn of further ones once these have one
+/// too: the only member of a cluster is restarted then, when others serve in its place.
+fn members(state: &ClusterState, record: &NodeRecord) -> Vec<EtcdMember> {
+    let joins = |node: &NodeRecord| node.phase == NodePhase::Joining;
+    let known = state.control_planes().filter(|node| joins(record) || !joins(node));
+    let member = |node: &NodeRecord| EtcdMember { name: node.name.clone(), address: node.address.primary() };
+    known.filter(|_| record.role == Role::ControlPlane).map(member).collect()
 }
 
 /// Returns the spec as a file of the node.
@@ -77,7 +84,7 @@ pub(super) fn spec_file(spec: &NodeSpec) -> Result<File> {
 }
 
 /// Returns the part of a spec whose changes need a restart of the node. An agent applies others while it runs
-/// (`kcl-node reload`): other nodes, and the resolvers and the proxy of a host that has moved to another network.
+/// (`kcl-node reload`): other nodes, control planes among them, and the resolvers and the proxy of a host that has moved to another network.
 pub(super) fn lasting(mut spec: NodeSpec) -> NodeSpec {
     let network = &mut spec.network;
     network.peers.clear();
@@ -87,6 +94,10 @@ pub(super) fn lasting(mut spec: NodeSpec) -> NodeSpec {
     network.options.clear();
     // A kubelet sets them only as it registers its node.
     spec.kubernetes.taints.clear();
+    spec.kubernetes.api_servers.clear();
+    spec.kubernetes.api_address = None;
+    spec.kubernetes.etcd_members.clear();
+    spec.kubernetes.etcd_join = false;
     spec.proxy = None;
     spec
 }

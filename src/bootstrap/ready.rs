@@ -6,12 +6,13 @@ use futures::StreamExt;
 use futures::future::{join_all, try_join, try_join_all};
 use futures::stream::FuturesUnordered;
 use kcl_driver_api::{Exec, Machine};
-use kcl_node_spec::{ComponentState, NodeStatus, paths};
+use kcl_node_spec::{ComponentState, NodeStatus, Role, paths};
 use kube::Client;
 
 use super::{Bootstrap, Wait, damage};
 use crate::error::{Error, Id, Result};
 use crate::kubernetes::{self, Fresh};
+use crate::state::NodeRecord;
 
 /// The time after which a wait is unusually long, so that the nodes are asked for the reason.
 const USUAL: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ pub(super) async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, names: &[St
             step.position("nodes ready", ready as u64, total as u64);
         }
     });
-    let nodes = async { try_join(reported, kubelets_run(bootstrap, names, fresh)).await.map(|_| ()) };
+    let nodes = async { try_join(reported, components_run(bootstrap, names, fresh)).await.map(|_| ()) };
     let all = async {
         if bootstrap.wait == Wait::Nodes {
             return nodes.await;
@@ -50,12 +51,15 @@ pub(super) async fn wait(bootstrap: &Bootstrap<'_>, client: &Client, names: &[St
     Ok(())
 }
 
-/// Waits until the components run on nodes that this start did not start: for up to a minute, their Node objects have the
-/// last report of a kubelet that has ended.
-async fn kubelets_run(bootstrap: &Bootstrap<'_>, names: &[String], fresh: &Fresh) -> Result<()> {
-    let nodes = bootstrap.state.nodes.iter();
-    let before = nodes.filter(|node| names.contains(&node.name) && !fresh.started.contains(&node.name));
-    let failed = join_all(before.map(|node| fails(bootstrap, &node.machine))).await;
+/// Waits until the components run on nodes that this start did not start, as for up to a minute their Node objects have the
+/// last report of a kubelet that has ended; and on each of several control planes, as until then the cluster cannot be without
+/// another one.
+async fn components_run(bootstrap: &Bootstrap<'_>, names: &[String], fresh: &Fresh) -> Result<()> {
+    let several = bootstrap.state.control_planes().count() > 1;
+    let doubtful =
+        |node: &&NodeRecord| !fresh.started.contains(&node.name) || (several && node.role == Role::ControlPlane);
+    let nodes = bootstrap.state.nodes.iter().filter(|node| names.contains(&node.name)).filter(doubtful);
+    let failed = join_all(nodes.map(|node| fails(bootstrap, &node.machine))).await;
     failed.into_iter().flatten().next().map_or(Ok(()), Err)
 }
 

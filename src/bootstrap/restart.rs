@@ -42,8 +42,13 @@ pub(super) async fn one_by_one(
         let pods = kubernetes::ready_pods(client, name).await;
         let fresh = Fresh::new(vec![name.clone()], Timestamp::now());
         let configured = machines::restart(bootstrap, name).await?;
-        if bootstrap.state.node(name).is_some_and(|record| record.role == Role::ControlPlane) {
+        if let Some(record) = bootstrap.state.node(name).filter(|record| record.role == Role::ControlPlane) {
             control_plane::wait(bootstrap, client).await?;
+            // Others serve meanwhile, and the next one may only go once this one has caught up.
+            let machine = bootstrap.driver.machine(&bootstrap.plan.cluster, &record.machine).await?;
+            if let Some(error) = ready::wrong(bootstrap, machine.as_ref()).await? {
+                return Err(error);
+            }
         }
         ready::node(bootstrap, client, name, &fresh).await?;
         machines.started.push(name.clone());

@@ -121,7 +121,7 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("logs", "--file", "use --archive FILE"),
     ("logs", "--length", "use --tail COUNT"),
     ("logs", "--problems", "use kcl status, and kcl logs COMPONENT"),
-    ("node", "--control-plane", "leave it out: clusters have one control plane"),
+    ("node", "--control-plane", "use --role control-plane"),
     ("node", "--delete-emptydir-data", "leave it out: such data goes with its pod"),
     ("node", "--ignore-daemonsets", "leave it out: pods of DaemonSets stay"),
     ("node", "--k3s-node-label", "use --label KEY=VALUE"),
@@ -137,7 +137,7 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("start", "--disk-size", "leave it out: nodes take what they need"),
     ("start", "--embed-certs", "leave it out: the kubeconfig always has its certificates"),
     ("start", "--force", "leave it out: what this host lacks is reported before anything changes"),
-    ("start", "--ha", "use --nodes COUNT: clusters have one control plane"),
+    ("start", "--ha", "use --control-planes 3"),
     ("start", "--image", "use --kubernetes-version VERSION"),
     (
         "start",
@@ -153,7 +153,7 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("start", "--registry-mirror", "use files in /etc/containerd/certs.d of the nodes: kcl cp"),
     ("start", "--retain", "use --keep"),
     ("start", "--server-arg", "use --extra-config COMPONENT.KEY=VALUE"),
-    ("start", "--servers", "use --nodes COUNT: clusters have one control plane"),
+    ("start", "--servers", "use --control-planes COUNT"),
     ("start", "--timeout", "use --wait-timeout TIME"),
     ("start", "--vm-driver", "use --driver DRIVER"),
     ("start", "--volume", "use --mount HOST:NODE"),
@@ -244,7 +244,7 @@ mod tests {
             ("-p x create deployment y", "in kcl this is: kcl kubectl -- create deployment"),
             ("start --cni=calico", "leave it out: clusters have a CNI plugin of their own"),
             ("create cluster", "in kcl this is: kcl start"),
-            ("start --servers 3", "use --nodes COUNT: clusters have one control plane"),
+            ("start --servers 3", "use --control-planes COUNT"),
         ] {
             assert_eq!(asked(line).as_deref(), Some(advice), "{line}");
         }

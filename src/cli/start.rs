@@ -18,9 +18,13 @@ use crate::state::{Lifetime, ProcessId};
 /// The options of every verb that creates clusters.
 #[derive(clap::Args)]
 pub(super) struct ClusterArgs {
-    /// The number of nodes; the first is the control plane [default: 1]
+    /// The number of nodes, control planes included; the first is one [default: 1]
     #[arg(short, long, value_name = "COUNT", value_parser = number::<usize>, help_heading = "Cluster")]
     nodes: Option<usize>,
+
+    /// The number of control planes among the nodes; with 3, any one of them may fail [default: 1]
+    #[arg(long, value_name = "COUNT", value_parser = number::<usize>, help_heading = "Cluster")]
+    control_planes: Option<usize>,
 
     /// The driver of the machines, one that `kcl drivers` lists [default: the best that works on this host]
     #[arg(short, long, env = "KCL_DRIVER", hide_env_values = true, value_name = "DRIVER", add = candidates::drivers(), help_heading = "Cluster")]
@@ -259,6 +263,7 @@ impl ClusterArgs {
         Overrides {
             profile,
             nodes: self.nodes,
+            control_planes: self.control_planes,
             driver: self.driver.clone(),
             kubernetes_version: self.kubernetes_version.clone(),
             cpus: self.cpus,

@@ -27,6 +27,15 @@ pub(super) async fn run(app: &App, profile: &str, args: &Args) -> Result<ExitCod
         (Output::Json, [node]) => output::json(node)?,
         (Output::Json, nodes) => output::json(&nodes)?,
         (Output::Text, []) => eprintln!("There is no cluster \"{profile}\"; create it with: kcl start -p {profile}"),
+        (Output::Text, nodes) if nodes.iter().any(|node| node.etcd.is_some()) => output::table(
+            ["NAME", "HOST", "KUBELET", "APISERVER", "ETCD", "KUBECONFIG"],
+            nodes.iter().map(|node| {
+                let etcd = node.etcd.clone().unwrap_or_default();
+                let [name, host, kubelet, api_server, kubeconfig] =
+                    [&node.name, &node.host, &node.kubelet, &node.api_server, &node.kubeconfig].map(Clone::clone);
+                [name, host, kubelet, api_server, etcd, kubeconfig]
+            }),
+        ),
         (Output::Text, nodes) => output::table(
             ["NAME", "HOST", "KUBELET", "APISERVER", "KUBECONFIG"],
             nodes.iter().map(|node| {

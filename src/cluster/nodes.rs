@@ -126,18 +126,25 @@ pub async fn profiles(app: &App) -> Result<Vec<ProfileRow>> {
     Ok(rows)
 }
 
-/// Returns the running machine of a node, or of the first control plane if none is named.
+/// Returns the running machine of a node, or of the first control plane that runs if none is named.
 pub async fn machine(app: &App, cluster: &str, node: Option<&str>) -> Result<Box<dyn Machine>> {
     let state = app.existing(cluster)?;
+    let driver = drivers::driver_of(app, &state)?;
     let record = match node {
-        None => state
-            .control_planes()
-            .next()
-            .ok_or_else(|| Error::new(Id::ClusterIncomplete, format!("cluster \"{cluster}\" has no control plane")))?,
+        None => {
+            let machines = driver.list(Some(cluster)).await?;
+            let runs = |node: &&NodeRecord| {
+                machines.iter().any(|machine| machine.name == node.machine && machine.power == Power::Running)
+            };
+            let found = state.control_planes().find(runs).or_else(|| state.control_planes().next());
+            found.ok_or_else(|| {
+                Error::new(Id::ClusterIncomplete, format!("cluster \"{cluster}\" has no control plane"))
+            })?
+        }
         Some(name) => known(&state, name)?,
     };
     let name = &record.name;
-    let machine = drivers::driver_of(app, &state)?.machine(cluster, &record.machine).await?;
+    let machine = driver.machine(cluster, &record.machine).await?;
     if machine.info().await?.power != Power::Running {
         return Err(Error::new(Id::NodeStopped, format!("node \"{name}\" does not run"))
             .hint(format!("start it with: kcl start -p {cluster}")));

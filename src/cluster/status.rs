@@ -2,12 +2,13 @@
 
 use futures::future::join_all;
 use kcl_driver_api::{Driver, Exec, MachineInfo, Power};
-use kcl_node_spec::{ComponentState, ComponentStatus, NodeStatus, Role, paths};
+use kcl_node_spec::{ComponentState, ComponentStatus, MemberStatus, NodeStatus, Role, paths};
 use serde::Serialize;
 
 use super::background::renewal;
 use super::{certs, drivers, nodes};
 use crate::app::App;
+use crate::bootstrap;
 use crate::error::Result;
 use crate::kubeconfig::{Check, Kubeconfig};
 use crate::state::{ClusterState, NodeRecord};
@@ -27,6 +28,10 @@ pub struct NodeState {
     pub api_server: String,
     /// The status of the user's kubeconfig: `Configured`, `Misconfigured`, or `Irrelevant` on a worker.
     pub kubeconfig: String,
+    /// The part of its member in etcd: `Leader`, `Member`, `Learner`, `Stopped`, or `Irrelevant` on a worker. None where
+    /// there is one control plane, and so one member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<String>,
     /// The node is a worker.
     pub worker: bool,
     /// The components that fail again and again, with the end of their last process.
@@ -74,12 +79,47 @@ pub async fn status(app: &App, cluster: &str) -> Result<Vec<NodeState>> {
         look(driver.as_ref(), cluster, node, power, kubeconfig)
     });
     let mut found = join_all(looks).await;
+    if state.control_planes().count() > 1 {
+        let members = members(app, driver.as_ref(), &state).await;
+        for (node, record) in found.iter_mut().zip(&state.nodes) {
+            node.etcd = Some(part(&members, record, &node.host).to_owned());
+        }
+    }
     if unbelieved {
         for node in &mut found {
             node.api_server = if node.worker { node.api_server.clone() } else { "Stopped".to_owned() };
         }
     }
     Ok(found)
+}
+
+/// Returns the members of etcd, and warns if too few of them run.
+async fn members(app: &App, driver: &dyn Driver, state: &ClusterState) -> Vec<MemberStatus> {
+    let Ok(members) = bootstrap::members::list(driver, state).await else { return Vec::new() };
+    if !members.iter().any(|member| member.leader) {
+        let voters = members.iter().filter(|member| !member.learner).count();
+        app.progress.warn(format!(
+            "etcd has no leader, so the API does not answer: {} of its {voters} members have to run; start them with: \
+             kcl start -p {}",
+            voters / 2 + 1,
+            state.spec.name
+        ));
+    }
+    members
+}
+
+/// Returns the word for the part of a node in etcd.
+fn part(members: &[MemberStatus], record: &NodeRecord, host: &str) -> &'static str {
+    let member = members.iter().find(|member| record.address.iter().any(|address| address == member.address));
+    match member {
+        _ if record.role == Role::Worker => "Irrelevant",
+        Some(member) if host == "Running" => match member {
+            MemberStatus { leader: true, .. } => "Leader",
+            MemberStatus { learner: true, .. } => "Learner",
+            MemberStatus { .. } => "Member",
+        },
+        _ => "Stopped",
+    }
 }
 
 /// Warns of certificates that are not valid, and returns true if there are some. A cluster that runs is given a process that
@@ -129,6 +169,7 @@ async fn look(
         kubelet: component("kubelet"),
         api_server: if worker { "Irrelevant".to_owned() } else { component("kube-apiserver") },
         kubeconfig: if worker { "Irrelevant".to_owned() } else { kubeconfig.to_owned() },
+        etcd: None,
         worker,
         failing,
     }
@@ -160,6 +201,7 @@ mod tests {
             kubelet: own(kubelet),
             api_server: own(api_server),
             kubeconfig: own(kubeconfig),
+            etcd: None,
             worker: false,
             failing: Vec::new(),
         }

@@ -50,6 +50,9 @@ pub(super) struct ClusterFile {
     /// Mounts as [`super::mount::parse_mount`] reads them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mounts: Option<Vec<String>>,
+    /// The number of control planes among `nodes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_planes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Nodes>,
     #[serde(skip_serializing_if = "is_default")]
@@ -151,6 +154,9 @@ impl ClusterFile {
                 .map_err(|problem| format!("[extra-config]: {problem}"))?;
         }
         if let Some(Nodes::List(entries)) = &self.nodes {
+            if self.control_planes.is_some() {
+                return Err("control-planes goes with a number of nodes: in [[nodes]], say the role of each".to_owned());
+            }
             for (index, entry) in entries.iter().enumerate() {
                 let place = entry_name(index);
                 if entry.name.is_some() && entry.count.is_some_and(|count| count > 1) {

@@ -25,6 +25,8 @@ pub struct Overrides {
     pub driver: Option<String>,
     /// The number of nodes: `--nodes`.
     pub nodes: Option<usize>,
+    /// The number of control planes among the nodes: `--control-planes`.
+    pub control_planes: Option<usize>,
     /// The version of Kubernetes: `--kubernetes-version`.
     pub kubernetes_version: Option<String>,
     /// The CPUs of each node: `--cpus`.

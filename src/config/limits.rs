@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use kcl_driver_api::{DriverKind, PublishedPort};
-use kcl_node_spec::Subnets;
+use kcl_node_spec::{Role, Subnets};
 
 use super::mount::check_mounts;
 use super::spec::{ClusterSpec, NodeConfig};
@@ -25,7 +25,7 @@ pub(super) fn check(spec: &ClusterSpec) -> Result<()> {
     let checks = [
         resources,
         hosts,
-        first_node,
+        control_plane,
         lifetime,
         networks,
         pod_cidr,
@@ -75,12 +75,10 @@ fn hosts(spec: &ClusterSpec) -> Result<()> {
     Ok(())
 }
 
-fn first_node(spec: &ClusterSpec) -> Result<()> {
-    match spec.nodes.first() {
-        Some(node) if node.role != kcl_node_spec::Role::ControlPlane => {
-            wrong(format!("the first node, {}, is a {}: it must be a control-plane", node.name, node.role.name()))
-        }
-        _ => Ok(()),
+fn control_plane(spec: &ClusterSpec) -> Result<()> {
+    match spec.nodes.iter().any(|node| node.role == Role::ControlPlane) {
+        true => Ok(()),
+        false => wrong("none of the nodes is a control-plane: the first one is, if no role is given".to_owned()),
     }
 }
 

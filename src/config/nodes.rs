@@ -14,12 +14,55 @@ use super::validate::{self, Checked};
 use super::{labels, units};
 use crate::error::Result;
 
+/// The most control planes of a cluster: etcd advises against more than seven members, as each write waits for most of them.
+const MAX_CONTROL_PLANES: usize = 7;
+
 /// Makes the list as long as `count`: new nodes are workers with the limits of the last node.
 pub(super) fn resize(spec: &mut ClusterSpec, count: usize) -> Checked<()> {
     spec.nodes.truncate(validate::node_count(count)?);
     while spec.nodes.len() < count {
         let (cpus, memory) = spec.nodes.last().map_or((None, None), |last| (last.cpus, last.memory));
         let node = NodeConfig { cpus, memory, ..next(spec, &[]) };
+        spec.nodes.push(node);
+    }
+    Ok(())
+}
+
+/// Makes `count` nodes control planes: of a new cluster the first ones, of one that exists new nodes, as the role of a node
+/// stays. Nodes that are missing are added, unless the user has given their number (`counted`).
+pub(super) fn control_planes(
+    spec: &mut ClusterSpec,
+    existing: Option<&ClusterSpec>,
+    count: usize,
+    counted: bool,
+) -> Checked<()> {
+    if !(1..=MAX_CONTROL_PLANES).contains(&count) {
+        return Err(format!("{count} control planes are not possible: a cluster has 1 to {MAX_CONTROL_PLANES}"));
+    }
+    let is_new = |node: &NodeConfig| existing.is_none_or(|existing| existing.node(&node.name).is_none());
+    let mut missing = count;
+    for node in spec.nodes.iter().filter(|node| !is_new(node) && node.role == Role::ControlPlane) {
+        missing = missing.checked_sub(1).ok_or_else(|| {
+            format!(
+                "the cluster has more than {count}; delete one with: kcl node delete -p {} {}",
+                spec.name, node.name
+            )
+        })?;
+    }
+    for node in spec.nodes.iter_mut().filter(|node| is_new(node)) {
+        node.role = if missing > 0 { Role::ControlPlane } else { Role::Worker };
+        missing = missing.saturating_sub(1);
+    }
+    if missing > 0 && counted {
+        let nodes = spec.nodes.len();
+        return Err(format!(
+            "{count} control planes need {missing} more than the {nodes} nodes: control planes count as nodes too"
+        ));
+    }
+    validate::node_count(spec.nodes.len() + missing)?;
+    for _ in 0..missing {
+        let (cpus, memory) = spec.nodes.last().map_or((None, None), |last| (last.cpus, last.memory));
+        let node = NodeConfig { role: Role::ControlPlane, cpus, memory, ..next(spec, &[]) };
         spec.nodes.push(node);
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::cluster_file::ClusterFile;
 use super::flag::said_by;
 use super::flags::{self, Overrides};
 use super::spec::{ClusterSpec, DEFAULT_NAME};
-use super::{change, file, limits, validate};
+use super::{change, file, limits, nodes, validate};
 use crate::error::{Error, Id, Result};
 
 /// Reads a variable of the environment.
@@ -67,11 +67,30 @@ impl Source {
             spec.driver = Some(validate::driver(value).map_err(said_by("the variable KCL_DRIVER"))?);
         }
         flags::apply(&mut spec, &self.overrides)?;
+        self.control_planes(&mut spec, existing)?;
         spec.choose_driver_of_hosts();
         limits::check(&spec)?;
         if let Some(existing) = existing {
             change::check(existing, &spec)?;
         }
         Ok(spec)
+    }
+
+    /// Gives the cluster as many control planes as the flag or the cluster file says.
+    fn control_planes(&self, spec: &mut ClusterSpec, existing: Option<&ClusterSpec>) -> Result<()> {
+        let file = self.file.as_ref();
+        let counted = self.overrides.nodes.is_some()
+            || !self.overrides.hosts.is_empty()
+            || file.is_some_and(|file| file.nodes.is_some());
+        let in_file = file.and_then(|file| file.control_planes).zip(self.overrides.config.as_ref());
+        match (self.overrides.control_planes, in_file) {
+            (Some(count), _) => {
+                nodes::control_planes(spec, existing, count, counted).map_err(said_by("--control-planes"))
+            }
+            (None, Some((count, path))) => nodes::control_planes(spec, existing, count, counted).map_err(|problem| {
+                Error::new(Id::ConfigInvalid, format!("{}: control-planes: {problem}", path.display()))
+            }),
+            (None, None) => Ok(()),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! A cluster as a cluster file, for `config view`.
 
+use kcl_node_spec::Role;
+
 use super::cluster_file::{ApiServerTable, ClusterFile, NetworkTable, NodeEntry, Nodes};
 use super::fields::{AddonTable, Memory};
 use super::spec::{ClusterSpec, NodeConfig, node_name};
@@ -15,7 +17,7 @@ impl ClusterSpec {
 
 impl From<&ClusterSpec> for ClusterFile {
     fn from(spec: &ClusterSpec) -> Self {
-        let (nodes, cpus, memory) = nodes(spec);
+        let (nodes, control_planes, cpus, memory) = nodes(spec);
         let spec = spec.clone();
         ClusterFile {
             name: Some(spec.name),
@@ -29,6 +31,7 @@ impl From<&ClusterSpec> for ClusterFile {
             mounts: Some(spec.mounts.iter().map(ToString::to_string).collect())
                 .filter(|list: &Vec<_>| !list.is_empty()),
             manifests: Some(spec.manifests).filter(|list| !list.is_empty()),
+            control_planes,
             nodes: Some(nodes),
             network: NetworkTable {
                 subnet: spec.subnet,
@@ -48,8 +51,9 @@ impl From<&ClusterSpec> for ClusterFile {
     }
 }
 
-/// Returns the shortest way to write a list of nodes, with the CPUs and memory that all share.
-fn nodes(spec: &ClusterSpec) -> (Nodes, Option<u32>, Option<Memory>) {
+/// Returns the shortest way to write a list of nodes: with the number of control planes, if there are several, and the CPUs
+/// and memory that all share.
+fn nodes(spec: &ClusterSpec) -> (Nodes, Option<usize>, Option<u32>, Option<Memory>) {
     let nodes = &spec.nodes;
     let named = nodes.iter().enumerate().any(|(index, node)| node.name != node_name(&spec.name, index));
     let entry = |node: &NodeConfig| NodeEntry {
@@ -65,9 +69,10 @@ fn nodes(spec: &ClusterSpec) -> (Nodes, Option<u32>, Option<Memory>) {
         key: node.host.as_ref().and_then(|target| target.key.clone()),
         jump: node.host.as_ref().and_then(|target| target.jump.clone()),
     };
+    let control_planes = nodes.iter().filter(|node| node.role == Role::ControlPlane).count();
     let plain = |(index, node): (usize, &NodeConfig)| {
         let first = &nodes[0];
-        node.role == NodeConfig::new("", index).role
+        (node.role == Role::ControlPlane) == (index < control_planes)
             && (node.cpus, node.memory) == (first.cpus, first.memory)
             && node.driver.is_none()
             && node.labels.is_empty()
@@ -77,7 +82,8 @@ fn nodes(spec: &ClusterSpec) -> (Nodes, Option<u32>, Option<Memory>) {
     if !named && nodes.iter().enumerate().all(plain) {
         let first = nodes.first();
         let memory = first.and_then(|node| node.memory).map(Memory);
-        return (Nodes::Count(nodes.len()), first.and_then(|node| node.cpus), memory);
+        let several = Some(control_planes).filter(|count| *count > 1);
+        return (Nodes::Count(nodes.len()), several, first.and_then(|node| node.cpus), memory);
     }
     let mut entries: Vec<NodeEntry> = Vec::new();
     for node in nodes {
@@ -89,5 +95,5 @@ fn nodes(spec: &ClusterSpec) -> (Nodes, Option<u32>, Option<Memory>) {
             _ => entries.push(new),
         }
     }
-    (Nodes::List(entries), None, None)
+    (Nodes::List(entries), None, None, None)
 }

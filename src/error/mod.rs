@@ -38,6 +38,11 @@ impl Error {
         self
     }
 
+    /// Returns the same error for another one that it is about, without the cause below.
+    pub fn again(&self) -> Self {
+        Error { hints: self.hints.clone(), unfinished: self.unfinished, ..Error::new(self.id, self.message.as_str()) }
+    }
+
     /// Adds the cause below.
     pub fn source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));

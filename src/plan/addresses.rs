@@ -12,14 +12,21 @@ pub fn gateway(subnet: Subnets) -> Addresses {
     subnet.hosts().next().unwrap_or_else(|| subnet.network())
 }
 
+/// The address of the cluster's API, which its control planes share: the last of the node network. None where the
+/// network is smaller than a /28, which nodes need for themselves, and without IPv4.
+pub fn api(subnet: Subnets) -> Option<Addresses> {
+    let subnet = subnet.v4().filter(|subnet| subnet.prefix_len() <= 28)?;
+    Some(Ipv4Addr::from(u32::from(subnet.broadcast()) - 1).into())
+}
+
 /// Addresses of a node network for services of type LoadBalancer, the first and the last: of a /24 from .200 to .250, of
-/// others as large a part at their end. No node gets one of them. None where the network is smaller than a /27, which
+/// others as large a part near their end. No node gets one of them. None where the network is smaller than a /27, which
 /// nodes need for themselves, and without IPv4.
 pub fn load_balancer_pool(subnet: Subnets) -> Option<(Addresses, Addresses)> {
     const MOST: u32 = 51;
     let subnet = subnet.v4()?;
     let hosts = (u32::MAX >> subnet.prefix_len().min(31)).saturating_sub(1);
-    let (size, above) = ((hosts / 4).min(MOST), (hosts / 32).min(4));
+    let (size, above) = ((hosts / 4).min(MOST), (hosts / 32).clamp(1, 4));
     let last = u32::from(subnet.broadcast()) - 1 - above;
     (hosts > 16).then(|| (Ipv4Addr::from(last - (size - 1)).into(), Ipv4Addr::from(last).into()))
 }
@@ -45,8 +52,17 @@ mod tests {
         let pool = |net: &str| load_balancer_pool(net.parse().expect("a network")).map(|(a, b)| format!("{a}-{b}"));
         assert_eq!(pool("10.89.0.0/24").as_deref(), Some("10.89.0.200-10.89.0.250"));
         assert_eq!(pool("10.89.0.0/16").as_deref(), Some("10.89.255.200-10.89.255.250"));
-        assert_eq!(pool("10.89.0.32/27").as_deref(), Some("10.89.0.56-10.89.0.62"));
+        assert_eq!(pool("10.89.0.32/27").as_deref(), Some("10.89.0.55-10.89.0.61"));
         assert_eq!(pool("10.89.0.0/28"), None);
+    }
+
+    #[test]
+    fn the_api_has_the_last_address_of_a_network() {
+        let of = |net: &str| api(net.parse().expect("a network")).map(|address| address.to_string());
+        assert_eq!(of("10.89.0.0/24").as_deref(), Some("10.89.0.254"));
+        assert_eq!(of("10.89.0.32/28").as_deref(), Some("10.89.0.46"));
+        assert_eq!(of("10.89.0.32/29"), None);
+        assert_eq!(of("fd00::/64"), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use kcl_driver_api::Driver;
+use kcl_driver_api::{Driver, ErrorKind, Exec};
+use kcl_node_spec::paths;
 
 /// Something that a run makes. It is recorded before it is made, as rolling back what does not exist succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,13 @@ pub enum Made {
     Network,
     /// The machine of this name.
     Machine(String),
+    /// Members were added to etcd on this machine: each with its name and address, as the node agent reads them.
+    Members {
+        /// The machine of a member that stays.
+        machine: String,
+        /// The members, each `NAME=ADDRESS`.
+        members: Vec<String>,
+    },
     /// The machine of this name was configured and powered on.
     Powered(String),
     /// The machine of this name ran, and was restarted with another configuration.
@@ -46,6 +54,12 @@ impl Journal {
     pub async fn undo(&self, driver: &dyn Driver, cluster: &str, keep_network: bool) -> Vec<String> {
         let made: Vec<Made> = self.entries().clone();
         let mut complaints = Vec::new();
+        for entry in made.iter().rev() {
+            // Before their machines: a member with a vote that is gone may cost the others their quorum.
+            if let Made::Members { machine, members } = entry {
+                complain(&mut complaints, [remove_members(driver, cluster, machine, members).await]);
+            }
+        }
         let machine = |entry: &Made| match entry {
             Made::Machine(name) => Some(name.clone()),
             _ => None,
@@ -63,7 +77,7 @@ impl Journal {
                     Err(error) => Err(error),
                 },
                 // The next start gives it its earlier configuration.
-                Made::Restarted(_) | Made::Powered(_) | Made::Machine(_) | Made::State => Ok(()),
+                Made::Restarted(_) | Made::Powered(_) | Made::Machine(_) | Made::Members { .. } | Made::State => Ok(()),
             };
             complain(&mut complaints, [result]);
         }
@@ -73,6 +87,24 @@ impl Journal {
     fn entries(&self) -> std::sync::MutexGuard<'_, Vec<Made>> {
         // A panic elsewhere does not make the list wrong.
         self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+async fn remove_members(
+    driver: &dyn Driver,
+    cluster: &str,
+    machine: &str,
+    members: &[String],
+) -> kcl_driver_api::Result<()> {
+    let command = [paths::AGENT, "etcd", "remove"].into_iter().chain(members.iter().map(String::as_str));
+    let output = driver.machine(cluster, machine).await?.exec(Exec::new(command)).await?;
+    match output.code {
+        0 => Ok(()),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let message = format!("members of etcd could not be removed on {machine}: {}", said.trim_end());
+            Err(kcl_driver_api::Error::new(ErrorKind::Engine, message))
+        }
     }
 }
 

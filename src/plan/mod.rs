@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::config::ClusterSpec;
 use crate::error::{Error, Id, Result};
-use crate::state::{ClusterState, NodeRecord, Phase};
+use crate::state::{ClusterState, NodePhase, NodeRecord, Phase};
 
 /// The time that a node has to stop its pods and components before its power is cut.
 pub const POWER_OFF_GRACE: Duration = Duration::from_secs(40);
@@ -91,6 +91,9 @@ pub struct Plan {
     pub new: bool,
     /// The node network.
     pub subnet: Subnets,
+    /// The address of the API that the control planes share; none where nodes have addresses of their own, or in a cluster
+    /// that an older kcl made with one control plane.
+    pub api_address: Option<Addresses>,
     /// The nodes, in waves: the nodes of a wave are brought up together, and each wave once the one before is up.
     pub waves: Vec<Vec<NodePlan>>,
     /// The machines that are deleted.
@@ -136,7 +139,7 @@ impl Plan {
     }
 }
 
-/// Makes the plan of a start: all nodes in one wave.
+/// Makes the plan of a start: all nodes in one wave; control planes that join others that exist are another one.
 pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
     let state = observed.state.as_ref().filter(|state| state.phase != Phase::Deleting);
     // What an interrupted `delete` left is deleted before the plan is carried out.
@@ -145,21 +148,18 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
     if state.is_none() && !machines.is_empty() {
         return Err(lost(spec, "has machines but no state file"));
     }
-    if spec.nodes.iter().filter(|node| node.role == Role::ControlPlane).count() > 1 {
-        return Err(Error::new(
-            Id::ConfigConflict,
-            "several control planes were asked for; this kcl makes clusters of one",
-        )
-        .hint("give every node but the first the role \"worker\""));
-    }
     let subnet = state.map_or_else(|| spec.subnet.unwrap_or(observed.free_subnet), |state| state.subnet);
+    let api_address = api_address(spec, subnet, state, observed);
     let mut nodes = Vec::new();
     for wanted in &spec.nodes {
         let record = state.and_then(|state| state.node(&wanted.name));
         let machine = record.map_or(&wanted.name, |record| &record.machine);
         let (address, pod_cidr) = match record {
             Some(record) => (record.address, record.pod_cidr),
-            None => allocate(spec, subnet, state, &nodes, observed.addresses.get(machine).copied())?,
+            None => {
+                let own = observed.addresses.get(machine).copied();
+                allocate(spec, (subnet, api_address), state, &nodes, own)?
+            }
         };
         let action = match machines.iter().find(|info| info.name == *machine).map(|info| info.power) {
             Some(Power::Running) => Action::Keep,
@@ -167,11 +167,6 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
             Some(Power::Broken) => Action::Replace,
             None => Action::Create,
         };
-        let whole = state.is_some_and(|state| state.phase == Phase::Created) && record.is_some();
-        if whole && wanted.role == Role::ControlPlane && matches!(action, Action::Create | Action::Replace) {
-            // Its etcd is gone with it: an empty one in its place would hide the loss.
-            return Err(lost(spec, &format!("has lost the machine of its control plane {}", wanted.name)));
-        }
         nodes.push(NodePlan {
             name: wanted.name.clone(),
             machine: machine.clone(),
@@ -182,6 +177,9 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
             action,
         });
     }
+    let joins = joining(spec, state, &nodes)?;
+    let (last, first): (Vec<NodePlan>, Vec<NodePlan>) =
+        nodes.iter().cloned().partition(|node| joins.contains(&node.name));
     let stays = |machine: &str| nodes.iter().any(|node| node.machine == machine);
     let node_of =
         |machine: &str| state?.nodes.iter().find(|node| node.machine == machine).map(|node| node.name.clone());
@@ -192,8 +190,9 @@ pub fn plan(spec: &ClusterSpec, observed: &Observed) -> Result<Plan> {
         kubernetes_version: spec.kubernetes_version.clone(),
         new: state.is_none(),
         subnet,
+        api_address,
         leaving: gone.map(|info| Leaving { machine: info.name.clone(), node: node_of(&info.name) }).collect(),
-        waves: vec![nodes],
+        waves: [first, last].into_iter().filter(|wave| !wave.is_empty()).collect(),
         only: None,
     })
 }
@@ -210,10 +209,47 @@ pub fn drivers(spec: &ClusterSpec) -> Result<String> {
     Ok(names.join(", "))
 }
 
+/// Returns the names of the control planes that join those of an existing cluster: new ones, and those whose machines are
+/// lost. As long as most of the others are left, no data are lost with them.
+fn joining(spec: &ClusterSpec, state: Option<&ClusterState>, nodes: &[NodePlan]) -> Result<Vec<String>> {
+    let Some(state) = state.filter(|state| state.phase == Phase::Created) else { return Ok(Vec::new()) };
+    let member = |node: &NodePlan| state.node(&node.name).is_some_and(|record| record.phase != NodePhase::Joining);
+    let made = |node: &&NodePlan| matches!(node.action, Action::Create | Action::Replace);
+    let control_planes: Vec<&NodePlan> = nodes.iter().filter(|node| node.role == Role::ControlPlane).collect();
+    let members: Vec<&NodePlan> = control_planes.iter().copied().filter(|node| member(node)).collect();
+    let lost: Vec<&str> = members.iter().copied().filter(made).map(|node| node.name.as_str()).collect();
+    if !lost.is_empty() && (members.len() - lost.len()) * 2 <= members.len() {
+        // Their etcd is gone with them: an empty one in its place would hide the loss.
+        let machines =
+            if lost.len() == 1 { "the machine of its control plane" } else { "the machines of its control planes" };
+        return Err(self::lost(spec, &format!("has lost {machines} {}", lost.join(", "))));
+    }
+    let joins = control_planes.iter().filter(|node| !member(node) || made(node));
+    Ok(joins.map(|node| node.name.clone()).collect())
+}
+
+/// Returns the address that the control planes share: of a new cluster, and of one that has several, even if it was made
+/// without. Hosts that exist already keep to the addresses of their network.
+fn api_address(
+    spec: &ClusterSpec,
+    subnet: Subnets,
+    state: Option<&ClusterState>,
+    observed: &Observed,
+) -> Option<Addresses> {
+    if let Some(kept) = state.and_then(|state| state.api_address) {
+        return Some(kept);
+    }
+    let control_planes: Vec<_> = spec.nodes.iter().filter(|node| node.role == Role::ControlPlane).collect();
+    let beside = control_planes.iter().any(|node| observed.addresses.contains_key(&node.name));
+    let address = addresses::api(subnet).filter(|_| !beside && (state.is_none() || control_planes.len() > 1))?;
+    let taken = |node: &NodeRecord| node.address.overlaps(address);
+    (!state.is_some_and(|state| state.nodes.iter().any(taken))).then_some(address)
+}
+
 /// Returns the machine's `own` address, or else the first free one, and the first free share of the pod addresses.
 fn allocate(
     spec: &ClusterSpec,
-    subnet: Subnets,
+    (subnet, api): (Subnets, Option<Addresses>),
     state: Option<&ClusterState>,
     planned: &[NodePlan],
     own: Option<Addresses>,
@@ -231,7 +267,7 @@ fn allocate(
     let pool = addresses::load_balancer_pool(subnet);
     let for_services =
         |address: &Addresses| pool.is_some_and(|(first, last)| (first.v4()..=last.v4()).contains(&address.v4()));
-    let for_nodes = |address: &Addresses| *address != gateway && !for_services(address);
+    let for_nodes = |address: &Addresses| *address != gateway && Some(*address) != api && !for_services(address);
     let free = || subnet.hosts().filter(for_nodes).find(|address| !address_taken(*address));
     let address = own.or_else(free);
     let pods = (0..).map_while(|index| addresses::pod_cidr(spec.pod_cidr, index)).find(|cidr| !cidr_taken(*cidr));

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use kcl_driver_api::{Protocol, PublishedPort};
 use kcl_driver_local::process::by_sudo;
-use kcl_node_spec::{Proxy, Role, Subnets, ports};
+use kcl_node_spec::{Addresses, Proxy, Role, Subnets, ports};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ClusterSpec;
@@ -41,9 +41,13 @@ pub struct ClusterState {
     pub subnet: Subnets,
     /// Its nodes, with the addresses that they keep.
     pub nodes: Vec<NodeRecord>,
-    /// The address at which this host reaches its API, if it is not that of its control plane.
+    /// The address at which this host reaches its API, if no control plane's own address leads there.
     #[serde(default)]
     pub api: Option<ApiEndpoint>,
+    /// The address of the API on the node network, which one of the control planes holds; none where their hosts' network is
+    /// not kcl's, and in clusters of an older kcl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_address: Option<Addresses>,
     /// The phase of its life.
     pub phase: Phase,
     /// The time of its creation.
@@ -70,8 +74,9 @@ impl ClusterState {
     /// # Errors
     /// Fails if the cluster has no control plane.
     pub fn endpoint(&self) -> Result<SocketAddr> {
+        let shared = self.api_address.map(|shared| SocketAddr::new(shared.primary(), ports::API_SERVER));
         let direct = self.control_planes().next().map(NodeRecord::api_server);
-        self.api.map(|api| api.address).or(direct).ok_or_else(|| {
+        self.api.map(|api| api.address).or(shared).or(direct).ok_or_else(|| {
             Error::new(Id::ClusterIncomplete, format!("cluster \"{}\" has no control plane", self.spec.name))
         })
     }

@@ -8,6 +8,7 @@ mod benchmark;
 mod bounds;
 mod bundle;
 mod certificates;
+mod control_planes;
 mod kept;
 mod live;
 mod mounts;

@@ -6,6 +6,7 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use kcl::plan::{Action, plan};
 use kcl::state::Phase;
 use kcl_driver_api::{Driver, NetworkSpec, Power};
+use kcl_node_spec::Role;
 
 use crate::world::{World, net};
 
@@ -121,6 +122,23 @@ async fn the_control_plane_is_missing() {
     let world = World::started(3).await;
     world.driver.delete("kcl", "kcl").await.unwrap();
     assert_snapshot!(world.refusal().await);
+}
+
+#[tokio::test]
+async fn one_of_three_control_planes_is_missing() {
+    let mut world = World::new(4);
+    world.spec.nodes[..3].iter_mut().for_each(|node| node.role = Role::ControlPlane);
+    world.start(Phase::Created).await;
+    world.driver.delete("kcl", "kcl").await.unwrap();
+    let plan = world.plan().await.unwrap();
+    let wave =
+        |index: usize| plan.waves[index].iter().map(|node| (node.name.as_str(), node.action)).collect::<Vec<_>>();
+    // It joins the others, so it comes after them.
+    assert_eq!(wave(0), [("kcl-m02", Action::Keep), ("kcl-m03", Action::Keep), ("kcl-m04", Action::Keep)]);
+    assert_eq!(wave(1), [("kcl", Action::Create)]);
+    world.driver.delete("kcl", "kcl-m03").await.unwrap();
+    let refusal = world.refusal().await;
+    assert!(refusal.contains("has lost the machines of its control planes kcl, kcl-m03"), "{refusal}");
 }
 
 #[tokio::test]

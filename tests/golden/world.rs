@@ -121,6 +121,7 @@ pub(crate) fn state(plan: &Plan, spec: &ClusterSpec, phase: Phase) -> ClusterSta
         subnet: plan.subnet,
         nodes: nodes.collect(),
         api: None,
+        api_address: plan.api_address,
         phase,
         created: "2026-11-01T12:00:00Z".parse().expect("a time"),
         lifetime: Default::default(),

@@ -12,14 +12,9 @@ pub(crate) enum Error {
     /// A request to the cluster's API failed.
     #[error("the cluster's API: {0}")]
     Api(#[from] kube::Error),
-    /// A netlink request failed.
-    #[error("{doing}: {source}")]
-    Netlink {
-        /// The operation that failed.
-        doing: String,
-        /// The cause of the failure.
-        source: rtnetlink::Error,
-    },
+    /// The addresses that the node answers for cannot be read or changed.
+    #[error("{0}")]
+    Held(#[from] std::io::Error),
     /// Another system call failed.
     #[error("{doing}: {source}")]
     Io {
@@ -37,12 +32,6 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 pub(crate) trait Doing<T> {
     /// Adds the operation; `what` completes "cannot".
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
-}
-
-impl<T> Doing<T> for std::result::Result<T, rtnetlink::Error> {
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|source| Error::Netlink { doing: format!("cannot {}", what()), source })
-    }
 }
 
 impl<T> Doing<T> for std::io::Result<T> {

@@ -7,10 +7,8 @@
 //!
 //! A third role, [`claims`], belongs to the addon storage, which has no program of its own.
 
-mod addresses;
 mod allocate;
 mod announce;
-mod arp;
 mod cache;
 mod claims;
 mod controller;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, pin_mut};
 use k8s_openapi::api::apps::v1::DaemonSet;
+use kcl_announce::Held;
 use kcl_node_spec::Addresses;
 use kube::Client;
 use kube::api::Api;
@@ -16,8 +17,6 @@ use kube::runtime::{WatchStreamExt, watcher};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
-use crate::addresses::Held;
-use crate::arp;
 use crate::cache::Cache;
 use crate::error::{Doing, Result};
 use crate::objects::Service;
@@ -30,6 +29,9 @@ const REPEATS: u32 = 2;
 /// The interval between announcements (RFC 5227 has 2 s; at a failover every second counts).
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The label of the addresses of Services.
+const LABEL: &str = "lo:kcl";
+
 /// Runs until SIGTERM.
 pub(crate) async fn run(client: Client, settings: Speaker) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).doing(|| "wait for SIGTERM".to_owned())?;
@@ -38,7 +40,7 @@ pub(crate) async fn run(client: Client, settings: Speaker) -> Result<()> {
     let events = watcher(Api::<Service>::all(client), config).default_backoff();
     pin_mut!(gone, events);
     let mut services = Cache::default();
-    let node = Node { held: Held::connect()?, address: settings.address };
+    let node = Node { held: Held::connect(LABEL)?, address: settings.address };
     let mut again: Option<(Instant, u32)> = None;
     loop {
         let later = async {
@@ -67,7 +69,7 @@ pub(crate) async fn run(client: Client, settings: Speaker) -> Result<()> {
             next = events.next().now_or_never().flatten();
         }
         if timer {
-            node.announce(&node.held.own().await?).await?;
+            node.held.announce(node.address, &node.held.own().await?).await?;
             again = again.filter(|(_, left)| *left > 1).map(|(_, left)| (Instant::now() + INTERVAL, left - 1));
         } else if services.synced() && node.hold(&given(&services, &settings.node)).await? {
             again = Some((Instant::now() + INTERVAL, REPEATS));
@@ -99,20 +101,7 @@ impl Node {
             self.held.add(*address).await?;
             println!("answering for {address}");
         }
-        self.announce(&fresh).await?;
+        self.held.announce(self.address, &fresh).await?;
         Ok(!fresh.is_empty())
-    }
-
-    async fn announce(&self, addresses: &BTreeSet<IpAddr>) -> Result<()> {
-        if addresses.is_empty() {
-            return Ok(());
-        }
-        for interface in self.held.interfaces(self.address).await? {
-            // IPv6 has no ARP, and no Service has an address of it yet.
-            for address in addresses.iter().filter_map(|address| Addresses::from(*address).v4()) {
-                arp::announce(interface, address).doing(|| format!("announce {address}"))?;
-            }
-        }
-        Ok(())
     }
 }

@@ -89,6 +89,10 @@ fn may_leave(state: &ClusterState, record: &NodeRecord) -> Result<()> {
     if record.role == Role::ControlPlane && state.control_planes().count() == 1 {
         return only("control plane");
     }
+    if state.api.is_some() && state.control_planes().next().is_some_and(|first| first.name == *name) {
+        let message = format!("{name} publishes the port by which this host reaches the API of the cluster {cluster}");
+        return Err(Error::new(Id::NodeIndispensable, message).hint("delete another control plane instead"));
+    }
     // The drivers of the other nodes have joined the network of the first one.
     let kinds = state.spec.nodes.iter().filter_map(|node| Some((&node.name, state.spec.driver_of(node).ok()?)));
     let kinds: Vec<_> = kinds.collect();
@@ -139,6 +143,7 @@ async fn depart(app: &App, node: &str, mut departure: Departure, lock: ClusterLo
     }
     // A kubelet that runs would register its node again.
     let leave = async {
+        bootstrap::members::remove(driver.as_ref(), &state, &record).await?;
         power_off(driver.as_ref(), &state, &record.machine).await?;
         bootstrap::forget_nodes(&client, &[node.to_owned()]).await
     };

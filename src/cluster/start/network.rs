@@ -57,7 +57,7 @@ async fn elsewhere(
     for node in &mut nodes {
         node.artifacts = state.node(&node.name).and_then(|record| record.artifacts.clone());
     }
-    let state = ClusterState { subnet: plan.subnet, nodes, ..state };
+    let state = ClusterState { subnet: plan.subnet, api_address: plan.api_address, nodes, ..state };
     save(app, &state, None)?;
     Ok((plan, state))
 }

@@ -52,10 +52,48 @@ fn nodes_are_known_by_name() {
             "entry 2 of [[nodes]]: there is an entry for the node kcl",
         ),
         ("[[nodes]]\nname = \"kcl\"\ncount = 2", "entry 1 of [[nodes]]: a name is for one node"),
-        ("[[nodes]]\nname = \"kcl-m02\"", "the first node, kcl-m02, is a worker: it must be a control-plane"),
+        (
+            "[[nodes]]\nname = \"kcl-m02\"",
+            "none of the nodes is a control-plane: the first one is, if no role is given",
+        ),
     ] {
         let error = wrong_file(content);
         assert!(error.contains(right), "{content}\n  {error}");
+    }
+}
+
+#[test]
+fn control_planes_count_as_nodes() {
+    let wanted = |count: usize, nodes: Option<usize>, existing: Option<&ClusterSpec>| {
+        flags(Overrides { control_planes: Some(count), nodes, ..Overrides::default() }, existing)
+    };
+    let roles = |spec: &ClusterSpec| {
+        let short = |node: &NodeConfig| if node.role == Role::ControlPlane { 'c' } else { 'w' };
+        spec.nodes.iter().map(short).collect::<String>()
+    };
+    assert_eq!(roles(&wanted(3, None, None).unwrap()), "ccc");
+    let five = wanted(3, Some(5), None).unwrap();
+    assert_eq!(roles(&five), "cccww");
+    // In a file too, in either form.
+    assert_eq!(file("control-planes = 3\nnodes = 5", None).unwrap(), five);
+    assert!(five.to_toml().unwrap().contains("control-planes = 3\nnodes = 5"), "{}", five.to_toml().unwrap());
+    assert_eq!(file(&five.to_toml().unwrap(), None).unwrap(), five);
+    // The role of a node that exists stays: others come.
+    let driver = Some(DriverKind::Native);
+    let existing = ClusterSpec { kubernetes_version: "v1.37.0".into(), driver, ..flags(nodes(3), None).unwrap() };
+    assert_eq!(roles(&wanted(3, None, Some(&existing)).unwrap()), "cwwcc");
+    assert_eq!(roles(&wanted(3, Some(6), Some(&existing)).unwrap()), "cwwccw");
+    let grown = wanted(3, None, Some(&existing)).unwrap();
+    assert_eq!(wanted(3, None, Some(&grown)).unwrap(), grown);
+    for (result, right) in [
+        (wanted(3, Some(2), None), "3 control planes need 1 more than the 2 nodes: control planes count as nodes too"),
+        (wanted(0, None, None), "--control-planes: 0 control planes are not possible: a cluster has 1 to 7"),
+        (wanted(8, None, None), "8 control planes are not possible"),
+        (wanted(1, None, Some(&grown)), "the cluster has more than 1; delete one with: kcl node delete -p kcl kcl-m04"),
+        (file("control-planes = 3\n[[nodes]]", None), "in [[nodes]], say the role of each"),
+    ] {
+        let error = text(&result.unwrap_err());
+        assert!(error.contains(right), "{right}\n  {error}");
     }
 }
 

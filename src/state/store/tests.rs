@@ -36,6 +36,7 @@ fn state(name: &str) -> ClusterState {
         spec,
         subnet: "10.1.0.0/24".parse().unwrap(),
         api: None,
+        api_address: None,
         phase: Phase::Creating,
         created: "2026-11-21T12:00:00Z".parse().unwrap(),
         lifetime: Default::default(),

@@ -12,6 +12,7 @@ mod cli;
 mod components;
 mod console;
 mod error;
+mod etcd;
 mod facts;
 mod files;
 mod gate;
@@ -39,6 +40,9 @@ const USAGE: &str = "usage: kcl-node run
        kcl-node wait api|running [--timeout SECONDS]
        kcl-node restart COMPONENT
        kcl-node reload
+       kcl-node etcd list
+       kcl-node etcd add|remove NAME=ADDRESS …
+       kcl-node etcd promote NAME …
        kcl-node stop
        kcl-node host
        kcl-node version";
@@ -65,6 +69,7 @@ fn dispatch(arguments: &[&str]) -> Result<ExitCode> {
         },
         ["restart", component] => cli::order(&Request::Restart { component: (*component).to_owned() }),
         ["reload"] => cli::order(&Request::Reload),
+        ["etcd", verb, rest @ ..] => etcd::main(verb, rest),
         ["stop"] => cli::stop(),
         ["host", rest @ ..] => Ok(kcl_ssh_host::main(rest, &kcl_node_spec::FOOTPRINT)),
         ["version"] => {

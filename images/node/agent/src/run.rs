@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kcl_node_spec::{NodeSpec, SCHEMA};
+use kcl_node_spec::{NodeSpec, SCHEMA, Taint};
 use nix::sys::reboot::{RebootMode, reboot};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -27,10 +27,21 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// The running parts of a prepared node.
 struct Node {
     spec: NodeSpec,
+    /// The taints with which the kubelet was started.
+    taints: Vec<Taint>,
     facts: Facts,
     gate: Rc<Gate>,
     handles: HashMap<&'static str, mpsc::Sender<supervise::Command>>,
     reaper: Reaper,
+}
+
+impl Node {
+    /// Returns the spec without what a kubelet tells only as it registers its node: a change of that restarts nothing.
+    fn as_registered(&self) -> NodeSpec {
+        let mut spec = self.spec.clone();
+        spec.kubernetes.taints.clone_from(&self.taints);
+        spec
+    }
 }
 
 /// Runs until a command or a signal stops the node.
@@ -99,6 +110,7 @@ async fn start(state: &Rc<State>, reaper: &Reaper) -> Result<Node> {
     state.starting(&processes);
     say(format_args!("{} is prepared after {} ms", spec.name, state.uptime_ms()));
     tokio::task::spawn_local(supervise::rotate_forever(processes.iter().map(|process| process.name).collect()));
+    tokio::task::spawn_local(follow_api(spec.clone(), gate.clone(), reaper.clone()));
     let mut handles = HashMap::new();
     for process in processes {
         let (sender, commands) = mpsc::channel(4);
@@ -107,7 +119,27 @@ async fn start(state: &Rc<State>, reaper: &Reaper) -> Result<Node> {
             Component { process, state: state.clone(), reaper: reaper.clone(), gate: gate.clone(), view: view.clone() };
         tokio::task::spawn_local(component.live(commands));
     }
-    Ok(Node { spec, facts, gate, handles, reaper: reaper.clone() })
+    let taints = spec.kubernetes.taints.clone();
+    Ok(Node { spec, taints, facts, gate, handles, reaper: reaper.clone() })
+}
+
+/// Leads the Service `kubernetes` to the API server that the node uses, for as long as the agent runs.
+async fn follow_api(spec: NodeSpec, gate: Rc<Gate>, reaper: Reaper) {
+    let mut changes = gate.watch();
+    let mut led = None;
+    loop {
+        changes.mark_unchanged();
+        let chosen = gate.chosen();
+        if led != chosen {
+            match prepare::packets::lead_to_api(&spec, chosen, &reaper).await {
+                Ok(()) => led = chosen,
+                Err(error) => say(format_args!("the Service kubernetes cannot be led to the API: {error}")),
+            }
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 fn read_spec() -> Result<NodeSpec> {
@@ -134,9 +166,10 @@ async fn obey(request: Request, node: Option<&mut Node>) -> Result<()> {
             let spec = read_spec()?;
             prepare::update(&node.spec, &spec, &node.facts, &node.reaper).await?;
             node.gate.set_servers(&spec);
+            gate::share(&spec, &node.gate)?;
             node.spec = spec;
             node.gate.client().read_again(Path::new(paths::KUBELET_CONF))?;
-            supervise::refresh(&node.handles).await;
+            supervise::refresh(&node.handles, components::all(&node.as_registered(), &node.facts)).await;
         }
         Request::Status | Request::Watch | Request::Stop => {}
     }

@@ -43,6 +43,7 @@ pub(crate) fn spec() -> NodeSpec {
         kubernetes: KubernetesSpec {
             version: "v1.37.0".to_owned(),
             api_servers: vec!["10.111.0.2:6443".parse().unwrap()],
+            api_address: Some([10, 111, 0, 254].into()),
             etcd_members: vec![EtcdMember { name: "kcl".to_owned(), address: [10, 111, 0, 2].into() }],
             etcd_join: false,
             taints: Vec::new(),

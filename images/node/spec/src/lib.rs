@@ -14,7 +14,7 @@ mod taint;
 
 pub use addresses::{Addresses, NoIpv4, ParseError, PerFamily, Subnets};
 pub use footprint::{FOOTPRINT, Footprint, Networks};
-pub use status::{ComponentState, ComponentStatus, NodeStatus, Phase};
+pub use status::{ComponentState, ComponentStatus, MemberStatus, NodeStatus, Phase};
 pub use taint::{Effect, Taint};
 
 use std::collections::BTreeMap;
@@ -192,6 +192,9 @@ pub struct KubernetesSpec {
     pub version: String,
     /// The addresses of all API servers. The agent balances connections to [`ports::API_SERVER`] on loopback over them.
     pub api_servers: Vec<SocketAddr>,
+    /// The address of the API that the control planes share: the agent of one of them holds it, and serves there too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_address: Option<Addresses>,
     /// The members of etcd; more than one only if there are several control planes.
     pub etcd_members: Vec<EtcdMember>,
     /// True if this node's member joins a running etcd cluster, to which it was added before (`member add`), and does

@@ -1,6 +1,23 @@
 //! The status of a node, which `kcl-node status` prints as JSON.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
+
+/// A member of etcd as its cluster sees it, which `kcl-node etcd list` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// The number by which etcd knows it.
+    pub id: u64,
+    /// The name of the member, which is the node's; empty until it has been started for the first time.
+    pub name: String,
+    /// The address at which other members reach it.
+    pub address: IpAddr,
+    /// True while it only follows, and has no vote.
+    pub learner: bool,
+    /// True if it leads.
+    pub leader: bool,
+}
 
 /// The phase of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

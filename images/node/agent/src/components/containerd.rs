@@ -38,6 +38,7 @@ pub(super) fn process(facts: &Facts) -> Process {
     Process {
         name: "containerd",
         args: vec!["--config".to_owned(), paths::rendered(CONFIG).to_string_lossy().into_owned()],
+        formation: Vec::new(),
         files: vec![(CONFIG, config(facts))],
         reads: vec![paths::rendered(proxy::FILE).to_string_lossy().into_owned()],
         proxied: true,
@@ -47,6 +48,7 @@ pub(super) fn process(facts: &Facts) -> Process {
         grace: Duration::from_secs(3),
         bounded_view: false,
         urgent: false,
+        hands_over: false,
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-controller-manager",
         args: flags(spec).args(),
+        formation: Vec::new(),
         files: Vec::new(),
         reads: vec![CONTROLLER_MANAGER_CONF.to_owned(), pki_file(pki::CA_CERT), pki_file(pki::SA_KEY)],
         proxied: false,
@@ -22,6 +23,7 @@ pub(super) fn process(spec: &NodeSpec) -> Process {
         grace: Duration::from_secs(3),
         bounded_view: false,
         urgent: false,
+        hands_over: false,
     }
 }
 

@@ -15,24 +15,41 @@ pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "etcd",
         args: flags(spec).args(),
+        formation: formation(spec),
         files: Vec::new(),
         reads: Vec::new(),
         proxied: false,
-        readiness: Readiness::Notify,
+        readiness: if spec.kubernetes.etcd_join { Readiness::Voter } else { Readiness::Notify },
         liveness: Liveness::Http(ETCD_METRICS, "/livez"),
         after: &[],
-        grace: Duration::from_secs(5),
+        // It waits for its clients, and the API server keeps watches open. Whenever it ends, its data are on the disk.
+        grace: Duration::from_millis(100),
         bounded_view: false,
         urgent: true,
+        hands_over: spec.kubernetes.etcd_members.len() > 1,
     }
 }
 
-fn flags(spec: &NodeSpec) -> Flags {
-    let url = |address: IpAddr, port: u16| format!("https://{}", SocketAddr::new(address, port));
-    let address = spec.address.primary();
-    let members = &spec.kubernetes.etcd_members;
+fn url(address: IpAddr, port: u16) -> String {
+    format!("https://{}", SocketAddr::new(address, port))
+}
+
+/// Returns the arguments of a member that has no data yet.
+fn formation(spec: &NodeSpec) -> Vec<String> {
+    let members = spec.kubernetes.etcd_members.iter();
     let cluster: Vec<String> =
-        members.iter().map(|member| format!("{}={}", member.name, url(member.address, ETCD_PEER))).collect();
+        members.map(|member| format!("{}={}", member.name, url(member.address, ETCD_PEER))).collect();
+    let state = if spec.kubernetes.etcd_join { "existing" } else { "new" };
+    Flags::default()
+        .set("initial-advertise-peer-urls", url(spec.address.primary(), ETCD_PEER))
+        .set("initial-cluster", cluster.join(","))
+        .set("initial-cluster-state", state)
+        .set("initial-cluster-token", spec.cluster.as_str())
+        .args()
+}
+
+fn flags(spec: &NodeSpec) -> Flags {
+    let address = spec.address.primary();
     let mut flags = Flags::default();
     flags
         .set("name", spec.name.as_str())
@@ -40,10 +57,6 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("listen-client-urls", format!("https://127.0.0.1:{ETCD_CLIENT},{}", url(address, ETCD_CLIENT)))
         .set("advertise-client-urls", url(address, ETCD_CLIENT))
         .set("listen-peer-urls", url(address, ETCD_PEER))
-        .set("initial-advertise-peer-urls", url(address, ETCD_PEER))
-        .set("initial-cluster", cluster.join(","))
-        .set("initial-cluster-state", if spec.kubernetes.etcd_join { "existing" } else { "new" })
-        .set("initial-cluster-token", spec.cluster.as_str())
         .set("listen-metrics-urls", format!("http://127.0.0.1:{ETCD_METRICS}"))
         .set("client-cert-auth", "true")
         .set("trusted-ca-file", pki_file(pki::ETCD_CA_CERT))
@@ -56,8 +69,10 @@ fn flags(spec: &NodeSpec) -> Flags {
         .set("quota-backend-bytes", (2_u64 << 30).to_string())
         // The API server compacts every five minutes itself; this cleans up the rest.
         .set("auto-compaction-retention", "1h")
+        // Several nodes may join at once.
+        .set("max-learners", "4")
         .set("log-level", "warn");
-    if members.len() == 1 {
+    if spec.kubernetes.etcd_members.len() == 1 {
         // A single member has no other to wait for before the first election, which otherwise takes up to a second.
         flags.set("heartbeat-interval", "10").set("election-timeout", "100");
     }
@@ -67,6 +82,8 @@ fn flags(spec: &NodeSpec) -> Flags {
 
 #[cfg(test)]
 mod tests {
+    use kcl_node_spec::EtcdMember;
+
     use super::*;
     use crate::testing::spec;
 
@@ -80,8 +97,20 @@ mod tests {
         spec.kubernetes.etcd_members.push(second);
         let args = flags(&spec).args();
         assert!(!args.iter().any(|arg| arg.starts_with("--election-timeout")));
+    }
+
+    #[test]
+    fn a_change_of_members_concerns_only_those_without_data() {
+        let mut spec = spec();
+        spec.kubernetes.etcd_members.push(EtcdMember { name: "kcl-m02".to_owned(), address: [10, 111, 0, 3].into() });
+        let two = process(&spec);
+        spec.kubernetes.etcd_members.push(EtcdMember { name: "kcl-m03".to_owned(), address: [10, 111, 0, 4].into() });
+        spec.kubernetes.etcd_join = true;
+        let three = process(&spec);
+        assert_eq!(two.args, three.args);
         let cluster = "--initial-cluster=kcl=https://10.111.0.2:2380,kcl-m02=https://10.111.0.3:2380".to_owned();
-        assert!(args.contains(&cluster));
+        assert!(two.formation.contains(&cluster));
+        assert!(three.formation.contains(&"--initial-cluster-state=existing".to_owned()));
     }
 
     #[test]

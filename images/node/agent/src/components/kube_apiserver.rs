@@ -18,6 +18,7 @@ pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-apiserver",
         args: flags(spec).args(),
+        formation: Vec::new(),
         files: vec![
             (AUTHENTICATION, authentication()),
             (admission::FILE, admission::config(spec.kubernetes.harden)),
@@ -35,6 +36,7 @@ pub(super) fn process(spec: &NodeSpec) -> Process {
         grace: Duration::from_millis(600),
         bounded_view: false,
         urgent: true,
+        hands_over: false,
     }
 }
 

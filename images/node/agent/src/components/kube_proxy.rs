@@ -17,6 +17,7 @@ pub(super) fn process(spec: &NodeSpec, facts: &Facts) -> Process {
     Process {
         name: "kube-proxy",
         args: vec![format!("--config={}", paths::rendered(CONFIG).display())],
+        formation: Vec::new(),
         files: vec![(CONFIG, format!("{:#}\n", config(spec, facts)))],
         reads: vec![KUBE_PROXY_CONF.to_owned()],
         proxied: false,
@@ -26,6 +27,7 @@ pub(super) fn process(spec: &NodeSpec, facts: &Facts) -> Process {
         grace: Duration::from_secs(2),
         bounded_view: false,
         urgent: false,
+        hands_over: false,
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) fn process(spec: &NodeSpec, facts: &Facts) -> Process {
     Process {
         name: "kubelet",
         args: flags(spec).args(),
+        formation: Vec::new(),
         files: vec![(CONFIG, format!("{:#}\n", config(spec, facts)))],
         reads: vec![KUBELET_CONF.to_owned()],
         proxied: false,
@@ -27,6 +28,7 @@ pub(super) fn process(spec: &NodeSpec, facts: &Facts) -> Process {
         grace: Duration::from_secs(2),
         bounded_view: true,
         urgent: false,
+        hands_over: false,
     }
 }
 

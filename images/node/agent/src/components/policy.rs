@@ -15,6 +15,7 @@ pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: NAME,
         args: vec![spec.name.clone(), POLICY_CONF.to_owned()],
+        formation: Vec::new(),
         files: Vec::new(),
         reads: vec![POLICY_CONF.to_owned()],
         proxied: false,
@@ -24,5 +25,6 @@ pub(super) fn process(spec: &NodeSpec) -> Process {
         grace: Duration::from_secs(2),
         bounded_view: false,
         urgent: false,
+        hands_over: false,
     }
 }

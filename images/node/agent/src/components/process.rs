@@ -13,6 +13,8 @@ pub(crate) struct Process {
     pub name: &'static str,
     /// The arguments of the program.
     pub args: Vec<String>,
+    /// Further arguments, which it reads only as long as it has no data: a change of them is no reason to restart it.
+    pub formation: Vec<String>,
     /// Files below [`paths::RENDERED`]: name and content.
     pub files: Vec<(&'static str, String)>,
     /// The files of kcl's that it reads only when it starts, so that a change of them needs a restart. Other certificates
@@ -30,11 +32,18 @@ pub(crate) struct Process {
     pub grace: Duration,
     /// True if it sees the machine as `capacity` bounds it.
     pub bounded_view: bool,
+    /// True if others may lead in its place: it hands over before it ends.
+    pub hands_over: bool,
     /// True if all others wait for it, so that it comes first where CPUs are scarce.
     pub urgent: bool,
 }
 
 impl Process {
+    /// Returns true if it would be started in the same way as another one.
+    pub(crate) fn starts_like(&self, other: &Process) -> bool {
+        (&self.args, &self.files, &self.reads) == (&other.args, &other.files, &other.reads)
+    }
+
     /// Returns the path of the component's program.
     pub(crate) fn program(&self) -> PathBuf {
         paths::binary(self.name)
@@ -46,6 +55,8 @@ impl Process {
 pub(crate) enum Readiness {
     /// The component reports it by sd_notify(3).
     Notify,
+    /// It reports so, and its member of etcd has a vote: before, an API server could not read from it.
+    Voter,
     /// `GET /healthz` succeeds over plain HTTP on this port of loopback.
     Http(u16),
     /// `GET /healthz` succeeds over TLS on this port of loopback.

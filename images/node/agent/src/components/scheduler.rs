@@ -13,6 +13,7 @@ pub(super) fn process(spec: &NodeSpec) -> Process {
     Process {
         name: "kube-scheduler",
         args: flags(spec).args(),
+        formation: Vec::new(),
         files: Vec::new(),
         reads: vec![SCHEDULER_CONF.to_owned()],
         proxied: false,
@@ -22,6 +23,7 @@ pub(super) fn process(spec: &NodeSpec) -> Process {
         grace: Duration::from_secs(3),
         bounded_view: false,
         urgent: false,
+        hands_over: false,
     }
 }
 
@@ -34,7 +36,14 @@ fn flags(spec: &NodeSpec) -> Flags {
 
 /// Sets the flags that both companions of the API server have.
 pub(super) fn companion(flags: &mut Flags, spec: &NodeSpec, kubeconfig: &str) {
-    let has_rivals = spec.kubernetes.etcd_members.len() > 1;
+    let has_rivals = spec.kubernetes.api_servers.len() > 1;
+    if has_rivals {
+        // By default nothing is scheduled for 17 to 32 s after a leader was lost.
+        flags
+            .set("leader-elect-lease-duration", "6s")
+            .set("leader-elect-renew-deadline", "4s")
+            .set("leader-elect-retry-period", "1s");
+    }
     flags
         .set("leader-elect", has_rivals.to_string())
         .set("authentication-kubeconfig", kubeconfig)

@@ -49,24 +49,30 @@ fn config(path: &Path) -> Result<Arc<ClientConfig>> {
         let text = text.ok_or_else(|| wrong(format!("{pointer} is missing: a base64 text of a PEM file is due")))?;
         STANDARD.decode(text).map_err(|error| wrong(format!("{pointer} is not base64: {error}")))
     };
-    let certificates = |pointer: &str| -> Result<Vec<CertificateDer<'static>>> {
-        CertificateDer::pem_slice_iter(&pem(pointer)?)
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|error| wrong(format!("{pointer} is not a certificate: {error}")))
+    let (user, cluster) = ("/users/0/user", "/clusters/0/cluster");
+    let authority = pem(&format!("{cluster}/certificate-authority-data"))?;
+    let certificate = pem(&format!("{user}/client-certificate-data"))?;
+    tls(&authority, &certificate, &pem(&format!("{user}/client-key-data"))?).map_err(wrong)
+}
+
+/// Makes a TLS client of PEM files: the CAs that it trusts, its certificate and its key.
+pub(crate) fn tls(authority: &[u8], certificate: &[u8], key: &[u8]) -> std::result::Result<Arc<ClientConfig>, String> {
+    let certificates = |what: &str, pem: &[u8]| -> std::result::Result<Vec<CertificateDer<'static>>, String> {
+        let read = CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<_, _>>();
+        read.map_err(|error| format!("{what} is not a certificate: {error}"))
     };
     let mut roots = RootCertStore::empty();
-    for authority in certificates("/clusters/0/cluster/certificate-authority-data")? {
-        roots.add(authority).map_err(|error| wrong(format!("the CA cannot be used: {error}")))?;
+    for authority in certificates("the CA", authority)? {
+        roots.add(authority).map_err(|error| format!("the CA cannot be used: {error}"))?;
     }
-    let key = "/users/0/user/client-key-data";
-    let private = PrivateKeyDer::from_pem_slice(&pem(key)?);
-    let private = private.map_err(|error| wrong(format!("{key} is not a private key: {error}")))?;
-    let own = certificates("/users/0/user/client-certificate-data")?;
+    let private =
+        PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the key is not a private key: {error}"))?;
+    let own = certificates("the client's certificate", certificate)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(own, private))
-        .map_err(|error| wrong(error.to_string()))?;
+        .map_err(|error| error.to_string())?;
     Ok(Arc::new(config))
 }
 

@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::{Client, Gate};
+use super::upstream::Upstream;
+use super::{Client, Gate, shared};
 use crate::error::{Doing, Result};
 use crate::listen;
 use crate::state::State;
@@ -33,22 +34,42 @@ const MOST_WAITING: usize = 4096;
 /// waits for the reply.
 const MOST_SENT: usize = 64 << 10;
 
-/// Opens the gate's port and passes its connections on for as long as the agent runs.
+/// Opens the gate's port, on a control plane also at the address that all of them share, and passes connections on for as
+/// long as the agent runs.
 pub(crate) async fn open(spec: &NodeSpec, client: Client, state: Rc<State>) -> Result<Rc<Gate>> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::API_SERVER));
     let listener = TcpListener::bind(address).await.doing(|| format!("listen on {address}"))?;
     let gate = Gate::new(spec, client, state);
-    tokio::task::spawn_local(accept(listener, gate.clone()));
+    tokio::task::spawn_local(accept(listener, gate.clone(), false));
+    share(spec, &gate)?;
     Ok(gate)
 }
 
-async fn accept(listener: TcpListener, gate: Rc<Gate>) {
+/// Takes part in the address that control planes share, if the node is one and does not yet.
+pub(crate) fn share(spec: &NodeSpec, gate: &Rc<Gate>) -> Result<()> {
+    if let Some(address) = spec.kubernetes.api_address
+        && !gate.shares.replace(true)
+    {
+        tokio::task::spawn_local(accept(shared::listen(address)?, gate.clone(), true));
+        tokio::task::spawn_local(shared::hold(spec.address, address, gate.clone()));
+    }
+    Ok(())
+}
+
+/// Passes connections on; those to the address that is `shared` end when the node no longer holds it.
+async fn accept(listener: TcpListener, gate: Rc<Gate>, shared: bool) {
     let waiting = Rc::new(Cell::new(0));
     let most = most_waiting();
     let serve = |(client, _)| {
         // The client retries, as it does when an API server is overloaded.
         if waiting.get() < most {
-            tokio::task::spawn_local(pass(client, gate.clone(), Waiting::begin(&waiting)));
+            let (gate, waiting) = (gate.clone(), Waiting::begin(&waiting));
+            tokio::task::spawn_local(async move {
+                tokio::select! {
+                    () = pass(client, gate.clone(), waiting) => {}
+                    () = gate.until_withdrawn(), if shared => {}
+                }
+            });
         }
     };
     listen::forever("the gate", || listener.accept(), serve).await;
@@ -79,12 +100,16 @@ impl Drop for Waiting {
 
 /// Holds the connection until it can be passed on.
 async fn pass(mut client: TcpStream, gate: Rc<Gate>, waiting: Waiting) {
-    let Some((mut server, sent)) = hold(&mut client, connect(&gate)).await else { return };
+    let Some(((upstream, mut server), sent)) = hold(&mut client, connect(&gate)).await else { return };
     drop(waiting);
     let _ = client.set_nodelay(true);
     if server.write_all(&sent).await.is_ok() {
-        // Either side may close at any time; the other one sees the end.
-        let _ = copy_bidirectional(&mut client, &mut server).await;
+        tokio::select! {
+            // Either side may close at any time; the other one sees the end.
+            _ = copy_bidirectional(&mut client, &mut server) => {}
+            // The client connects again, and gets the other one.
+            () = gate.until_replaced(&upstream) => {}
+        }
     }
 }
 
@@ -110,11 +135,11 @@ async fn closed<C: AsyncRead + Unpin>(client: &mut C, sent: &mut Vec<u8>) {
     std::future::pending().await
 }
 
-async fn connect(gate: &Gate) -> TcpStream {
+async fn connect(gate: &Gate) -> (Rc<Upstream>, TcpStream) {
     loop {
         for upstream in gate.until_some_ready().await {
             match timeout(PATIENCE, TcpStream::connect(upstream.address)).await {
-                Ok(Ok(stream)) if prepare(&stream).is_ok() => return stream,
+                Ok(Ok(stream)) if prepare(&stream).is_ok() => return (upstream, stream),
                 _ => upstream.failed(),
             }
         }

@@ -1,4 +1,4 @@
-//! The part of HTTP/1.1 (RFC 9112) that a health check needs.
+//! The parts of HTTP/1.0 and 1.1 (RFC 9112) that health checks and etcd's gateway need.
 
 use std::io::{Error, ErrorKind, Result};
 
@@ -29,6 +29,25 @@ pub(crate) async fn get<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, path:
         }
     }
     Err(Error::new(ErrorKind::InvalidData, "the answer is too long"))
+}
+
+/// Sends a JSON document, and returns the status code and the body of the answer. The connection ends with it.
+pub(crate) async fn post<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    path: &str,
+    body: &str,
+) -> Result<(u16, Vec<u8>)> {
+    let head = format!("POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.flush().await?;
+    let mut read = Vec::with_capacity(4096);
+    stream.take(LONGEST as u64).read_to_end(&mut read).await?;
+    let wrong = || Error::new(ErrorKind::InvalidData, "not an HTTP answer");
+    let end = read.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(wrong)?;
+    let head = String::from_utf8_lossy(&read[..end]);
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(wrong)?;
+    Ok((status, read.split_off(end + 4)))
 }
 
 /// Returns the response once it is complete.
@@ -71,6 +90,18 @@ mod tests {
         assert_eq!(parsed(chunked), None);
         assert_eq!(parsed(&format!("{chunked}0\r\n\r\n")), Some((500, true)));
         assert_eq!(parsed("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), Some((200, false)));
+    }
+
+    #[test]
+    fn the_body_of_an_answer_is_what_follows_its_head() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut here, mut there) = tokio::io::duplex(1024);
+            there.write_all(b"HTTP/1.0 503 Service Unavailable\r\nX: 1\r\n\r\n{\"code\":14}").await.unwrap();
+            there.shutdown().await.unwrap();
+            let (status, body) = post(&mut here, "/v3/maintenance/status", "{}").await.unwrap();
+            assert_eq!((status, body.as_slice()), (503, &b"{\"code\":14}"[..]));
+        });
     }
 
     #[test]

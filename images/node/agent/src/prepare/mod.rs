@@ -9,7 +9,7 @@ mod modules;
 mod mounts;
 pub(crate) mod network;
 mod overlay;
-mod packets;
+pub(crate) mod packets;
 mod sysctl;
 
 use kcl_node_spec::{NodeSpec, Role};

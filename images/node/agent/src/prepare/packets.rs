@@ -5,9 +5,10 @@
 //! and be lost: the client would wait for its timeout, five seconds for a resolver, instead of retrying.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::process::Command;
 
-use kcl_node_spec::NodeSpec;
+use kcl_node_spec::{Addresses, NodeSpec};
 
 use crate::error::Result;
 use crate::supervise::Reaper;
@@ -17,6 +18,34 @@ pub(super) async fn apply(spec: &NodeSpec, reaper: &Reaper) -> Result<()> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);
     reaper.run(command, Some(&ruleset(spec)?)).await
+}
+
+/// Leads what is for the Service `kubernetes` to this API server. kube-proxy would spread it over all of them, also over one
+/// that was lost, until its lease ends after 15 s. Without an address kube-proxy decides again.
+pub(crate) async fn lead_to_api(spec: &NodeSpec, server: Option<SocketAddr>, reaper: &Reaper) -> Result<()> {
+    let mut command = Command::new("nft");
+    command.args(["-f", "-"]);
+    reaper.run(command, Some(&way_to_api(spec, server))).await
+}
+
+fn way_to_api(spec: &NodeSpec, server: Option<SocketAddr>) -> String {
+    let mut text = "table ip kcl-api\ndelete table ip kcl-api\n".to_owned();
+    let service = spec.network.service_cidr.hosts().next().and_then(Addresses::v4);
+    if let (Some(service), Some(server)) = (service, server) {
+        text.push_str("table ip kcl-api {\n");
+        // kube-proxy's chains have the priority dstnat, and a connection that has its destination is not theirs any more.
+        for hook in ["prerouting", "output"] {
+            let _ = write!(
+                text,
+                "\tchain {hook} {{\n\
+                 \t\ttype nat hook {hook} priority -110; policy accept;\n\
+                 \t\tip daddr {service} tcp dport 443 dnat to {server}\n\
+                 \t}}\n"
+            );
+        }
+        text.push_str("}\n");
+    }
+    text
 }
 
 fn ruleset(spec: &NodeSpec) -> Result<String> {
@@ -63,6 +92,13 @@ mod tests {
         let rule = "ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 ip daddr != { 10.111.0.2, 10.111.0.3 } masquerade";
         assert!(text.contains(rule), "{text}");
         assert_eq!(text.matches("ip daddr 10.96.0.0/16 reject with icmp port-unreachable").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn the_service_of_the_api_leads_to_one_server() {
+        let text = way_to_api(&spec(), Some("10.111.0.3:6443".parse().unwrap()));
+        assert_eq!(text.matches("ip daddr 10.96.0.1 tcp dport 443 dnat to 10.111.0.3:6443").count(), 2, "{text}");
+        assert!(!way_to_api(&spec(), None).contains("dnat"));
     }
 
     #[test]

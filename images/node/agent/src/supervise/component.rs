@@ -13,6 +13,7 @@ use super::{notify, probe, spawn};
 use crate::capacity::View;
 use crate::components::{After, Process, Readiness};
 use crate::console::say;
+use crate::etcd;
 use crate::files;
 use crate::gate::Gate;
 use crate::state::State;
@@ -30,8 +31,9 @@ pub(crate) enum Command {
     Stop(oneshot::Sender<()>),
     /// Ends the component and restarts it at once. The reply comes once it has ended.
     Restart(oneshot::Sender<()>),
-    /// Does the same if a file has changed that it reads only when it starts; else the reply comes at once.
-    Refresh(oneshot::Sender<()>),
+    /// Makes this its process. It is restarted if its arguments or files have changed, also those that it reads only when it
+    /// starts; else the reply comes at once.
+    Refresh(Box<Process>, oneshot::Sender<()>),
 }
 
 /// A supervised component.
@@ -59,32 +61,34 @@ enum Ended {
 
 impl Component {
     /// Supervises the component until a command stops it.
-    pub(crate) async fn live(self, mut commands: mpsc::Receiver<Command>) {
+    pub(crate) async fn live(mut self, mut commands: mpsc::Receiver<Command>) {
         let name = self.process.name;
         let mut pause = FIRST_PAUSE;
         loop {
             self.set(ComponentState::Waiting);
             tokio::select! {
                 () = self.may_start() => {}
-                command = commands.recv() => match command {
+                command = commands.recv() => match self.adopt(command) {
                     // It reads its files when it starts.
-                    Some(Command::Restart(done) | Command::Refresh(done)) => {
+                    Ok(done) => {
                         let _ = done.send(());
                         continue;
                     }
-                    other => return self.stopped(other),
+                    Err(other) => return self.stopped(other),
                 },
             }
             let started = Instant::now();
             let ended = self.run(&mut commands).await;
             let told = match ended {
-                Ended::Told(Command::Restart(done) | Command::Refresh(done)) => {
-                    // The reply comes when the status no longer says that it is ready.
-                    self.set(ComponentState::Waiting);
-                    let _ = done.send(());
-                    None
-                }
-                Ended::Told(stop) => return self.stopped(Some(stop)),
+                Ended::Told(command) => match self.adopt(Some(command)) {
+                    Ok(done) => {
+                        // The reply comes when the status no longer says that it is ready.
+                        self.set(ComponentState::Waiting);
+                        let _ = done.send(());
+                        None
+                    }
+                    Err(stop) => return self.stopped(stop),
+                },
                 Ended::Itself(exit) => Some(exit.to_string()),
                 Ended::Hung => Some("it had hung: its health check failed again and again".to_owned()),
                 Ended::Unstartable(error) => Some(error),
@@ -102,14 +106,24 @@ impl Component {
             });
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                command = commands.recv() => match command {
-                    Some(Command::Restart(done) | Command::Refresh(done)) => {
-                        let _ = done.send(());
-                    }
-                    other => return self.stopped(other),
+                command = commands.recv() => match self.adopt(command) {
+                    Ok(done) => drop(done.send(())),
+                    Err(other) => return self.stopped(other),
                 },
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Takes over the process of an order to start again, and returns the sender of its reply; other orders are returned.
+    fn adopt(&mut self, command: Option<Command>) -> Result<oneshot::Sender<()>, Option<Command>> {
+        match command {
+            Some(Command::Restart(done)) => Ok(done),
+            Some(Command::Refresh(process, done)) => {
+                self.process = *process;
+                Ok(done)
+            }
+            other => Err(other),
         }
     }
 
@@ -135,7 +149,9 @@ impl Component {
             tokio::select! {
                 exit = &mut running.exit => break Ended::Itself(exit.unwrap_or(Exit::Code(-1))),
                 command = commands.recv() => match command {
-                    Some(Command::Refresh(done)) if files::digest(&self.process.reads) == read => {
+                    Some(Command::Refresh(process, done))
+                        if self.process.starts_like(&process) && files::digest(&process.reads) == read =>
+                    {
                         let _ = done.send(());
                     }
                     command => {
@@ -176,6 +192,9 @@ impl Component {
 
     /// Sends SIGTERM, and SIGKILL after the grace period.
     async fn end(&self, running: &mut Running) {
+        if self.process.hands_over {
+            etcd::step_down().await;
+        }
         signal(running.pid, Signal::SIGTERM);
         if tokio::time::timeout(self.process.grace, &mut running.exit).await.is_err() {
             say(format_args!("{} did not end within {} ms: killed", self.process.name, self.process.grace.as_millis()));
@@ -214,6 +233,10 @@ impl Component {
     async fn ready(&self, notify: &notify::Socket) {
         match self.process.readiness {
             Readiness::Notify => notify.ready().await,
+            Readiness::Voter => {
+                notify.ready().await;
+                etcd::until_voter().await;
+            }
             Readiness::Http(port) => probe::healthy(port, None).await,
             Readiness::Https(port) => probe::healthy(port, Some(self.gate.client())).await,
             Readiness::Gate => {

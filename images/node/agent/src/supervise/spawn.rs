@@ -30,9 +30,9 @@ pub(super) fn spawn(process: &Process, view: &View, reaper: &Reaper) -> Result<R
     let again = log.try_clone().doing(|| "duplicate a file descriptor".to_owned())?;
     let program = process.program();
     let mut command = Command::new(&program);
-    command.args(&process.args).env("PATH", paths::PATH).current_dir("/");
+    command.args(&process.args).args(&process.formation).env("PATH", paths::PATH).current_dir("/");
     command.stdin(Stdio::null()).stdout(log).stderr(again);
-    if process.readiness == Readiness::Notify || process.readiness == Readiness::Gate {
+    if matches!(process.readiness, Readiness::Notify | Readiness::Voter | Readiness::Gate) {
         command.env("NOTIFY_SOCKET", Path::new(paths::NOTIFY).join(process.name));
     }
     if process.proxied {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, pods};
-use crate::components::POLICY;
+use crate::components::{POLICY, Process};
 
 /// The senders of orders, by component.
 pub(super) type Handles = HashMap<&'static str, mpsc::Sender<Command>>;
@@ -25,10 +25,14 @@ pub(crate) async fn stop(handles: &Handles, grace: Duration) {
     tokio::join!(control_plane, end("containerd"), end(POLICY));
 }
 
-/// Restarts the components whose files have changed. Returns once these have ended, so that a wait for the node that
-/// follows waits for them.
-pub(crate) async fn refresh(handles: &Handles) {
-    futures::future::join_all(handles.values().map(|handle| order(handle, Command::Refresh))).await;
+/// Restarts the components whose arguments or files have changed. Returns once these have ended, so that a wait for the node
+/// that follows waits for them.
+pub(crate) async fn refresh(handles: &Handles, processes: Vec<Process>) {
+    let orders = processes.into_iter().filter_map(|process| {
+        let handle = handles.get(process.name)?;
+        Some(order(handle, |done| Command::Refresh(Box::new(process), done)))
+    });
+    futures::future::join_all(orders).await;
 }
 
 /// Gives an order and waits until it is obeyed.

@@ -8,12 +8,19 @@ use std::mem;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::addresses::Interface;
+/// An interface on the node network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interface {
+    /// The index of the interface.
+    pub index: u32,
+    /// The hardware address of the interface.
+    pub mac: [u8; 6],
+}
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// Sends an announcement of `address` through an interface.
-pub(crate) fn announce(interface: Interface, address: Ipv4Addr) -> io::Result<()> {
+pub(super) fn announce(interface: Interface, address: Ipv4Addr) -> io::Result<()> {
     // Protocol 0: nothing is received.
     // SAFETY: a plain system call without pointers.
     let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
